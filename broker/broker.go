@@ -1,0 +1,67 @@
+// Package broker says what a worker and a client need of a message broker.
+//
+// The implementations are redisbroker (Redis, in kombu's layout) and membroker
+// (in memory, for tests). brokertest holds the tests every implementation passes.
+package broker
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrClosed is returned by every method of a consumer or publisher after Close.
+var ErrClosed = errors.New("broker: closed")
+
+// Delivery is one claimed message. Until it is acked, requeued or lost, it is
+// leased to the consumer that claimed it and nobody else runs it.
+type Delivery struct {
+	Tag   string // names the claim, not the message; unique per claim
+	Queue string // the queue it was claimed from
+	Raw   []byte // the queue entry, byte for byte; the receiver owns it
+}
+
+// Place says where a requeued message goes in its queue.
+type Place int
+
+const (
+	// Front puts a message where it is served next: work that was claimed and
+	// not started goes back this way.
+	Front Place = iota
+	// Back puts a message where it is served last: kombu's reject(requeue=True).
+	Back
+)
+
+// Consumer claims messages from the queues it was opened with and settles them.
+// All methods are safe for concurrent use, except that Claim has one caller at a time.
+type Consumer interface {
+	// Claim returns between 1 and limit deliveries. It blocks until there is at
+	// least one, ctx is done, or the broker fails. A claim interrupted by ctx
+	// loses nothing: what it had taken is delivered by the next claim or given
+	// back by Close.
+	Claim(ctx context.Context, limit int) ([]Delivery, error)
+
+	// Ack removes a delivery for good. owned is false when the lease had been
+	// lost: somebody else has been, or will be, given the message.
+	Ack(ctx context.Context, tag string) (owned bool, err error)
+
+	// Requeue gives deliveries back to their queues, marked as redelivered.
+	// With Front, deliveries given in the order they were claimed are served in
+	// that order again. Deliveries whose lease was lost are left alone.
+	Requeue(ctx context.Context, place Place, deliveries ...Delivery) error
+
+	// Extend renews the leases and returns the tags that are no longer ours.
+	Extend(ctx context.Context, tags []string) (lost []string, err error)
+
+	// Close stops claiming, gives back what was claimed but never returned by
+	// Claim, and withdraws the consumer's sign of life. Deliveries still held
+	// are handed back by peers, or by their visibility timeout.
+	Close() error
+}
+
+// Publisher puts messages on queues.
+type Publisher interface {
+	// Publish appends encoded messages to a queue, in order, in one round trip.
+	// Each message's own priority chooses the priority list.
+	Publish(ctx context.Context, queue string, messages ...[]byte) error
+	Close() error
+}
