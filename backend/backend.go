@@ -13,12 +13,34 @@ import (
 // in Celery's words, a task whose state is PENDING.
 var ErrNotFound = errors.New("backend: no result")
 
+// Record is the encoded task-meta document of one task.
+type Record struct {
+	TaskID   string
+	Document []byte
+}
+
+// RecordError is a record that can never be stored, whatever the backend's
+// health: too large, say. errors.As finds it in what Store returns.
+type RecordError struct {
+	TaskID string
+	Err    error
+}
+
+func (e *RecordError) Error() string { return "backend: result of task " + e.TaskID + ": " + e.Err.Error() }
+
+func (e *RecordError) Unwrap() error { return e.Err }
+
 // Store writes result records.
 type Store interface {
-	// Store writes the record of a task and wakes the clients that wait for it,
-	// unless a SUCCESS is stored already: SUCCESS is final, and stored is false.
-	// record is the encoded task-meta document; Store does not keep it.
-	Store(ctx context.Context, taskID string, record []byte) (stored bool, err error)
+	// Store writes records in the given order, in one round trip, and wakes the
+	// clients that wait for them. A task whose SUCCESS is stored already is left
+	// alone, silently: SUCCESS is final.
+	//
+	// After a failure of the backend the whole call may be repeated: storing a
+	// record again is harmless. When only single records were refused for good,
+	// all others are stored and the error joins one *RecordError for each.
+	// Store does not keep the documents.
+	Store(ctx context.Context, records ...Record) error
 	Close() error
 }
 

@@ -40,9 +40,10 @@ type Consumer interface {
 	// back by Close.
 	Claim(ctx context.Context, limit int) ([]Delivery, error)
 
-	// Ack removes a delivery for good. owned is false when the lease had been
-	// lost: somebody else has been, or will be, given the message.
-	Ack(ctx context.Context, tag string) (owned bool, err error)
+	// Ack removes deliveries for good, in one round trip. lost names the tags
+	// whose lease had been lost: somebody else has been, or will be, given the
+	// message.
+	Ack(ctx context.Context, tags ...string) (lost []string, err error)
 
 	// Requeue gives deliveries back to their queues, marked as redelivered.
 	// With Front, deliveries given in the order they were claimed are served in
@@ -50,7 +51,7 @@ type Consumer interface {
 	Requeue(ctx context.Context, place Place, deliveries ...Delivery) error
 
 	// Extend renews the leases and returns the tags that are no longer ours.
-	Extend(ctx context.Context, tags []string) (lost []string, err error)
+	Extend(ctx context.Context, tags ...string) (lost []string, err error)
 
 	// Close stops claiming, gives back what was claimed but never returned by
 	// Claim, and withdraws the consumer's sign of life. Deliveries still held
