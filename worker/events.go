@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/apium/apium/protocol"
+)
+
+// Kind names a step in the life of a task, or something that befell the worker
+// while it handled one. The steps are those of Celery's task events.
+type Kind int
+
+// The steps of a task, in the order in which they happen.
+const (
+	// Received: the message was decoded, its task is known and it has not expired.
+	Received Kind = iota
+	// Started: a slot took the task; its handler runs next.
+	Started
+	// Succeeded: the handler returned a result, and the result is stored.
+	Succeeded
+	// Failed: the task failed, was unknown or could not be bound, and that is stored.
+	Failed
+	// Retried: the task was published again.
+	Retried
+	// Rejected: the message was rejected by its handler.
+	Rejected
+	// Revoked: the task had expired or was revoked, and that is stored.
+	Revoked
+	// Refused: the message was no task this worker can read; it was logged and dropped.
+	Refused
+	// LeaseLost: the message was given to somebody else while this worker held it.
+	LeaseLost
+)
+
+// Reasons for a Refused event, from a closed set so that they can label a metric.
+const (
+	ReasonUndecodable  = "undecodable"   // envelope or body cannot be read
+	ReasonContentType  = "content_type"  // not in the accept list
+	ReasonUnknown      = "unknown"       // names no task at all
+	ReasonInvalid      = "invalid"       // names a task, with an eta or expires that is no date
+	ReasonNotSupported = "not_supported" // asks for what this version cannot do
+)
+
+// Event is one step in the life of one task.
+type Event struct {
+	Kind  Kind
+	Queue string
+	// Task is nil for a Refused message that could not be read that far.
+	// Observers must not keep it.
+	Task *protocol.Task
+	// Registered tells whether Task.Name is a task this worker knows. Names that
+	// are not come from the wire and must not become labels of a metric.
+	Registered bool
+	// Runtime is how long the handler ran; set for Succeeded and Failed.
+	Runtime time.Duration
+	// Settle is the time from the handler's return until its result was stored
+	// and acknowledged; set for Succeeded and Failed.
+	Settle time.Duration
+	// Exception is the class name of the Python exception of a Failed task,
+	// such as "ValueError".
+	Exception string
+	// Reason says why a message was Refused.
+	Reason string
+}
+
+// Observer is told each step of each task. Observe is called from the worker's own
+// goroutines, for several tasks at a time: it must be safe for concurrent use and
+// must not block.
+type Observer interface {
+	Observe(Event)
+}
+
+func (w *Worker) observe(e Event) {
+	for _, o := range w.cfg.Observers {
+		o.Observe(e)
+	}
+}
