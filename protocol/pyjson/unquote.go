@@ -1,0 +1,92 @@
+package pyjson
+
+import (
+	"fmt"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Unquote returns what a JSON string says. Lone surrogates, which Go strings
+// cannot hold, and invalid UTF-8 become U+FFFD. White space around raw is
+// allowed.
+func Unquote(raw []byte) (string, error) {
+	text, err := UnquoteBytes(raw)
+	return string(text), err
+}
+
+// UnquoteBytes is [Unquote] without a copy where none is needed: if the string
+// is ASCII without escapes, the result is a part of raw.
+func UnquoteBytes(raw []byte) ([]byte, error) {
+	s := NewScanner(raw)
+	text, ok := s.Text()
+	if err := s.End(); err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("expected a string, got %s", pythonType(raw))
+	}
+	return text, nil
+}
+
+// unescape appends what the text between two quotes says. The text has been
+// checked by skipString.
+func unescape(dst, text []byte) []byte {
+	if dst == nil {
+		dst = make([]byte, 0, len(text))
+	}
+	for i := 0; i < len(text); {
+		c := text[i]
+		switch {
+		case c == '\\' && text[i+1] == 'u':
+			r, _ := hex4(text, i+2)
+			i += 6
+			if utf16.IsSurrogate(r) && i+1 < len(text) && text[i] == '\\' && text[i+1] == 'u' {
+				low, _ := hex4(text, i+2)
+				if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+					r = pair
+					i += 6
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+		case c == '\\':
+			dst = append(dst, escaped[text[i+1]])
+			i += 2
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+			i++
+		default:
+			r, size := utf8.DecodeRune(text[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += size
+		}
+	}
+	return dst
+}
+
+// escaped maps the character behind a backslash to what it stands for.
+var escaped = [256]byte{
+	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
+}
+
+// pythonType names the Python type that json.loads makes of raw.
+func pythonType(raw []byte) string {
+	switch Kind(raw) {
+	case 'n':
+		return "NoneType"
+	case 't', 'f':
+		return "bool"
+	case '"':
+		return "str"
+	case '[':
+		return "list"
+	case '{':
+		return "dict"
+	case '0':
+		if _, float := skipNumber(raw, skipSpace(raw, 0)); float {
+			return "float"
+		}
+		return "int"
+	default:
+		return "no JSON"
+	}
+}
