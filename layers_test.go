@@ -1,0 +1,129 @@
+package apium_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/apium/apium"
+
+// Other modules, by the short name the layer table uses for them.
+var modules = map[string]string{
+	"redigo":     "github.com/gomodule/redigo",
+	"sentinel":   "github.com/FZambia/sentinel",
+	"miniredis":  "github.com/alicebob/miniredis/v2",
+	"cli/v2":     "github.com/urfave/cli/v2",
+	"prometheus": "github.com/prometheus/client_golang",
+}
+
+// layers lists, for every package, what it may import besides the standard
+// library: packages of this module, all of them further down, and other modules.
+// A new package must be entered here.
+var layers = map[string][]string{
+	"protocol/pyjson": {},
+	"protocol":        {"protocol/pyjson"},
+
+	"tasks":        {"protocol", "protocol/pyjson"},
+	"tasks/sample": {"tasks", "protocol/pyjson"},
+
+	"broker":             {"protocol"},
+	"broker/brokertest":  {"broker", "protocol"},
+	"broker/membroker":   {"broker", "protocol"},
+	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
+
+	"backend":              {"protocol"},
+	"backend/backendtest":  {"backend", "protocol"},
+	"backend/membackend":   {"backend", "protocol"},
+	"backend/redisbackend": {"backend", "protocol", "internal/redisconn", "redigo"},
+
+	"worker":  {"protocol", "protocol/pyjson", "tasks", "broker", "backend"},
+	"client":  {"protocol", "protocol/pyjson", "broker", "backend"},
+	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
+
+	"internal/redisconn": {"redigo", "sentinel"},
+	"internal/redistest": {"redigo"},
+	"internal/embedded":  {"miniredis"},
+
+	"cli": {
+		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "client", "metrics",
+		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
+	},
+	".": {"cli", "tasks", "tasks/sample"},
+}
+
+// TestLayers reads the imports itself rather than asking the go command, so that
+// the test cache sees which files it depends on.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || isModule(path)) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			checkImports(t, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkImports reports the imports of one file that its package may not have.
+func checkImports(t *testing.T, path string) {
+	t.Helper()
+	dir := filepath.ToSlash(filepath.Dir(path))
+	allowed, ok := layers[dir]
+	if !ok {
+		t.Errorf("%s: package %q is not in the layer table of layers_test.go", path, dir)
+		return
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Errorf("%s: import %s: %v", path, spec.Path.Value, err)
+		}
+		if name, outside := layerName(imported); outside && !slices.Contains(allowed, name) {
+			t.Errorf("%s: package %s may not import %s", path, dir, name)
+		}
+	}
+}
+
+// layerName gives an import the name it has in the layer table; outside is false
+// for the standard library, which everybody may import.
+func layerName(imported string) (name string, outside bool) {
+	if inside, ok := strings.CutPrefix(imported, module+"/"); ok {
+		return inside, true
+	}
+	for short, path := range modules {
+		if imported == path || strings.HasPrefix(imported, path+"/") {
+			return short, true
+		}
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	return imported, strings.Contains(first, ".")
+}
+
+// isModule reports whether a folder is a module of its own.
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
