@@ -1,0 +1,203 @@
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// Defaults of Options. Celery has no time limits on broker connections; a worker
+// that waits for ever on a server that hangs is of no use to anybody, so we have.
+const (
+	DefaultConnectTimeout = 10 * time.Second
+	DefaultReadTimeout    = 30 * time.Second
+	DefaultHealthCheck    = 25 * time.Second
+)
+
+// Options say what a URL does not. The zero value is fine for everything but Sentinel.
+type Options struct {
+	// UseTLS is broker_use_ssl or redis_backend_use_ssl; nil leaves it to the URL.
+	UseTLS *TLSOptions
+	// TLSConfig, if set, is used as it is and replaces every ssl_* parameter.
+	TLSConfig *tls.Config
+
+	Username, Password string // fill in what the URL does not say (redis_username, redis_password)
+	ClientName         string // CLIENT SETNAME on every connection; "" for none
+
+	ConnectTimeout time.Duration // until connected and logged in; 0: 10 s
+	ReadTimeout    time.Duration // for a reply (socket_timeout); 0: 30 s, negative: none. Blocking commands bring their own.
+	HealthCheck    time.Duration // an idle connection is PINGed after this (health_check_interval); 0: 25 s, negative: never
+
+	Shuffle bool // failover lists: start at a random server (broker_failover_strategy shuffle)
+
+	// Sentinel, for sentinel:// URLs (broker_transport_options).
+	MasterName        string // required
+	SentinelUsername  string // sentinel_kwargs: username
+	SentinelPassword  string // sentinel_kwargs: password
+	MinOtherSentinels int    // min_other_sentinels
+
+	// NetDial replaces the network; nil dials for real.
+	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Config says how to reach one logical Redis: one server, a failover list, or
+// the master behind Sentinel. It is safe for concurrent use; connections dialed
+// from one Config agree on the server of a failover list they use.
+type Config struct {
+	opts      Options
+	endpoints []endpoint
+	sentinels []string     // host:port; endpoints[0] then holds what logs in to the master
+	current   atomic.Int32 // the endpoint that worked last
+}
+
+// endpoint is one server of the URL.
+type endpoint struct {
+	scheme             string
+	network, addr      string // "tcp" host:port, "unix" path
+	username, password string
+	db                 int
+	tls                *tls.Config // nil: plain
+}
+
+// DB returns the number of the database.
+func (c *Config) DB() int { return c.endpoints[0].db }
+
+// Options returns the options the Config was made with, defaults filled in.
+func (c *Config) Options() Options { return c.opts }
+
+// String returns the URL in a normal form with every password masked, fit for logs.
+func (c *Config) String() string {
+	if len(c.sentinels) > 0 {
+		parts := make([]string, len(c.sentinels))
+		for i, s := range c.sentinels {
+			e := c.endpoints[0]
+			e.addr = s
+			parts[i] = e.String()
+		}
+		return strings.Join(parts, ";")
+	}
+	parts := make([]string, len(c.endpoints))
+	for i, e := range c.endpoints {
+		parts[i] = e.String()
+	}
+	return strings.Join(parts, ";")
+}
+
+func (e endpoint) String() string {
+	user := e.username
+	if e.password != "" {
+		user += ":**"
+	}
+	if user != "" {
+		user += "@"
+	}
+	if e.network == "unix" {
+		return fmt.Sprintf("%s://%s%s?virtual_host=%d", e.scheme, user, e.addr, e.db)
+	}
+	return fmt.Sprintf("%s://%s%s/%d", e.scheme, user, e.addr, e.db)
+}
+
+func (o *Options) setDefaults() {
+	if o.ConnectTimeout <= 0 {
+		o.ConnectTimeout = DefaultConnectTimeout
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = DefaultReadTimeout
+	}
+	if o.HealthCheck == 0 {
+		o.HealthCheck = DefaultHealthCheck
+	}
+	if o.NetDial == nil {
+		o.NetDial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6,
+		}}).DialContext
+	}
+}
+
+// Dial returns a connection that is logged in, has its database selected and has
+// answered a PING. Errors are *ConnError. A failover list is tried once around,
+// starting at the server that worked last.
+func (c *Config) Dial(ctx context.Context) (redis.Conn, error) {
+	conn, _, err := c.dial(ctx, nil)
+	return conn, err
+}
+
+// dial is Dial with a hook around the network connection, and the address reached.
+func (c *Config) dial(ctx context.Context, wrap func(net.Conn) net.Conn) (redis.Conn, string, error) {
+	if len(c.sentinels) > 0 {
+		return c.dialMaster(ctx, wrap)
+	}
+	var errs []error
+	first := int(c.current.Load())
+	for i := range c.endpoints {
+		n := (first + i) % len(c.endpoints)
+		e := c.endpoints[n]
+		conn, err := c.dialEndpoint(ctx, e, wrap)
+		if err == nil {
+			c.current.Store(int32(n))
+			return conn, e.addr, nil
+		}
+		errs = append(errs, &ConnError{Op: "connect", Addr: e.String(), Err: err})
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, "", errors.Join(errs...)
+}
+
+// dialEndpoint connects, and logs in, within ConnectTimeout.
+func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Conn) net.Conn) (redis.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
+	defer cancel()
+	conn, err := redis.DialContext(ctx, e.network, e.addr,
+		redis.DialContextFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := c.opts.NetDial(ctx, network, addr)
+			if err != nil || wrap == nil {
+				return nc, err
+			}
+			return wrap(nc), nil
+		}),
+		redis.DialTLSHandshakeTimeout(c.opts.ConnectTimeout),
+		redis.DialUseTLS(e.tls != nil),
+		redis.DialTLSConfig(e.tls),
+		redis.DialUsername(e.username),
+		redis.DialPassword(e.password),
+		redis.DialClientName(c.opts.ClientName),
+		redis.DialDatabase(e.db),
+		redis.DialReadTimeout(max(c.opts.ReadTimeout, 0)),
+		redis.DialWriteTimeout(max(c.opts.ReadTimeout, 0)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	// PING finds a missing password, a server that is loading, and TLS on one side only.
+	if _, err := redis.DoContext(conn, ctx, "PING"); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// NewPool returns a pool of connections for commands that block and for rare ones.
+// Connections that were idle for HealthCheck are PINGed before they are lent.
+func NewPool(c *Config) *redis.Pool {
+	return &redis.Pool{
+		MaxIdle:     8,
+		IdleTimeout: 5 * time.Minute,
+		DialContext: c.Dial,
+		TestOnBorrowContext: func(ctx context.Context, conn redis.Conn, used time.Time) error {
+			if c.opts.HealthCheck < 0 || time.Since(used) < c.opts.HealthCheck {
+				return nil
+			}
+			_, err := redis.DoContext(conn, ctx, "PING")
+			return err
+		},
+	}
+}

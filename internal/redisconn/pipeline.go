@@ -1,0 +1,191 @@
+package redisconn
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Backoff between attempts to connect: full jitter under a limit that doubles.
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 5 * time.Second
+)
+
+// A Pipeline is one connection that many goroutines share: whatever they have in
+// flight goes out in one write, and each waits for its own reply only. It connects
+// by itself, and again after a failure, until it is closed. Commands that block
+// the connection (BLMOVE, SUBSCRIBE, MULTI) have no place on it.
+type Pipeline struct {
+	cfg  *Config
+	opts PipelineOptions
+
+	ctx    context.Context // done: closed
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when the run goroutine has ended
+
+	reconnects atomic.Int64
+
+	mu      sync.Mutex
+	session *session      // nil while disconnected
+	changed chan struct{} // closed and replaced when session or lastErr changes
+	lastErr error         // why there is no session; nil before the first attempt ended
+}
+
+// PipelineOptions tune a Pipeline. The zero value is fine.
+type PipelineOptions struct {
+	// FailFast: while disconnected, Do returns the last error at once. Otherwise it
+	// waits for the connection until its context is done. Errors that waiting does
+	// not mend (IsConfig) are returned at once in either case.
+	FailFast bool
+	// OnState is told when the connection is made (true, nil), lost, and after
+	// every attempt that failed (false, why). It must not block.
+	OnState func(connected bool, err error)
+}
+
+// NewPipeline starts connecting and returns at once.
+func NewPipeline(cfg *Config, opts PipelineOptions) *Pipeline {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Pipeline{
+		cfg: cfg, opts: opts, ctx: ctx, cancel: cancel,
+		ended:   make(chan struct{}),
+		changed: make(chan struct{}),
+	}
+	go p.run()
+	return p
+}
+
+// Reconnects returns how often a lost connection has been made again.
+func (p *Pipeline) Reconnects() int64 { return p.reconnects.Load() }
+
+// Close ends the connection. Calls in flight fail with ErrClosed.
+func (p *Pipeline) Close() error {
+	p.cancel()
+	p.mu.Lock()
+	if p.session != nil {
+		p.session.conn.Close()
+	}
+	p.mu.Unlock()
+	<-p.ended
+	return nil
+}
+
+// Do sends a command and returns its reply, as redigo does: nil, int64, string,
+// []byte, []any, or an error (redis.Error for one sent by the server). When ctx
+// ends first, the command may still run. A *ConnError says that the connection
+// broke; if Op is "connect" the command was not sent, otherwise its fate is unknown.
+func (p *Pipeline) Do(ctx context.Context, cmd string, args ...any) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c := newCall()
+	p.mu.Lock()
+	for p.session == nil {
+		if err := p.waitSession(ctx); err != nil { // unlocks and locks
+			p.mu.Unlock()
+			c.free()
+			return nil, err
+		}
+	}
+	err := p.session.send(c, cmd, args)
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return c.wait(ctx)
+}
+
+// waitSession waits for the session to change. p.mu is held on entry and on return.
+func (p *Pipeline) waitSession(ctx context.Context) error {
+	if p.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if p.lastErr != nil && (p.opts.FailFast || IsConfig(p.lastErr)) {
+		return p.lastErr
+	}
+	changed := p.changed
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-p.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lastErr != nil {
+		return fmt.Errorf("%w while waiting for the connection: %w", ctx.Err(), p.lastErr)
+	}
+	return ctx.Err()
+}
+
+// run keeps a connection up until the Pipeline is closed.
+func (p *Pipeline) run() {
+	defer close(p.ended)
+	defer p.setSession(nil, ErrClosed)
+	attempt := 0
+	for connected := false; ; {
+		s, err := p.connect()
+		if err == nil {
+			if connected {
+				p.reconnects.Add(1)
+			}
+			connected = true
+			start := time.Now()
+			p.setSession(s, nil)
+			err = s.serve()
+			if time.Since(start) > maxBackoff {
+				attempt = 0 // a server that drops us at once is not asked again at once
+			}
+		}
+		if p.ctx.Err() != nil {
+			return
+		}
+		p.setSession(nil, err)
+		select {
+		case <-time.After(backoff(attempt)):
+		case <-p.ctx.Done():
+			return
+		}
+		attempt++
+	}
+}
+
+func (p *Pipeline) connect() (*session, error) {
+	var w *wire
+	conn, addr, err := p.cfg.dial(p.ctx, func(nc net.Conn) net.Conn {
+		w = newWire(nc)
+		return w
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.establish()
+	return newSession(p, conn, w, addr), nil
+}
+
+func (p *Pipeline) setSession(s *session, err error) {
+	p.mu.Lock()
+	p.session, p.lastErr = s, err
+	close(p.changed)
+	p.changed = make(chan struct{})
+	p.mu.Unlock()
+	if p.opts.OnState != nil && err != ErrClosed {
+		p.opts.OnState(s != nil, err)
+	}
+}
+
+// backoff returns the pause before attempt n+1.
+func backoff(n int) time.Duration {
+	limit := maxBackoff
+	if n < 6 {
+		limit = min(maxBackoff, minBackoff<<n)
+	}
+	return time.Duration(rand.Int64N(int64(limit)))
+}

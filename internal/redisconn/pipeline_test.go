@@ -1,0 +1,62 @@
+package redisconn_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/redistest"
+)
+
+func parse(tb testing.TB, url string, opts redisconn.Options) *redisconn.Config {
+	tb.Helper()
+	cfg, err := redisconn.Parse(url, redisconn.Broker, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return cfg
+}
+
+func open(tb testing.TB, url string, opts redisconn.Options, popts redisconn.PipelineOptions) *redisconn.Pipeline {
+	tb.Helper()
+	p := redisconn.NewPipeline(parse(tb, url, opts), popts)
+	tb.Cleanup(func() { p.Close() })
+	return p
+}
+
+func TestEveryCallerGetsItsOwnReply(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(3), redisconn.Options{}, redisconn.PipelineOptions{})
+	var wg sync.WaitGroup
+	for g := range 50 {
+		wg.Go(func() {
+			for i := range 200 {
+				want := fmt.Sprint(g, " ", i)
+				got, err := redis.String(p.Do(context.Background(), "ECHO", want))
+				if err != nil || got != want {
+					t.Errorf("ECHO %q: %q, %v", want, got, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestScript(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	script := redisconn.NewScript(1, `return {KEYS[1], ARGV[1]}`)
+	for range 3 {
+		got, err := redis.Strings(p.Script(context.Background(), script, "k", "v"))
+		if err != nil || fmt.Sprint(got) != "[k v]" {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+}

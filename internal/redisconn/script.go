@@ -1,0 +1,57 @@
+package redisconn
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"strings"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// Script is a Lua script, sent by its hash. It may use the commands of Redis 3.2 only.
+type Script struct {
+	keys int // number of KEYS; negative: the first argument says it
+	src  string
+	hash string
+}
+
+// NewScript returns a script with a number of KEYS; negative if the number
+// differs from call to call and is then the first argument.
+func NewScript(keys int, src string) *Script {
+	sum := sha1.Sum([]byte(src))
+	return &Script{keys: keys, src: src, hash: hex.EncodeToString(sum[:])}
+}
+
+func (s *Script) args(spec string, keysAndArgs []any) []any {
+	args := make([]any, 0, 2+len(keysAndArgs))
+	args = append(args, spec)
+	if s.keys >= 0 {
+		args = append(args, s.keys)
+	}
+	return append(args, keysAndArgs...)
+}
+
+// Script runs a script: EVALSHA, and EVAL once if the server does not know it.
+func (p *Pipeline) Script(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
+	reply, err := p.Do(ctx, "EVALSHA", s.args(s.hash, keysAndArgs)...)
+	if isNoScript(err) {
+		return p.Do(ctx, "EVAL", s.args(s.src, keysAndArgs)...)
+	}
+	return reply, err
+}
+
+// Do runs the script on a connection of its own, in the same way.
+func (s *Script) Do(ctx context.Context, conn redis.Conn, keysAndArgs ...any) (any, error) {
+	reply, err := redis.DoContext(conn, ctx, "EVALSHA", s.args(s.hash, keysAndArgs)...)
+	if isNoScript(err) {
+		return redis.DoContext(conn, ctx, "EVAL", s.args(s.src, keysAndArgs)...)
+	}
+	return reply, err
+}
+
+func isNoScript(err error) bool {
+	var e redis.Error
+	return errors.As(err, &e) && strings.HasPrefix(string(e), "NOSCRIPT ")
+}

@@ -1,0 +1,110 @@
+package redisconn
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// TLSOptions are the ssl_* keys of broker_use_ssl and of URLs.
+type TLSOptions struct {
+	CertReqs      string // ssl_cert_reqs: required, optional, none, or CERT_REQUIRED …; optional means required, as it does for every client
+	CACerts       string // ssl_ca_certs: file of trusted certificates (PEM); "" for the system's
+	CertFile      string // ssl_certfile: our own certificate (PEM)
+	KeyFile       string // ssl_keyfile: its key; "" if CertFile holds it
+	CheckHostname *bool  // ssl_check_hostname; nil: as CertReqs
+}
+
+// set assigns one ssl_* parameter of a URL.
+func (o *TLSOptions) set(key, value string) error {
+	switch key {
+	case "ssl_cert_reqs":
+		o.CertReqs = value
+	case "ssl_ca_certs":
+		o.CACerts = value
+	case "ssl_certfile":
+		o.CertFile = value
+	case "ssl_keyfile":
+		o.KeyFile = value
+	case "ssl_check_hostname":
+		check := !strings.EqualFold(value, "false")
+		o.CheckHostname = &check
+	default:
+		return fmt.Errorf("query parameter %s is not supported", key)
+	}
+	return nil
+}
+
+// verify reads CertReqs; "" is the default of the role.
+func (o *TLSOptions) verify(role Role) (bool, error) {
+	switch o.CertReqs {
+	case "required", "CERT_REQUIRED", "optional", "CERT_OPTIONAL":
+		return true, nil
+	case "none", "CERT_NONE":
+		return false, nil
+	case "":
+		if role == Backend {
+			return false, errors.New("rediss:// needs ssl_cert_reqs: required, optional or none (CERT_REQUIRED, CERT_OPTIONAL, CERT_NONE)")
+		}
+		return *o != TLSOptions{}, nil
+	}
+	return false, fmt.Errorf("ssl_cert_reqs is %q; it may be required, optional or none (CERT_REQUIRED, CERT_OPTIONAL, CERT_NONE)", o.CertReqs)
+}
+
+// config builds the TLS configuration for a server name.
+func (o *TLSOptions) config(role Role, host string) (*tls.Config, error) {
+	verify, err := o.verify(role)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if o.CACerts != "" {
+		pem, err := os.ReadFile(o.CACerts)
+		if err != nil {
+			return nil, fmt.Errorf("ssl_ca_certs: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ssl_ca_certs: %s holds no certificate", o.CACerts)
+		}
+	}
+	if o.CertFile != "" {
+		key := o.KeyFile
+		if key == "" {
+			key = o.CertFile
+		}
+		pair, err := tls.LoadX509KeyPair(o.CertFile, key)
+		if err != nil {
+			return nil, fmt.Errorf("ssl_certfile: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	} else if o.KeyFile != "" {
+		return nil, errors.New("ssl_keyfile needs ssl_certfile")
+	}
+	switch {
+	case !verify:
+		cfg.InsecureSkipVerify = true
+	case o.CheckHostname != nil && !*o.CheckHostname:
+		verifyChainOnly(cfg)
+	}
+	return cfg, nil
+}
+
+// verifyChainOnly checks the certificate's chain but not whom it names.
+func verifyChainOnly(cfg *tls.Config) {
+	cfg.InsecureSkipVerify = true
+	roots := cfg.RootCAs
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+		for _, cert := range cs.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(cert)
+		}
+		if _, err := cs.PeerCertificates[0].Verify(opts); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,90 @@
+package redisconn
+
+import (
+	"bufio"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	readBuffer = 64 << 10
+	keepBuffer = 1 << 20 // an output buffer that grew beyond this is not kept
+)
+
+// wire is the network connection under a Pipeline's redigo connection. redigo
+// writes whenever its 4 KiB are full and sets a deadline for every reply; here
+// output only gathers until the sender takes it, input is read in large pieces,
+// and deadlines are left to the Pipeline's watchdog.
+type wire struct {
+	net.Conn
+	established bool // set once after dialing; before, everything passes straight through
+	in          *bufio.Reader
+	bytesIn     atomic.Int64
+
+	mu  sync.Mutex // TLS may write from the reading goroutine
+	out []byte
+}
+
+func newWire(nc net.Conn) *wire { return &wire{Conn: nc} }
+
+// establish ends the dialing phase. It must come before concurrent use.
+func (w *wire) establish() {
+	w.in = bufio.NewReaderSize(w.Conn, readBuffer)
+	w.established = true
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	if !w.established {
+		return w.Conn.Read(p)
+	}
+	n, err := w.in.Read(p)
+	w.bytesIn.Add(int64(n))
+	return n, err
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	if !w.established {
+		return w.Conn.Write(p)
+	}
+	w.mu.Lock()
+	w.out = append(w.out, p...)
+	w.mu.Unlock()
+	return len(p), nil
+}
+
+// take returns the gathered output and leaves spare in its place.
+func (w *wire) take(spare []byte) []byte {
+	if cap(spare) > keepBuffer {
+		spare = nil
+	}
+	w.mu.Lock()
+	out := w.out
+	w.out = spare[:0]
+	w.mu.Unlock()
+	return out
+}
+
+// SetDeadline, SetReadDeadline and SetWriteDeadline work while dialing only.
+
+func (w *wire) SetDeadline(t time.Time) error {
+	if w.established {
+		return nil
+	}
+	return w.Conn.SetDeadline(t)
+}
+
+func (w *wire) SetReadDeadline(t time.Time) error {
+	if w.established {
+		return nil
+	}
+	return w.Conn.SetReadDeadline(t)
+}
+
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if w.established {
+		return nil
+	}
+	return w.Conn.SetWriteDeadline(t)
+}

@@ -1,0 +1,55 @@
+package redistest
+
+import (
+	"net"
+	"strconv"
+)
+
+// Option changes how a server is started.
+type Option func(*Server)
+
+// Args adds arguments of the server's command line: "--maxclients", "5".
+func Args(args ...string) Option {
+	return func(s *Server) { s.args = append(s.args, args...) }
+}
+
+// Password sets requirepass.
+func Password(password string) Option {
+	return func(s *Server) {
+		s.password = password
+		s.args = append(s.args, "--requirepass", password)
+	}
+}
+
+// Without removes commands, so that the server answers "unknown command".
+func Without(commands ...string) Option {
+	return func(s *Server) {
+		for _, c := range commands {
+			s.args = append(s.args, "--rename-command", c, "")
+		}
+	}
+}
+
+// Redis32 removes the commands on lists, strings and sorted sets that Redis 3.2
+// does not have yet.
+func Redis32() Option {
+	return Without("BLMOVE", "LMOVE", "BLMPOP", "LMPOP", "LPOS", "GETDEL", "GETEX", "COPY", "UNLINK",
+		"ZPOPMIN", "ZPOPMAX", "BZPOPMIN", "BZPOPMAX", "ZMPOP", "BZMPOP", "ZRANGESTORE", "ZMSCORE", "SMISMEMBER",
+		"XADD", "XREAD", "XREADGROUP", "FUNCTION", "FCALL", "EVAL_RO", "EVALSHA_RO", "HELLO")
+}
+
+// MaxMemory limits the memory in bytes; writes beyond it are refused (noeviction).
+func MaxMemory(bytes int) Option {
+	return Args("--maxmemory", strconv.Itoa(bytes), "--maxmemory-policy", "noeviction")
+}
+
+// ReplicaOf makes the server a read-only replica of another.
+func ReplicaOf(master *Server) Option {
+	return func(s *Server) {
+		host, port, _ := net.SplitHostPort(master.Addr())
+		s.args = append(s.args, "--replicaof", host+" "+port)
+		if master.password != "" {
+			s.args = append(s.args, "--masterauth", master.password)
+		}
+	}
+}
