@@ -1,0 +1,116 @@
+package tasks
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// PythonError is implemented by errors that name the Python exception they are.
+// The task then fails with that class, constructed with the error's text.
+type PythonError interface {
+	error
+	// PythonType returns where Python finds the class: "shop.errors", "OutOfStock".
+	PythonType() (module, class string)
+}
+
+// raised is an error with a Python class and, when it came from Raise, arguments.
+type raised struct {
+	module, class string
+	text          string
+	args          []any     // constructor arguments after the text
+	stack         []uintptr // where Raise was called
+	cause         error
+}
+
+func (e *raised) Error() string                { return e.text }
+func (e *raised) Unwrap() error                { return e.cause }
+func (e *raised) PythonType() (string, string) { return e.module, e.class }
+
+// Raise returns an error that fails the task with the Python exception
+// excType(msg, args...). A name without a dot is a builtin, "ValueError"; other
+// classes are named with their module, "shop.errors.OutOfStock". Python callers get
+// that very class from AsyncResult.get() where they have imported it, and one of the
+// same name otherwise.
+//
+// Wrapping the error with %w keeps the class.
+func Raise(excType, msg string, args ...any) error {
+	module, class := "builtins", excType
+	if i := strings.LastIndexByte(excType, '.'); i >= 0 {
+		module, class = excType[:i], excType[i+1:]
+	}
+	return &raised{module: module, class: class, text: msg, args: args, stack: callers(1)}
+}
+
+// ExceptionOf returns the Python exception that a handler's error stands for:
+//
+//   - a *protocol.Exception is itself
+//   - an error from Raise, and one that is a PythonError, has the class it names
+//   - every other error is an Exception with the error's text
+//
+// Errors are looked for with errors.As; the class is that of the error found, the
+// text that of err as a whole. Further arguments given to Raise mean that the class
+// takes more than a text, so that the arguments are then kept as they were given.
+// err must not be nil.
+func ExceptionOf(err error) *protocol.Exception {
+	exc := &protocol.Exception{Module: "builtins", Type: "Exception"}
+	args := []any{err.Error()}
+	var stack []uintptr
+	if remote := (*protocol.Exception)(nil); errors.As(err, &remote) {
+		return remote
+	}
+	var named PythonError
+	if errors.As(err, &named) {
+		exc.Module, exc.Type = named.PythonType()
+	}
+	if r, ok := named.(*raised); ok {
+		stack = r.stack
+		if len(r.args) > 0 {
+			args = append([]any{r.text}, r.args...)
+		}
+	}
+	exc.Message = encodeArgs(args)
+	exc.Traceback = traceback(stack, exc, err.Error())
+	return exc
+}
+
+// encodeArgs writes the constructor arguments. One that has no JSON form is replaced
+// by its text, as Celery does.
+func encodeArgs(args []any) []byte {
+	dst := []byte{'['}
+	for i, arg := range args {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		encoded, err := pyjson.Append(dst, arg)
+		if err != nil {
+			encoded, _ = pyjson.Append(dst, fmt.Sprint(arg)) // a string always encodes
+		}
+		dst = encoded
+	}
+	return append(dst, ']')
+}
+
+// panicked makes the exception of a panic. An error that a handler panics with keeps
+// its class; everything else is a RuntimeError.
+func panicked(value any) *protocol.Exception {
+	exc := &protocol.Exception{Module: "builtins", Type: "RuntimeError"}
+	text := fmt.Sprint(value)
+	args := []any{text}
+	if err, ok := value.(error); ok {
+		var fault runtime.Error
+		if !errors.As(err, &fault) {
+			exc = ExceptionOf(err)
+			args = nil
+		}
+	}
+	if args != nil {
+		exc.Message = encodeArgs(args)
+	}
+	exc.Traceback = traceback(callers(2), exc, text)
+	return exc
+}

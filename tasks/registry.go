@@ -1,0 +1,85 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Handler runs a task from its raw request. Most tasks are plain functions and need
+// none of this.
+type Handler interface {
+	// Handle returns the task's result, or the error it fails with.
+	Handle(ctx context.Context, req *Request) (any, error)
+}
+
+// HandlerFunc makes a Handler of a function.
+type HandlerFunc func(ctx context.Context, req *Request) (any, error)
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, req *Request) (any, error) { return f(ctx, req) }
+
+// Entry is a registered task.
+type Entry struct {
+	Name    string
+	Handler Handler
+	Options Options
+}
+
+// Registry holds the tasks a worker runs, by name. Its methods are safe for
+// concurrent use.
+type Registry struct {
+	mu      sync.RWMutex
+	entries map[string]*Entry
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry { return &Registry{entries: map[string]*Entry{}} }
+
+// Register adds a task under the name Python calls it by, such as "shop.tasks.add".
+// fn is one of
+//
+//   - a function func([ctx context.Context,] [arguments...]) ([result,] [error])
+//   - such a function with one struct, or pointer to a struct, standing for all
+//     arguments; see the package documentation
+//   - a Handler, or a function of HandlerFunc's form
+//   - a task written for gocelery: ParseKwargs and RunTask
+//
+// It panics when the name is taken, fn is none of these, or an option does not fit fn:
+// these are mistakes in the program.
+func (r *Registry) Register(name string, fn any, opts ...Option) {
+	entry := &Entry{Name: name}
+	for _, opt := range opts {
+		opt(&entry.Options)
+	}
+	if name == "" {
+		panic("tasks: Register: the task needs a name")
+	}
+	var err error
+	if entry.Handler, err = newHandler(name, fn, entry.Options.params); err != nil {
+		panic(fmt.Sprintf("tasks: Register(%q): %v", name, err))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries[name] != nil {
+		panic(fmt.Sprintf("tasks: Register(%q): a task of this name is registered already", name))
+	}
+	r.entries[name] = entry
+}
+
+// Lookup finds a task by its name.
+func (r *Registry) Lookup(name string) (*Entry, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	entry, ok := r.entries[name]
+	return entry, ok
+}
+
+// Names returns the names of all tasks in alphabetical order.
+func (r *Registry) Names() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Sorted(maps.Keys(r.entries))
+}
