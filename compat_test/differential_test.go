@@ -1,0 +1,166 @@
+package compat_test
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// call is one message as Celery put it on the queue.
+type call struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+	Key  string `json:"key"` // the Redis list it was put on
+	Raw  string `json:"raw"`
+}
+
+// difference is a field in which the two workers' Redis differ.
+type difference struct{ Key, Field, Python, Apium string }
+
+// accepted are the differences that stay, with the reason. call, field and our
+// value are regular expressions.
+var accepted = []struct{ call, field, apium, reason string }{}
+
+// ownKeys belong to parts of a Python worker, or of ours, that the other one has
+// no use for.
+var ownKeys = regexp.MustCompile(`^(_kombu\.binding(_permanent)?\.(celery\.pidbox|celeryev)|apium\..*)$`)
+
+// TestDifferential gives the same messages, byte for byte, to a Python worker and
+// to ours, and compares everything that is in Redis afterwards.
+func TestDifferential(t *testing.T) {
+	t.Parallel()
+	calls := append(publishCases(t), malformedCalls(t)...)
+	if len(calls) < 300 {
+		t.Fatalf("only %d calls", len(calls))
+	}
+	python, apium := startRedis(t), startRedis(t)
+	for _, server := range []*redisServer{python, apium} {
+		for _, c := range calls {
+			server.do(t, "LPUSH", c.Key, c.Raw)
+		}
+	}
+	workers := []*process{
+		app{broker: python.url(0), journal: python.url(1)}.startWorker(t),
+		startWorker(t, app{broker: apium.url(0), journal: apium.url(1)}),
+	}
+	for _, server := range []*redisServer{python, apium} {
+		settled(t, server)
+	}
+	for _, w := range workers {
+		w.signal(t, syscall.SIGTERM)
+	}
+	for _, w := range workers {
+		if code := w.exitCode(t); code != 0 {
+			t.Errorf("%s: exit code %d", w.name, code)
+		}
+	}
+	var diffs []difference
+	app{}.run(t, &diffs, "compare.py", python.url(0), apium.url(0))
+	judge(t, calls, diffs)
+}
+
+// publishCases lets Celery publish the calls of testdata/app/cases.py.
+func publishCases(t *testing.T) []call {
+	t.Helper()
+	server := startRedis(t)
+	var calls []call
+	app{broker: server.url(0)}.run(t, &calls, "publish.py")
+	return calls
+}
+
+// malformed is a broken queue entry and what a Python worker makes of it.
+type malformed struct {
+	Name        string
+	Raw         string
+	KillsPython bool `json:"kills_python"`
+}
+
+func malformedMessages(t *testing.T) []malformed {
+	t.Helper()
+	data, err := os.ReadFile("testdata/malformed-messages.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []malformed
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// malformedCalls are the malformed messages that a Python worker survives.
+func malformedCalls(t *testing.T) []call {
+	t.Helper()
+	var calls []call
+	for _, m := range malformedMessages(t) {
+		if m.KillsPython {
+			continue
+		}
+		var envelope struct {
+			Properties struct {
+				CorrelationID string `json:"correlation_id"`
+			}
+		}
+		if err := json.Unmarshal([]byte(m.Raw), &envelope); err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, call{Name: "malformed " + m.Name, ID: envelope.Properties.CorrelationID, Key: "celery", Raw: m.Raw})
+	}
+	return calls
+}
+
+// settled waits until nothing waits, nobody holds a message and no result has come
+// for a while.
+func settled(t *testing.T, server *redisServer) {
+	t.Helper()
+	keys, since := -1, time.Now()
+	eventually(t, 2*time.Minute, "all messages are settled", func() bool {
+		size := server.int(t, "DBSIZE")
+		if size != keys || !server.idle(t, "celery") {
+			keys, since = size, time.Now()
+		}
+		return time.Since(since) > 1500*time.Millisecond
+	})
+}
+
+// judge reports every difference that is not accepted, and every acceptance that
+// nothing needs any more.
+func judge(t *testing.T, calls []call, diffs []difference) {
+	t.Helper()
+	names := map[string]string{}
+	for _, c := range calls {
+		names["celery-task-meta-"+c.ID] = c.Name
+	}
+	used := make([]bool, len(accepted))
+	for _, d := range diffs {
+		if ownKeys.MatchString(d.Key) {
+			continue
+		}
+		name := names[d.Key]
+		if name == "" {
+			name = "key " + d.Key
+		}
+		tolerated := false
+		for i, a := range accepted {
+			if matches(a.call, name) && matches(a.field, d.Field) && matches(a.apium, d.Apium) {
+				tolerated, used[i] = true, true
+			}
+		}
+		if !tolerated {
+			t.Errorf("%s: %s:\n  Python %s\n  Apium  %s", name, d.Field, d.Python, d.Apium)
+		}
+	}
+	for i, a := range accepted {
+		if !used[i] {
+			t.Errorf("no call differs any more in the way accepted for %q: %s", a.call, a.reason)
+		}
+	}
+}
+
+func matches(pattern, s string) bool {
+	return regexp.MustCompile("^(?s:" + strings.TrimSpace(pattern) + ")$").MatchString(s)
+}

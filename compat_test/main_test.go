@@ -1,0 +1,53 @@
+// Package compat_test holds the worker against its real peers: Celery 5.7, 5.2
+// and 4.4, Django, gocelery, and Redis itself. It needs the Python environments
+// scripts/venv makes and a redis-server on the PATH; scripts/test gets both.
+package compat_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// The programs under test: the binary users build, and a worker with the Go
+// twins of testdata/app/tapp.py.
+var apiumBinary, workerBinary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "apium-compat-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	apiumBinary = filepath.Join(dir, "apium")
+	workerBinary = filepath.Join(dir, "worker")
+	for out, pkg := range map[string]string{apiumBinary: "..", workerBinary: "./testdata/worker"} {
+		build := exec.Command("go", "build", "-o", out, pkg)
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build %s: %v\n", pkg, err)
+			return 1
+		}
+	}
+	if err := prerequisites(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// prerequisites says in a sentence what is missing and how to get it.
+func prerequisites() error {
+	for _, venv := range []string{celery57, celery52, celery44} {
+		if _, err := os.Stat(interpreter(venv)); err != nil {
+			return fmt.Errorf("compat_test: the Python environment %s is missing: run scripts/venv", venv)
+		}
+	}
+	_, err := redisProgram()
+	return err
+}

@@ -1,0 +1,115 @@
+package compat_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// redisServer is a private Redis on a port of its own.
+type redisServer struct {
+	*process
+	port int
+	dir  string
+	args []string
+}
+
+// redisProgram finds Redis or Valkey.
+func redisProgram() (string, error) {
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("compat_test: no redis-server and no valkey-server on the PATH: " +
+		"apt-get install redis-server, or run scripts/test, which gets one")
+}
+
+// startRedis starts a server that keeps nothing on disk, unless the arguments say otherwise.
+func startRedis(t *testing.T, args ...string) *redisServer {
+	t.Helper()
+	s := &redisServer{port: freePort(t), dir: t.TempDir(), args: args}
+	s.start(t)
+	return s
+}
+
+// start starts the server, or starts it again: same port, same data, more arguments.
+func (s *redisServer) start(t *testing.T, more ...string) {
+	t.Helper()
+	program, err := redisProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no"}
+	args = append(append(args, s.args...), more...)
+	s.process = start(t, "redis-server", s.dir, nil, program, args...)
+	s.waitLog(t, "eady to accept connections")
+}
+
+func (s *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+func (s *redisServer) url(db int) string { return fmt.Sprintf("redis://%s/%d", s.addr(), db) }
+
+// do runs one command on a connection of its own, so that it works across restarts.
+func (s *redisServer) do(t *testing.T, command string, args ...any) any {
+	t.Helper()
+	reply, err := s.try(command, args...)
+	if err != nil {
+		t.Fatalf("%s %v: %v", command, args, err)
+	}
+	return reply
+}
+
+func (s *redisServer) try(command string, args ...any) (any, error) {
+	conn, err := redis.Dial("tcp", s.addr())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Do(command, args...)
+}
+
+func (s *redisServer) int(t *testing.T, command string, args ...any) int {
+	t.Helper()
+	n, err := redis.Int(s.do(t, command, args...), nil)
+	if err != nil {
+		t.Fatalf("%s %v: %v", command, args, err)
+	}
+	return n
+}
+
+func (s *redisServer) strings(t *testing.T, command string, args ...any) []string {
+	t.Helper()
+	list, err := redis.Strings(s.do(t, command, args...), nil)
+	if err != nil {
+		t.Fatalf("%s %v: %v", command, args, err)
+	}
+	return list
+}
+
+// idle reports whether a queue is empty and nobody holds a message.
+func (s *redisServer) idle(t *testing.T, queues ...string) bool {
+	t.Helper()
+	waiting := s.int(t, "HLEN", "unacked") + s.int(t, "ZCARD", "unacked_index")
+	for _, queue := range queues {
+		for _, step := range []string{"", "\x06\x163", "\x06\x166", "\x06\x169"} {
+			waiting += s.int(t, "LLEN", queue+step)
+		}
+	}
+	return waiting == 0
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,119 @@
+"""The tasks of the compatibility tests. testdata/worker has their Go twins.
+
+Runs on Celery 4.4, 5.2 and 5.7. BROKER and BACKEND name the Redis; SETTINGS is
+a JSON object of further settings.
+"""
+import importlib
+import json
+import os
+import time
+
+import redis
+from celery import Celery, current_task
+
+import shoperrors
+
+app = Celery("tapp", broker=os.environ.get("BROKER"), backend=os.environ.get("BACKEND"))
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=True,
+    **json.loads(os.environ.get("SETTINGS", "{}"))
+)
+
+
+@app.task
+def echo(*args, **kwargs):
+    return {"args": list(args), "kwargs": kwargs}
+
+
+@app.task
+def same(x):
+    return x
+
+
+@app.task
+def add(x, y, z=0):
+    return x + y + z
+
+
+@app.task
+def greet(name, greeting="hi", *, mark="!"):
+    return "%s %s%s" % (greeting, name, mark)
+
+
+@app.task
+def named(a, *, b, c=None):
+    return [a, b, c]
+
+
+@app.task
+def nothing():
+    return None
+
+
+@app.task
+def fail(*args):
+    raise ValueError(*args)
+
+
+@app.task
+def throw(module, name, *args):
+    raise getattr(importlib.import_module(module), name)(*args)
+
+
+@app.task
+def throw_hidden(text):
+    """Raises a class that no client can import."""
+    raise type("Hidden", (Exception,), {"__module__": "nowhere.errors"})(text)
+
+
+@app.task(ignore_result=True)
+def ignored(x):
+    return x
+
+
+@app.task(ignore_result=True)
+def ignored_fail(x):
+    raise ValueError(x)
+
+
+@app.task
+def whoami():
+    """What a task may know of its own execution."""
+    r = current_task.request
+    return {
+        "id": r.id, "root_id": r.root_id, "parent_id": r.parent_id, "group": r.group,
+        "retries": r.retries, "eta": r.eta, "expires": r.expires,
+        "name": current_task.name,
+    }
+
+
+# Typed: the Go twins take and return Go types.
+for kind in ("int", "float", "str", "bool", "bytes", "time", "list", "map", "bigint", "pointer", "uuid", "decimal"):
+    exec("@app.task(name='tapp.typed_%s')\ndef typed_%s(x):\n    return x\n" % (kind, kind))
+
+
+def _journal():
+    return redis.Redis.from_url(os.environ["JOURNAL"])
+
+
+def _run(key, seconds):
+    journal = _journal()
+    journal.rpush("started", key)
+    time.sleep(seconds)
+    journal.rpush("done", key)
+    return key
+
+
+@app.task
+def work(key, seconds):
+    """Leaves its key in the journal's lists started and done."""
+    return _run(key, seconds)
+
+
+@app.task(acks_late=True)
+def work_late(key, seconds):
+    return _run(key, seconds)
+
+
+Importable = shoperrors.OutOfStock

@@ -1,0 +1,123 @@
+// Command worker serves the Go twins of the tasks in testdata/app/tapp.py.
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"os"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/cli"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
+)
+
+func main() {
+	reg := tasks.NewRegistry()
+	register(reg)
+	registerTyped(reg)
+	registerJournal(reg)
+	registerGocelery(reg)
+	cli.Main(reg)
+}
+
+func register(reg *tasks.Registry) {
+	reg.Register("tapp.echo", func(args []any, kwargs map[string]any) map[string]any {
+		if args == nil {
+			args = []any{}
+		}
+		if kwargs == nil {
+			kwargs = map[string]any{}
+		}
+		return map[string]any{"args": args, "kwargs": kwargs}
+	}, tasks.Params("*args, **kwargs"))
+	reg.Register("tapp.same", func(x any) any { return x }, tasks.Params("x"))
+	reg.Register("tapp.add", func(x, y, z int) int { return x + y + z }, tasks.Params("x, y, z=0"))
+	reg.Register("tapp.greet", func(name, greeting, mark string) string {
+		return greeting + " " + name + mark
+	}, tasks.Params("name, greeting='hi', *, mark='!'"))
+	reg.Register("tapp.named", func(a, b, c any) []any { return []any{a, b, c} }, tasks.Params("a, *, b, c=None"))
+	reg.Register("tapp.nothing", func() {}, tasks.Params(""))
+	reg.Register("tapp.fail", tasks.HandlerFunc(func(_ context.Context, req *tasks.Request) (any, error) {
+		return nil, &protocol.Exception{
+			Module: "builtins", Type: "ValueError", Message: req.Args, Traceback: "Traceback: tapp.fail in Go",
+		}
+	}))
+	reg.Register("tapp.throw", throw, tasks.Params("module, name, *args"))
+	reg.Register("tapp.throw_hidden", func(text string) error {
+		return tasks.Raise("nowhere.errors.Hidden", text)
+	}, tasks.Params("text"))
+	reg.Register("tapp.ignored", func(x any) any { return x }, tasks.Params("x"), tasks.IgnoreResult(true))
+	reg.Register("tapp.ignored_fail", func(x any) error {
+		return tasks.Raise("ValueError", fmt.Sprint(x))
+	}, tasks.Params("x"), tasks.IgnoreResult(true))
+	reg.Register("tapp.whoami", whoami, tasks.Params(""))
+}
+
+func throw(module, name, text string, args ...any) error {
+	return tasks.Raise(module+"."+name, text, args...)
+}
+
+func whoami(ctx context.Context) map[string]any {
+	req := tasks.Current(ctx)
+	return map[string]any{
+		"id": req.ID, "root_id": null(req.RootID), "parent_id": null(req.ParentID), "group": null(req.GroupID),
+		"retries": req.Retries, "eta": moment(req.ETA), "expires": moment(req.Expires), "name": req.Name,
+	}
+}
+
+// null is Python's None for a missing text.
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func moment(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
+}
+
+func registerTyped(reg *tasks.Registry) {
+	x := tasks.Params("x")
+	reg.Register("tapp.typed_int", func(x int64) int64 { return x }, x)
+	reg.Register("tapp.typed_float", func(x float64) float64 { return x }, x)
+	reg.Register("tapp.typed_str", func(x string) string { return x }, x)
+	reg.Register("tapp.typed_bool", func(x bool) bool { return x }, x)
+	reg.Register("tapp.typed_bytes", func(x []byte) []byte { return x }, x)
+	reg.Register("tapp.typed_time", func(x time.Time) time.Time { return x }, x)
+	reg.Register("tapp.typed_list", func(x []int) []int { return x }, x)
+	reg.Register("tapp.typed_map", func(x map[string]int) map[string]int { return x }, x)
+	reg.Register("tapp.typed_bigint", func(x *big.Int) *big.Int { return x }, x)
+	reg.Register("tapp.typed_pointer", func(x *int) *int { return x }, x)
+	reg.Register("tapp.typed_uuid", func(x pyjson.UUID) pyjson.UUID { return x }, x)
+	reg.Register("tapp.typed_decimal", func(x pyjson.Decimal) pyjson.Decimal { return x }, x)
+}
+
+// registerJournal adds the tasks that leave a trace of each run in another database.
+func registerJournal(reg *tasks.Registry) {
+	url := os.Getenv("JOURNAL")
+	pool := &redis.Pool{MaxIdle: 100, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}
+	write := func(list, key string) error {
+		conn := pool.Get()
+		defer conn.Close()
+		_, err := conn.Do("RPUSH", list, key)
+		return err
+	}
+	work := func(key string, seconds float64) (string, error) {
+		if err := write("started", key); err != nil {
+			return "", err
+		}
+		time.Sleep(time.Duration(seconds * float64(time.Second)))
+		return key, write("done", key)
+	}
+	reg.Register("tapp.work", work, tasks.Params("key, seconds"))
+	reg.Register("tapp.work_late", work, tasks.Params("key, seconds"), tasks.AcksLate(true))
+}

@@ -1,0 +1,33 @@
+package compat_test
+
+import (
+	"testing"
+)
+
+// startWorker starts our worker with the tasks of testdata/worker and waits until
+// it is ready. A panic or a fatal error in its log fails the test.
+func startWorker(t *testing.T, a app, args ...string) *process {
+	t.Helper()
+	p := launchWorker(t, a, args...)
+	p.waitLog(t, " ready.")
+	return p
+}
+
+// launchWorker does not wait.
+func launchWorker(t *testing.T, a app, args ...string) *process {
+	t.Helper()
+	if a.backend == "" {
+		a.backend = a.broker
+	}
+	flags := []string{"worker", "-b", a.broker, "--result-backend", a.backend, "-c", "2", "-l", "info"}
+	p := start(t, "apium worker", "", []string{"JOURNAL=" + a.journal}, workerBinary, append(flags, args...)...)
+	t.Cleanup(func() {
+		p.kill()
+		for _, bad := range []string{"\npanic: ", "\nfatal error: ", "DATA RACE"} {
+			if p.log.contains(bad) {
+				t.Errorf("%q in the worker's log:\n%s", bad, tail(p.log.String(), 6000))
+			}
+		}
+	})
+	return p
+}
