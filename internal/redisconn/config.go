@@ -156,6 +156,10 @@ func (c *Config) dial(ctx context.Context, wrap func(net.Conn) net.Conn) (redis.
 func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Conn) net.Conn) (redis.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
 	defer cancel()
+	timeout := max(c.opts.ReadTimeout, 0)
+	if wrap != nil {
+		timeout = 0 // a Pipeline has a watchdog instead of a deadline for every command
+	}
 	conn, err := redis.DialContext(ctx, e.network, e.addr,
 		redis.DialContextFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			nc, err := c.opts.NetDial(ctx, network, addr)
@@ -171,8 +175,8 @@ func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Con
 		redis.DialPassword(e.password),
 		redis.DialClientName(c.opts.ClientName),
 		redis.DialDatabase(e.db),
-		redis.DialReadTimeout(max(c.opts.ReadTimeout, 0)),
-		redis.DialWriteTimeout(max(c.opts.ReadTimeout, 0)),
+		redis.DialReadTimeout(timeout),
+		redis.DialWriteTimeout(timeout),
 	)
 	if err != nil {
 		return nil, err

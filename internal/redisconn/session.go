@@ -3,6 +3,7 @@ package redisconn
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,6 +138,7 @@ func (s *session) write() {
 			return
 		}
 		for {
+			runtime.Gosched()
 			s.p.mu.Lock()
 			err := s.conn.Flush()
 			buf = s.wire.take(buf)
