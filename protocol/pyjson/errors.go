@@ -45,21 +45,35 @@ func (e *SyntaxError) Error() string {
 
 // A TypeError says that a value does not fit the Go type it was to fill.
 type TypeError struct {
-	Type   reflect.Type // the Go type
-	Got    string       // the Python type of the value: NoneType, bool, int, float, str, list, dict, datetime, date, time, Decimal, UUID, bytes
-	Path   string       // where inside the value, as "items[2].price"; empty for the value itself
-	Reason string       // what is wrong when the kinds would fit: "300 overflows int8"; else empty
+	Type reflect.Type // the Go type
+	Got  string       // the Python type of the value: NoneType, bool, int, float, str, list, dict, datetime, date, time, Decimal, UUID, bytes
+	Path string       // where inside the value, as "items[2].price"; empty for the value itself
+	Err  error        // what is wrong although the kinds fit, as "300 is out of range"; else nil
 }
 
 func (e *TypeError) Error() string {
 	msg := fmt.Sprintf("cannot use %s as Go %s", e.Got, e.Type)
-	if e.Reason != "" {
-		msg += ": " + e.Reason
+	if e.Err != nil {
+		msg += ": " + e.Err.Error()
 	}
 	if e.Path != "" {
 		msg = e.Path + ": " + msg
 	}
 	return msg
+}
+
+func (e *TypeError) Unwrap() error { return e.Err }
+
+// atPath puts the name of the part that failed before an error's path.
+func atPath(part string, err error) error {
+	var e *TypeError
+	if errors.As(err, &e) {
+		if e.Path != "" && e.Path[0] != '[' {
+			part += "."
+		}
+		e.Path = part + e.Path
+	}
+	return err
 }
 
 // A MarkerError is a {"__type__": …, "__value__": …} object that kombu's loads
