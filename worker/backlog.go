@@ -1,0 +1,117 @@
+package worker
+
+import "sync"
+
+// backlog holds the requests that wait for a slot and counts what the worker holds
+// unacknowledged against its prefetch limit.
+//
+// Requests that wait for their ETA are not counted, as in Celery, where each of
+// them raises the prefetch count by one.
+type backlog struct {
+	limit int // prefetch
+	slots int // concurrency
+
+	mu     sync.Mutex
+	ready  []*request // from head on; what is before has been taken
+	head   int
+	held   int
+	closed bool
+	taken  sync.Cond     // slots wait here for a request
+	room   chan struct{} // tells the claim loop that claiming is worthwhile again
+}
+
+func newBacklog(limit, slots int) *backlog {
+	b := &backlog{limit: limit, slots: slots, room: make(chan struct{}, 1)}
+	b.taken.L = &b.mu
+	return b
+}
+
+// want is how many messages to claim now. It is 0 not only when the worker is full,
+// but also while enough work is waiting: a claim of half the limit costs one round
+// trip as well as a claim of one message does.
+func (b *backlog) want() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wantLocked()
+}
+
+func (b *backlog) wantLocked() int {
+	free := b.limit - b.held
+	if free <= 0 || free < (b.limit+1)/2 && b.waitingLocked() >= b.slots {
+		return 0
+	}
+	return free
+}
+
+// push queues a request for the next free slot. It reports false after close.
+func (b *backlog) push(r *request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.ready = append(b.ready, r)
+	b.held++
+	b.taken.Signal()
+	return true
+}
+
+// take waits for the next request. It reports false after close.
+func (b *backlog) take() (*request, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.waitingLocked() == 0 && !b.closed {
+		b.taken.Wait()
+	}
+	if b.closed {
+		return nil, false
+	}
+	r := b.ready[b.head]
+	b.ready[b.head] = nil
+	if b.head++; b.head == len(b.ready) {
+		b.ready, b.head = b.ready[:0], 0
+	}
+	if !r.acksLate {
+		b.held--
+	}
+	b.signalLocked()
+	return r, true
+}
+
+// release makes room for another message when a request that was acknowledged
+// late has run.
+func (b *backlog) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held--
+	b.signalLocked()
+}
+
+func (b *backlog) signalLocked() {
+	if b.wantLocked() == 0 {
+		return
+	}
+	select {
+	case b.room <- struct{}{}:
+	default: // the claim loop has been told
+	}
+}
+
+// close ends all take calls and returns the requests that no slot took.
+func (b *backlog) close() []*request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left := b.ready[b.head:]
+	b.ready, b.head, b.closed = nil, 0, true
+	b.taken.Broadcast()
+	return left
+}
+
+// waiting is the number of requests that wait for a slot.
+func (b *backlog) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waitingLocked()
+}
+
+func (b *backlog) waitingLocked() int { return len(b.ready) - b.head }

@@ -1,0 +1,41 @@
+// Package worker runs Celery tasks: it claims messages from a broker, runs their
+// handlers and settles them, in Celery's order and with Celery's guarantees.
+//
+// The way of a message, each step in the file of its name:
+//
+//	consume    claim as many messages as there is room for; decode
+//	gate       unknown, expired, not yet due, or to be run?
+//	hold       wait for the ETA
+//	backlog    wait for a slot
+//	execute    run the handler in the pool; work out the outcome
+//	settle     acknowledge, store the result, in groups
+//
+// # Goroutines
+//
+//	goroutine    how many      owns                        ends
+//	Run          the caller's  the order of start and stop when all others have
+//	consume      in Run        seq; the calls of Claim     when ctx is done
+//	schedule     1             the timer of the next ETA   when consume has ended
+//	slot         Concurrency   the request it runs         when the backlog is closed
+//	settleLoop   1             Ack and Store calls         when settlements is closed and empty
+//	renewLeases  1             nothing                     last, with the settle context
+//
+// Senders stop before receivers: consume and schedule feed the backlog, slots feed
+// the settler, and each is waited for before what it feeds is closed.
+//
+// # Contexts
+//
+// Three contexts keep the phases apart. Run's context ends claiming. The task context
+// is the parent of every handler's: it ends after the shutdown timeout or at Abort,
+// with the cause ErrShutdown. The settle context ends last, so that what has run is
+// stored and acknowledged even though the others are over.
+//
+// # What a message can count on
+//
+// From its claim on, a message is in the broker's unacked store until it is
+// acknowledged: before its handler runs (early, Celery's default) or after its result
+// is confirmed (late). Early acknowledgements are sent when the handler starts, and
+// nothing waits for the answer. Settling is repeated until it succeeds. A message
+// whose lease was lost is not acknowledged, its handler's context is cancelled with
+// ErrLeaseLost, and of its outcomes only a success is stored.
+package worker

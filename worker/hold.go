@@ -1,0 +1,109 @@
+package worker
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// holdCheck bounds how long hold sleeps, so that a wall clock set forward is noticed.
+const holdCheck = time.Minute
+
+// schedule holds the requests whose ETA lies ahead. The goroutine in run owns the
+// timer; add and close may be called from any goroutine.
+type schedule struct {
+	due func(*request) // called in the goroutine of run
+
+	mu       sync.Mutex
+	requests etaHeap
+	closed   bool
+	earlier  chan struct{} // the next ETA has come nearer
+}
+
+func newSchedule(due func(*request)) *schedule {
+	return &schedule{due: due, earlier: make(chan struct{}, 1)}
+}
+
+// add reports false after close.
+func (s *schedule) add(r *request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	heap.Push(&s.requests, r)
+	if s.requests[0] == r {
+		select {
+		case s.earlier <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// run passes on each request at its ETA, until stop is closed.
+func (s *schedule) run(stop <-chan struct{}) {
+	timer := time.NewTimer(holdCheck)
+	defer timer.Stop()
+	for {
+		ready, wait := s.pop(time.Now())
+		for _, r := range ready {
+			s.due(r)
+		}
+		timer.Reset(wait)
+		select {
+		case <-stop:
+			return
+		case <-s.earlier:
+		case <-timer.C:
+		}
+	}
+}
+
+// pop removes what is due and says how long to wait for the next.
+func (s *schedule) pop(now time.Time) (ready []*request, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.requests) > 0 {
+		if wait := s.requests[0].ETA.Sub(now); wait > 0 {
+			return ready, min(wait, holdCheck)
+		}
+		ready = append(ready, heap.Pop(&s.requests).(*request))
+	}
+	return ready, holdCheck
+}
+
+// close returns the requests that were still held.
+func (s *schedule) close() []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.requests
+	s.requests, s.closed = nil, true
+	return left
+}
+
+func (s *schedule) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
+// etaHeap orders requests by ETA, and by arrival where that is the same.
+type etaHeap []*request
+
+func (h etaHeap) Len() int { return len(h) }
+func (h etaHeap) Less(i, j int) bool {
+	if h[i].ETA.Equal(h[j].ETA) {
+		return h[i].seq < h[j].seq
+	}
+	return h[i].ETA.Before(h[j].ETA)
+}
+func (h etaHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *etaHeap) Push(x any)   { *h = append(*h, x.(*request)) }
+func (h *etaHeap) Pop() any {
+	old := *h
+	r := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return r
+}

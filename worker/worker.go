@@ -1,0 +1,243 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+)
+
+// Worker runs the tasks of one registry for the messages of one consumer.
+type Worker struct {
+	cfg     Config
+	log     *slog.Logger
+	decoder protocol.Decoder
+
+	backlog   *backlog
+	schedule  *schedule
+	leases    *leases
+	running   []runningSlot // one per slot
+	unstarted givenBack
+
+	settlements  chan settlement
+	settleMu     sync.RWMutex // held for reading while sending to settlements
+	settleClosed bool
+
+	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
+	cancelTasks context.CancelCauseFunc
+	abort       chan struct{}
+	abortOnce   sync.Once
+
+	consuming atomic.Bool
+	stopping  atomic.Bool
+	aborted   atomic.Bool
+	ran       atomic.Bool
+
+	seq     uint64           // owned by consume
+	tags    []string         // owned by settleLoop, reused
+	acked   []*request       // likewise
+	records []backend.Record // likewise
+}
+
+// runningSlot holds the request whose handler runs in a slot; nil when idle.
+type runningSlot = atomic.Pointer[request]
+
+// New checks the configuration, naming every problem in it, and builds a worker.
+// It starts nothing.
+func New(cfg Config) (*Worker, error) {
+	cfg.setDefaults()
+	accept, acceptErr := protocol.NewAccept(cfg.AcceptContent...)
+	if err := errors.Join(cfg.validate(), acceptErr); err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		cfg:         cfg,
+		log:         cfg.Logger,
+		decoder:     protocol.Decoder{Accept: accept, Location: cfg.Location},
+		backlog:     newBacklog(cfg.prefetch(), cfg.Concurrency),
+		leases:      newLeases(),
+		running:     make([]runningSlot, cfg.Concurrency),
+		settlements: make(chan settlement, settleBacklog),
+		abort:       make(chan struct{}),
+	}
+	w.schedule = newSchedule(w.due)
+	return w, nil
+}
+
+// Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
+// what has not started, waits for the handlers that run (Celery's warm shutdown)
+// and returns nil. A worker runs once.
+//
+// After Abort, or when the shutdown timeout is over, Run does not wait any longer:
+// see there. It returns an error when the broker cannot be used at all.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.ran.Swap(true) {
+		return errors.New("worker: Run was called before")
+	}
+	// Handlers and settling outlive ctx: it only ends claiming.
+	base := context.WithoutCancel(ctx)
+	w.taskCtx, w.cancelTasks = context.WithCancelCause(base)
+	defer w.cancelTasks(ErrShutdown)
+	settleCtx, cancelSettle := context.WithCancel(base)
+	defer cancelSettle()
+
+	var holding, renewing, slots sync.WaitGroup
+	stopHolding := make(chan struct{})
+	holding.Go(func() { w.schedule.run(stopHolding) })
+	renewing.Go(func() { w.renewLeases(settleCtx) })
+	settled := make(chan struct{})
+	go func() { defer close(settled); w.settleLoop(settleCtx) }()
+	for i := range w.running {
+		slots.Go(func() { w.slot(i) })
+	}
+
+	claimCtx, cancelClaim := context.WithCancel(ctx)
+	stopOnAbort := w.onAbort(cancelClaim)
+	err := w.consume(claimCtx)
+	cancelClaim()
+	stopOnAbort()
+
+	w.stopping.Store(true)
+	close(stopHolding)
+	holding.Wait()
+	w.giveBackUnstarted(settleCtx)
+	finished := waited(&slots)
+	w.awaitHandlers(settleCtx, finished)
+	w.finishSettling(settled, cancelSettle)
+	cancelSettle()
+	renewing.Wait()
+	return err
+}
+
+// Abort ends Run without waiting for running handlers (Celery's cold shutdown).
+// Their contexts are cancelled with ErrShutdown. Messages that are acknowledged
+// late go back to their queues; a task that was acknowledged when it started is
+// lost unless its handler returns at once. Abort may be called at any time, from
+// any goroutine, more than once.
+func (w *Worker) Abort() { w.abortOnce.Do(func() { close(w.abort) }) }
+
+// onAbort calls f when Abort is called, until the returned function is.
+func (w *Worker) onAbort(f func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-w.abort:
+			f()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+func waited(wg *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { defer close(done); wg.Wait() }()
+	return done
+}
+
+// giveBackUnstarted returns everything that was claimed and has not started, in
+// the order in which it was claimed.
+func (w *Worker) giveBackUnstarted(ctx context.Context) {
+	w.giveBack(ctx, slices.Concat(w.backlog.close(), w.schedule.close(), w.unstarted.take()))
+}
+
+func (w *Worker) giveBack(ctx context.Context, requests []*request) {
+	requests = slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() })
+	if len(requests) == 0 {
+		return
+	}
+	slices.SortFunc(requests, func(a, b *request) int { return int(a.seq) - int(b.seq) })
+	w.leases.remove(requests...)
+	deliveries := make([]broker.Delivery, len(requests))
+	for i, r := range requests {
+		deliveries[i] = r.delivery()
+	}
+	w.persist(ctx, "give messages back", func() error {
+		return w.cfg.Consumer.Requeue(ctx, broker.Front, deliveries...)
+	})
+	w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
+}
+
+// abortGrace is how long handlers have to return after a cold shutdown cancelled
+// their contexts.
+const abortGrace = 200 * time.Millisecond
+
+// awaitHandlers waits for the running handlers: until they are done, the shutdown
+// timeout is over, or Abort is called.
+func (w *Worker) awaitHandlers(ctx context.Context, finished <-chan struct{}) {
+	var deadline <-chan time.Time
+	if w.cfg.ShutdownTimeout > 0 {
+		deadline = time.After(w.cfg.ShutdownTimeout)
+	}
+	select {
+	case <-finished:
+		return
+	case <-deadline:
+		w.log.Warn(fmt.Sprintf("Handlers still run after %v: cancelling them", w.cfg.ShutdownTimeout))
+		w.Abort()
+	case <-w.abort:
+	}
+	w.aborted.Store(true)
+	w.cancelTasks(ErrShutdown)
+	select {
+	case <-finished:
+	case <-time.After(abortGrace):
+	}
+	w.abandonRunning(ctx)
+}
+
+// abandonRunning answers for the handlers that a cold shutdown leaves behind.
+// Messages that are acknowledged late go back. The others are gone from the queue;
+// as in Celery (since 5.5), their state becomes RETRY, which tells clients that the
+// task was cut off and that they wait in vain.
+func (w *Worker) abandonRunning(ctx context.Context) {
+	var back []*request
+	for i := range w.running {
+		switch r := w.running[i].Load(); {
+		case r == nil:
+		case r.acksLate:
+			back = append(back, r)
+		default:
+			exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
+			w.settle(settlement{req: r, record: w.record(r, protocol.Retry, exc.Append(nil), nil, r.storeErrors)})
+		}
+	}
+	w.giveBack(ctx, back)
+}
+
+// finishSettling lets the settler write what is left: all of it after a warm
+// shutdown, what it manages within the grace period after a cold one.
+func (w *Worker) finishSettling(settled <-chan struct{}, giveUp func()) {
+	stop := w.onAbort(func() { time.AfterFunc(abortGrace, giveUp) })
+	defer stop()
+	w.closeSettlements()
+	<-settled
+}
+
+// givenBack collects requests that came up after their place to wait was closed.
+type givenBack struct {
+	mu       sync.Mutex
+	requests []*request
+}
+
+func (g *givenBack) add(r *request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.requests = append(g.requests, r)
+}
+
+func (g *givenBack) take() []*request {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	taken := g.requests
+	g.requests = nil
+	return taken
+}
