@@ -92,7 +92,7 @@ func (s *signature) bindKeywords(b *bound, task string, kwargs []byte, given int
 	}
 	scan := pyjson.NewScanner(kwargs)
 	if !scan.Enter('{') {
-		return typeError("%s() argument after ** must be a mapping, not %s", task, typeName(kwargs))
+		return &raised{module: "celery.exceptions", class: "InvalidTaskError", text: "Task keyword arguments is not a mapping"}
 	}
 	for scan.Next() {
 		key := scan.Key()

@@ -17,13 +17,15 @@
 // given. Its exported fields are the parameters, in their order:
 //
 //	type Order struct {
-//		ID     int64             `celery:"order_id"`    // name
+//		ID     int64             `celery:"order_id"`    // the parameter's name
+//		Lines  []string                                 // without a tag: lines, the field's in lower case
 //		Notify bool              `celery:"notify,True"` // name and default, a Python literal
-//		Note   *string           `json:"note"`          // the json tag's name is used, too
-//		Lines  []string                                 // else the field's, in lower case: lines
+//		Note   *string           `celery:",None"`       // a default alone
 //		Tags   []string          `celery:"*tags"`       // all other positional arguments
 //		Extra  map[string]string `celery:"**extra"`     // all other keyword arguments
 //	}
+//
+// Names in json tags count, too.
 //
 // Arguments that do not fit fail the task with the TypeError that Python raises, and
 // values that do not fit their Go type with one in the same words: "add() argument 'x'

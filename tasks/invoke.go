@@ -101,7 +101,7 @@ func (p *function) fill(f *frame, req *Request) error {
 			return badArgument(p.task, p.sig.names[i], err)
 		}
 	}
-	if p.sig.varArgs != "" && len(f.rest) > 0 {
+	if p.sig.varArgs != "" {
 		list := reflect.MakeSlice(f.varArgs.Type(), len(f.rest), len(f.rest))
 		for i, raw := range f.rest {
 			if err := pyjson.UnmarshalValue(raw, list.Index(i)); err != nil {

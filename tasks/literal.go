@@ -220,8 +220,12 @@ func parseInt(text string) (*big.Int, bool) {
 	return new(big.Int).SetString(text, 0)
 }
 
+// parseFloat knows 1.5, .5, 1., 1e5 and 1_0.5; without a point or an exponent it is no float.
 func parseFloat(text string) (float64, bool) {
-	for i := range len(text) { // Python allows _ only between digits, and no hexadecimal or named floats
+	if !strings.ContainsAny(text, ".eE") {
+		return 0, false
+	}
+	for i := range len(text) { // _ stands between digits only, and there are no hexadecimal or named floats
 		c := text[i]
 		digit := func(j int) bool { return j >= 0 && j < len(text) && '0' <= text[j] && text[j] <= '9' }
 		if !digit(i) && strings.IndexByte("._eE+-", c) < 0 || c == '_' && !(digit(i-1) && digit(i+1)) {

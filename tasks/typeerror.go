@@ -129,14 +129,17 @@ func badArgument(task, param string, err error) error {
 	}
 	subject := fmt.Sprintf("%s() argument %s", shortName(task), param)
 	var mismatch *pyjson.TypeError
-	if !errors.As(err, &mismatch) {
-		return &raised{module: "builtins", class: "ValueError", text: subject + ": " + err.Error(), cause: err}
+	class := "ValueError"
+	if errors.As(err, &mismatch) {
+		if mismatch.Path != "" {
+			subject += ": " + mismatch.Path
+		}
+		if mismatch.Err == nil {
+			return typeError("%s must be %s, not %s", subject, pythonType(mismatch.Type), mismatch.Got)
+		}
+		if err = mismatch.Err; isNumber(mismatch.Type) {
+			class = "OverflowError"
+		}
 	}
-	if mismatch.Path != "" {
-		subject += ": " + mismatch.Path
-	}
-	if mismatch.Reason != "" {
-		return &raised{module: "builtins", class: "OverflowError", text: subject + ": " + mismatch.Reason, cause: err}
-	}
-	return typeError("%s must be %s, not %s", subject, pythonType(mismatch.Type), mismatch.Got)
+	return &raised{module: "builtins", class: class, text: subject + ": " + err.Error(), cause: err}
 }

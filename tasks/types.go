@@ -20,6 +20,8 @@ var pythonTypes = map[reflect.Type]string{
 	reflect.TypeFor[[]byte]():         "bytes",
 	reflect.TypeFor[big.Int]():        "int",
 	reflect.TypeFor[time.Time]():      "datetime",
+	reflect.TypeFor[time.Duration]():  "float", // seconds
+	reflect.TypeFor[json.Number]():    "float",
 	reflect.TypeFor[pyjson.Date]():    "date",
 	reflect.TypeFor[pyjson.Clock]():   "time",
 	reflect.TypeFor[pyjson.Decimal](): "Decimal",
@@ -38,23 +40,28 @@ func pythonType(t reflect.Type) string {
 	if decodesItself(t) {
 		return t.String()
 	}
-	switch t.Kind() {
-	case reflect.Bool:
+	switch k := t.Kind(); {
+	case k == reflect.Bool:
 		return "bool"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+	case k >= reflect.Int && k <= reflect.Uintptr:
 		return "int"
-	case reflect.Float32, reflect.Float64:
+	case k == reflect.Float32 || k == reflect.Float64:
 		return "float"
-	case reflect.String:
+	case k == reflect.String:
 		return "str"
-	case reflect.Slice, reflect.Array:
+	case k == reflect.Slice || k == reflect.Array:
 		return "list"
-	case reflect.Map, reflect.Struct:
+	case k == reflect.Map || k == reflect.Struct:
 		return "dict"
 	default:
 		return t.String()
 	}
+}
+
+// isNumber reports whether a Go type holds Python's ints or floats.
+func isNumber(t reflect.Type) bool {
+	name := pythonType(t)
+	return name == "int" || name == "float"
 }
 
 // decodesItself reports whether values of t read their own JSON.
