@@ -1,0 +1,187 @@
+// Package brokertest holds the tests that every broker passes.
+package brokertest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// Fixture is one fresh broker under test.
+type Fixture struct {
+	// Open returns a consumer, which the test may close.
+	Open func(t *testing.T, queues ...string) broker.Consumer
+	// Publisher publishes to the same broker.
+	Publisher broker.Publisher
+	// TakeAway ends a lease as another worker would: the message goes back to
+	// its queue, marked as redelivered, to be served next.
+	TakeAway func(t *testing.T, tag string)
+	// Leased counts the messages claimed and not settled.
+	Leased func(t *testing.T) int
+}
+
+// Run runs the tests, each on a broker of its own.
+func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
+	tests := map[string]func(t *testing.T, f *fixture){
+		"order":               testOrder,
+		"limit":               testLimit,
+		"priorities":          testPriorities,
+		"round robin":         testRoundRobin,
+		"claim waits":         testClaimWaits,
+		"claim interrupted":   testClaimInterrupted,
+		"bad limit":           testBadLimit,
+		"ack":                 testAck,
+		"requeue front":       testRequeueFront,
+		"requeue back":        testRequeueBack,
+		"requeue priority":    testRequeuePriority,
+		"lost lease":          testLostLease,
+		"idle does not hoard": testIdleDoesNotHoard,
+		"shared queue":        testSharedQueue,
+		"undecodable":         testUndecodable,
+		"close":               testClose,
+		"close wakes claim":   testCloseWakesClaim,
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, &fixture{Fixture: fresh(t), t: t})
+		})
+	}
+}
+
+// Envelope returns a message as Celery writes it, with a correct tag and body.
+func Envelope(queue, id string, priority int) []byte {
+	return fmt.Appendf(nil, `{"body": "W1tdLCB7fSwgeyJjYWxsYmFja3MiOiBudWxsfV0=", "content-encoding": "utf-8", `+
+		`"content-type": "application/json", "headers": {"lang": "py", "task": "t", "id": %q}, `+
+		`"properties": {"correlation_id": %q, "reply_to": "r", "delivery_mode": 2, `+
+		`"delivery_info": {"exchange": "", "routing_key": %q}, "priority": %d, "body_encoding": "base64", `+
+		`"delivery_tag": %q}}`, id, id, queue, priority, id)
+}
+
+type fixture struct {
+	Fixture
+	t *testing.T
+}
+
+func (f *fixture) context() context.Context {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	f.t.Cleanup(cancel)
+	return ctx
+}
+
+func (f *fixture) open(queues ...string) *consumer {
+	f.t.Helper()
+	c := f.Open(f.t, queues...)
+	f.t.Cleanup(func() { c.Close() })
+	return &consumer{Consumer: c, f: f}
+}
+
+// publish publishes one message per id, of priority 0.
+func (f *fixture) publish(queue string, ids ...string) {
+	f.t.Helper()
+	var messages [][]byte
+	for _, id := range ids {
+		messages = append(messages, Envelope(queue, id, 0))
+	}
+	f.send(queue, messages...)
+}
+
+func (f *fixture) send(queue string, messages ...[]byte) {
+	f.t.Helper()
+	if err := f.Publisher.Publish(f.context(), queue, messages...); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) wantLeased(n int) {
+	f.t.Helper()
+	if got := f.Leased(f.t); got != n {
+		f.t.Errorf("%d messages leased, want %d", got, n)
+	}
+}
+
+// consumer fails the test on every error.
+type consumer struct {
+	broker.Consumer
+	f *fixture
+}
+
+func (c *consumer) claim(limit int) []broker.Delivery {
+	c.f.t.Helper()
+	ds, err := c.Claim(c.f.context(), limit)
+	if err != nil {
+		c.f.t.Fatalf("Claim(%d): %v", limit, err)
+	}
+	if len(ds) < 1 || len(ds) > limit {
+		c.f.t.Fatalf("Claim(%d) returned %d deliveries", limit, len(ds))
+	}
+	return ds
+}
+
+// collect claims until it has n deliveries.
+func (c *consumer) collect(n, limit int) []broker.Delivery {
+	c.f.t.Helper()
+	var all []broker.Delivery
+	for len(all) < n {
+		all = append(all, c.claim(min(limit, n-len(all)))...)
+	}
+	return all
+}
+
+func (c *consumer) ack(ds ...broker.Delivery) (lost []string) {
+	c.f.t.Helper()
+	lost, err := c.Ack(c.f.context(), tags(ds)...)
+	if err != nil {
+		c.f.t.Fatalf("Ack: %v", err)
+	}
+	return lost
+}
+
+func (c *consumer) requeue(place broker.Place, ds ...broker.Delivery) {
+	c.f.t.Helper()
+	if err := c.Requeue(c.f.context(), place, ds...); err != nil {
+		c.f.t.Fatalf("Requeue: %v", err)
+	}
+}
+
+func tags(ds []broker.Delivery) []string {
+	all := make([]string, len(ds))
+	for i, d := range ds {
+		all[i] = d.Tag
+	}
+	return all
+}
+
+// ids returns the messages' ids, with "+" if marked as redelivered.
+func ids(t *testing.T, ds []broker.Delivery) []string {
+	t.Helper()
+	all := make([]string, len(ds))
+	for i, d := range ds {
+		msg, err := protocol.DecodeMessage(d.Raw)
+		if err != nil {
+			t.Fatalf("claimed %q: %v", d.Raw, err)
+		}
+		all[i] = msg.Properties.CorrelationID
+		if msg.Properties.Redelivered {
+			all[i] += "+"
+		}
+	}
+	return all
+}
+
+func wantIDs(t *testing.T, ds []broker.Delivery, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, ids(t, ds)); diff != "" {
+		t.Errorf("claimed messages (-want +got):\n%s", diff)
+	}
+}

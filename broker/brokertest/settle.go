@@ -1,0 +1,144 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+)
+
+func testAck(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3", "4")
+	ds := c.collect(4, 4)
+	if lost := c.ack(ds[0]); len(lost) > 0 {
+		t.Errorf("first ack lost %v", lost)
+	}
+	f.wantLeased(3)
+	want := []string{ds[0].Tag, "nobody's"}
+	lost, err := c.Ack(f.context(), ds[0].Tag, ds[1].Tag, "nobody's", ds[2].Tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, lost); diff != "" {
+		t.Errorf("lost (-want +got):\n%s", diff)
+	}
+	f.wantLeased(1)
+	if lost := c.ack(); len(lost) > 0 {
+		t.Errorf("ack of nothing lost %v", lost)
+	}
+}
+
+func testRequeueFront(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3", "4")
+	ds := c.collect(3, 3)
+	c.requeue(broker.Front, ds...)
+	f.wantLeased(0)
+	wantIDs(t, c.collect(4, 4), "1+", "2+", "3+", "4")
+	if lost := c.ack(ds...); len(lost) != 3 {
+		t.Errorf("ack after requeue: lost %v, want all", lost)
+	}
+}
+
+func testRequeueBack(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3")
+	c.requeue(broker.Back, c.collect(2, 2)...)
+	wantIDs(t, c.collect(3, 3), "3", "1+", "2+")
+}
+
+func testRequeuePriority(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.send("q", Envelope("q", "low", 9), Envelope("q", "middle", 5), Envelope("q", "other", 4))
+	ds := c.collect(3, 3)
+	c.requeue(broker.Front, ds...)
+	f.send("q", Envelope("q", "high", 0))
+	wantIDs(t, c.collect(4, 4), "high", "middle+", "other+", "low+")
+}
+
+func testLostLease(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3")
+	ds := c.collect(3, 3)
+	f.TakeAway(t, ds[1].Tag)
+	lost, err := c.Extend(f.context(), tags(ds)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{ds[1].Tag}, lost); diff != "" {
+		t.Errorf("Extend: lost (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{ds[1].Tag}, c.ack(ds[:2]...)); diff != "" {
+		t.Errorf("Ack: lost (-want +got):\n%s", diff)
+	}
+	again := c.claim(3)
+	wantIDs(t, again, "2+")
+	c.requeue(broker.Front, ds[1]) // not ours any more: nothing happens
+	f.wantLeased(2)
+	if lost := c.ack(again[0], ds[2]); len(lost) > 0 {
+		t.Errorf("lost %v", lost)
+	}
+	f.wantLeased(0)
+}
+
+// Whatever is in a queue is delivered as it is, and can be settled.
+func testUndecodable(t *testing.T, f *fixture) {
+	c := f.open("q")
+	if err := f.Publisher.Publish(f.context(), "q", []byte("{}")); err == nil {
+		t.Error("an undecodable message was published")
+	}
+	f.publish("q", "1")
+	wantIDs(t, c.claim(1), "1")
+}
+
+func testClose(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1")
+	ds := c.claim(1)
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	f.wantLeased(1)
+	_, errClaim := c.Claim(f.context(), 1)
+	_, errAck := c.Ack(f.context(), ds[0].Tag)
+	_, errExtend := c.Extend(f.context(), ds[0].Tag)
+	errRequeue := c.Requeue(f.context(), broker.Front, ds[0])
+	for method, err := range map[string]error{"Claim": errClaim, "Ack": errAck, "Extend": errExtend, "Requeue": errRequeue} {
+		if !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("%s after Close: %v, want ErrClosed", method, err)
+		}
+	}
+	if err := f.Publisher.Close(); err != nil {
+		t.Errorf("Publisher.Close: %v", err)
+	}
+	if err := f.Publisher.Publish(f.context(), "q", Envelope("q", "2", 0)); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Publish after Close: %v, want ErrClosed", err)
+	}
+}
+
+func testCloseWakesClaim(t *testing.T, f *fixture) {
+	c := f.open("q")
+	result := make(chan error)
+	started := make(chan struct{})
+	go func() {
+		close(started)
+		_, err := c.Claim(context.Background(), 1)
+		result <- err
+	}()
+	<-started
+	if err := c.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-result; !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Claim during Close: %v, want ErrClosed", err)
+	}
+	other := f.open("q")
+	f.publish("q", "1")
+	wantIDs(t, other.claim(1), "1")
+}

@@ -1,0 +1,52 @@
+package redisbroker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// ackScript removes deliveries for good.
+//
+//	KEYS  1 unacked, 2 unacked_index
+//	ARGV  tags
+//	return the tags that were not recorded any more
+var ackScript = redisconn.NewScript(2, `
+local lost = {}
+for i = 1, #ARGV do
+  if redis.call('HDEL', KEYS[1], ARGV[i]) == 0 then lost[#lost + 1] = ARGV[i] end
+end
+redis.call('ZREM', KEYS[2], unpack(ARGV))
+return lost
+`)
+
+// Ack removes deliveries for good, up to 1000 in one round trip. After an error,
+// the tags it returns were lost for certain; about the others nothing is known,
+// and those that were acked in fact will be called lost when acked again.
+func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err error) {
+	if c.cfg.NoAckEmulation {
+		return nil, c.usable()
+	}
+	return c.eachBatch(ctx, ackScript, []any{c.keys.unacked, c.keys.index}, tags)
+}
+
+// eachBatch runs a script on tags and collects the tags it returns. first are
+// KEYS and the ARGV before the tags.
+func (c *Consumer) eachBatch(ctx context.Context, script *redisconn.Script, first []any, tags []string) (lost []string, err error) {
+	for batch := range slices.Chunk(tags, maxBatch) {
+		args := make([]any, 0, len(first)+len(batch))
+		args = append(args, first...)
+		for _, tag := range batch {
+			args = append(args, tag)
+		}
+		gone, err := redis.Strings(c.pipe.Script(ctx, script, args...))
+		lost = append(lost, gone...)
+		if err != nil {
+			return lost, closedError(err)
+		}
+	}
+	return lost, nil
+}

@@ -1,0 +1,134 @@
+package redisbroker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// Values of Config.QueueOrderStrategy.
+const (
+	RoundRobin = "round_robin" // the queue that delivered goes to the end
+	Priority   = "priority"    // always the order of Config.Queues
+	Sorted     = "sorted"      // always alphabetical
+)
+
+// Config says how to consume. Redis and Queues are required; every other zero
+// value stands for kombu's default. Fields named like a transport option of
+// kombu mean what that option means.
+type Config struct {
+	Redis  *redisconn.Config
+	Queues []string // in the order of -Q
+
+	VisibilityTimeout  time.Duration // age at which anybody gives a claim back; 0: 1 h
+	PrioritySteps      []int         // ascending, starting with 0; nil: 0, 3, 6, 9
+	Sep                string        // "": "\x06\x16"
+	QueueOrderStrategy string        // "": round_robin
+	GlobalKeyprefix    string        // put before every key literally
+
+	UnackedKey      string // "": unacked
+	UnackedIndexKey string // "": unacked_index
+	UnackedMutexKey string // "": unacked_mutex
+
+	UnackedMutexExpire     time.Duration // 0: 300 s
+	UnackedRestoreLimit    int           // claims given back per sweep at most; 0: no limit
+	UnackedRestoreInterval time.Duration // 0 or less: 10 s
+	UnackedRestoreThrottle int           // one sweep in so many intervals; 0: 10
+
+	// PollingInterval is the longest an idle Claim waits between two looks at all
+	// lists. Whole seconds; 0: 1 s.
+	PollingInterval time.Duration
+
+	// NoAckEmulation is ack_emulation=False: claims are not recorded, Ack does
+	// nothing, and what a worker that dies had claimed is lost.
+	NoAckEmulation bool
+
+	Hostname string       // shown to operators in the registry; "": the machine's name
+	Logger   *slog.Logger // nil: slog.Default()
+
+	// OnClaim is told the size of every batch that Claim returns. It must not block.
+	OnClaim func(n int)
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.VisibilityTimeout, time.Hour)
+	setDefault(&c.Sep, defaultSep)
+	setDefault(&c.QueueOrderStrategy, RoundRobin)
+	setDefault(&c.UnackedKey, "unacked")
+	setDefault(&c.UnackedIndexKey, "unacked_index")
+	setDefault(&c.UnackedMutexKey, "unacked_mutex")
+	setDefault(&c.UnackedMutexExpire, 300*time.Second)
+	c.UnackedRestoreInterval = max(c.UnackedRestoreInterval, 0) // as kombu does
+	setDefault(&c.UnackedRestoreInterval, 10*time.Second)
+	setDefault(&c.UnackedRestoreThrottle, 10)
+	setDefault(&c.PollingInterval, time.Second)
+	if c.PrioritySteps == nil {
+		c.PrioritySteps = []int{0, 3, 6, 9}
+	}
+	if c.Hostname == "" {
+		c.Hostname, _ = os.Hostname() // for display only
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate returns every problem at once.
+func (c *Config) validate() error {
+	var errs []error
+	problem := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("redisbroker: "+format, args...))
+		}
+	}
+	problem(c.Redis == nil, "Redis is missing")
+	problem(len(c.Queues) == 0, "Queues is empty")
+	for i, q := range c.Queues {
+		problem(q == "", "Queues: name %d is empty", i+1)
+		problem(slices.Index(c.Queues, q) < i, "Queues: %q is listed twice", q)
+	}
+	problem(c.VisibilityTimeout < time.Second, "VisibilityTimeout %v is under a second", c.VisibilityTimeout)
+	problem(!validSteps(c.PrioritySteps), "PrioritySteps %v must ascend from 0 and stay under 10", c.PrioritySteps)
+	problem(!slices.Contains([]string{RoundRobin, Priority, Sorted}, c.QueueOrderStrategy),
+		"QueueOrderStrategy %q is not one of %s, %s, %s", c.QueueOrderStrategy, RoundRobin, Priority, Sorted)
+	problem(c.UnackedMutexExpire < time.Millisecond, "UnackedMutexExpire %v is under a millisecond", c.UnackedMutexExpire)
+	problem(c.UnackedRestoreLimit < 0, "UnackedRestoreLimit %d is negative", c.UnackedRestoreLimit)
+	problem(c.UnackedRestoreThrottle < 0, "UnackedRestoreThrottle %d is negative", c.UnackedRestoreThrottle)
+	problem(c.PollingInterval < 0, "PollingInterval %v is negative", c.PollingInterval)
+	return errors.Join(errs...)
+}
+
+func validSteps(steps []int) bool {
+	if len(steps) == 0 || steps[0] != 0 {
+		return false
+	}
+	for i, step := range steps[1:] {
+		if step <= steps[i] || step > 9 {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Config) keyspace() keyspace {
+	return keyspace{
+		prefix:  c.GlobalKeyprefix,
+		sep:     c.Sep,
+		steps:   c.PrioritySteps,
+		unacked: c.GlobalKeyprefix + c.UnackedKey,
+		index:   c.GlobalKeyprefix + c.UnackedIndexKey,
+		mutex:   c.GlobalKeyprefix + c.UnackedMutexKey,
+	}
+}

@@ -1,0 +1,9 @@
+package redisbroker
+
+import "context"
+
+// Sweep runs one visibility sweep now.
+func (c *Consumer) Sweep(ctx context.Context) error { return c.sweep(ctx) }
+
+// ID returns the worker's id, the start of its tags.
+func (c *Consumer) ID() string { return c.id }

@@ -1,0 +1,121 @@
+package redisbroker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// Signs of life. A worker's liveness key lapses after aliveFor unless a beat
+// renews it. Peers look as often as we beat.
+const (
+	beatEvery = 2 * time.Second
+	aliveFor  = 6 * time.Second
+)
+
+// registration is what peers and operators read in apium.workers.
+type registration struct {
+	Hostname string      `json:"hostname"`
+	PID      int         `json:"pid"`
+	Queues   []string    `json:"queues"`
+	Inboxes  [][2]string `json:"inboxes"` // list and inbox
+}
+
+// registerScript announces a worker under an epoch.
+//
+//	KEYS  1 liveness key, 2 apium.workers
+//	ARGV  1 epoch, 2 seconds to live, 3 id, 4 registration
+var registerScript = redisconn.NewScript(2, `
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
+return 1
+`)
+
+// beatScript renews a worker's sign of life and empties its inboxes, which hold
+// something only if a report of a waiter was lost or came late.
+//
+//	KEYS  1 liveness key, then pairs of list and inbox
+//	ARGV  1 seconds to live
+//	return 0 if the key had lapsed
+var beatScript = redisconn.NewScript(-1, giveBackLua+`
+give_back(2)
+return redis.call('EXPIRE', KEYS[1], ARGV[1])
+`)
+
+// withdrawScript takes a worker out, with nothing left in its inboxes.
+//
+//	KEYS  1 liveness key, 2 apium.workers, then pairs of list and inbox
+//	ARGV  1 id
+var withdrawScript = redisconn.NewScript(-1, giveBackLua+`
+give_back(3)
+redis.call('DEL', KEYS[1])
+return redis.call('HDEL', KEYS[2], ARGV[1])
+`)
+
+func (c *Consumer) register(ctx context.Context, epoch uint64) error {
+	reg := registration{Hostname: c.cfg.Hostname, PID: os.Getpid(), Queues: c.cfg.Queues}
+	for _, w := range c.waits.all {
+		reg.Inboxes = append(reg.Inboxes, [2]string{w.list, w.inbox})
+	}
+	text, err := json.Marshal(reg)
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	_, err = c.pipe.Script(ctx, registerScript, c.aliveKey, c.keys.workers(), epoch, int(aliveFor/time.Second), c.id, text)
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	return nil
+}
+
+// keepAlive beats until the consumer closes.
+func (c *Consumer) keepAlive() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.stray:
+		case <-c.ctx.Done():
+			return
+		}
+		switch err := c.beat(c.ctx); {
+		case c.ctx.Err() != nil:
+			return
+		case err != nil:
+			c.peersDoubtful()
+			c.troubles.report(c.log, troubleBeat, err)
+		default:
+			c.troubles.over(c.log, troubleBeat)
+		}
+	}
+}
+
+// beat renews the sign of life. A worker that was frozen, or whose Redis was away
+// for long, registers again; what was handed back meanwhile, Ack and Extend tell.
+func (c *Consumer) beat(ctx context.Context) error {
+	args := make([]any, 0, 3+len(c.inboxPairs))
+	args = append(args, 1+len(c.inboxPairs), c.aliveKey)
+	args = append(args, c.inboxPairs...)
+	alive, err := redis.Int(c.pipe.Script(ctx, beatScript, append(args, int(aliveFor/time.Second))...))
+	if err != nil || alive == 1 {
+		return err
+	}
+	c.log.Warn("The sign of life had lapsed: peers may have handed back messages held here", "worker", c.id)
+	c.peersDoubtful()
+	return c.register(ctx, c.epoch.Load())
+}
+
+func (c *Consumer) withdraw(ctx context.Context) error {
+	args := make([]any, 0, 4+len(c.inboxPairs))
+	args = append(args, 2+len(c.inboxPairs), c.aliveKey, c.keys.workers())
+	args = append(args, c.inboxPairs...)
+	_, err := c.pipe.Script(ctx, withdrawScript, append(args, c.id)...)
+	return err
+}

@@ -1,0 +1,173 @@
+package redisbroker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// peerGrace is the time everybody gets to show a sign of life after an outage of
+// Redis: longer than the longest pause between two attempts to connect.
+const peerGrace = 10 * time.Second
+
+// emptyScript empties the inboxes of a dead worker.
+//
+//	KEYS  1 liveness key, then pairs of list and inbox
+//	return 0 if the worker is alive
+var emptyScript = redisconn.NewScript(-1, giveBackLua+`
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+give_back(2)
+return 1
+`)
+
+// buryScript removes the registration of a dead worker.
+//
+//	KEYS  1 liveness key, 2 apium.workers
+//	ARGV  1 id
+var buryScript = redisconn.NewScript(2, `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+return redis.call('HDEL', KEYS[2], ARGV[1])
+`)
+
+// watchPeers is the goroutine that hands back what dead workers had claimed.
+//
+// A worker is dead when its liveness key is missing in two looks in a row. After
+// an outage or a stall of Redis all keys may have lapsed together, and who
+// reconnects first must not take the others for dead; so when we have had trouble
+// ourselves, nobody is judged for a while.
+func (c *Consumer) watchPeers() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	missing := map[string]bool{}
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.ctx.Done():
+			return
+		}
+		var err error
+		missing, err = c.look(c.ctx, missing)
+		switch {
+		case c.ctx.Err() != nil:
+			return
+		case err != nil:
+			c.peersDoubtful()
+			c.troubles.report(c.log, troublePeers, err)
+		default:
+			c.troubles.over(c.log, troublePeers)
+		}
+	}
+}
+
+// peersDoubtful puts off judging peers.
+func (c *Consumer) peersDoubtful() {
+	c.graceEnd.Store(time.Now().Add(peerGrace).UnixMilli())
+}
+
+// look finds the workers without a sign of life, and hands back the claims of
+// those that had none at the last look either.
+func (c *Consumer) look(ctx context.Context, before map[string]bool) (missing map[string]bool, err error) {
+	workers, err := redis.StringMap(c.pipe.Do(ctx, "HGETALL", c.keys.workers()))
+	if err != nil {
+		return nil, err
+	}
+	missing = map[string]bool{}
+	for id, text := range workers {
+		if id == c.id {
+			continue
+		}
+		alive, err := redis.Bool(c.pipe.Do(ctx, "EXISTS", c.keys.alive(id)))
+		if err != nil {
+			return nil, err
+		}
+		if alive || time.Now().UnixMilli() < c.graceEnd.Load() {
+			continue
+		}
+		missing[id] = true
+		if !before[id] {
+			continue
+		}
+		if err := c.handBack(ctx, id, text); err != nil && !errors.Is(err, errAlive) {
+			return missing, err
+		}
+	}
+	return missing, nil
+}
+
+// handBack gives back everything a dead worker had. Every step checks that the
+// worker still is dead; one that was only frozen keeps what is left.
+func (c *Consumer) handBack(ctx context.Context, id, text string) error {
+	var reg registration
+	if err := json.Unmarshal([]byte(text), &reg); err != nil {
+		c.log.Error("Unreadable registration of a dead worker; its inboxes are unknown", "worker", id, "error", err)
+	}
+	keys := []any{1 + 2*len(reg.Inboxes), c.keys.alive(id)}
+	for _, pair := range reg.Inboxes {
+		keys = append(keys, pair[0], pair[1])
+	}
+	dead, err := redis.Bool(c.pipe.Script(ctx, emptyScript, keys...))
+	if err != nil {
+		return err
+	}
+	if !dead {
+		return errAlive
+	}
+	tags, err := c.tagsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	restored, err := c.restore(ctx, moveOptions{deadKey: c.keys.alive(id)}, tags)
+	if err != nil {
+		return err
+	}
+	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, c.keys.alive(id), c.keys.workers(), id))
+	if buried {
+		c.log.Warn("A worker has died; its messages are back in their queues",
+			"worker", id, "hostname", reg.Hostname, "pid", reg.PID, "restored", restored)
+	}
+	return err
+}
+
+// tagsOf returns the tags of a worker, newest first.
+func (c *Consumer) tagsOf(ctx context.Context, id string) ([]string, error) {
+	prefix := id + ":"
+	numbers := map[uint64]bool{} // HSCAN may say the same twice
+	for cursor := "0"; ; {
+		reply, err := redis.Values(c.pipe.Do(ctx, "HSCAN", c.keys.unacked, cursor, "MATCH", prefix+"*", "COUNT", 1000))
+		if err != nil {
+			return nil, err
+		}
+		var pairs []string
+		if _, err := redis.Scan(reply, &cursor, &pairs); err != nil {
+			return nil, err
+		}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			n, err := strconv.ParseUint(strings.TrimPrefix(pairs[i], prefix), 10, 64)
+			if err == nil {
+				numbers[n] = true
+			}
+		}
+		if cursor == "0" {
+			break
+		}
+	}
+	sorted := make([]uint64, 0, len(numbers))
+	for n := range numbers {
+		sorted = append(sorted, n)
+	}
+	slices.Sort(sorted)
+	slices.Reverse(sorted)
+	tags := make([]string, len(sorted))
+	for i, n := range sorted {
+		tags[i] = prefix + strconv.FormatUint(n, 10)
+	}
+	return tags, nil
+}

@@ -1,0 +1,122 @@
+package redisbroker_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/brokertest"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/redistest"
+)
+
+func TestBroker(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]redistest.Option{
+		"redis":     nil,
+		"redis 3.2": {redistest.Redis32()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			brokertest.Run(t, func(t *testing.T) brokertest.Fixture {
+				return newServer(t, opts...).fixture(t)
+			})
+		})
+	}
+}
+
+// server is a private Redis.
+type server struct {
+	*redistest.Server
+}
+
+func newServer(t testing.TB, opts ...redistest.Option) *server {
+	t.Helper()
+	return &server{redistest.Start(t, opts...)}
+}
+
+func (s *server) fixture(t *testing.T) brokertest.Fixture {
+	return brokertest.Fixture{
+		Open: func(t *testing.T, queues ...string) broker.Consumer {
+			return s.open(t, redisbroker.Config{Queues: queues})
+		},
+		Publisher: s.publisher(t),
+		TakeAway: func(t *testing.T, tag string) {
+			s.Do(t, "ZADD", "unacked_index", 1, tag)
+			other := s.open(t, redisbroker.Config{Queues: []string{"unused"}})
+			if err := other.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Leased: func(t *testing.T) int { return s.int(t, "HLEN", "unacked") },
+	}
+}
+
+func (s *server) conn(t testing.TB) *redisconn.Config {
+	t.Helper()
+	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// open opens a consumer that logs to the test and is closed with it.
+func (s *server) open(t testing.TB, cfg redisbroker.Config) *redisbroker.Consumer {
+	t.Helper()
+	cfg.Redis = s.conn(t)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	c, err := redisbroker.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (s *server) publisher(t testing.TB) *redisbroker.Publisher {
+	t.Helper()
+	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{Redis: s.conn(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func (s *server) int(t testing.TB, cmd string, args ...any) int {
+	t.Helper()
+	n, err := redis.Int(s.Do(t, cmd, args...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (s *server) strings(t testing.TB, cmd string, args ...any) []string {
+	t.Helper()
+	all, err := redis.Strings(s.Do(t, cmd, args...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,240 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol"
+)
+
+// moveScript moves messages from unacked to lists, each only if its record is
+// still the one that was read: what was acked, restored or claimed anew
+// meanwhile stays as it is. Like claimScript it writes before it removes.
+//
+//	KEYS  1 unacked, 2 unacked_index, 3 liveness key of the worker taken for dead, then lists
+//	ARGV  1 RPUSH (served next) or LPUSH (served last),
+//	      2 the highest score that may be moved, "" = any,
+//	      3 "1" = do nothing if the liveness key exists,
+//	      then per message: tag, record ("" = any), message, number of lists, their places in KEYS
+//	return nil if the worker is alive, else the places (from 1) of the messages moved
+var moveScript = redisconn.NewScript(-1, `
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[3]) == 1 then return false end
+local moved, n, i = {}, 0, 4
+while i <= #ARGV do
+  local tag, record, lists = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3])
+  n = n + 1
+  local now = redis.call('HGET', KEYS[1], tag)
+  local renewed = false
+  if ARGV[2] ~= '' then
+    local score = redis.call('ZSCORE', KEYS[2], tag)
+    renewed = score and tonumber(score) > tonumber(ARGV[2])
+  end
+  if not now then
+    redis.call('ZREM', KEYS[2], tag)
+  elseif (record == '' or record == now) and not renewed then
+    for j = i + 4, i + 3 + lists do
+      redis.call(ARGV[1], KEYS[tonumber(ARGV[j])], ARGV[i + 2])
+    end
+    redis.call('HDEL', KEYS[1], tag)
+    redis.call('ZREM', KEYS[2], tag)
+    moved[#moved + 1] = n
+  end
+  i = i + 4 + lists
+end
+return moved
+`)
+
+// errAlive says that a worker taken for dead is not.
+var errAlive = errors.New("redisbroker: the worker is alive")
+
+// A move is one message on its way from unacked to its lists. Without a list, it
+// is dropped.
+type move struct {
+	tag    string
+	record []byte // the record that was read; nil: ours, whatever it is
+	raw    []byte
+	lists  []string
+}
+
+// moveOptions are the conditions of a group of moves.
+type moveOptions struct {
+	place    broker.Place
+	maxScore string // only messages whose lease is not newer
+	deadKey  string // only while this liveness key is missing
+}
+
+// Limits of one call of moveScript, so that Redis is not held up for long.
+const (
+	moveBatch = 100
+	moveBytes = 1 << 20
+)
+
+// move runs moves in order and returns those that happened.
+func (c *Consumer) move(ctx context.Context, opts moveOptions, moves []move) (done []move, err error) {
+	for len(moves) > 0 {
+		n, size := 0, 0
+		for n < len(moves) && n < moveBatch && (n == 0 || size < moveBytes) {
+			size += len(moves[n].record) + len(moves[n].raw)
+			n++
+		}
+		places, err := c.moveBatch(ctx, opts, moves[:n])
+		if err != nil {
+			return done, err
+		}
+		for _, place := range places {
+			done = append(done, moves[place-1])
+		}
+		moves = moves[n:]
+	}
+	return done, nil
+}
+
+func (c *Consumer) moveBatch(ctx context.Context, opts moveOptions, moves []move) ([]int, error) {
+	keys := []any{c.keys.unacked, c.keys.index, opts.deadKey}
+	args := []any{"RPUSH", opts.maxScore, "0"}
+	if opts.place == broker.Back {
+		args[0] = "LPUSH"
+	}
+	if opts.deadKey != "" {
+		args[2] = "1"
+	} else {
+		keys[2] = c.aliveKey
+	}
+	known := make(map[string]int)
+	for _, m := range moves {
+		args = append(args, m.tag, m.record, m.raw, len(m.lists))
+		for _, list := range m.lists {
+			if known[list] == 0 {
+				keys = append(keys, list)
+				known[list] = len(keys)
+			}
+			args = append(args, known[list])
+		}
+	}
+	reply, err := c.pipe.Script(ctx, moveScript, slices.Concat([]any{len(keys)}, keys, args)...)
+	if err == nil && reply == nil {
+		err = errAlive
+	}
+	return redis.Ints(reply, err)
+}
+
+// Requeue gives deliveries back to their queues, marked as redelivered.
+func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries ...broker.Delivery) error {
+	moves := make([]move, len(deliveries))
+	for i, d := range deliveries {
+		raw, priority := redeliver(d.Raw)
+		moves[i] = move{tag: d.Tag, raw: raw, lists: []string{c.keys.list(d.Queue, c.keys.step(priority))}}
+	}
+	if place == broker.Front {
+		slices.Reverse(moves) // pushed last, served first
+	}
+	var err error
+	if c.cfg.NoAckEmulation {
+		err = c.push(ctx, place, moves)
+	} else {
+		_, err = c.move(ctx, moveOptions{place: place}, moves)
+	}
+	if err != nil {
+		return fmt.Errorf("requeue: %w", closedError(err))
+	}
+	return nil
+}
+
+// push puts messages back that were never recorded.
+func (c *Consumer) push(ctx context.Context, place broker.Place, moves []move) error {
+	cmd := "RPUSH"
+	if place == broker.Back {
+		cmd = "LPUSH"
+	}
+	for _, m := range moves {
+		if _, err := c.pipe.Do(ctx, cmd, m.lists[0], m.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redeliver marks a message and returns its priority. One that cannot be decoded
+// goes back as it is: what to make of it is for the worker that gets it.
+func redeliver(raw []byte) (marked []byte, priority int) {
+	msg, err := protocol.DecodeMessage(raw)
+	if err != nil {
+		return raw, 0
+	}
+	marked, err = protocol.MarkRedelivered(raw)
+	if err != nil {
+		return raw, msg.Properties.Priority
+	}
+	return marked, msg.Properties.Priority
+}
+
+// restoration works out where the message of a record found in unacked goes. A
+// record that nothing can be made of is dropped: a Python neighbour would die of it.
+func (c *Consumer) restoration(ctx context.Context, tag string, record []byte) (move, error) {
+	m := move{tag: tag, record: record}
+	if record == nil {
+		return m, nil
+	}
+	e, err := decodeEntry(record)
+	var msg protocol.Message
+	if err == nil {
+		msg, err = protocol.DecodeMessage(e.raw)
+	}
+	if err == nil {
+		m.raw, err = protocol.MarkRedelivered(e.raw)
+	}
+	if err != nil {
+		c.log.Error("Removing an undecodable message from "+c.keys.unacked, "tag", tag, "error", err, "message", excerpt(record))
+		return m, nil
+	}
+	queues, err := c.route(ctx, e.exchange, e.routingKey)
+	if err != nil {
+		return m, err
+	}
+	if len(queues) == 0 {
+		c.log.Error("Dropping a message that no binding routes", "tag", tag,
+			"exchange", e.exchange, "routing_key", e.routingKey, "message", excerpt(e.raw))
+	}
+	for _, q := range queues {
+		m.lists = append(m.lists, c.keys.list(q, c.keys.step(msg.Properties.Priority)))
+	}
+	return m, nil
+}
+
+// restore gives recorded messages back to where they came from, served next.
+// The tags are given newest first, so that the oldest is pushed last.
+func (c *Consumer) restore(ctx context.Context, opts moveOptions, tags []string) (restored int, err error) {
+	for batch := range slices.Chunk(tags, moveBatch) {
+		args := make([]any, 0, 1+len(batch))
+		args = append(args, c.keys.unacked)
+		for _, tag := range batch {
+			args = append(args, tag)
+		}
+		records, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
+		if err != nil {
+			return restored, err
+		}
+		moves := make([]move, len(batch))
+		for i, tag := range batch {
+			if moves[i], err = c.restoration(ctx, tag, records[i]); err != nil {
+				return restored, err
+			}
+		}
+		done, err := c.move(ctx, opts, moves)
+		for _, m := range done {
+			if len(m.lists) > 0 {
+				restored++
+			}
+		}
+		if err != nil {
+			return restored, err
+		}
+	}
+	return restored, nil
+}

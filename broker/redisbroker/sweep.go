@@ -1,0 +1,79 @@
+package redisbroker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// unlockScript releases the mutex of the sweep if it is still ours.
+//
+//	KEYS  1 unacked_mutex
+//	ARGV  1 token
+var unlockScript = redisconn.NewScript(1, `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`)
+
+// sweepRegularly is the goroutine of the visibility sweep: at start, then as
+// often as kombu really scans.
+func (c *Consumer) sweepRegularly() {
+	ticker := time.NewTicker(c.cfg.UnackedRestoreInterval * time.Duration(c.cfg.UnackedRestoreThrottle))
+	defer ticker.Stop()
+	for {
+		switch err := c.sweep(c.ctx); {
+		case c.ctx.Err() != nil:
+			return
+		case err != nil:
+			c.troubles.report(c.log, troubleSweep, err)
+		default:
+			c.troubles.over(c.log, troubleSweep)
+		}
+		select {
+		case <-ticker.C:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// sweep gives back the claims of anybody, Python or Go, whose lease was not
+// renewed for the visibility timeout (kombu: QoS.restore_visible). While another
+// process holds the mutex it does nothing.
+func (c *Consumer) sweep(ctx context.Context) error {
+	token := rand.Text()
+	_, err := redis.String(c.pipe.Do(ctx, "SET", c.keys.mutex, token, "NX", "PX", c.cfg.UnackedMutexExpire.Milliseconds()))
+	if errors.Is(err, redis.ErrNil) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	restored, err := c.sweepLocked(ctx)
+	if restored > 0 {
+		c.log.Warn("Restored messages whose visibility timeout had passed", "count", restored)
+	}
+	// Also after a failure: nobody should wait for the mutex to expire.
+	unlock, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_, errUnlock := c.pipe.Script(unlock, unlockScript, c.keys.mutex, token)
+	return errors.Join(err, errUnlock)
+}
+
+func (c *Consumer) sweepLocked(ctx context.Context) (restored int, err error) {
+	until := score(time.Now().Add(-c.cfg.VisibilityTimeout))
+	args := []any{c.keys.index, until, 0}
+	if c.cfg.UnackedRestoreLimit > 0 {
+		args = append(args, "LIMIT", 0, c.cfg.UnackedRestoreLimit)
+	}
+	tags, err := redis.Strings(c.pipe.Do(ctx, "ZREVRANGEBYSCORE", args...))
+	if err != nil {
+		return 0, err
+	}
+	return c.restore(ctx, moveOptions{maxScore: until}, tags)
+}

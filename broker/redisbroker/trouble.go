@@ -1,0 +1,76 @@
+package redisbroker
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// What may go wrong for a while, in the words of the log.
+const (
+	troubleClaim = "claim messages"
+	troubleWait  = "wait for messages (polling instead)"
+	troubleBeat  = "renew the sign of life"
+	troublePeers = "look after dead workers"
+	troubleSweep = "restore expired messages"
+)
+
+// troubles logs each trouble when it starts, when its reason changes, and when it is over.
+type troubles struct {
+	mu   sync.Mutex
+	away bool              // no connection, which has been logged: nothing else needs saying
+	on   map[string]string // trouble → reason logged
+}
+
+func (t *troubles) report(log *slog.Logger, what string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	reason := err.Error()
+	if t.away || t.on[what] == reason {
+		return
+	}
+	if t.on == nil {
+		t.on = make(map[string]string)
+	}
+	t.on[what] = reason
+	log.Error("Cannot "+what+", trying again", "error", err)
+}
+
+func (t *troubles) over(log *slog.Logger, what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.on[what] != "" {
+		delete(t.on, what)
+		log.Info("Again able to " + what)
+	}
+}
+
+// connState logs that the connection was lost or made again, once each.
+func (c *Consumer) connState(connected bool, err error) {
+	c.troubles.mu.Lock()
+	defer c.troubles.mu.Unlock()
+	switch {
+	case connected && c.troubles.away:
+		c.log.Info("Connected to " + c.cfg.Redis.String() + " again")
+	case !connected && !c.troubles.away:
+		c.log.Warn("Connection to broker lost. Trying to re-establish the connection...",
+			"broker", c.cfg.Redis.String(), "error", err)
+	}
+	c.troubles.away = !connected
+	if !connected {
+		c.peersDoubtful()
+	}
+}
+
+// pause waits before attempt n+1: up to 5 s, with full jitter.
+func pause(ctx context.Context, n int) {
+	limit := min(100*time.Millisecond<<min(n, 6), 5*time.Second)
+	timer := time.NewTimer(rand.N(limit) + time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
