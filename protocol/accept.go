@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,9 +15,6 @@ var contentTypes = map[string]string{
 	"yaml":    "application/x-yaml",
 	"msgpack": "application/x-msgpack",
 	"pickle":  "application/x-python-serialize",
-	"auth":    "application/data",
-	"text":    "text/plain",
-	"none":    "application/data",
 }
 
 // Accept is the set of content types a worker takes: Celery's accept_content.
@@ -25,21 +23,32 @@ type Accept struct {
 	types []string // nil: JSON only
 }
 
-// NewAccept builds the set from content types and kombu's serializer names
-// ("json", "yaml", "msgpack", "pickle", "text"). No names at all is an error in
-// kombu only when a message comes; here it gives the default.
+// NewAccept builds the set from content types and kombu's serializer names ("json",
+// "yaml", "msgpack", "pickle"). Without any it is the default.
 func NewAccept(names ...string) (Accept, error) {
 	var a Accept
 	for _, name := range names {
-		contentType, known := contentTypes[name]
-		switch {
-		case known:
-		case strings.Contains(name, "/"):
+		contentType, isName := contentTypes[name]
+		if !isName {
+			if !strings.Contains(name, "/") {
+				return Accept{}, fmt.Errorf("accept_content: unknown serializer %q", name)
+			}
 			contentType = name
-		default:
-			return Accept{}, fmt.Errorf("accept_content: unknown serializer %q", name)
 		}
 		a.types = append(a.types, contentType)
 	}
 	return a, nil
+}
+
+// Accepts says whether a message of this content type may be decoded. Like kombu it
+// always trusts the two types whose bodies are raw text.
+func (a Accept) Accepts(contentType string) bool {
+	switch {
+	case contentType == "application/data", contentType == "application/text":
+		return true
+	case a.types == nil:
+		return contentType == ContentTypeJSON
+	default:
+		return slices.Contains(a.types, contentType)
+	}
 }

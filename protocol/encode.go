@@ -1,15 +1,227 @@
 package protocol
 
-import "time"
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/apium/apium/protocol/pyjson"
+)
 
 // Publication says how a task is wrapped for a queue. The zero value works.
 type Publication struct {
-	DeliveryTag string        // "": a fresh UUID4
-	Expiration  time.Duration // time from now to Task.Expires, the expiration property; 0: none
+	DeliveryTag string // "": a fresh UUID4, as every published message needs its own
+	// Expiration is the time from now to Task.Expires, which Celery also writes as a
+	// property that Redis ignores; 0: not written.
+	Expiration time.Duration
 }
 
-// EncodeTask writes a protocol 2 message as Celery's producer does.
-func EncodeTask(t *Task, p Publication) ([]byte, error) { return nil, nil }
+// EncodeTask writes a protocol 2 message as the producer of Celery 5.7 does: the same
+// fields in the same order and spacing.
+//
+// Name, ID and RoutingKey (the queue) are required. Left empty, RootID and CorrelationID
+// are the ID, Lang is "go", Args and Kwargs are empty, and ArgsRepr and KwargsRepr are
+// computed. The raw fields must be JSON. Custom headers, those of t.Headers that have no
+// field in Task, are written behind the others. Body and content type are JSON without
+// compression, whatever the task came in.
+func EncodeTask(t *Task, p Publication) ([]byte, error) {
+	switch {
+	case t.Name == "":
+		return nil, errors.New("encoding a task: it has no name")
+	case t.ID == "":
+		return nil, fmt.Errorf("encoding task %s: it has no id", t.Name)
+	case t.RoutingKey == "":
+		return nil, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
+	}
+	body := t.appendBody(make([]byte, 0, 128+len(t.Args)+len(t.Kwargs)))
+	dst := make([]byte, 0, 1024+base64.StdEncoding.EncodedLen(len(body))+len(t.Headers))
+	dst = append(dst, `{"body": "`...)
+	dst = base64.StdEncoding.AppendEncode(dst, body)
+	dst = append(dst, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": {`...)
+	dst = t.appendHeaders(dst)
+	dst = append(dst, `}, "properties": {`...)
+	dst = t.appendProperties(dst, p)
+	return append(dst, "}}"...), nil
+}
 
-// NewID makes a random UUID4 in text form, as Celery names tasks.
-func NewID() string { return "" }
+// NewID makes a random UUID4 in text form, as Celery names tasks and deliveries.
+func NewID() string {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // never fails
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	var text [36]byte
+	hex.Encode(text[0:8], u[0:4])
+	hex.Encode(text[9:13], u[4:6])
+	hex.Encode(text[14:18], u[6:8])
+	hex.Encode(text[19:23], u[8:10])
+	hex.Encode(text[24:36], u[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
+}
+
+func (t *Task) appendBody(dst []byte) []byte {
+	dst = append(dst, '[')
+	dst = appendRaw(dst, t.Args, "[]")
+	dst = append(dst, ", "...)
+	dst = appendRaw(dst, t.Kwargs, "{}")
+	dst = append(dst, `, {"callbacks": `...)
+	dst = appendRaw(dst, t.Embed.Callbacks, "null")
+	dst = append(dst, `, "errbacks": `...)
+	dst = appendRaw(dst, t.Embed.Errbacks, "null")
+	dst = append(dst, `, "chain": `...)
+	dst = appendRaw(dst, t.Embed.Chain, "null")
+	dst = append(dst, `, "chord": `...)
+	dst = appendRaw(dst, t.Embed.Chord, "null")
+	return append(dst, "}]"...)
+}
+
+func (t *Task) appendHeaders(dst []byte) []byte {
+	dst = append(dst, `"lang": `...)
+	dst = appendString(dst, orElse(t.Lang, "go"))
+	dst = append(dst, `, "task": `...)
+	dst = appendString(dst, t.Name)
+	dst = append(dst, `, "id": `...)
+	dst = appendString(dst, t.ID)
+	dst = append(dst, `, "shadow": `...)
+	dst = appendText(dst, t.Shadow)
+	dst = append(dst, `, "eta": `...)
+	dst = appendDate(dst, t.ETA)
+	dst = append(dst, `, "expires": `...)
+	dst = appendDate(dst, t.Expires)
+	dst = append(dst, `, "group": `...)
+	dst = appendText(dst, t.GroupID)
+	dst = append(dst, `, "group_index": `...)
+	if t.GroupIndex == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = strconv.AppendInt(dst, int64(*t.GroupIndex), 10)
+	}
+	dst = append(dst, `, "retries": `...)
+	dst = strconv.AppendInt(dst, int64(t.Retries), 10)
+	dst = append(dst, `, "timelimit": [`...)
+	dst = appendSeconds(dst, t.TimeLimit)
+	dst = append(dst, ", "...)
+	dst = appendSeconds(dst, t.SoftTimeLimit)
+	dst = append(dst, `], "root_id": `...)
+	dst = appendString(dst, orElse(t.RootID, t.ID))
+	dst = append(dst, `, "parent_id": `...)
+	dst = appendText(dst, t.ParentID)
+	dst = append(dst, `, "argsrepr": `...)
+	dst = appendString(dst, t.argsRepr())
+	dst = append(dst, `, "kwargsrepr": `...)
+	dst = appendString(dst, t.kwargsRepr())
+	dst = append(dst, `, "origin": `...)
+	dst = appendString(dst, t.Origin)
+	dst = append(dst, `, "ignore_result": `...)
+	dst = strconv.AppendBool(dst, t.IgnoreResult != nil && *t.IgnoreResult)
+	dst = append(dst, `, "replaced_task_nesting": `...)
+	dst = strconv.AppendInt(dst, int64(t.ReplacedTaskNesting), 10)
+	dst = append(dst, `, "stamped_headers": `...)
+	if t.StampedHeaders == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = appendStrings(dst, t.StampedHeaders)
+	}
+	dst = append(dst, `, "stamps": `...)
+	dst = appendRaw(dst, t.Stamps, "{}")
+	return t.appendCustomHeaders(dst)
+}
+
+// protocolHeaders are the headers that a Task has fields for, and those that belong to
+// one delivery only.
+var protocolHeaders = map[string]bool{
+	"lang": true, "task": true, "id": true, "shadow": true, "eta": true, "expires": true,
+	"group": true, "group_index": true, "retries": true, "timelimit": true,
+	"root_id": true, "parent_id": true, "argsrepr": true, "kwargsrepr": true,
+	"origin": true, "ignore_result": true, "replaced_task_nesting": true,
+	"stamped_headers": true, "stamps": true,
+	"compression": true, "redelivered": true,
+}
+
+func (t *Task) appendCustomHeaders(dst []byte) []byte {
+	s := pyjson.NewScanner(t.Headers)
+	if !s.Enter('{') {
+		return dst
+	}
+	for s.Next() {
+		if key := s.Key(); !protocolHeaders[string(key)] {
+			dst = append(dst, ", "...)
+			dst = appendString(dst, string(key))
+			dst = append(dst, ": "...)
+			dst = append(dst, s.Value()...)
+		}
+	}
+	return dst
+}
+
+func (t *Task) appendProperties(dst []byte, p Publication) []byte {
+	dst = append(dst, `"correlation_id": `...)
+	dst = appendString(dst, orElse(t.CorrelationID, t.ID))
+	dst = append(dst, `, "reply_to": `...)
+	dst = appendString(dst, t.ReplyTo)
+	dst = append(dst, `, "delivery_mode": 2`...)
+	if p.Expiration != 0 {
+		dst = append(dst, `, "expiration": "`...)
+		dst = strconv.AppendInt(dst, max(0, p.Expiration.Milliseconds()), 10)
+		dst = append(dst, '"')
+	}
+	dst = append(dst, `, "delivery_info": {"exchange": `...)
+	dst = appendString(dst, t.Exchange)
+	dst = append(dst, `, "routing_key": `...)
+	dst = appendString(dst, t.RoutingKey)
+	dst = append(dst, `}, "priority": `...)
+	dst = strconv.AppendInt(dst, int64(t.Priority), 10)
+	dst = append(dst, `, "body_encoding": "base64", "delivery_tag": `...)
+	tag := p.DeliveryTag
+	if tag == "" {
+		tag = NewID()
+	}
+	return appendString(dst, tag)
+}
+
+func (t *Task) argsRepr() string {
+	if t.ArgsRepr != "" || t.Args == nil {
+		return orElse(t.ArgsRepr, "()")
+	}
+	return ArgsRepr(t.Args)
+}
+
+func (t *Task) kwargsRepr() string {
+	if t.KwargsRepr != "" || t.Kwargs == nil {
+		return orElse(t.KwargsRepr, "{}")
+	}
+	return KwargsRepr(t.Kwargs)
+}
+
+func appendDate(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(dst, "null"...)
+	}
+	dst = append(dst, '"')
+	dst = AppendTime(dst, t)
+	return append(dst, '"')
+}
+
+// appendSeconds writes whole seconds as an int, as Python callers give them.
+func appendSeconds(dst []byte, d time.Duration) []byte {
+	switch {
+	case d <= 0:
+		return append(dst, "null"...)
+	case d%time.Second == 0:
+		return strconv.AppendInt(dst, int64(d/time.Second), 10)
+	default:
+		return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
+	}
+}
+
+func orElse(text, instead string) string {
+	if text == "" {
+		return instead
+	}
+	return text
+}

@@ -22,7 +22,7 @@ func (e *DecodeError) Error() string { return fmt.Sprintf("cannot decode %s: %v"
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // ContentDisallowedError says that the message's content type is not in the accept
-// list. A worker logs it and rejects the message.
+// list. A worker logs it and rejects the message. Its text is kombu's.
 type ContentDisallowedError struct {
 	Task, ID    string // "" where the message does not say
 	ContentType string
@@ -30,6 +30,11 @@ type ContentDisallowedError struct {
 
 func (e *ContentDisallowedError) Error() string {
 	name := e.ContentType
+	for serializer, contentType := range contentTypes {
+		if contentType == e.ContentType {
+			name = serializer
+		}
+	}
 	return fmt.Sprintf("Refusing to deserialize untrusted content of type %s (%s)", name, e.ContentType)
 }
 
@@ -42,4 +47,7 @@ type InvalidTaskError struct {
 
 func (e *InvalidTaskError) Error() string { return e.Reason }
 
-var errMissing = errors.New("missing")
+var (
+	errMissing = errors.New("missing")
+	errNoArgs  = errors.New("an object without args")
+)

@@ -1,22 +1,115 @@
 package protocol
 
-// Signature is a call that has not been published: a callback, an errback or a
-// chain step. Every field is raw JSON, so that what Go does not know survives.
+import (
+	"errors"
+
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// Signature is a call that has not been published: a callback, an errback or a chain
+// step.
 type Signature struct {
 	Task        string
-	Args        []byte // array; nil: []
-	Kwargs      []byte // object; nil: {}
-	Options     []byte // object; nil: {}
-	SubtaskType string // "chain", "group", "chord", …; "" for a plain task
+	Args        []byte // raw JSON array; nil: []
+	Kwargs      []byte // raw JSON object; nil: {}
+	Options     []byte // raw JSON object; nil: {}
+	SubtaskType string // "chain", "group", "chord", "xmap", …; "" for a plain task
 	Immutable   bool   // the parent's result is not prepended to Args
-	Raw         []byte // the object it was decoded from, nil for a new one
+	// Extra holds the members that have no field here (chord_size of Celery 5.0 and
+	// before), as in a JSON object without its braces: `"chord_size": null`.
+	Extra []byte
 }
 
-// DecodeSignature reads one signature.
-func DecodeSignature(raw []byte) (*Signature, error) { return nil, nil }
+// DecodeSignature reads one signature. It shares raw's memory, and keeps what it does
+// not know.
+func DecodeSignature(raw []byte) (*Signature, error) {
+	s := pyjson.NewScanner(raw)
+	if !s.Enter('{') {
+		if err := s.End(); err != nil {
+			return nil, &DecodeError{"signature", err}
+		}
+		return nil, &DecodeError{"signature", errors.New("not a JSON object")}
+	}
+	var sig Signature
+	for s.Next() {
+		switch key := string(s.Key()); key {
+		case "task":
+			sig.Task = string(scalarText(&s))
+		case "args":
+			sig.Args = s.Value()
+		case "kwargs":
+			sig.Kwargs = s.Value()
+		case "options":
+			sig.Options = s.Value()
+		case "subtask_type":
+			sig.SubtaskType = string(scalarText(&s))
+		case "immutable":
+			sig.Immutable = s.Kind() == 't'
+		default:
+			if sig.Extra != nil {
+				sig.Extra = append(sig.Extra, ", "...)
+			}
+			sig.Extra = append(appendString(sig.Extra, key), ": "...)
+			sig.Extra = append(sig.Extra, s.Value()...)
+		}
+	}
+	if err := s.End(); err != nil {
+		return nil, &DecodeError{"signature", err}
+	}
+	if sig.Task == "" {
+		return nil, &DecodeError{"signature.task", errMissing}
+	}
+	return &sig, nil
+}
 
-// DecodeSignatures reads an array of signatures, or a single one in its place.
-func DecodeSignatures(raw []byte) ([]*Signature, error) { return nil, nil }
+// DecodeSignatures reads an array of signatures, or a single one in its place, as
+// Python takes them for link and link_error. Nothing and null give none.
+func DecodeSignatures(raw []byte) ([]*Signature, error) {
+	if isNull(raw) {
+		return nil, nil
+	}
+	s := pyjson.NewScanner(raw)
+	if !s.Enter('[') {
+		sig, err := DecodeSignature(raw)
+		if err != nil {
+			return nil, err
+		}
+		return []*Signature{sig}, nil
+	}
+	var list []*Signature
+	for s.Next() {
+		sig, err := DecodeSignature(s.Value())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, sig)
+	}
+	if err := s.End(); err != nil {
+		return nil, &DecodeError{"signature", err}
+	}
+	return list, nil
+}
 
-// Append writes the signature: as it was read, apart from the fields changed since.
-func (s *Signature) Append(dst []byte) []byte { return dst }
+// Append writes the signature with Celery's order of fields, the extra ones last.
+func (sig *Signature) Append(dst []byte) []byte {
+	dst = append(dst, `{"task": `...)
+	dst = appendString(dst, sig.Task)
+	dst = append(dst, `, "args": `...)
+	dst = appendRaw(dst, sig.Args, "[]")
+	dst = append(dst, `, "kwargs": `...)
+	dst = appendRaw(dst, sig.Kwargs, "{}")
+	dst = append(dst, `, "options": `...)
+	dst = appendRaw(dst, sig.Options, "{}")
+	dst = append(dst, `, "subtask_type": `...)
+	dst = appendText(dst, sig.SubtaskType)
+	dst = append(dst, `, "immutable": `...)
+	if sig.Immutable {
+		dst = append(dst, "true"...)
+	} else {
+		dst = append(dst, "false"...)
+	}
+	if len(sig.Extra) > 0 {
+		dst = append(append(dst, ", "...), sig.Extra...)
+	}
+	return append(dst, '}')
+}

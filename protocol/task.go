@@ -1,14 +1,13 @@
 package protocol
 
-import (
-	"time"
-)
+import "time"
 
-// Task is one task message of either protocol.
+// Task is one task message of either protocol. Its slices are parts of the message or
+// of its decoded body; treat them as read-only. "" and nil stand for null and missing.
 type Task struct {
 	Protocol int    // 1 or 2
 	Name     string // the registered name
-	ID       string // may be "" in protocol 1 only
+	ID       string // "" only for protocol 1 messages without one
 	RootID   string // the first task of the workflow
 	ParentID string // the task that published this one
 	GroupID  string
@@ -64,24 +63,3 @@ func (t *Task) DisplayName() string {
 	}
 	return t.Name
 }
-
-// Decoder reads task messages. The zero value accepts JSON and takes UTC as the
-// application's time zone.
-type Decoder struct {
-	Accept   Accept
-	Location *time.Location // for protocol 1 with "utc": false; nil: UTC
-}
-
-// DecodeTask reads a task message with the application's time zone being UTC.
-// See Decoder.Decode.
-func DecodeTask(raw []byte, accept Accept) (*Task, error) {
-	d := Decoder{Accept: accept}
-	return d.Decode(raw)
-}
-
-// Decode reads one queue entry. With an error comes a task that holds what could be
-// read before it (name and id, where they are known), or nil.
-//
-// The error is a *DecodeError, *ContentDisallowedError, *InvalidTaskError or
-// ErrUnknownMessage.
-func (d *Decoder) Decode(raw []byte) (*Task, error) { return nil, ErrUnknownMessage }

@@ -1,0 +1,172 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// Decoder reads task messages. The zero value accepts JSON and takes dates without an
+// offset as UTC, as Celery does.
+type Decoder struct {
+	Accept Accept
+	// Location is for protocol 1 messages with "utc": false, which Celery 3.1 sends
+	// with enable_utc off: their dates are in the application's time zone, without
+	// saying so. nil is UTC, which is what Celery 4 and later take them for.
+	Location *time.Location
+}
+
+// DecodeTask reads a task message with a Decoder that has this accept list.
+func DecodeTask(raw []byte, accept Accept) (*Task, error) {
+	d := Decoder{Accept: accept}
+	return d.Decode(raw)
+}
+
+// Decode reads one queue entry. The task shares raw's memory, so raw must not change
+// as long as the task is in use.
+//
+// The error is a *DecodeError, *ContentDisallowedError, *InvalidTaskError or
+// ErrUnknownMessage. With it comes a task holding what could be read before, which has
+// at least a name if the headers have one, and else nil. A Python worker looks for the
+// task's name in its registry first: NotRegistered wins over the errors here.
+func (d *Decoder) Decode(raw []byte) (*Task, error) {
+	var e envelope
+	if err := e.read(raw); err != nil {
+		return nil, err
+	}
+	t := &Task{Protocol: 2}
+	t.fromEnvelope(&e)
+	if err := e.check(); err != nil {
+		return t.orNil(), err
+	}
+	isV2 := e.headers.task != nil
+	if t.ContentType == "" && !isV2 {
+		return nil, ErrUnknownMessage // raw bytes to kombu, and so no protocol 1 body
+	}
+	if t.ContentType != "" && !d.Accept.Accepts(t.ContentType) {
+		return t.orNil(), &ContentDisallowedError{Task: t.Name, ID: t.ID, ContentType: t.ContentType}
+	}
+	body, err := e.content(t.ContentType)
+	if err != nil {
+		return t.orNil(), err
+	}
+	if pyjson.Kind(body) == '{' {
+		return d.decodeV1(&e, t, body)
+	}
+	if !isV2 {
+		return nil, ErrUnknownMessage
+	}
+	if t.ID == "" {
+		return t, &DecodeError{"headers.id", errMissing}
+	}
+	if err := t.decodeBody(body); err != nil {
+		return t, err
+	}
+	return t, e.headers.fill(t, time.UTC)
+}
+
+func (t *Task) orNil() *Task {
+	if t.Name == "" {
+		return nil
+	}
+	return t
+}
+
+// fromEnvelope sets everything that needs no decoding of the body.
+func (t *Task) fromEnvelope(e *envelope) {
+	var x texts
+	p := &e.properties
+	x.add(&t.DeliveryTag, p.deliveryTag)
+	x.add(&t.Exchange, p.exchange)
+	x.add(&t.RoutingKey, p.routingKey)
+	x.add(&t.CorrelationID, p.correlationID)
+	x.add(&t.ReplyTo, p.replyTo)
+	e.headers.names(t, &x)
+	x.store()
+	t.ContentType = known(e.contentType, ContentTypeJSON)
+	t.Headers = e.headers.raw
+	t.Priority = p.level()
+	t.Redelivered = p.redelivered || e.headers.redelivered
+}
+
+// decodeBody reads [args, kwargs, embed].
+func (t *Task) decodeBody(body []byte) error {
+	s := pyjson.NewScanner(body)
+	if !s.Enter('[') {
+		if err := s.End(); err != nil {
+			return &DecodeError{"body", err}
+		}
+		return &DecodeError{"body", errors.New("neither an array nor an object")}
+	}
+	n := 0
+	for ; s.Next(); n++ {
+		switch n {
+		case 0:
+			t.Args = s.Value()
+		case 1:
+			t.Kwargs = s.Value()
+		case 2:
+			if err := t.Embed.read(&s); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.End(); err != nil {
+		return &DecodeError{"body", err}
+	}
+	if n != 3 {
+		return &DecodeError{"body", fmt.Errorf("expected 3 elements, got %d", n)}
+	}
+	return t.checkArguments()
+}
+
+// checkArguments refuses what cannot be called with. A Python worker runs into an
+// error there that is no task's and no client's: it stores nothing.
+func (t *Task) checkArguments() error {
+	if pyjson.Kind(t.Args) != '[' {
+		return &InvalidTaskError{Task: t.Name, ID: t.ID, Reason: "Task positional arguments must be a list"}
+	}
+	if pyjson.Kind(t.Kwargs) != '{' {
+		return &InvalidTaskError{Task: t.Name, ID: t.ID, Reason: "Task keyword arguments must be a mapping"}
+	}
+	return nil
+}
+
+func (m *Embed) read(s *pyjson.Scanner) error {
+	if !s.Enter('{') {
+		if s.Kind() != 'n' {
+			return &DecodeError{"body", errors.New("its third element is not an object")}
+		}
+		return nil
+	}
+	for s.Next() {
+		switch string(s.Key()) {
+		case "callbacks":
+			m.Callbacks = meaning(s.Value())
+		case "errbacks":
+			m.Errbacks = meaning(s.Value())
+		case "chain":
+			m.Chain = meaning(s.Value())
+		case "chord":
+			m.Chord = meaning(s.Value())
+		}
+	}
+	return nil
+}
+
+// meaning returns nil for null and for an empty array or object, which all say that
+// there is nothing to run.
+func meaning(raw []byte) []byte {
+	if isNull(raw) {
+		return nil
+	}
+	if first := raw[0]; first == '[' || first == '{' {
+		if len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0 {
+			return nil
+		}
+	}
+	return raw
+}

@@ -1,0 +1,108 @@
+package protocol
+
+import "github.com/apium/apium/protocol/pyjson"
+
+// texts collects the strings of one message, to let them share a single allocation
+// that does not keep the message itself in memory.
+type texts struct {
+	to   [16]*string
+	from [16][]byte
+	n    int
+}
+
+func (x *texts) add(to *string, from []byte) {
+	if len(from) == 0 {
+		return
+	}
+	if x.n == len(x.to) {
+		*to = string(from)
+		return
+	}
+	x.to[x.n], x.from[x.n] = to, from
+	x.n++
+}
+
+// store sets the strings added so far.
+func (x *texts) store() {
+	size := 0
+	for _, text := range x.from[:x.n] {
+		size += len(text)
+	}
+	joined := make([]byte, 0, size)
+	for _, text := range x.from[:x.n] {
+		joined = append(joined, text...)
+	}
+	all := string(joined)
+	for i, text := range x.from[:x.n] {
+		*x.to[i], all = all[:len(text)], all[len(text):]
+	}
+	x.n = 0
+}
+
+// scalarText takes the value ahead: what a string says, nothing for null, and the JSON
+// text of anything else. Python producers may put a number where a name is due, and
+// Python workers do not look.
+func scalarText(s *pyjson.Scanner) []byte {
+	if text, ok := s.Text(); ok {
+		return text
+	}
+	if s.Kind() == 'n' {
+		s.Value()
+		return nil
+	}
+	return s.Value()
+}
+
+// known returns the constant equal to text, to spare its allocation, or a copy.
+func known(text []byte, constants ...string) string {
+	for _, c := range constants {
+		if string(text) == c {
+			return c
+		}
+	}
+	return string(text)
+}
+
+// appendString appends s as Python's json writes it.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := pyjson.Append(dst, s)
+			if err != nil { // a string always has a JSON form
+				panic(err)
+			}
+			return quoted
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// appendText is appendString with null for "".
+func appendText(dst []byte, s string) []byte {
+	if s == "" {
+		return append(dst, "null"...)
+	}
+	return appendString(dst, s)
+}
+
+// appendRaw appends raw, or instead where raw is nil.
+func appendRaw(dst, raw []byte, instead string) []byte {
+	if raw == nil {
+		return append(dst, instead...)
+	}
+	return append(dst, raw...)
+}
+
+// appendStrings appends a JSON array of strings.
+func appendStrings(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = appendString(dst, s)
+	}
+	return append(dst, ']')
+}
