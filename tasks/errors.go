@@ -3,7 +3,6 @@ package tasks
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/apium/apium/protocol"
@@ -95,22 +94,17 @@ func encodeArgs(args []any) []byte {
 	return append(dst, ']')
 }
 
-// panicked makes the exception of a panic. An error that a handler panics with keeps
-// its class; everything else is a RuntimeError.
+// panicked makes the exception of a panic. An error that names its class keeps it,
+// everything else is a RuntimeError.
 func panicked(value any) *protocol.Exception {
-	exc := &protocol.Exception{Module: "builtins", Type: "RuntimeError"}
-	text := fmt.Sprint(value)
-	args := []any{text}
-	if err, ok := value.(error); ok {
-		var fault runtime.Error
-		if !errors.As(err, &fault) {
-			exc = ExceptionOf(err)
-			args = nil
-		}
+	err, ok := value.(error)
+	if !ok {
+		err = fmt.Errorf("%v", value)
 	}
-	if args != nil {
-		exc.Message = encodeArgs(args)
+	exc := *ExceptionOf(err)
+	if exc.Module == "builtins" && exc.Type == "Exception" {
+		exc.Type = "RuntimeError"
 	}
-	exc.Traceback = traceback(callers(2), exc, text)
-	return exc
+	exc.Traceback = traceback(callers(0), &exc, err.Error())
+	return &exc
 }

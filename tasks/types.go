@@ -86,6 +86,9 @@ func unbindable(t reflect.Type) string {
 			return "an interface with methods does not say which type to make"
 		}
 	case reflect.Pointer, reflect.Slice, reflect.Array:
+		if t == reflect.TypeFor[*Request]() {
+			return "a HandlerFunc has the form func(context.Context, *tasks.Request) (any, error)"
+		}
 		return unbindable(t.Elem())
 	case reflect.Map:
 		if t.Key().Kind() != reflect.String && !decodesItself(t.Key()) {
