@@ -30,7 +30,11 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 	if c.cfg.NoAckEmulation {
 		return nil, c.usable()
 	}
-	return c.eachBatch(ctx, ackScript, []any{c.keys.unacked, c.keys.index}, tags)
+	lost, err = c.eachBatch(ctx, ackScript, []any{c.keys.unacked, c.keys.index}, tags)
+	if err == nil {
+		c.held.Add(-int64(len(tags)))
+	}
+	return lost, err
 }
 
 // eachBatch runs a script on tags and collects the tags it returns. first are

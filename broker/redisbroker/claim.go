@@ -48,6 +48,7 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 		ds, err := c.claimOnce(ctx, min(limit, maxBatch))
 		switch {
 		case len(ds) > 0:
+			c.held.Add(int64(len(ds)))
 			if c.cfg.OnClaim != nil {
 				c.cfg.OnClaim(len(ds))
 			}
@@ -102,15 +103,19 @@ func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery,
 
 // claimArgs returns KEYS (with their number) and ARGV of claimScript.
 func (c *Consumer) claimArgs(limit int, first uint64) []any {
+	var inboxes []any
+	if c.waits.mayHold() {
+		inboxes = c.inboxPairs
+	}
 	lists := len(c.claim.cycle) * len(c.keys.steps)
-	args := make([]any, 0, 12+lists+len(c.inboxPairs)+len(c.claim.cycle))
-	args = append(args, 3+lists+len(c.inboxPairs), c.aliveKey, c.keys.unacked, c.keys.index)
+	args := make([]any, 0, 12+lists+len(inboxes)+len(c.claim.cycle))
+	args = append(args, 3+lists+len(inboxes), c.aliveKey, c.keys.unacked, c.keys.index)
 	for step := range c.keys.steps {
 		for _, q := range c.claim.cycle {
 			args = append(args, c.lists[q][step])
 		}
 	}
-	args = append(args, c.inboxPairs...)
+	args = append(args, inboxes...)
 	prefix, rotate := c.tagPrefix, "0"
 	if c.cfg.NoAckEmulation {
 		prefix = ""

@@ -37,6 +37,7 @@ type Consumer struct {
 	waits    waits
 	stray    chan struct{} // wakes the keeper: a message lies in an inbox and nobody claims
 	graceEnd atomic.Int64  // Unix milliseconds until which no peer is judged; see peers.go
+	held     atomic.Int64  // deliveries returned by Claim and not settled, as far as we know
 	troubles troubles
 
 	// inboxPairs are the waiters' lists and inboxes, as KEYS of scripts.

@@ -30,8 +30,10 @@ type registration struct {
 // registerScript announces a worker under an epoch.
 //
 //	KEYS  1 liveness key, 2 apium.workers
-//	ARGV  1 epoch, 2 seconds to live, 3 id, 4 registration
+//	ARGV  1 epoch, which never goes down, 2 seconds to live, 3 id, 4 registration
 var registerScript = redisconn.NewScript(2, `
+local epoch = redis.call('GET', KEYS[1])
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
 return 1
@@ -44,18 +46,20 @@ return 1
 //	ARGV  1 seconds to live
 //	return 0 if the key had lapsed
 var beatScript = redisconn.NewScript(-1, giveBackLua+`
+local alive = redis.call('EXPIRE', KEYS[1], ARGV[1]) -- first: it works out of memory too
 give_back(2)
-return redis.call('EXPIRE', KEYS[1], ARGV[1])
+return alive
 `)
 
 // withdrawScript takes a worker out, with nothing left in its inboxes.
 //
 //	KEYS  1 liveness key, 2 apium.workers, then pairs of list and inbox
-//	ARGV  1 id
+//	ARGV  1 id, 2 "1" = stay registered: peers shall look for messages still held
 var withdrawScript = redisconn.NewScript(-1, giveBackLua+`
 give_back(3)
 redis.call('DEL', KEYS[1])
-return redis.call('HDEL', KEYS[2], ARGV[1])
+if ARGV[2] ~= '1' then redis.call('HDEL', KEYS[2], ARGV[1]) end
+return 1
 `)
 
 func (c *Consumer) register(ctx context.Context, epoch uint64) error {
@@ -116,6 +120,10 @@ func (c *Consumer) withdraw(ctx context.Context) error {
 	args := make([]any, 0, 4+len(c.inboxPairs))
 	args = append(args, 2+len(c.inboxPairs), c.aliveKey, c.keys.workers())
 	args = append(args, c.inboxPairs...)
-	_, err := c.pipe.Script(ctx, withdrawScript, append(args, c.id)...)
+	stay := "0"
+	if c.held.Load() > 0 && !c.cfg.NoAckEmulation {
+		stay = "1"
+	}
+	_, err := c.pipe.Script(ctx, withdrawScript, append(args, c.id, stay)...)
 	return err
 }

@@ -18,6 +18,19 @@ import (
 // Redis: longer than the longest pause between two attempts to connect.
 const peerGrace = 10 * time.Second
 
+// lookScript finds the registered workers whose liveness key is missing.
+//
+//	KEYS  1 apium.workers
+//	ARGV  1 start of the liveness keys
+//	return ids
+var lookScript = redisconn.NewScript(1, `
+local missing = {}
+for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if redis.call('EXISTS', ARGV[1] .. id) == 0 then missing[#missing + 1] = id end
+end
+return missing
+`)
+
 // emptyScript empties the inboxes of a dead worker.
 //
 //	KEYS  1 liveness key, then pairs of list and inbox
@@ -42,17 +55,14 @@ return redis.call('HDEL', KEYS[2], ARGV[1])
 // A worker is dead when its liveness key is missing in two looks in a row. After
 // an outage or a stall of Redis all keys may have lapsed together, and who
 // reconnects first must not take the others for dead; so when we have had trouble
-// ourselves, nobody is judged for a while.
+// ourselves, or Redis has just started, nobody is judged for a while.
 func (c *Consumer) watchPeers() {
+	if !c.redisIsOld(c.ctx) {
+		c.peersDoubtful()
+	}
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
-	missing := map[string]bool{}
-	for {
-		select {
-		case <-ticker.C:
-		case <-c.ctx.Done():
-			return
-		}
+	for missing := map[string]bool(nil); ; {
 		var err error
 		missing, err = c.look(c.ctx, missing)
 		switch {
@@ -64,6 +74,11 @@ func (c *Consumer) watchPeers() {
 		default:
 			c.troubles.over(c.log, troublePeers)
 		}
+		select {
+		case <-ticker.C:
+		case <-c.ctx.Done():
+			return
+		}
 	}
 }
 
@@ -72,30 +87,35 @@ func (c *Consumer) peersDoubtful() {
 	c.graceEnd.Store(time.Now().Add(peerGrace).UnixMilli())
 }
 
+// redisIsOld tells whether Redis has run for so long that living workers have found it.
+func (c *Consumer) redisIsOld(ctx context.Context) bool {
+	info, err := redis.String(c.pipe.Do(ctx, "INFO", "server"))
+	_, after, found := strings.Cut(info, "uptime_in_seconds:")
+	digits, _, _ := strings.Cut(after, "\r")
+	seconds, errDigits := strconv.Atoi(digits)
+	return err == nil && found && errDigits == nil && time.Duration(seconds)*time.Second > peerGrace
+}
+
 // look finds the workers without a sign of life, and hands back the claims of
 // those that had none at the last look either.
 func (c *Consumer) look(ctx context.Context, before map[string]bool) (missing map[string]bool, err error) {
-	workers, err := redis.StringMap(c.pipe.Do(ctx, "HGETALL", c.keys.workers()))
+	ids, err := redis.Strings(c.pipe.Script(ctx, lookScript, c.keys.workers(), c.keys.alive("")))
 	if err != nil {
 		return nil, err
 	}
-	missing = map[string]bool{}
-	for id, text := range workers {
+	if time.Now().UnixMilli() < c.graceEnd.Load() {
+		return nil, nil
+	}
+	missing = make(map[string]bool, len(ids))
+	for _, id := range ids {
 		if id == c.id {
-			continue
-		}
-		alive, err := redis.Bool(c.pipe.Do(ctx, "EXISTS", c.keys.alive(id)))
-		if err != nil {
-			return nil, err
-		}
-		if alive || time.Now().UnixMilli() < c.graceEnd.Load() {
 			continue
 		}
 		missing[id] = true
 		if !before[id] {
 			continue
 		}
-		if err := c.handBack(ctx, id, text); err != nil && !errors.Is(err, errAlive) {
+		if err := c.handBack(ctx, id); err != nil && !errors.Is(err, errAlive) {
 			return missing, err
 		}
 	}
@@ -104,9 +124,16 @@ func (c *Consumer) look(ctx context.Context, before map[string]bool) (missing ma
 
 // handBack gives back everything a dead worker had. Every step checks that the
 // worker still is dead; one that was only frozen keeps what is left.
-func (c *Consumer) handBack(ctx context.Context, id, text string) error {
+func (c *Consumer) handBack(ctx context.Context, id string) error {
+	text, err := redis.Bytes(c.pipe.Do(ctx, "HGET", c.keys.workers(), id))
+	if errors.Is(err, redis.ErrNil) {
+		return nil // another peer was faster
+	}
+	if err != nil {
+		return err
+	}
 	var reg registration
-	if err := json.Unmarshal([]byte(text), &reg); err != nil {
+	if err := json.Unmarshal(text, &reg); err != nil {
 		c.log.Error("Unreadable registration of a dead worker; its inboxes are unknown", "worker", id, "error", err)
 	}
 	keys := []any{1 + 2*len(reg.Inboxes), c.keys.alive(id)}
@@ -130,7 +157,7 @@ func (c *Consumer) handBack(ctx context.Context, id, text string) error {
 	}
 	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, c.keys.alive(id), c.keys.workers(), id))
 	if buried {
-		c.log.Warn("A worker has died; its messages are back in their queues",
+		c.log.Warn("A worker is gone; the messages it held are back in their queues",
 			"worker", id, "hostname", reg.Hostname, "pid", reg.PID, "restored", restored)
 	}
 	return err

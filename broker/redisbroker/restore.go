@@ -143,6 +143,7 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	if err != nil {
 		return fmt.Errorf("requeue: %w", closedError(err))
 	}
+	c.held.Add(-int64(len(deliveries)))
 	return nil
 }
 

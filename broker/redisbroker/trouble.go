@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/apium/apium/internal/redisconn"
 )
 
 // What may go wrong for a while, in the words of the log.
@@ -19,9 +21,12 @@ const (
 
 // troubles logs each trouble when it starts, when its reason changes, and when it is over.
 type troubles struct {
-	mu   sync.Mutex
-	away bool              // no connection, which has been logged: nothing else needs saying
-	on   map[string]string // trouble → reason logged
+	mu sync.Mutex
+	on map[string]string // trouble → reason logged
+
+	// No connection, which has been logged: nothing else needs saying, except once
+	// why it cannot be made, and whether that is a matter of configuration.
+	away, explained, misconfigured bool
 }
 
 func (t *troubles) report(log *slog.Logger, what string, err error) {
@@ -47,20 +52,28 @@ func (t *troubles) over(log *slog.Logger, what string) {
 	}
 }
 
-// connState logs that the connection was lost or made again, once each.
+// connState logs that the connection was lost and made again, and in between why
+// it cannot be made, once each.
 func (c *Consumer) connState(connected bool, err error) {
-	c.troubles.mu.Lock()
-	defer c.troubles.mu.Unlock()
-	switch {
-	case connected && c.troubles.away:
-		c.log.Info("Connected to " + c.cfg.Redis.String() + " again")
-	case !connected && !c.troubles.away:
-		c.log.Warn("Connection to broker lost. Trying to re-establish the connection...",
-			"broker", c.cfg.Redis.String(), "error", err)
-	}
-	c.troubles.away = !connected
 	if !connected {
 		c.peersDoubtful()
+	}
+	t, server := &c.troubles, c.cfg.Redis.String()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case connected && t.away:
+		c.log.Info("Connected to " + server)
+	case connected:
+	case !t.away:
+		c.log.Warn("Connection to broker lost. Trying to re-establish the connection...", "broker", server, "error", err)
+	case !t.explained || redisconn.IsConfig(err) != t.misconfigured:
+		c.log.Error("Cannot connect to "+server+". Trying again...", "error", err)
+		t.explained, t.misconfigured = true, redisconn.IsConfig(err)
+	}
+	t.away = !connected
+	if connected {
+		t.explained = false
 	}
 }
 

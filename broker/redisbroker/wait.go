@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
 )
 
 // An idle Claim must learn of a message at once, and a message must never be in
@@ -52,14 +54,17 @@ type waits struct {
 
 	mu      sync.Mutex
 	waiting bool          // a Claim is on: a moved message is its business
-	moved   chan struct{} // token: an inbox may hold a message
+	blocked int           // waiters whose command is on
+	touched bool          // an inbox may hold a message that no script has looked for
+	moved   chan struct{} // token: a waiter has moved one
 }
 
-// waiter blocks on one list. The goroutine Consumer.wait owns its connection.
+// waiter blocks on one list.
 type waiter struct {
 	list, inbox string
 	armed       chan struct{} // token: block now
-	client      atomic.Int64  // CLIENT ID of a blocked connection; 0: not blocked or unknown
+	conn        redis.Conn    // owned by the goroutine Consumer.wait
+	client      atomic.Int64  // CLIENT ID of conn, negative while it is not blocked; 0: unknown
 	broken      atomic.Int64  // when its connection failed last, Unix milliseconds
 }
 
@@ -111,10 +116,31 @@ func (w *waits) report() bool {
 	return w.waiting
 }
 
-func (w *waits) wanted() bool {
+// start tells a waiter whether a Claim wants it to block, and counts it.
+func (w *waits) start() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.waiting {
+		w.blocked++
+		w.touched = true
+	}
 	return w.waiting
+}
+
+func (w *waits) stop() {
+	w.mu.Lock()
+	w.blocked--
+	w.mu.Unlock()
+}
+
+// mayHold tells whether a script that is sent now may find messages in the
+// inboxes. A command left over in the server is the keeper's concern.
+func (w *waits) mayHold() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	touched := w.touched
+	w.touched = w.blocked > 0
+	return touched
 }
 
 // wait arms the waiters and blocks until a message has been moved, or it is time to look again.
@@ -165,33 +191,21 @@ func drain(token chan struct{}) bool {
 
 // wait is the goroutine of one waiter.
 func (c *Consumer) wait(w *waiter) {
-	var conn redis.Conn
-	defer func() {
-		if conn != nil {
-			conn.Close()
-		}
-	}()
-	attempt := 0
-	for {
+	defer w.close()
+	for attempt := 0; ; {
 		select {
 		case <-w.armed:
 		case <-c.ctx.Done():
 			return
 		}
-		for moved := false; !moved && c.waits.wanted() && c.ctx.Err() == nil; {
-			var err error
-			if conn == nil {
-				conn, err = c.dialWaiter(w)
-			}
+		for moved := false; !moved && c.ctx.Err() == nil && c.waits.start(); {
+			err := w.dial(c.ctx, c.cfg.Redis)
 			if err == nil {
-				moved, err = w.block(conn)
+				moved, err = w.block()
 			}
+			c.waits.stop()
 			if err != nil {
-				if conn != nil {
-					w.broken.Store(time.Now().UnixMilli())
-					conn.Close()
-					conn = nil
-				}
+				w.close()
 				c.troubles.report(c.log, troubleWait, err)
 				pause(c.ctx, attempt)
 				attempt++
@@ -207,30 +221,43 @@ func (c *Consumer) wait(w *waiter) {
 	}
 }
 
-// block waits for a message and moves it to the inbox.
-func (w *waiter) block(conn redis.Conn) (moved bool, err error) {
-	const margin = 5 * time.Second // a busy server answers late
-	w.client.Store(-w.client.Load())
-	reply, err := redis.DoWithTimeout(conn, waitTimeout+margin, "BRPOPLPUSH", w.list, w.inbox, int(waitTimeout/time.Second))
-	w.client.Store(-w.client.Load())
-	return reply != nil, err
-}
-
-// dialWaiter connects and learns the connection's number, with which Close can
-// unblock it (Redis 5 and later; without it, Close waits for the timeout).
-func (c *Consumer) dialWaiter(w *waiter) (redis.Conn, error) {
-	conn, err := c.cfg.Redis.Dial(c.ctx)
-	if err != nil {
-		return nil, err
+// dial connects unless connected, and learns the connection's number, with which
+// Close can unblock it (Redis 5 and later; without it, Close waits for the timeout).
+func (w *waiter) dial(ctx context.Context, cfg *redisconn.Config) error {
+	if w.conn != nil {
+		return nil
 	}
-	id, err := redis.Int64(conn.Do("CLIENT", "ID"))
+	conn, err := cfg.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	w.conn = conn
+	id, err := redis.Int64(redis.DoContext(conn, ctx, "CLIENT", "ID"))
 	var refused redis.Error
 	if err != nil && !errors.As(err, &refused) {
-		conn.Close()
-		return nil, err
+		return err
 	}
-	w.client.Store(-id) // negative: not blocked
-	return conn, nil
+	w.client.Store(-id)
+	return nil
+}
+
+func (w *waiter) close() {
+	if w.conn != nil {
+		w.conn.Close()
+		w.conn = nil
+	}
+}
+
+// block waits for a message and moves it to the inbox.
+func (w *waiter) block() (moved bool, err error) {
+	const margin = 5 * time.Second // a busy server answers late
+	w.client.Store(-w.client.Load())
+	reply, err := redis.DoWithTimeout(w.conn, waitTimeout+margin, "BRPOPLPUSH", w.list, w.inbox, int(waitTimeout/time.Second))
+	w.client.Store(-w.client.Load())
+	if err != nil {
+		w.broken.Store(time.Now().UnixMilli())
+	}
+	return reply != nil && err == nil, err
 }
 
 // unblockWaiters asks the server to end the waiters' commands, until all have ended.
