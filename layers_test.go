@@ -1,4 +1,4 @@
-package apium_test
+package main_test
 
 import (
 	"go/parser"

@@ -113,3 +113,31 @@ func freePort(t *testing.T) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+// The tasks leave their traces in another database.
+func (s *redisServer) tryIn(db int, command string, args ...any) (any, error) {
+	conn, err := redis.Dial("tcp", s.addr(), redis.DialDatabase(db))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Do(command, args...)
+}
+
+func (s *redisServer) intIn(t *testing.T, db int, command string, args ...any) int {
+	t.Helper()
+	n, err := redis.Int(s.tryIn(db, command, args...))
+	if err != nil {
+		t.Fatalf("%s %v: %v", command, args, err)
+	}
+	return n
+}
+
+func (s *redisServer) stringsIn(t *testing.T, db int, command string, args ...any) []string {
+	t.Helper()
+	list, err := redis.Strings(s.tryIn(db, command, args...))
+	if err != nil {
+		t.Fatalf("%s %v: %v", command, args, err)
+	}
+	return list
+}

@@ -48,7 +48,7 @@ def value(r, key):
     fields = {"(type)": kind}
     if kind == "string":
         raw = r.get(key)
-        fields.update(document(raw) if key.startswith(META) else {"value": text(raw)})
+        fields.update(document(raw) if META in key else {"value": text(raw)})
     elif kind == "list":
         fields["items"] = text([text(i) for i in r.lrange(key, 0, -1)])
     elif kind == "set":

@@ -20,6 +20,7 @@ func main() {
 	reg := tasks.NewRegistry()
 	register(reg)
 	registerTyped(reg)
+	registerDjango(reg)
 	registerJournal(reg)
 	registerGocelery(reg)
 	cli.Main(reg)
@@ -56,6 +57,14 @@ func register(reg *tasks.Registry) {
 		return tasks.Raise("ValueError", fmt.Sprint(x))
 	}, tasks.Params("x"), tasks.IgnoreResult(true))
 	reg.Register("tapp.whoami", whoami, tasks.Params(""))
+}
+
+// registerDjango adds the tasks of testdata/djangoproj.
+func registerDjango(reg *tasks.Registry) {
+	reg.Register("app.tasks.test", func(a, b int) int { return a + b }, tasks.Params("a, b"))
+	reg.Register("app.tasks.greet", func(name, greeting string) map[string]string {
+		return map[string]string{"text": greeting + ", " + name}
+	}, tasks.Params("name, *, greeting='您好'"))
 }
 
 func throw(module, name, text string, args ...any) error {

@@ -1,0 +1,310 @@
+package compat_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// load publishes n calls of a task, named 0 to n-1, and returns at once.
+func load(t *testing.T, a app, task string, n int, seconds float64, options map[string]any) {
+	t.Helper()
+	if options == nil {
+		options = map[string]any{}
+	}
+	encoded, err := json.Marshal(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.run(t, nil, `
+import json, sys, tapp
+task, n, seconds, options = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), json.loads(sys.argv[4])
+with tapp.app.producer_pool.acquire() as producer:
+    for i in range(n):
+        tapp.app.tasks[task].apply_async([str(i), seconds], producer=producer, **options)
+`, task, strconv.Itoa(n), fmt.Sprint(seconds), string(encoded))
+}
+
+// journal is what the tasks wrote down: how often each key was started and done.
+type journal struct{ started, done map[string]int }
+
+func readJournal(t *testing.T, server *redisServer) journal {
+	t.Helper()
+	read := func(list string) map[string]int {
+		counts := map[string]int{}
+		for _, key := range server.stringsIn(t, 1, "LRANGE", list, 0, -1) {
+			counts[key]++
+		}
+		return counts
+	}
+	return journal{read("started"), read("done")}
+}
+
+// lost are the keys below n that were never done.
+func (j journal) lost(n int) []string {
+	var keys []string
+	for i := range n {
+		if key := strconv.Itoa(i); j.done[key] == 0 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// doubled counts the runs beyond the first.
+func doubled(counts map[string]int) int {
+	extra := 0
+	for _, n := range counts {
+		extra += n - 1
+	}
+	return extra
+}
+
+// TestKill kills our workers under load, again and again. Late acknowledgement
+// means that nothing is lost, and that only what was running is run again.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	const n, kills, concurrency = 6000, 12, 4
+	load(t, a, "tapp.work_late", n, 0.004, nil)
+
+	victims := [2]*process{}
+	for i := range victims {
+		victims[i] = startWorker(t, a, "-c", strconv.Itoa(concurrency), "-n", fmt.Sprintf("w%d@host", i))
+	}
+	for i := range kills {
+		before := server.intIn(t, 1, "LLEN", "done")
+		eventually(t, patience, "work goes on", func() bool {
+			done := server.intIn(t, 1, "LLEN", "done")
+			return done > before+50+rand.IntN(100) || done >= n
+		})
+		victims[i%2].kill()
+		victims[i%2] = startWorker(t, a, "-c", strconv.Itoa(concurrency), "-n", fmt.Sprintf("k%d@host", i))
+	}
+	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	j := readJournal(t, server)
+	if lost := j.lost(n); len(lost) > 0 {
+		t.Errorf("%d of %d tasks lost: %v", len(lost), n, lost)
+	}
+	t.Logf("%d tasks, %d kills: %d lost, %d started twice, %d done twice", n, kills, len(j.lost(n)), doubled(j.started), doubled(j.done))
+	// What a kill can repeat: tasks that ran, and tasks done whose ack had not left.
+	if most := kills * 2 * concurrency; doubled(j.started) > most {
+		t.Errorf("%d tasks were started twice; %d kills of %d slots explain %d", doubled(j.started), kills, concurrency, most)
+	}
+	if left := server.strings(t, "KEYS", "apium.*inbox*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestKillBesidePython shares a queue between our workers and a Python worker. Ours
+// are killed; Python's is stopped politely, because kombu loses a message by itself
+// when it is killed between BRPOP and the entry in unacked.
+func TestKillBesidePython(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	const n, kills, concurrency = 4000, 6, 4
+	load(t, a, "tapp.work_late", n, 0.004, nil)
+	python := a.startWorker(t)
+	ours := startWorker(t, a, "-c", "4")
+	for range kills {
+		before := server.intIn(t, 1, "LLEN", "done")
+		eventually(t, patience, "work goes on", func() bool {
+			done := server.intIn(t, 1, "LLEN", "done")
+			return done > before+200 || done >= n
+		})
+		ours.kill()
+		ours = startWorker(t, a, "-c", "4")
+	}
+	// Warm shutdown of both kinds in the middle of the work, too.
+	load(t, a, "tapp.work_late", n, 0.004, nil)
+	python.signal(t, syscall.SIGTERM)
+	ours.signal(t, syscall.SIGTERM)
+	if python.exitCode(t) != 0 || ours.exitCode(t) != 0 {
+		t.Errorf("exit codes: Python %d, ours %d", python.exitCode(t), ours.exitCode(t))
+	}
+	a.startWorker(t)
+	startWorker(t, a, "-c", "4")
+	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	j := readJournal(t, server)
+	if lost := j.lost(n); len(lost) > 0 {
+		t.Errorf("%d of %d tasks lost: %v", len(lost), n, lost)
+	}
+	total := 0
+	for _, count := range j.started {
+		total += count
+	}
+	t.Logf("%d messages, %d kills: %d lost, %d runs too many", 2*n, kills, len(j.lost(n)), total-2*n)
+	if total < 2*n {
+		t.Errorf("%d runs of %d messages", total, 2*n)
+	}
+	if most := kills * 2 * concurrency; total-2*n > most {
+		t.Errorf("%d runs too many; %d kills of %d slots explain %d", total-2*n, kills, concurrency, most)
+	}
+}
+
+// TestDeadPeer checks how soon a killed worker's tasks run elsewhere.
+func TestDeadPeer(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	dead := startWorker(t, a, "-n", "dead@host")
+	load(t, a, "tapp.work_late", 2, 3600, nil)
+	eventually(t, patience, "both tasks run", func() bool { return server.intIn(t, 1, "LLEN", "started") == 2 })
+	startWorker(t, a, "-n", "alive@host")
+	killed := time.Now()
+	dead.kill()
+	eventually(t, patience, "both tasks run again", func() bool { return server.intIn(t, 1, "LLEN", "started") == 4 })
+	if took := time.Since(killed); took > 15*time.Second {
+		t.Errorf("handed back after %s", took)
+	}
+}
+
+// TestLongTask runs a task for longer than the visibility timeout beside a Python
+// worker that restores whatever looks abandoned.
+func TestLongTask(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(3)}
+	startWorker(t, a, "--visibility-timeout", "3", "--prefetch-multiplier", "1")
+	load(t, a, "tapp.work_late", 1, 10, nil)
+	eventually(t, patience, "our worker runs the task", func() bool { return server.intIn(t, 1, "LLEN", "started") == 1 })
+	neighbour := a.startWorker(t)
+	eventually(t, patience, "the task is done", func() bool { return server.idle(t, "celery") })
+	j := readJournal(t, server)
+	if j.started["0"] != 1 || j.done["0"] != 1 {
+		t.Errorf("started %d times, done %d times", j.started["0"], j.done["0"])
+	}
+	if neighbour.log.contains("received") {
+		t.Error("the Python worker received the task as well")
+	}
+}
+
+// eagerRestore makes a Python worker look for abandoned messages every second.
+func eagerRestore(visibilityTimeout int) map[string]any {
+	return map[string]any{"broker_transport_options": map[string]any{
+		"visibility_timeout": visibilityTimeout, "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
+	}}
+}
+
+// TestPythonClaimsExpire restores what a killed Python worker held.
+func TestPythonClaimsExpire(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	python := a.startWorker(t)
+	load(t, a, "tapp.work_late", 6, 3600, nil)
+	eventually(t, patience, "the Python worker holds all tasks", func() bool { return server.int(t, "HLEN", "unacked") == 6 })
+	python.kill()
+	// An hour passes: the entries of the dead worker are as old as that.
+	for _, tag := range server.strings(t, "ZRANGE", "unacked_index", 0, -1) {
+		server.do(t, "ZADD", "unacked_index", time.Now().Add(-2*time.Hour).Unix(), tag)
+	}
+	server.do(t, "SET", "unacked_mutex", "somebody", "PX", 1500)
+	startWorker(t, a, "-c", "10")
+	eventually(t, 20*time.Second, "all six run here", func() bool {
+		return server.intIn(t, 1, "LLEN", "started") >= 2+6 && server.int(t, "HLEN", "unacked") == 6
+	})
+}
+
+// TestWarmShutdown stops a worker with the most in its hands: what has run and what
+// is queued again are together what was sent.
+func TestWarmShutdown(t *testing.T) {
+	t.Parallel()
+	for _, task := range []string{"tapp.work", "tapp.work_late"} {
+		t.Run(task, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			a := app{broker: server.url(0), journal: server.url(1)}
+			const n = 500
+			w := startWorker(t, a, "-c", "3", "--prefetch-multiplier", "5")
+			load(t, a, task, n, 0.02, nil)
+			load(t, a, "tapp.work", 5, 0, map[string]any{"countdown": 3600})
+			eventually(t, patience, "work goes on", func() bool {
+				return server.intIn(t, 1, "LLEN", "done") > 20 && server.int(t, "HLEN", "unacked") >= 5
+			})
+			w.signal(t, syscall.SIGTERM)
+			if code := w.exitCode(t); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			j := readJournal(t, server)
+			done, queued := len(j.done), server.int(t, "LLEN", "celery")
+			if done+queued != n+5 || doubled(j.started) > 0 || len(j.started) != done {
+				t.Errorf("%d done + %d queued of %d sent; %d started, %d of them twice", done, queued, n+5, len(j.started), doubled(j.started))
+			}
+			if held := server.int(t, "HLEN", "unacked") + server.int(t, "ZCARD", "unacked_index"); held != 0 {
+				t.Errorf("%d entries left in unacked", held)
+			}
+			if left := server.strings(t, "KEYS", "apium.*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			checkOrder(t, server, n)
+		})
+	}
+}
+
+// checkOrder checks that what was given back is served again in the order it was
+// sent, with the marks of a redelivery.
+func checkOrder(t *testing.T, server *redisServer, n int) {
+	t.Helper()
+	entries := server.strings(t, "LRANGE", "celery", 0, -1)
+	slices.Reverse(entries)
+	last := -1
+	for i, raw := range entries {
+		var m struct {
+			Headers struct{ ArgsRepr, ETA string }
+		}
+		if err := json.Unmarshal([]byte(raw), &m); err != nil {
+			t.Fatalf("entry %d is no JSON: %v", i, err)
+		}
+		if m.Headers.ETA != "" {
+			continue
+		}
+		text, _, _ := strings.Cut(strings.TrimPrefix(m.Headers.ArgsRepr, "['"), "'")
+		k, err := strconv.Atoi(text)
+		if err != nil || k >= n {
+			t.Fatalf("argsrepr %q", m.Headers.ArgsRepr)
+		}
+		if k < last {
+			t.Errorf("task %d is queued behind task %d", k, last)
+		}
+		last = k
+	}
+}
+
+// TestColdShutdown gives back late-ack tasks that run.
+func TestColdShutdown(t *testing.T) {
+	t.Parallel()
+	for name, signals := range map[string][]syscall.Signal{
+		"SIGQUIT": {syscall.SIGQUIT}, "SIGINT twice": {syscall.SIGINT, syscall.SIGINT}, "SIGTERM, then SIGQUIT": {syscall.SIGTERM, syscall.SIGQUIT},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			a := app{broker: server.url(0), journal: server.url(1)}
+			w := startWorker(t, a)
+			load(t, a, "tapp.work_late", 4, 3600, nil)
+			eventually(t, patience, "two tasks run", func() bool { return server.intIn(t, 1, "LLEN", "started") == 2 })
+			for i, sig := range signals {
+				w.signal(t, sig)
+				if i < len(signals)-1 {
+					w.waitLog(t, "Warm shutdown")
+				}
+			}
+			w.exitCode(t)
+			if queued := server.int(t, "LLEN", "celery"); queued != 4 {
+				t.Errorf("%d of 4 tasks are queued again", queued)
+			}
+			if held := server.int(t, "HLEN", "unacked") + server.int(t, "ZCARD", "unacked_index"); held != 0 {
+				t.Errorf("%d entries left in unacked", held)
+			}
+		})
+	}
+}
