@@ -1,0 +1,76 @@
+package worker
+
+import "testing"
+
+func TestBacklogWant(t *testing.T) {
+	t.Parallel()
+	const limit, slots = 8, 2
+	late := func() *request { return &request{acksLate: true} }
+	early := func() *request { return &request{} }
+
+	b := newBacklog(limit, slots)
+	check := func(step string, want int) {
+		t.Helper()
+		if got := b.want(); got != want {
+			t.Errorf("%s: want() = %d, should be %d", step, got, want)
+		}
+	}
+	check("empty", 8)
+	for range 3 {
+		b.push(late())
+	}
+	check("more than half is free", 5)
+	for range 3 {
+		b.push(early())
+	}
+	check("less than half is free and both slots have work waiting", 0)
+	for range 5 {
+		b.take()
+	}
+	check("a slot would soon idle; late acks still count", 4)
+	b.take()
+	check("early acks do not count once they run", 5)
+	for range 3 {
+		b.release()
+	}
+	check("all done", 8)
+	for range limit + 1 {
+		b.push(late())
+	}
+	check("tasks whose ETA came may exceed the limit", 0)
+}
+
+func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
+	t.Parallel()
+	b := newBacklog(1, 1)
+	b.push(&request{})
+	if b.want() != 0 {
+		t.Fatal("a full backlog wants more")
+	}
+	b.take()
+	select {
+	case <-b.room:
+	default:
+		t.Fatal("no signal although there is room")
+	}
+}
+
+func TestBacklogClose(t *testing.T) {
+	t.Parallel()
+	b := newBacklog(4, 1)
+	first, second := &request{seq: 1}, &request{seq: 2}
+	b.push(first)
+	b.push(second)
+	if r, ok := b.take(); !ok || r != first {
+		t.Fatalf("take = %v, %v", r, ok)
+	}
+	if left := b.close(); len(left) != 1 || left[0] != second {
+		t.Errorf("close = %v, want the second request", left)
+	}
+	if _, ok := b.take(); ok {
+		t.Error("take succeeds after close")
+	}
+	if b.push(first) {
+		t.Error("push succeeds after close")
+	}
+}
