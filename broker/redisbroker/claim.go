@@ -143,6 +143,7 @@ func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error
 		return nil, fmt.Errorf("redisbroker: answer to a claim has %d queues for %d messages", len(picks), len(raws))
 	}
 	ds := make([]broker.Delivery, len(raws))
+	tags := c.tags(first, len(raws))
 	places := append([]int(nil), c.claim.cycle...) // the picks count in the order that was sent
 	for i := range raws {
 		place, _ := picks[i].(int64)
@@ -151,7 +152,7 @@ func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error
 			return nil, fmt.Errorf("redisbroker: unexpected message in the answer to a claim: %v", raws[i])
 		}
 		q := places[place-1]
-		ds[i] = broker.Delivery{Tag: c.tag(first + uint64(i)), Queue: c.cfg.Queues[q], Raw: raw}
+		ds[i] = broker.Delivery{Tag: tags[i], Queue: c.cfg.Queues[q], Raw: raw}
 		if c.cfg.QueueOrderStrategy == RoundRobin {
 			moveToEnd(c.claim.cycle, q)
 		}
@@ -182,8 +183,9 @@ func (c *Consumer) recoverClaim(ctx context.Context) error {
 	lost := c.claim.unsure
 	args := make([]any, 0, 1+lost.n)
 	args = append(args, c.keys.unacked)
-	for i := range lost.n {
-		args = append(args, c.tag(lost.first+i))
+	tags := c.tags(lost.first, int(lost.n))
+	for _, tag := range tags {
+		args = append(args, tag)
 	}
 	entries, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
 	if err != nil {
@@ -193,7 +195,7 @@ func (c *Consumer) recoverClaim(ctx context.Context) error {
 		if text == nil {
 			continue
 		}
-		tag := c.tag(lost.first + uint64(i))
+		tag := tags[i]
 		e, err := decodeEntry(text)
 		if err != nil {
 			c.log.Error("Cannot read a claimed message back; the sweep will remove it", "tag", tag, "error", err)
@@ -215,8 +217,21 @@ func mayHaveRun(err error) bool {
 	return !errors.As(err, &conn) || conn.Op != "connect"
 }
 
-func (c *Consumer) tag(n uint64) string {
-	return string(strconv.AppendUint(append(make([]byte, 0, len(c.tagPrefix)+20), c.tagPrefix...), n, 10))
+// tags returns n tags, all parts of one string.
+func (c *Consumer) tags(first uint64, n int) []string {
+	const digits = 20
+	text := make([]byte, 0, n*(len(c.tagPrefix)+digits))
+	ends := make([]int, n)
+	for i := range n {
+		text = strconv.AppendUint(append(text, c.tagPrefix...), first+uint64(i), 10)
+		ends[i] = len(text)
+	}
+	all, start := string(text), 0
+	tags := make([]string, n)
+	for i, end := range ends {
+		tags[i], start = all[start:end], end
+	}
+	return tags
 }
 
 // score is a time as kombu scores it: Python's time.time().

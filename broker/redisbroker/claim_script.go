@@ -69,22 +69,25 @@ for base = 3, 2 + lists, queues do
       trims[#trims + 1] = {KEYS[base + q], -k - 1}
     end
     for i = from + 1, from + n do
-      raws[i] = table.remove(tails[picks[i]])
+      local q = picks[i]
+      raws[i] = tails[q][taken[q]] -- the oldest is the last
+      taken[q] = taken[q] - 1
     end
   end
 end
 if #raws == 0 then return {picks, raws} end
 
 if ARGV[4] ~= '' then
-  local index, entries, first = {}, {}, tonumber(ARGV[5])
+  local index, entries = {}, {}
+  local byte, format, prefix, score, first = string.byte, string.format, ARGV[4], ARGV[3], tonumber(ARGV[5]) - 1
   for i, raw in ipairs(raws) do
-    local tag = ARGV[4] .. string.format('%.0f', first + i - 1)
-    if string.byte(raw, 1) ~= 123 or string.byte(raw, -1) ~= 125 then
+    local tag = prefix .. format('%.0f', first + i)
+    if byte(raw, 1) ~= 123 or byte(raw, -1) ~= 125 then
       raw = '"' .. string.gsub(raw, '[%c"\\\127-\255]', function(c)
-        return string.format('\\u%04x', string.byte(c))
+        return format('\\u%04x', byte(c))
       end) .. '"'
     end
-    index[2 * i - 1], index[2 * i] = ARGV[3], tag
+    index[2 * i - 1], index[2 * i] = score, tag
     entries[2 * i - 1], entries[2 * i] = tag, '[' .. raw .. ARGV[8 + picks[i]]
   end
   redis.call('ZADD', KEYS[3], unpack(index))

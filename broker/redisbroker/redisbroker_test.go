@@ -2,7 +2,9 @@ package redisbroker_test
 
 import (
 	"context"
+	"iter"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,3 +122,6 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// lines returns the lines of an INFO reply.
+func lines(info string) iter.Seq[string] { return strings.SplitSeq(info, "\r\n") }
