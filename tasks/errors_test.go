@@ -14,12 +14,12 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-type outOfStock struct{ sku string }
+type outOfStockError struct{ sku string }
 
-func (e *outOfStock) Error() string                { return "no more " + e.sku }
-func (e *outOfStock) PythonType() (string, string) { return "shop.errors", "OutOfStock" }
+func (e *outOfStockError) Error() string                { return "no more " + e.sku }
+func (e *outOfStockError) PythonType() (string, string) { return "shop.errors", "OutOfStock" }
 
-var _ tasks.PythonError = (*outOfStock)(nil)
+var _ tasks.PythonError = (*outOfStockError)(nil)
 
 func TestExceptionOf(t *testing.T) {
 	t.Parallel()
@@ -51,11 +51,11 @@ func TestExceptionOf(t *testing.T) {
 			protocol.Exception{Type: "B", Module: "a", Message: []byte(`["x", 3]`), Traceback: "a.B: order 7: x\n"},
 		},
 		{
-			&outOfStock{"tea"},
+			&outOfStockError{"tea"},
 			protocol.Exception{Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["no more tea"]`), Traceback: "shop.errors.OutOfStock: no more tea\n"},
 		},
 		{
-			errors.Join(errors.New("first"), &outOfStock{"tea"}),
+			errors.Join(errors.New("first"), &outOfStockError{"tea"}),
 			protocol.Exception{
 				Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["first\nno more tea"]`),
 				Traceback: "shop.errors.OutOfStock: first\nno more tea\n",
@@ -85,6 +85,8 @@ func fails(x int) error {
 	return nil
 }
 
+func missing() *outOfStockError { return nil }
+
 func crashes(list []int, i int) int { return list[i] }
 
 // Tracebacks show the handler's frames alone, the innermost last as in Python.
@@ -95,10 +97,10 @@ func TestTracebacks(t *testing.T) {
 		fn   any
 		want string
 	}{
-		{"raise", func(x int) error { return fails(x) }, `^Traceback \(most recent call last\):
+		{"raise", func(x int) error { return fmt.Errorf("order: %w", fails(x)) }, `^Traceback \(most recent call last\):
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.TestTracebacks.func1
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.fails
-ValueError: bad id
+ValueError: order: bad id
 $`},
 		{"runtime error", func(x int) int { return crashes(nil, x) }, `^Traceback \(most recent call last\):
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.TestTracebacks.func2
@@ -109,13 +111,13 @@ $`},
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.TestTracebacks.func3
 RuntimeError: boom
 $`},
-		{"nil pointer", func(int) string { var o *outOfStock; return o.sku }, `RuntimeError: runtime error: invalid memory address or nil pointer dereference
+		{"nil pointer", func(int) string { return missing().sku }, `RuntimeError: runtime error: invalid memory address or nil pointer dereference
 $`},
-		{"panic with a class", func(int) { panic(&outOfStock{"tea"}) }, `^Traceback \(most recent call last\):
+		{"panic with a class", func(int) { panic(&outOfStockError{"tea"}) }, `^Traceback \(most recent call last\):
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.TestTracebacks.func5
 shop.errors.OutOfStock: no more tea
 $`},
-		{"panic with nothing", func(int) { panic(nil) }, `RuntimeError: panic called with nil argument`}, //nolint:gocritic // it is the case at hand
+		{"panic with nothing", func(int) { panic(nil) }, `RuntimeError: panic called with nil argument`}, //nolint:govet // it is the case at hand
 		{"handler", tasks.HandlerFunc(func(context.Context, *tasks.Request) (any, error) { panic("boom") }), `^Traceback \(most recent call last\):
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.TestTracebacks.func7
 RuntimeError: boom

@@ -225,10 +225,11 @@ func parseFloat(text string) (float64, bool) {
 	if !strings.ContainsAny(text, ".eE") {
 		return 0, false
 	}
-	for i := range len(text) { // _ stands between digits only, and there are no hexadecimal or named floats
-		c := text[i]
-		digit := func(j int) bool { return j >= 0 && j < len(text) && '0' <= text[j] && text[j] <= '9' }
-		if !digit(i) && strings.IndexByte("._eE+-", c) < 0 || c == '_' && !(digit(i-1) && digit(i+1)) {
+	digit := func(i int) bool { return i >= 0 && i < len(text) && '0' <= text[i] && text[i] <= '9' }
+	for i := range len(text) {
+		switch between := digit(i-1) && digit(i+1); {
+		case digit(i), text[i] == '_' && between, strings.IndexByte(".eE+-", text[i]) >= 0:
+		default: // no hexadecimal or named floats
 			return 0, false
 		}
 	}

@@ -55,7 +55,7 @@ func TestRegisterPanics(t *testing.T) {
 		{"t", 5, "", "int is no task: a task is a function func([ctx context.Context,] [arguments...]) ([result,] [error]), a tasks.Handler"},
 		{"t", nothing{}, "", "tasks_test.nothing is no task"},
 		{"t", func() (int, int) { return 0, 0 }, "", "a task returns at most a result and an error, and func() (int, int) returns more"},
-		{"t", func() (error, int) { return nil, 0 }, "", "returns more"},
+		{"t", func() (int, error, error) { return 0, nil, nil }, "", "returns more"},
 		{"t", func(chan int) {}, "", "parameter 1, chan int, cannot take a value from a message: it is a chan"},
 		{"t", func(int, []func()) {}, "", "parameter 2, []func(), cannot take a value from a message: it is a func"},
 		{"t", func(fmt.Stringer) {}, "", "an interface with methods does not say which type to make"},
