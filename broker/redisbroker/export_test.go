@@ -7,3 +7,9 @@ func (c *Consumer) Sweep(ctx context.Context) error { return c.sweep(ctx) }
 
 // ID returns the worker's id, the start of its tags.
 func (c *Consumer) ID() string { return c.id }
+
+// DecodeEntry returns the message of a record.
+func DecodeEntry(record []byte) ([]byte, error) {
+	e, err := decodeEntry(record)
+	return e.raw, err
+}

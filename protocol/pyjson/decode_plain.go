@@ -163,7 +163,7 @@ func (d *decoder) any() (any, error) {
 	text, float, ok := d.number(false)
 	switch {
 	case !ok:
-		return nil, newSyntaxError(d.data, d.pos, "Expecting value")
+		return nil, noValue(d.data, d.pos)
 	case float:
 		f, _ := strconv.ParseFloat(string(text), 64) // out of range is infinite
 		return f, nil

@@ -1,6 +1,7 @@
 package pyjson
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
@@ -142,9 +143,17 @@ func skipScalar(data []byte, i int) (end int, err error) {
 		}
 	}
 	if end == 0 {
-		return i, newSyntaxError(data, i, "Expecting value")
+		return i, noValue(data, i)
 	}
 	return end, nil
+}
+
+// noValue is the error for a text in which no value begins at i.
+func noValue(data []byte, i int) error {
+	if i == 0 && bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
+		return newSyntaxError(data, i, "Unexpected UTF-8 BOM (decode using utf-8-sig)")
+	}
+	return newSyntaxError(data, i, "Expecting value")
 }
 
 // skipWord returns the index after word, or 0 if another text is at i.

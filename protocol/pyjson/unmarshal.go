@@ -46,7 +46,7 @@ func Unmarshal(raw []byte, dst any) error {
 	}
 	v := reflect.ValueOf(dst)
 	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return errors.New("pyjson: Unmarshal needs a pointer that is not nil")
+		return errNoPointer
 	}
 	return UnmarshalValue(raw, v.Elem())
 }
@@ -80,7 +80,12 @@ func decodeWhole[T any](d *decoder, read func(*decoder) (T, error)) (T, error) {
 	return v, nil
 }
 
+var errNoPointer = errors.New("pyjson: Unmarshal needs a pointer that is not nil")
+
 func whole[T any](d *decoder, read func(*decoder) (T, error), dst *T) error {
+	if dst == nil {
+		return errNoPointer
+	}
 	v, err := decodeWhole(d, read)
 	if err == nil {
 		*dst = v

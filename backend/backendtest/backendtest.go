@@ -1,0 +1,287 @@
+// Package backendtest holds the tests every result backend passes.
+package backendtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/backend"
+)
+
+// Backend is what a test opens.
+type Backend interface {
+	backend.Store
+	backend.Loader
+}
+
+// patience is how long anything may take that should happen at once.
+const patience = 20 * time.Second
+
+// Record returns a task-meta record as Celery writes it. result is JSON.
+func Record(status, taskID, result string) backend.Record {
+	return backend.Record{TaskID: taskID, Document: fmt.Appendf(nil, `{"status": %q, "result": %s, "traceback": null, "children": [], `+
+		`"date_done": "2026-11-23T07:05:15.108624+00:00", "task_id": %q}`, status, result, taskID)}
+}
+
+// Run runs the tests. open returns an empty backend; Run closes it.
+func Run(t *testing.T, open func(t *testing.T) Backend) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, context.Context, Backend)
+	}{
+		{"load what was stored", loadStored},
+		{"groups", groups},
+		{"no record", noRecord},
+		{"success is final", successIsFinal},
+		{"other states are not", otherStates},
+		{"records of other shapes", otherShapes},
+		{"the record is not kept", recordNotKept},
+		{"wait for what is there", waitThere},
+		{"wait past unready states", waitPastUnready},
+		{"many waiters", manyWaiters},
+		{"wait is interrupted", waitInterrupted},
+		{"close", closeEndsWaits},
+		{"concurrent use", concurrent},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			b := open(t)
+			defer b.Close()
+			test.run(t, ctx, b)
+		})
+	}
+}
+
+func store(t *testing.T, ctx context.Context, b Backend, records ...backend.Record) {
+	t.Helper()
+	if err := b.Store(ctx, records...); err != nil {
+		t.Fatalf("Store: %v", err)
+	}
+}
+
+func load(t *testing.T, ctx context.Context, b Backend, want backend.Record) {
+	t.Helper()
+	got, err := b.Load(ctx, want.TaskID)
+	if err != nil || string(got) != string(want.Document) {
+		t.Fatalf("Load: %s, %v\nwant  %s", got, err, want.Document)
+	}
+}
+
+func loadStored(t *testing.T, ctx context.Context, b Backend) {
+	one, two := Record("SUCCESS", "1", `"é\u0000"`), Record("STARTED", "2", `{"pid": 1}`)
+	store(t, ctx, b)
+	store(t, ctx, b, one, two)
+	load(t, ctx, b, one)
+	load(t, ctx, b, two)
+}
+
+// groups stores more than fits one of anybody's batches, in order.
+func groups(t *testing.T, ctx context.Context, b Backend) {
+	var records []backend.Record
+	for i := range 3000 {
+		id := fmt.Sprint(i)
+		records = append(records, Record("STARTED", id, "1"), Record("SUCCESS", id, "2"), Record("FAILURE", id, "3"))
+	}
+	store(t, ctx, b, records...)
+	for i := 1; i < len(records); i += 3 {
+		load(t, ctx, b, records[i])
+	}
+}
+
+func noRecord(t *testing.T, ctx context.Context, b Backend) {
+	if record, err := b.Load(ctx, "none"); !errors.Is(err, backend.ErrNotFound) {
+		t.Fatalf("Load: %s, %v; want ErrNotFound", record, err)
+	}
+}
+
+func successIsFinal(t *testing.T, ctx context.Context, b Backend) {
+	done := Record("SUCCESS", "id", "1")
+	store(t, ctx, b, done)
+	for _, later := range []backend.Record{
+		Record("SUCCESS", "id", "2"), Record("FAILURE", "id", "1"), Record("STARTED", "id", "1"),
+		{TaskID: "id", Document: []byte("{}")}, done,
+	} {
+		store(t, ctx, b, later)
+		load(t, ctx, b, done)
+	}
+}
+
+func otherStates(t *testing.T, ctx context.Context, b Backend) {
+	states := []string{"STARTED", "RETRY", "FAILURE", "REVOKED", "PROGRESS", "SUCCESSFUL", "FAILURE", "SUCCESS"}
+	for i, state := range states {
+		record := Record(state, "id", fmt.Sprint(i))
+		store(t, ctx, b, record)
+		load(t, ctx, b, record)
+	}
+}
+
+func otherShapes(t *testing.T, ctx context.Context, b Backend) {
+	for i, test := range []struct {
+		document string
+		final    bool
+	}{
+		{`{"status":"SUCCESS","result":1}`, true},
+		{`{"task_id": "x", "status": "SUCCESS", "result": 1}`, true},
+		{`{"result": {"status": "SUCCESS"}, "status": "FAILURE"}`, false},
+		{`{"status": "SUCCESS2", "result": "\"status\": \"SUCCESS\""}`, false},
+		{`["SUCCESS"]`, false},
+		{`7`, false},
+		{`not JSON`, false},
+	} {
+		id := fmt.Sprint("id", i)
+		old := backend.Record{TaskID: id, Document: []byte(test.document)}
+		later := Record("FAILURE", id, "1")
+		store(t, ctx, b, old)
+		store(t, ctx, b, later)
+		if test.final {
+			load(t, ctx, b, old)
+		} else {
+			load(t, ctx, b, later)
+		}
+	}
+}
+
+func recordNotKept(t *testing.T, ctx context.Context, b Backend) {
+	record := Record("SUCCESS", "id", "1")
+	store(t, ctx, b, record)
+	clear(record.Document)
+	load(t, ctx, b, Record("SUCCESS", "id", "1"))
+}
+
+func waitThere(t *testing.T, ctx context.Context, b Backend) {
+	for _, state := range []string{"SUCCESS", "FAILURE", "REVOKED"} {
+		record := Record(state, state, "1")
+		store(t, ctx, b, record)
+		if got, err := b.Wait(ctx, state); err != nil || string(got) != string(record.Document) {
+			t.Fatalf("Wait: %s, %v", got, err)
+		}
+	}
+}
+
+func waitPastUnready(t *testing.T, ctx context.Context, b Backend) {
+	store(t, ctx, b, Record("STARTED", "id", "1"))
+	type answer struct {
+		record []byte
+		err    error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		record, err := b.Wait(ctx, "id")
+		answers <- answer{record, err}
+	}()
+	for _, state := range []string{"RETRY", "PROGRESS", "STARTED"} {
+		store(t, ctx, b, Record(state, "id", "1"))
+		select {
+		case a := <-answers:
+			t.Fatalf("Wait returned at %s: %s, %v", state, a.record, a.err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	done := Record("FAILURE", "id", "1")
+	store(t, ctx, b, done)
+	if a := <-answers; a.err != nil || string(a.record) != string(done.Document) {
+		t.Fatalf("Wait: %s, %v", a.record, a.err)
+	}
+}
+
+func manyWaiters(t *testing.T, ctx context.Context, b Backend) {
+	const tasks, waiters = 20, 3
+	var wg sync.WaitGroup
+	for i := range tasks {
+		id := fmt.Sprint(i)
+		for range waiters {
+			wg.Go(func() {
+				got, err := b.Wait(ctx, id)
+				if err != nil || string(got) != string(Record("SUCCESS", id, id).Document) {
+					t.Errorf("Wait(%s): %s, %v", id, got, err)
+				}
+			})
+		}
+	}
+	for i := range tasks {
+		id := fmt.Sprint(i)
+		store(t, ctx, b, Record("SUCCESS", id, id))
+	}
+	wg.Wait()
+}
+
+func waitInterrupted(t *testing.T, ctx context.Context, b Backend) {
+	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
+	defer cancel()
+	if record, err := b.Wait(short, "id"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Wait: %s, %v; want DeadlineExceeded", record, err)
+	}
+	// The one who waits again is woken.
+	woken := make(chan error, 1)
+	go func() {
+		_, err := b.Wait(ctx, "id")
+		woken <- err
+	}()
+	store(t, ctx, b, Record("SUCCESS", "id", "1"))
+	if err := <-woken; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func closeEndsWaits(t *testing.T, ctx context.Context, b Backend) {
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := b.Wait(ctx, "id")
+		waiting <- err
+	}()
+	select {
+	case err := <-waiting:
+		t.Fatalf("Wait returned early: %v", err)
+	case <-time.After(30 * time.Millisecond):
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; !errors.Is(err, backend.ErrClosed) {
+		t.Fatalf("Wait: %v, want ErrClosed", err)
+	}
+	if err := b.Store(ctx, Record("SUCCESS", "id", "1")); !errors.Is(err, backend.ErrClosed) {
+		t.Fatalf("Store: %v, want ErrClosed", err)
+	}
+	if _, err := b.Load(ctx, "id"); !errors.Is(err, backend.ErrClosed) {
+		t.Fatalf("Load: %v, want ErrClosed", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatalf("second Close: %v", err)
+	}
+}
+
+// concurrent has everybody race for the same tasks: what is loaded once stays.
+func concurrent(t *testing.T, ctx context.Context, b Backend) {
+	const tasks, writers = 20, 8
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range tasks {
+				id := fmt.Sprint(i)
+				if err := b.Store(ctx, Record("SUCCESS", id, fmt.Sprint(w))); err != nil {
+					t.Error(err)
+					return
+				}
+				first, err := b.Load(ctx, id)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				wg.Go(func() {
+					if again, err := b.Load(ctx, id); err != nil || string(again) != string(first) {
+						t.Errorf("first %s\nthen  %s, %v", first, again, err)
+					}
+				})
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,43 @@
+package membackend_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/backend/backendtest"
+	"github.com/apium/apium/backend/membackend"
+)
+
+func TestBackend(t *testing.T) {
+	t.Parallel()
+	backendtest.Run(t, func(t *testing.T) backendtest.Backend { return membackend.New() })
+}
+
+func TestWaitBlocksDurably(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := membackend.New()
+		go func() {
+			time.Sleep(time.Hour)
+			if err := b.Store(t.Context(), backendtest.Record("SUCCESS", "id", "1")); err != nil {
+				t.Error(err)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		if _, err := b.Wait(ctx, "id"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after 30 minutes: %v", err)
+		}
+		if _, err := b.Wait(t.Context(), "id"); err != nil {
+			t.Error(err)
+		}
+		b.Close()
+		if _, err := b.Load(t.Context(), "id"); !errors.Is(err, backend.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}

@@ -1,0 +1,123 @@
+// Package redisbackend is the result backend of Celery's Redis backend: the same
+// keys, values, expiry and wake-ups, with SUCCESS being final even when several
+// workers store at once.
+package redisbackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// DefaultExpires is Celery's result_expires.
+const DefaultExpires = 24 * time.Hour
+
+// Config of a Backend.
+type Config struct {
+	Redis *redisconn.Config // required
+
+	// Expires is result_expires: how long records are kept, cut to whole seconds.
+	// 0: 24 hours; negative, and less than a second: for ever.
+	Expires time.Duration
+
+	// GlobalKeyprefix is result_backend_transport_options' global_keyprefix. As
+	// in Celery 5.5 and later, _ follows it unless it ends in one of : _ - .
+	GlobalKeyprefix string
+
+	// OnState hears of the connection: made (true, nil), or lost or not made (false, why).
+	OnState func(connected bool, err error)
+}
+
+// Backend stores and reads records. Its methods are safe for concurrent use, and
+// wait for the connection while Redis is away, until their context is done.
+type Backend struct {
+	pipe      *redisconn.Pipeline
+	keyprefix string
+	expires   any // seconds, as an argument; 0: for ever
+	hub       *hub
+}
+
+var (
+	_ backend.Store  = (*Backend)(nil)
+	_ backend.Loader = (*Backend)(nil)
+)
+
+// New returns a backend, which connects by itself.
+func New(cfg Config) (*Backend, error) {
+	if cfg.Redis == nil {
+		return nil, errors.New("redisbackend: Config.Redis is missing")
+	}
+	b := &Backend{
+		pipe:      redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
+		keyprefix: keyprefix(cfg.GlobalKeyprefix),
+		expires:   seconds(cfg.Expires),
+	}
+	b.hub = newHub(cfg.Redis)
+	return b, nil
+}
+
+// Ping tells whether Redis answers.
+func (b *Backend) Ping(ctx context.Context) error {
+	_, err := b.pipe.Do(ctx, "PING")
+	return b.error(err)
+}
+
+// Reconnects returns how often the connection was lost and made again.
+func (b *Backend) Reconnects() int64 { return b.pipe.Reconnects() }
+
+// Close ends the connections. Calls in flight return backend.ErrClosed.
+func (b *Backend) Close() error {
+	b.hub.close()
+	return b.pipe.Close()
+}
+
+// keyprefix returns what stands before the task's id
+// (celery/backends/base.py: KeyValueStoreBackend._add_global_keyprefix).
+func keyprefix(global string) string {
+	if global != "" && !strings.ContainsAny(global[len(global)-1:], ":_-.") {
+		global += "_"
+	}
+	return global + "celery-task-meta-"
+}
+
+func (b *Backend) key(taskID string) string { return b.keyprefix + taskID }
+
+func seconds(expires time.Duration) int64 {
+	switch {
+	case expires == 0:
+		expires = DefaultExpires
+	case expires < 0:
+		return 0
+	}
+	return int64(expires / time.Second)
+}
+
+// Load implements backend.Loader.
+func (b *Backend) Load(ctx context.Context, taskID string) ([]byte, error) {
+	packed, err := redis.Bytes(b.pipe.Do(ctx, "GET", b.key(taskID)))
+	if errors.Is(err, redis.ErrNil) {
+		return nil, fmt.Errorf("%w for task %s", backend.ErrNotFound, taskID)
+	}
+	if err != nil {
+		return nil, b.error(err)
+	}
+	record, err := decompress(packed)
+	if err != nil {
+		return nil, fmt.Errorf("redisbackend: the record of task %s: %w", taskID, err)
+	}
+	return record, nil
+}
+
+func (b *Backend) error(err error) error {
+	if errors.Is(err, redisconn.ErrClosed) {
+		return backend.ErrClosed
+	}
+	return err
+}

@@ -1,0 +1,156 @@
+package redisbackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol"
+)
+
+const (
+	maxRecord = 512 << 20 // the longest string Redis stores, in bytes
+
+	// One script stores at most this much, so that it does not hold up Redis for long.
+	maxGroup      = 1024
+	maxGroupBytes = 16 << 20
+)
+
+// storeScript stores records and wakes their clients, except where a SUCCESS is.
+//
+// KEYS the keys, which are also the channels; ARGV[1] seconds or 0 for ever, then
+// the records; last, when there is one key only, a compressed record that is
+// known not to be a SUCCESS. Returns for each: 1 stored; 0 there is a SUCCESS;
+// a string: there is this compressed record, which only the caller can read;
+// an error: the key is no string.
+//
+// Most tasks have no record yet, so SET NX comes first. The same record once more
+// is a caller that has not heard our answer: clients are woken again.
+var storeScript = redisconn.NewScript(-1, `
+local call, sub = redis.call, string.sub
+local expires = tonumber(ARGV[1])
+local known = ARGV[#KEYS + 2]
+local function set(key, record, ...)
+  if expires > 0 then
+    return call('SET', key, record, 'EX', expires, ...)
+  end
+  return call('SET', key, record, ...)
+end
+local function success(old)
+  if sub(old, 1, 12) == '{"status": "' then
+    return sub(old, 13, 20) == 'SUCCESS"'
+  end
+  local ok, meta = pcall(cjson.decode, old)
+  return ok and type(meta) == 'table' and meta.status == 'SUCCESS'
+end
+local function present(old, record)
+  if type(old) == 'table' then return old end
+  if old == record then return nil end
+  if sub(old, 1, 19) == '\0celery-compressed\0' then
+    if old ~= known then return old end
+  elseif success(old) then
+    return 0
+  end
+end
+local out = {}
+for i, key in ipairs(KEYS) do
+  local record = ARGV[i + 1]
+  local refused
+  if not set(key, record, 'NX') then
+    refused = present(redis.pcall('GET', key), record)
+    if not refused then set(key, record) end
+  end
+  if not refused then call('PUBLISH', key, record) end
+  out[i] = refused or 1
+end
+return out
+`)
+
+// Store implements backend.Store.
+func (b *Backend) Store(ctx context.Context, records ...backend.Record) error {
+	var refused []error
+	for len(records) > 0 {
+		n, size := 0, 0
+		for n < len(records) && n < maxGroup && (n == 0 || size+len(records[n].Document) <= maxGroupBytes) {
+			size += len(records[n].Document)
+			n++
+		}
+		errs, err := b.storeGroup(ctx, records[:n])
+		if err != nil {
+			return b.error(err)
+		}
+		refused = append(refused, errs...)
+		records = records[n:]
+	}
+	return errors.Join(refused...)
+}
+
+// storeGroup stores records by one script. refused is about single records.
+func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (refused []error, err error) {
+	sent := make([]backend.Record, 0, len(records))
+	for _, r := range records {
+		if n := len(r.Document); n > maxRecord {
+			refused = append(refused, &backend.RecordError{TaskID: r.TaskID,
+				Err: fmt.Errorf("the record has %d bytes; Redis stores at most 512 MiB", n)})
+			continue
+		}
+		sent = append(sent, r)
+	}
+	if len(sent) == 0 {
+		return refused, nil
+	}
+	args := make([]any, 0, 2*len(sent)+2)
+	args = append(args, len(sent))
+	for _, r := range sent {
+		args = append(args, b.key(r.TaskID))
+	}
+	args = append(args, b.expires)
+	for _, r := range sent {
+		args = append(args, r.Document)
+	}
+	replies, err := redis.Values(b.pipe.Script(ctx, storeScript, args...))
+	if err != nil {
+		return nil, err
+	}
+	for i, reply := range replies {
+		switch reply := reply.(type) {
+		case []byte:
+			err = b.storeOver(ctx, sent[i], reply)
+		case redis.Error:
+			err = &backend.RecordError{TaskID: sent[i].TaskID, Err: reply}
+		}
+		var one *backend.RecordError
+		if errors.As(err, &one) {
+			refused, err = append(refused, err), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return refused, nil
+}
+
+// storeOver stores a record where a compressed one is, unless that is a SUCCESS.
+func (b *Backend) storeOver(ctx context.Context, r backend.Record, packed []byte) error {
+	for {
+		present, err := decompress(packed)
+		if err != nil {
+			return &backend.RecordError{TaskID: r.TaskID, Err: fmt.Errorf("the present record: %w", err)}
+		}
+		if state, err := backend.State(present); err == nil && state == protocol.Success {
+			return nil
+		}
+		replies, err := redis.Values(b.pipe.Script(ctx, storeScript, 1, b.key(r.TaskID), b.expires, r.Document, packed))
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if packed, ok = replies[0].([]byte); !ok {
+			return nil
+		}
+	}
+}

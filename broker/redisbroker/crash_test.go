@@ -1,0 +1,303 @@
+package redisbroker_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/brokertest"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol"
+)
+
+// childURL, in the environment, makes the test binary a worker on that Redis.
+const childURL = "APIUM_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childURL); url != "" {
+		if err := child(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// child claims for ever and acks what it has noted as done.
+func child(url string) error {
+	ctx := context.Background()
+	cfg, err := redisconn.Parse(url, redisconn.Broker, redisconn.Options{})
+	if err != nil {
+		return err
+	}
+	c, err := redisbroker.Open(ctx, redisbroker.Config{Redis: cfg, Queues: []string{"q"}})
+	if err != nil {
+		return err
+	}
+	conn, err := cfg.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		ds, err := c.Claim(ctx, 8)
+		if err != nil {
+			return err
+		}
+		for _, d := range ds {
+			msg, err := protocol.DecodeMessage(d.Raw)
+			if err != nil {
+				return err
+			}
+			if _, err := conn.Do("SADD", "done", msg.Properties.CorrelationID); err != nil {
+				return err
+			}
+			if _, err := c.Ack(ctx, d.Tag); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *server) startChild(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childURL+"="+s.URL(0))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+// Workers killed under load lose nothing, and a peer hands back what they held
+// within seconds.
+func TestKilledWorkers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := s.publisher(t)
+	sent := 0
+	for range 12 {
+		worker := s.startChild(t)
+		before := s.int(t, "SCARD", "done")
+		for range 60 {
+			for range 5 {
+				if err := p.Publish(t.Context(), "q", brokertest.Envelope("q", fmt.Sprint(sent), sent%10)); err != nil {
+					t.Fatal(err)
+				}
+				sent++
+			}
+		}
+		eventually(t, "the worker works", func() bool { return s.int(t, "SCARD", "done") > before })
+		_ = worker.Process.Kill()
+		_ = worker.Wait()
+	}
+	killed := time.Now()
+	s.startChild(t)
+	eventually(t, "all messages are done", func() bool { return s.int(t, "SCARD", "done") == sent })
+	eventually(t, "nothing is held", func() bool { return s.int(t, "HLEN", "unacked") == 0 })
+	t.Logf("all %d done %v after the last kill", sent, time.Since(killed))
+	if inboxes := s.strings(t, "KEYS", "apium.inbox.*"); len(inboxes) > 0 {
+		t.Errorf("inboxes left: %q", inboxes)
+	}
+}
+
+// A worker that was frozen learns that its lease is lost, and works on.
+func TestFrozenWorker(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := s.publisher(t)
+	frozen := s.startChild(t)
+	eventually(t, "the worker is up", func() bool { return s.int(t, "HLEN", "apium.workers") == 1 })
+	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	id := s.strings(t, "HKEYS", "apium.workers")[0]
+	raw := brokertest.Envelope("q", "1", 0)
+	s.Do(t, "HSET", "unacked", id+":1", fmt.Sprintf(`[%s,"","q"]`, raw)) // as if it had just claimed
+	s.Do(t, "ZADD", "unacked_index", time.Now().Unix(), id+":1")
+	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	ds, err := c.Claim(t.Context(), 1)
+	if err != nil || len(ds) != 1 {
+		t.Fatal(ds, err)
+	}
+	eventually(t, "the registration is withdrawn", func() bool { return s.int(t, "HEXISTS", "apium.workers", id) == 0 })
+	if err := frozen.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the worker registers again", func() bool { return s.int(t, "HEXISTS", "apium.workers", id) == 1 })
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(t.Context(), "q", brokertest.Envelope("q", "2", 0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the worker works on", func() bool { return s.int(t, "SISMEMBER", "done", "2") == 1 })
+}
+
+// cutter breaks every connection when it next sees the answer to a claim.
+type cutter struct {
+	net.Conn
+	armed *atomic.Bool
+}
+
+func (c cutter) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && strings.Contains(string(b[:n]), "correlation_id") && c.armed.CompareAndSwap(true, false) {
+		c.Close()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// The answer to a claim is lost with the connection: the messages are not.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var armed atomic.Bool
+	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{
+		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return cutter{conn, &armed}, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: []string{"q"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := s.publisher(t)
+	for i := range 3 {
+		for n := range 4 {
+			if err := p.Publish(t.Context(), "q", brokertest.Envelope("q", fmt.Sprint(i, n), 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		armed.Store(true)
+		ds, err := c.Claim(t.Context(), 3)
+		if err != nil || len(ds) != 3 || armed.Load() {
+			t.Fatalf("Claim: %d deliveries, %v; cut: %v", len(ds), err, !armed.Load())
+		}
+		if got := ids(t, ds)[0]; got != fmt.Sprint(i, 0) {
+			t.Errorf("first message is %s", got)
+		}
+		rest, err := c.Claim(t.Context(), 3)
+		if err != nil || len(rest) != 1 {
+			t.Fatalf("Claim: %d deliveries, %v", len(rest), err)
+		}
+		for _, d := range append(ds, rest...) {
+			if lost, err := c.Ack(t.Context(), d.Tag); len(lost) > 0 || err != nil {
+				t.Errorf("Ack: lost %v, %v", lost, err)
+			}
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Redis goes away and comes back with its data: what was held is still held.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "1", 0))
+	ds, err := c.Claim(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Save(t)
+	claimed := make(chan []broker.Delivery)
+	go func() {
+		ds, err := c.Claim(t.Context(), 1)
+		if err != nil {
+			t.Errorf("Claim through the outage: %v", err)
+		}
+		claimed <- ds
+	}()
+	s.Stop()
+	s.Restart(t)
+	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "2", 0))
+	if got := ids(t, <-claimed); len(got) != 1 || got[0] != "2" {
+		t.Errorf("claimed %v after the outage", got)
+	}
+	if lost, err := c.Ack(t.Context(), ds[0].Tag); len(lost) > 0 || err != nil {
+		t.Errorf("Ack after the outage: lost %v, %v", lost, err)
+	}
+	if c.Reconnects() == 0 {
+		t.Error("no reconnect was counted")
+	}
+}
+
+// What reaches a waiter after Claim has stopped goes to others at once.
+func TestStrayMessage(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	idle := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	for i := range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = idle.Claim(ctx, 1) // ends with the context's error
+		}()
+		eventually(t, "the waiters block", func() bool {
+			return strings.Count(fmt.Sprintf("%s", s.Do(t, "CLIENT", "LIST")), "cmd=brpoplpush") == 4
+		})
+		cancel()
+		<-done
+		s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint(i), 0))
+		start := time.Now()
+		eventually(t, "the message is back", func() bool { return s.int(t, "LLEN", "q") == 1 })
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("given back after %v", took)
+		}
+		s.Do(t, "DEL", "q")
+	}
+}
+
+func ids(t *testing.T, ds []broker.Delivery) []string {
+	t.Helper()
+	var all []string
+	for _, d := range ds {
+		msg, err := protocol.DecodeMessage(d.Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, msg.Properties.CorrelationID)
+	}
+	return all
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	if _, err := redisbroker.Open(t.Context(), redisbroker.Config{Queues: []string{"a", "a", ""}, PrioritySteps: []int{3}, QueueOrderStrategy: "x"}); err == nil {
+		t.Error("a wrong configuration was accepted")
+	} else if n := strings.Count(err.Error(), "\n"); n != 4 {
+		t.Errorf("%d problems reported, want 5: %v", n+1, err)
+	}
+	s := newServer(t)
+	conn := s.Dial(t, 0)
+	if _, err := redis.String(conn.Do("CONFIG", "SET", "requirepass", "secret")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: s.conn(t), Queues: []string{"q"}})
+	if err == nil || !redisconn.IsConfig(err) {
+		t.Errorf("without the password: %v", err)
+	}
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+)
+
+// usageError is a mistake on the command line: exit status 2, as Celery's.
+type usageError struct {
+	command string // "apium worker"
+	message string
+}
+
+func (e *usageError) Error() string {
+	return fmt.Sprintf("Usage: %s [OPTIONS]\nTry '%s --help' for help.\n\nError: %s", e.command, e.command, e.message)
+}
+
+// normalise rewrites a command line as Celery users write it into what package
+// flag reads: -lINFO, -EB, options after arguments, and the application's own
+// options (-A, -b, …) before or after the command.
+func normalise(app *cli.App, args []string) ([]string, error) {
+	p := argParser{app: app, rest: args}
+	for len(p.rest) > 0 {
+		arg := p.rest[0]
+		p.rest = p.rest[1:]
+		if err := p.take(arg); err != nil {
+			return nil, err
+		}
+	}
+	out := p.global
+	if p.command != nil {
+		out = append(out, p.command.Name)
+		out = append(out, p.local...)
+	}
+	if len(p.positional) > 0 {
+		out = append(append(out, "--"), p.positional...)
+	}
+	return out, nil
+}
+
+// argParser sorts arguments into the application's options, the command's
+// options and the command's arguments.
+type argParser struct {
+	app        *cli.App
+	command    *cli.Command // nil until it was named
+	rest       []string
+	global     []string
+	local      []string
+	positional []string
+}
+
+func (p *argParser) take(arg string) error {
+	switch {
+	case arg == "--":
+		p.positional = append(p.positional, p.rest...)
+		p.rest = nil
+		return nil
+	case strings.HasPrefix(arg, "--"):
+		return p.long(arg[2:])
+	case len(arg) > 1 && arg[0] == '-' && (arg[1] < '0' || arg[1] > '9') && arg[1] != '.':
+		return p.short(arg[1:])
+	case p.command == nil:
+		return p.setCommand(arg)
+	}
+	p.positional = append(p.positional, arg) // a negative number among them
+	return nil
+}
+
+func (p *argParser) setCommand(name string) error {
+	p.command = p.app.Command(name)
+	if p.command == nil {
+		var names []string
+		for _, c := range p.app.VisibleCommands() {
+			names = append(names, c.Name)
+		}
+		return p.fail("No such command '%s'.%s", name, didYouMean(name, names, ""))
+	}
+	return nil
+}
+
+func (p *argParser) long(arg string) error {
+	name, value, hasValue := strings.Cut(arg, "=")
+	flag, list := p.find(name)
+	if flag == nil {
+		return p.fail("No such option '--%s'.%s", name, didYouMean(name, p.longNames(), "--"))
+	}
+	if !hasValue && takesValue(flag) {
+		if len(p.rest) == 0 {
+			return p.fail("Option '--%s' requires an argument.", name)
+		}
+		value, hasValue, p.rest = p.rest[0], true, p.rest[1:]
+	}
+	*list = append(*list, option(name, value, hasValue))
+	return nil
+}
+
+// short takes a group of one-letter options; the first that needs a value takes
+// what is left of the group, or the next argument.
+func (p *argParser) short(group string) error {
+	for group != "" {
+		_, size := utf8.DecodeRuneInString(group)
+		name := group[:size]
+		group = group[size:]
+		flag, list := p.find(name)
+		if flag == nil {
+			return p.fail("No such option '-%s'.", name)
+		}
+		if !takesValue(flag) {
+			*list = append(*list, option(name, "", false))
+			continue
+		}
+		value := strings.TrimPrefix(group, "=")
+		if group == "" {
+			if len(p.rest) == 0 {
+				return p.fail("Option '-%s' requires an argument.", name)
+			}
+			value, p.rest = p.rest[0], p.rest[1:]
+		}
+		*list = append(*list, option(name, value, true))
+		return nil
+	}
+	return nil
+}
+
+// find looks an option up in the command first, then in the application.
+func (p *argParser) find(name string) (cli.Flag, *[]string) {
+	if p.command != nil {
+		if f := findFlag(p.command.Flags, name); f != nil {
+			return f, &p.local
+		}
+		if slices.Contains(cli.HelpFlag.Names(), name) {
+			return cli.HelpFlag, &p.local
+		}
+	}
+	for _, flags := range [][]cli.Flag{p.app.Flags, {cli.HelpFlag, cli.VersionFlag}} {
+		if f := findFlag(flags, name); f != nil {
+			return f, &p.global
+		}
+	}
+	return nil, nil
+}
+
+func (p *argParser) longNames() []string {
+	flags := slices.Clone(p.app.Flags)
+	if p.command != nil {
+		flags = append(flags, p.command.Flags...)
+	}
+	var names []string
+	for _, f := range flags {
+		for _, name := range f.Names() {
+			if len(name) > 1 {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+func (p *argParser) fail(format string, args ...any) error {
+	command := p.app.Name
+	if p.command != nil {
+		command += " " + p.command.Name
+	}
+	return &usageError{command: command, message: fmt.Sprintf(format, args...)}
+}
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func takesValue(f cli.Flag) bool {
+	doc, ok := f.(cli.DocGenerationFlag)
+	return ok && doc.TakesValue()
+}
+
+func option(name, value string, hasValue bool) string {
+	if !hasValue {
+		return "--" + name
+	}
+	return "--" + name + "=" + value
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func testApp() *program { return &program{} }
+
+func TestNormalise(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ in, want string }{
+		{"worker", "worker"},
+		{"-A proj worker -l info", "--A=proj worker --l=info"},
+		{"worker -A proj -lINFO -c4", "--A=proj worker --l=INFO --c=4"},
+		{"--app=proj worker --loglevel=info --concurrency=4", "--app=proj worker --loglevel=info --concurrency=4"},
+		{"worker --loglevel info --concurrency 4", "worker --loglevel=info --concurrency=4"},
+		{"worker -Qa,b -Q a,b -c=4", "worker --Q=a,b --Q=a,b --c=4"},
+		{"-b redis://x worker", "--b=redis://x worker"},
+		{"worker -b redis://x", "--b=redis://x worker"},
+		{"worker -El info -P prefork", "worker --E --l=info --P=prefork"},
+		{"worker --without-gossip -O fair", "worker --without-gossip --O=fair"},
+		{"-qC worker", "--q --C worker"},
+		{"worker extra", "worker -- extra"},
+		{"worker -n -odd", "worker --n=-odd"},
+		{"send add 1 -2 --wait", "send --wait -- add 1 -2"},
+		{"send add -.5 -- --wait -x", "send -- add -.5 --wait -x"},
+		{"send --queue q add -k {}", "send --queue=q --k={} -- add"},
+		{"--help", "--help"},
+		{"worker --help", "worker --help"},
+		{"worker -h", "worker --h"},
+		{"--version", "--version"},
+		{"", ""},
+	}
+	for _, test := range tests {
+		got, err := normalise(testApp().app(), strings.Fields(test.in))
+		if err != nil {
+			t.Errorf("%q: %v", test.in, err)
+			continue
+		}
+		if diff := cmp.Diff(strings.Fields(test.want), append([]string{}, got...)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.in, diff)
+		}
+	}
+}
+
+func TestNormaliseRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ in, command, message string }{
+		{"worker --bogus", "apium worker", "No such option '--bogus'."},
+		{"worker --concurency 3", "apium worker", "No such option '--concurency'. Did you mean '--concurrency'?"},
+		{"worker --conc 3", "apium worker", "No such option '--conc'. Did you mean '--concurrency'?"},
+		{"worker -Z", "apium worker", "No such option '-Z'."},
+		{"worker -é", "apium worker", "No such option '-é'."},
+		{"worker -l", "apium worker", "Option '-l' requires an argument."},
+		{"worker --loglevel", "apium worker", "Option '--loglevel' requires an argument."},
+		{"--bogus worker", "apium", "No such option '--bogus'."},
+		{"bogus", "apium", "No such command 'bogus'."},
+		{"wroker", "apium", "No such command 'wroker'. Did you mean 'worker'?"},
+	}
+	for _, test := range tests {
+		_, err := normalise(testApp().app(), strings.Fields(test.in))
+		want := "Usage: " + test.command + " [OPTIONS]\nTry '" + test.command + " --help' for help.\n\nError: " + test.message
+		if err == nil || err.Error() != want {
+			t.Errorf("%q:\ngot  %v\nwant %s", test.in, err, want)
+		}
+	}
+}
+
+func FuzzNormalise(f *testing.F) {
+	f.Add("-A proj worker -lINFO --concurrency=4 -- x")
+	f.Add("send add 1 -2 -k {} -")
+	f.Fuzz(func(t *testing.T, line string) {
+		out, err := normalise(testApp().app(), strings.Split(line, " "))
+		if err != nil {
+			return
+		}
+		again, err := normalise(testApp().app(), out)
+		if err != nil {
+			t.Fatalf("%q became %q, which is refused: %v", line, out, err)
+		}
+		if diff := cmp.Diff(out, again); diff != "" {
+			t.Fatalf("%q became %q, and that something else:\n%s", line, out, diff)
+		}
+	})
+}

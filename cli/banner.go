@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// banner is what a starting worker shows, laid out as Celery's.
+type banner struct {
+	hostname    string
+	version     string
+	platform    string
+	now         time.Time
+	app         string
+	transport   string // passwords masked
+	results     string // likewise
+	concurrency int
+	pool        string
+	queues      []string
+	tasks       []string // nil: not shown
+	notes       []string // lines at the end
+}
+
+var art = []string{
+	" --------------",
+	"--- ***** -----",
+	"-- ******* ----",
+	"- *** --- * ---",
+	"- ** ----------",
+	"- ** ----------",
+	"- ** ----------",
+	"- ** ----------",
+	"- *** --- * ---",
+	"-- ******* ----",
+	"--- ***** -----",
+	" --------------",
+}
+
+const cyan = "\x1b[1;36m"
+
+func (b *banner) write(out io.Writer, color bool) {
+	lines := []string{
+		b.hostname + " " + b.version,
+		"",
+		b.platform + " " + b.now.Format("2006-01-02 15:04:05"),
+		"",
+		"[config]",
+		".> app:         " + b.app,
+		".> transport:   " + b.transport,
+		".> results:     " + b.results,
+		fmt.Sprintf(".> concurrency: %d (%s)", b.concurrency, b.pool),
+		".> task events: OFF",
+		"",
+		"[queues]",
+	}
+	for _, q := range b.queues {
+		lines = append(lines, fmt.Sprintf(".> %-16s exchange=%s(direct) key=%s", q, q, q))
+	}
+	var text strings.Builder
+	text.WriteString(" \n")
+	for i, line := range lines {
+		if i < len(art) {
+			line = art[i] + " " + line
+		} else {
+			line = strings.Repeat(" ", 16) + line
+		}
+		text.WriteString(line + "\n")
+	}
+	if b.tasks != nil {
+		text.WriteString("\n[tasks]\n")
+		for _, name := range b.tasks {
+			text.WriteString("  . " + name + "\n")
+		}
+	}
+	for _, note := range b.notes {
+		text.WriteString("\n" + note + "\n")
+	}
+	text.WriteString("\n")
+	if color {
+		fmt.Fprint(out, cyan+text.String()+colorReset)
+		return
+	}
+	fmt.Fprint(out, text.String())
+}

@@ -1,0 +1,110 @@
+// Package cli is the command line of a worker program: Celery's commands, options
+// and environment variables, for the tasks of one registry.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/tasks"
+)
+
+// Exit statuses, as Celery's.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitRunning = 73 // EX_CANTCREAT: the pid file belongs to a live process
+)
+
+// Main runs the program's command line for the tasks of reg, and exits. It is
+// meant to be all that is in func main.
+func Main(reg *tasks.Registry) {
+	os.Exit(run(context.Background(), reg, os.Args, os.Stdout, os.Stderr))
+}
+
+// program is what the commands share.
+type program struct {
+	reg    *tasks.Registry
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// run is Main without the process around it: args[0] is the program's name, ctx
+// done is a warm shutdown, and the result is the exit status.
+func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr io.Writer) int {
+	p := &program{reg: reg, stdout: stdout, stderr: stderr}
+	app := p.app()
+	options, err := normalise(app, args[1:])
+	if err == nil {
+		err = app.RunContext(ctx, append(args[:1:1], options...))
+	}
+	var usage *usageError
+	var running *runningError
+	var status exitStatus
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	case errors.As(err, &running):
+		fmt.Fprintln(stderr, err)
+		return exitRunning
+	}
+	fmt.Fprintf(stderr, "Error: %v\n", err)
+	return exitFailure
+}
+
+// exitStatus ends the program without another word.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func (p *program) app() *cli.App {
+	app := &cli.App{
+		Name:      "apium",
+		Usage:     "run Celery tasks in Go",
+		Version:   version(),
+		Writer:    p.stdout,
+		ErrWriter: p.stderr,
+		Flags:     globalFlags(),
+		Commands: []*cli.Command{
+			p.workerCommand(),
+			p.sendCommand(),
+			p.demoCommand(),
+			p.versionCommand(),
+		},
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              usage,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
+		Before: func(c *cli.Context) error {
+			if dir := c.String("workdir"); dir != "" {
+				return os.Chdir(dir)
+			}
+			return nil
+		},
+	}
+	for _, command := range app.Commands {
+		command.OnUsageError = usage
+		command.HideHelpCommand = true
+	}
+	return app
+}
+
+// usage turns an error about flags into a usageError of the command it concerns.
+func usage(c *cli.Context, err error, _ bool) error {
+	command := c.App.Name
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != command {
+		command += " " + c.Command.Name
+	}
+	return &usageError{command: command, message: err.Error()}
+}

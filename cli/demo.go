@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os/signal"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/worker"
+)
+
+// demoMany is how many tasks the demo sends at once.
+const demoMany = 1000
+
+func (p *program) demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "show it working: a Redis, a worker and a producer in this process",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "port", Usage: "`PORT` of the embedded Redis; 0: any free one"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave Redis and worker running until Ctrl-C, for Python to connect"},
+		},
+		Action: p.runDemo,
+	}
+}
+
+func registerDemo(reg *tasks.Registry) {
+	reg.Register("demo.add", func(x, y int) int { return x + y }, tasks.Params("x, y"))
+	reg.Register("demo.echo", func(value any) any { return value }, tasks.Params("value"))
+	reg.Register("demo.order", func(item string) error {
+		return tasks.Raise("ValueError", "no "+item+" left")
+	}, tasks.Params("item"))
+}
+
+func (p *program) runDemo(c *cli.Context) (err error) {
+	ctx, stop := signal.NotifyContext(c.Context, stopSignals...)
+	defer stop()
+	server, err := embedded.Start(c.Int("port"))
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	d := demo{url: server.URL(), keep: c.Bool("keep"), out: p.stdout}
+	d.level.Set(math.MaxInt)
+	lines := newLineWriter(p.stderr)
+	defer lines.Flush()
+	registerDemo(p.reg)
+	return d.run(ctx, p.reg, slog.New(newLogHandler(lines, "text", &d.level, !c.Bool("no-color") && isTerminal(p.stderr))))
+}
+
+// demo is one run of the demo.
+type demo struct {
+	url    string
+	keep   bool
+	out    io.Writer
+	level  slog.LevelVar // silent while the table is printed
+	client *client.Client
+}
+
+// run starts the worker and plays the producer.
+func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (err error) {
+	cs := connections{brokerURL: d.url, backendURL: d.url}
+	redis, err := redisconn.Parse(d.url, redisconn.Broker, redisconn.Options{})
+	if err != nil {
+		return err
+	}
+	cs.publisher.Redis, cs.results.Redis = redis, redis
+	consumer, err := redisbroker.Open(ctx, redisbroker.Config{Redis: redis, Queues: []string{client.DefaultQueue}, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, consumer.Close()) }()
+	store, err := redisbackend.New(cs.results)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	producer, closeProducer, err := cs.openClient(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeProducer()) }()
+	d.client = producer
+	w, err := worker.New(worker.Config{Registry: reg, Consumer: consumer, Store: store, Logger: log})
+	if err != nil {
+		return err
+	}
+	running, stopWorker := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(running) }()
+	defer func() {
+		stopWorker()
+		err = errors.Join(err, <-ended)
+	}()
+	if err := d.show(ctx); err != nil || !d.keep {
+		return err
+	}
+	d.level.Set(slog.LevelInfo)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		ended <- err
+		return errors.New("the worker has stopped")
+	}
+}
+
+// show sends the tasks and prints what becomes of them.
+func (d *demo) show(ctx context.Context) error {
+	fmt.Fprintf(d.out, "\nApium demo: a Redis, a worker and a producer, all in this process and in memory.\n"+
+		"For trying out only; the Redis is at %s\n\n", d.url)
+	fmt.Fprintf(d.out, "  %-36s %-42s %9s\n", "CALL", "RESULT", "TIME")
+	calls := []client.Call{
+		{Task: "demo.add", Args: []any{2, 3}},
+		{Task: "demo.echo", Args: []any{"Grüße, κόσμε"}},
+		{Task: "demo.echo", Kwargs: map[string]any{"value": []any{1.0, nil, true}}},
+		{Task: "demo.order", Args: []any{"tea"}},
+		{Task: "demo.add", Args: []any{2}},
+		{Task: "demo.add", Args: []any{2, 3}, Countdown: time.Second},
+		{Task: "demo.unknown"},
+	}
+	for _, call := range calls {
+		if err := d.call(ctx, call); err != nil {
+			return err
+		}
+	}
+	if err := d.many(ctx); err != nil {
+		return err
+	}
+	d.farewell()
+	return nil
+}
+
+func (d *demo) call(ctx context.Context, call client.Call) error {
+	start := time.Now()
+	result, err := d.client.Send(ctx, call)
+	if err != nil {
+		return err
+	}
+	var value any
+	text := ""
+	err = result.Get(ctx, &value)
+	var exception *protocol.Exception
+	switch {
+	case errors.As(err, &exception):
+		text = exception.Error()
+	case err != nil:
+		return err
+	default:
+		text = python(value)
+	}
+	fmt.Fprintf(d.out, "  %-36s %-42s %9s\n", describe(call), text, milliseconds(time.Since(start)))
+	return nil
+}
+
+// many sends a batch of tasks and adds up what they took.
+func (d *demo) many(ctx context.Context) error {
+	calls := make([]client.Call, demoMany)
+	for i := range calls {
+		calls[i] = client.Call{Task: "demo.add", Args: []any{i, i}}
+	}
+	start := time.Now()
+	results, err := d.client.SendAll(ctx, calls...)
+	if err != nil {
+		return err
+	}
+	right := 0
+	for i, result := range results {
+		var sum int
+		if err := result.Get(ctx, &sum); err != nil {
+			return err
+		}
+		if sum == 2*i {
+			right++
+		}
+	}
+	took := time.Since(start)
+	fmt.Fprintf(d.out, "  %-36s %-42s %9s\n", fmt.Sprintf("demo.add(…) × %d", demoMany),
+		fmt.Sprintf("%d right, %.0f tasks/s", right, demoMany/took.Seconds()), milliseconds(took))
+	return nil
+}

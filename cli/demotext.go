@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// describe writes a call as Python would: demo.add(2, 3, countdown=1).
+func describe(call client.Call) string {
+	var parts []string
+	for _, arg := range call.Args {
+		parts = append(parts, python(arg))
+	}
+	for name, value := range call.Kwargs { // the demo gives one at most
+		parts = append(parts, name+"="+python(value))
+	}
+	text := call.Task + "(" + strings.Join(parts, ", ") + ")"
+	if call.Countdown > 0 {
+		text += fmt.Sprintf("  countdown=%g", call.Countdown.Seconds())
+	}
+	return text
+}
+
+// python writes a value as Python's repr.
+func python(value any) string {
+	raw, err := pyjson.Append(nil, value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return protocol.SafeRepr(raw)
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+
+// farewell prints what a Python user pastes.
+func (d *demo) farewell() {
+	url, port := d.url, ""
+	if !d.keep {
+		const example = "6390"
+		url, port = "redis://127.0.0.1:"+example+"/0", example
+		fmt.Fprintf(d.out, "\nTo call this worker from Python, leave it running:\n\n    go run . demo --keep --port %s\n", port)
+	}
+	fmt.Fprintf(d.out, `
+Then, in Python:
+
+    pip install "celery[redis]"
+
+    from celery import Celery
+
+    app = Celery("demo", broker=%[1]q, backend=%[1]q)
+
+    @app.task(name="demo.add")
+    def add(x, y): ...                                     # runs in Go
+
+    add.delay(2, 3).get(timeout=10)                        # 5
+    app.send_task("demo.order", ["tea"]).get(timeout=10)   # raises ValueError
+
+`, url)
+	if d.keep {
+		fmt.Fprint(d.out, "Redis and worker are running. Ctrl-C ends them.\n\n")
+	}
+}

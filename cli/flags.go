@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// defaultURL is used when no broker is named. Celery's own default is RabbitMQ.
+const defaultURL = "redis://localhost:6379/0"
+
+// Categories of --help, in Celery's words where it has them.
+const (
+	workerCategory  = "Worker Options"
+	poolCategory    = "Pool Options"
+	queueCategory   = "Queue Options"
+	resultCategory  = "Task and Result Options"
+	redisCategory   = "Redis Options"
+	daemonCategory  = "Daemonization Options"
+	tryCategory     = "To Try Out"
+	ignoredCategory = "Accepted, Without Effect"
+)
+
+// globalFlags may stand before or after the command.
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "app", Aliases: []string{"A"}, EnvVars: []string{"APP", "CELERY_APP"},
+			Usage: "name of the app, shown in the banner; tasks are compiled in",
+		},
+		&cli.StringFlag{
+			Name: "broker", Aliases: []string{"b"},
+			EnvVars: []string{"BROKER_URL", "CELERY_BROKER", "CELERY_BROKER_URL"},
+			Usage:   "broker `URL`: redis, rediss, redis+socket, sentinel (default: " + defaultURL + ")",
+		},
+		&cli.StringFlag{
+			Name: "result-backend", EnvVars: []string{"RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
+			Usage: "result backend `URL` (default: results are disabled)",
+		},
+		&cli.StringSliceFlag{
+			Name: "broker-transport-options", EnvVars: []string{"CELERY_BROKER_TRANSPORT_OPTIONS"},
+			Usage: "broker_transport_options: `KEY=VALUE`, repeatable, or one JSON object",
+		},
+		&cli.StringSliceFlag{
+			Name: "result-backend-transport-options", EnvVars: []string{"CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS"},
+			Usage: "result_backend_transport_options, likewise: `KEY=VALUE`",
+		},
+		&cli.StringFlag{
+			Name: "workdir", EnvVars: []string{"CELERY_WORKDIR"},
+			Usage: "change to `DIRECTORY` first",
+		},
+		&cli.BoolFlag{
+			Name: "no-color", Aliases: []string{"C"}, EnvVars: []string{"NO_COLOR", "CELERY_NO_COLOR"},
+			Usage: "no colors",
+		},
+		&cli.BoolFlag{
+			Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"CELERY_QUIET"},
+			Usage: "no banner",
+		},
+		&cli.StringFlag{Name: "loader", EnvVars: []string{"CELERY_LOADER"}, Hidden: true},
+		&cli.StringFlag{Name: "config", EnvVars: []string{"CONFIG_MODULE", "CELERY_CONFIG"}, Hidden: true},
+		&cli.BoolFlag{Name: "skip-checks", EnvVars: []string{"SKIP_CHECKS", "CELERY_SKIP_CHECKS"}, Hidden: true},
+	}
+}
+
+// workerFlags are the worker's own. Every one can be given in the environment as
+// CELERY_WORKER_<OPTION>.
+func workerFlags() []cli.Flag {
+	flags := []cli.Flag{
+		text(workerCategory, "hostname", "n", "celery@%h", "node `NAME`; expands %h (host), %n (its first part), %d (domain)"),
+		text(workerCategory, "loglevel", "l", "WARNING", "`LEVEL`: DEBUG, INFO, WARNING, ERROR, CRITICAL or FATAL"),
+		text(workerCategory, "log-format", "", "text", "`FORMAT` of log lines: text, as Celery's, or json"),
+		text(workerCategory, "metrics-addr", "", "", "serve Prometheus metrics, /livez and /readyz at `ADDRESS`, such as :9808"),
+		duration(workerCategory, "shutdown-timeout", "`SECONDS` a warm shutdown waits for running tasks (default: as long as they take)"),
+
+		text(poolCategory, "concurrency", "c", "auto", "`NUMBER` of tasks that run at the same time; auto: number of CPUs"),
+		integer(poolCategory, "prefetch-multiplier", 4, "messages held per concurrent task; 0: no limit"),
+		toggle(poolCategory, "disable-prefetch", "", "hold only what a free slot can run"),
+		text(poolCategory, "pool", "P", "", "solo runs one task at a time; all others are goroutines here"),
+
+		text(queueCategory, "queues", "Q", "celery", "`QUEUES` to consume from, separated by commas"),
+		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
+
+		toggle(resultCategory, "acks-late", "", "acknowledge after the task has run, not before (task_acks_late)"),
+		toggle(resultCategory, "ignore-result", "", "store no results (task_ignore_result)"),
+		toggle(resultCategory, "track-started", "", "store the state STARTED (task_track_started)"),
+		toggle(resultCategory, "result-extended", "", "store name, arguments, worker and queue with results"),
+		text(resultCategory, "result-expires", "", "86400", "`SECONDS` results are kept; 0: for ever"),
+		text(resultCategory, "accept-content", "", "json", "content `TYPES` to accept, separated by commas"),
+
+		duration(redisCategory, "visibility-timeout", "`SECONDS` until a silent worker's messages go to others (default: 3600)"),
+		text(redisCategory, "queue-order-strategy", "", "round_robin", "`STRATEGY`: round_robin, priority or sorted"),
+
+		text(daemonCategory, "logfile", "f", "", "log to `FILE` instead of stderr; expands %n, %h, %d, %p, %i"),
+		text(daemonCategory, "pidfile", "", "", "write the process id to `FILE`"),
+
+		toggle(tryCategory, "embedded", "", "start a Redis in this process, in memory: broker and results"),
+		integer(tryCategory, "port", 0, "`PORT` of the embedded Redis; 0: any free one"),
+	}
+	for _, f := range ignoredFlags {
+		flags = append(flags, f.flag(ignoredCategory, false))
+	}
+	for _, f := range missingFlags {
+		flags = append(flags, f.flag("", true))
+	}
+	return flags
+}
+
+// celeryFlag is a flag of Celery's that does nothing here.
+type celeryFlag struct {
+	name, short string
+	value       bool
+	why         string
+}
+
+// ignoredFlags have no meaning in Go: each gives one warning line.
+var ignoredFlags = []celeryFlag{
+	{"optimization", "O", true, "a task always goes to a free slot, as with -O fair"},
+	{"max-tasks-per-child", "", true, "there are no child processes to replace"},
+	{"max-memory-per-child", "", true, "there are no child processes to replace"},
+	{"pool-start-method", "", true, "there are no child processes"},
+	{"task-events", "E", false, "task events are not sent yet; --metrics-addr serves Prometheus"},
+	{"without-gossip", "", false, "there is no gossip"},
+	{"without-mingle", "", false, "there is no mingle"},
+	{"without-heartbeat", "", false, "there are no heartbeat events"},
+	{"heartbeat-interval", "", true, "there are no heartbeat events"},
+	{"include", "I", true, "tasks are compiled in"},
+	{"executable", "", true, "there is no Python here"},
+}
+
+// missingFlags change what happens to tasks, or how the process lives, and do not
+// work yet: leaving them out in silence would be worse than an error.
+var missingFlags = []celeryFlag{
+	{"autoscale", "", true, "autoscaling is not supported yet; use --concurrency"},
+	{"statedb", "S", true, "a state database is not supported yet"},
+	{"time-limit", "", true, "worker-wide time limits are not supported yet"},
+	{"soft-time-limit", "", true, "worker-wide time limits are not supported yet"},
+	{"purge", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
+	{"discard", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
+	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker"},
+	{"schedule", "s", true, "the scheduler is not supported yet"},
+	{"schedule-filename", "", true, "the scheduler is not supported yet"},
+	{"scheduler", "", true, "the scheduler is not supported yet"},
+	{"detach", "D", false, "run the worker under systemd, a container or nohup"},
+	{"uid", "", true, "let the service manager choose the user"},
+	{"gid", "", true, "let the service manager choose the group"},
+	{"umask", "", true, "let the service manager set the umask"},
+}
+
+func (f celeryFlag) flag(category string, hidden bool) cli.Flag {
+	if f.value {
+		return &cli.StringFlag{Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden}
+	}
+	aliases := alias(f.short)
+	if f.name == "task-events" {
+		aliases = append(aliases, "events")
+	}
+	return &cli.BoolFlag{Name: f.name, Aliases: aliases, Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden}
+}
+
+func (f celeryFlag) names() string {
+	if f.short == "" {
+		return "--" + f.name
+	}
+	return "-" + f.short + "/--" + f.name
+}
+
+func text(category, name, short, value, usage string) cli.Flag {
+	return &cli.StringFlag{Name: name, Aliases: alias(short), Value: value, Usage: usage, Category: category, EnvVars: workerEnv(name)}
+}
+
+func integer(category, name string, value int, usage string) cli.Flag {
+	return &cli.IntFlag{Name: name, Value: value, Usage: usage, Category: category, EnvVars: workerEnv(name)}
+}
+
+func toggle(category, name, short, usage string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Aliases: alias(short), Usage: usage, Category: category, EnvVars: workerEnv(name)}
+}
+
+func duration(category, name, usage string) cli.Flag {
+	return &cli.GenericFlag{Name: name, Value: new(seconds), Usage: usage, Category: category, EnvVars: workerEnv(name)}
+}
+
+func alias(short string) []string {
+	if short == "" {
+		return nil
+	}
+	return []string{short}
+}
+
+// workerEnv is the environment variable Celery reads for a worker option.
+func workerEnv(name string) []string {
+	return []string{"CELERY_WORKER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+}
+
+// seconds is a flag given in seconds, as all of Celery's, or as a Go duration.
+type seconds time.Duration
+
+func (s *seconds) Set(value string) error {
+	d, err := parseSeconds(value)
+	if err != nil {
+		return err
+	}
+	*s = seconds(d)
+	return nil
+}
+
+func (s *seconds) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return time.Duration(*s).String()
+}
+
+func parseSeconds(value string) (time.Duration, error) {
+	if f, err := strconv.ParseFloat(value, 64); err == nil {
+		if !(f >= 0 && f <= maxSeconds) {
+			return 0, fmt.Errorf("'%s' is not a number of seconds from 0 to %d", value, int64(maxSeconds))
+		}
+		return time.Duration(f * float64(time.Second)), nil
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("'%s' is not a number of seconds, nor a duration like 1h30m", value)
+	}
+	return d, nil
+}
+
+// maxSeconds is a hundred years: more does not fit a Duration three times over.
+const maxSeconds = 100 * 365 * 24 * 3600

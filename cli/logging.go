@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/apium/apium/worker"
+)
+
+var levels = []struct {
+	name  string
+	level slog.Level
+}{
+	{"DEBUG", slog.LevelDebug},
+	{"INFO", slog.LevelInfo},
+	{"WARNING", slog.LevelWarn},
+	{"ERROR", slog.LevelError},
+	{"CRITICAL", worker.LevelCritical},
+	{"FATAL", worker.LevelCritical},
+}
+
+func parseLevel(name string) (slog.Level, error) {
+	var names []string
+	for _, l := range levels {
+		if strings.EqualFold(l.name, name) {
+			return l.level, nil
+		}
+		names = append(names, "'"+l.name+"'")
+	}
+	return 0, fmt.Errorf("'%s' is not one of %s", strings.ToUpper(name), strings.Join(names, ", "))
+}
+
+// levelName is the name Python prints.
+func levelName(level slog.Level) string {
+	switch {
+	case level >= worker.LevelCritical:
+		return "CRITICAL"
+	case level >= slog.LevelError:
+		return "ERROR"
+	case level >= slog.LevelWarn:
+		return "WARNING"
+	case level >= slog.LevelInfo:
+		return "INFO"
+	}
+	return "DEBUG"
+}
+
+// logFormats are the values of --log-format.
+var logFormats = []string{"text", "json"}
+
+// newLogHandler returns the handler of a log format.
+func newLogHandler(out io.Writer, format string, level slog.Leveler, color bool) slog.Handler {
+	if format != "json" {
+		return &textHandler{out: out, level: level, color: color}
+	}
+	return slog.NewJSONHandler(out, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if l, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && len(groups) == 0 {
+				a.Value = slog.StringValue(levelName(l))
+			}
+			return a
+		},
+	})
+}
+
+// textHandler prints lines as Celery does by default (worker_log_format):
+//
+//	[2026-11-23 09:00:00,123: INFO/MainProcess] Task proj.add[…] received
+//
+// A traceback follows on the lines after the message, other attributes as
+// key=value; those in messageKeys are left to JSON.
+type textHandler struct {
+	out   io.Writer
+	level slog.Leveler
+	color bool
+	attrs string // of WithAttrs, formatted
+}
+
+// messageKeys are the attributes whose values the worker's messages name anyway.
+var messageKeys = []string{"task_name", "task_id", "content_type", "reason", "queue"}
+
+func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
+func (h *textHandler) WithGroup(string) slog.Handler { return h }
+
+func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := *h
+	for _, a := range attrs {
+		with.attrs = string(appendAttr([]byte(with.attrs), a))
+	}
+	return &with
+}
+
+var linePool = sync.Pool{New: func() any { return new([]byte) }}
+
+func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
+	buf := linePool.Get().(*[]byte)
+	defer linePool.Put(buf)
+	name := levelName(r.Level)
+	b := append((*buf)[:0], '[')
+	b = r.Time.AppendFormat(b, "2006-01-02 15:04:05,000")
+	b = append(b, ": "...)
+	b = append(b, name...)
+	b = append(b, "/MainProcess] "...)
+	color := ""
+	if h.color {
+		color = levelColors[name]
+	}
+	b = append(b, color...)
+	b = append(b, r.Message...)
+	b = append(b, h.attrs...)
+	traceback := ""
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == worker.TracebackKey {
+			traceback = a.Value.String()
+		} else {
+			b = appendAttr(b, a)
+		}
+		return true
+	})
+	if traceback != "" {
+		b = append(append(b, '\n'), strings.TrimRight(traceback, "\n")...)
+	}
+	if color != "" {
+		b = append(b, colorReset...)
+	}
+	b = append(b, '\n')
+	*buf = b
+	_, err := h.out.Write(b)
+	return err
+}
+
+func appendAttr(b []byte, a slog.Attr) []byte {
+	if slices.Contains(messageKeys, a.Key) {
+		return b
+	}
+	value := a.Value.String()
+	if strings.ContainsAny(value, " \"\n=") {
+		value = strconv.Quote(value)
+	}
+	return append(append(append(append(b, ' '), a.Key...), '='), value...)
+}
+
+const colorReset = "\x1b[0m"
+
+// levelColors are Celery's: blue, yellow, red, magenta. INFO has none.
+var levelColors = map[string]string{
+	"DEBUG":    "\x1b[1;34m",
+	"WARNING":  "\x1b[1;33m",
+	"ERROR":    "\x1b[1;31m",
+	"CRITICAL": "\x1b[1;35m",
+}
+
+// isTerminal says whether a writer is a terminal.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

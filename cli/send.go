@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+func (p *program) sendCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "send",
+		Usage:     "publish a task, as Python's send_task does",
+		ArgsUsage: "NAME [ARGUMENT...]",
+		Description: "Prints the task's id. Arguments are JSON values; what is no JSON is a string:\n\n" +
+			"apium send tasks.add 2 3 --wait\n" +
+			"apium send shop.mail '[\"ann\", \"bob\"]' hello --kwargs '{\"urgent\": true}' --countdown 10",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "args", Aliases: []string{"a"}, Usage: "all arguments as one JSON `ARRAY`"},
+			&cli.StringFlag{Name: "kwargs", Aliases: []string{"k"}, Usage: "keyword arguments as a JSON `OBJECT`"},
+			&cli.StringFlag{Name: "queue", Aliases: []string{"Q"}, Value: client.DefaultQueue, Usage: "`QUEUE` to publish to"},
+			&cli.GenericFlag{Name: "countdown", Value: new(seconds), Usage: "run it `SECONDS` from now"},
+			&cli.StringFlag{Name: "eta", Usage: "run it at a `TIME` (ISO 8601)"},
+			&cli.StringFlag{Name: "expires", Usage: "do not run it after a `TIME` (ISO 8601, or seconds from now)"},
+			&cli.IntFlag{Name: "priority", Usage: "`PRIORITY` 0 to 9; on Redis 0 is the most urgent"},
+			&cli.StringFlag{Name: "task-id", Usage: "`ID` of the task (default: a new UUID)"},
+			&cli.BoolFlag{Name: "ignore-result", Usage: "ask for no result"},
+			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Usage: "print the result as JSON, or the exception with exit status 1"},
+			&cli.GenericFlag{Name: "timeout", Value: new(seconds), Usage: "wait `SECONDS` at most (default: for ever)"},
+		},
+		Action: p.runSend,
+	}
+}
+
+func (p *program) runSend(c *cli.Context) (err error) {
+	call, err := readCall(c)
+	if err != nil {
+		return usage(c, err, false)
+	}
+	wait := c.Bool("wait")
+	urls := readURLs(c)
+	if wait && urls.backendURL == "" {
+		return usage(c, errors.New("--wait needs a --result-backend to read the result from"), false)
+	}
+	if !wait {
+		urls.backendURL = ""
+	}
+	if err := urls.read(c, &redisbroker.Config{}); err != nil {
+		return usage(c, err, false)
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
+	defer stop()
+	producer, closeProducer, err := urls.openClient(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeProducer()) }()
+	result, err := producer.Send(ctx, call)
+	if err != nil {
+		return err
+	}
+	if !wait {
+		fmt.Fprintln(p.stdout, result.ID)
+		return nil
+	}
+	fmt.Fprintln(p.stderr, result.ID) // stdout is for the result alone
+	if timeout := flagSeconds(c, "timeout"); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return p.printResult(ctx, result)
+}
+
+func (p *program) printResult(ctx context.Context, result *client.AsyncResult) error {
+	var value json.RawMessage
+	err := result.Get(ctx, &value)
+	var exception *protocol.Exception
+	switch {
+	case err == nil:
+		fmt.Fprintln(p.stdout, string(value))
+		return nil
+	case errors.As(err, &exception):
+		if exception.Traceback != "" {
+			fmt.Fprintln(p.stderr, strings.TrimRight(exception.Traceback, "\n"))
+		}
+		fmt.Fprintln(p.stdout, exception.Error())
+		return exitStatus(exitFailure)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("task %s has no result yet", result.ID)
+	}
+	return err
+}
+
+// readCall makes a call of the arguments and flags.
+func readCall(c *cli.Context) (client.Call, error) {
+	call := client.Call{
+		Task:         c.Args().First(),
+		ID:           c.String("task-id"),
+		Queue:        c.String("queue"),
+		Countdown:    flagSeconds(c, "countdown"),
+		Priority:     c.Int("priority"),
+		IgnoreResult: c.Bool("ignore-result"),
+	}
+	if call.Task == "" {
+		return call, errors.New("missing argument 'NAME'")
+	}
+	for _, arg := range c.Args().Tail() {
+		value, err := readArgument(arg)
+		if err != nil {
+			return call, err
+		}
+		call.Args = append(call.Args, value)
+	}
+	if text := c.String("args"); text != "" {
+		if call.Args != nil {
+			return call, errors.New("give arguments one by one or as --args, not both")
+		}
+		if err := pyjson.Unmarshal([]byte(text), &call.Args); err != nil {
+			return call, fmt.Errorf("invalid value for '--args': %w", err)
+		}
+	}
+	if text := c.String("kwargs"); text != "" {
+		if err := pyjson.Unmarshal([]byte(text), &call.Kwargs); err != nil {
+			return call, fmt.Errorf("invalid value for '--kwargs': %w", err)
+		}
+	}
+	var err error
+	if call.ETA, err = readTime(c, "eta"); err != nil {
+		return call, err
+	}
+	call.Expires, err = readTime(c, "expires")
+	return call, err
+}
+
+// readArgument takes JSON, or a plain string that does not look like an attempt at it.
+func readArgument(arg string) (any, error) {
+	err := pyjson.Valid([]byte(arg))
+	if err == nil {
+		return json.RawMessage(arg), nil
+	}
+	if strings.ContainsAny(arg[:min(1, len(arg))], `[{"`) {
+		return nil, fmt.Errorf("argument '%s' is not JSON: %w", arg, err)
+	}
+	return arg, nil
+}
+
+// readTime takes an ISO 8601 time, or seconds from now.
+func readTime(c *cli.Context, name string) (time.Time, error) {
+	text := c.String(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := parseSeconds(text); err == nil {
+		return time.Now().Add(d), nil
+	}
+	t, err := protocol.ParseTime(text, time.UTC)
+	if err != nil {
+		return t, fmt.Errorf("invalid value for '--%s': %w", name, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/metrics"
+	"github.com/apium/apium/worker"
+)
+
+const embeddedNote = "This Redis is for trying out: it lives in this process, keeps everything in memory\n" +
+	"and forgets it at the end. Python connects with broker=backend="
+
+func (p *program) workerCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "worker",
+		Usage: "start a worker",
+		UsageText: "apium -A proj worker -l INFO\n" +
+			"apium -A proj worker -l INFO -Q hipri,lopri --concurrency=50\n" +
+			"apium worker --embedded",
+		Flags:  workerFlags(),
+		Action: p.runWorker,
+	}
+}
+
+// runWorker serves until a signal, or until ctx is done.
+func (p *program) runWorker(c *cli.Context) error {
+	s, err := readWorkerSettings(c)
+	if err != nil {
+		return usage(c, err, false)
+	}
+	out, closeLog, err := openLog(s.logfile, p.stderr)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	s.log = slog.New(newLogHandler(out, s.logFormat, s.level, s.color && isTerminal(p.stderr) && s.logfile == ""))
+	if s.pidfile != "" {
+		remove, err := writePidfile(s.pidfile, p.stderr)
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
+	if s.embedded {
+		server, err := embedded.Start(s.embeddedPort)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		s.useEmbedded(server.URL())
+	}
+	if err := s.readConsumer(c); err != nil {
+		return usage(c, err, false)
+	}
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, stopSignals...)
+	defer signal.Stop(signals)
+	warm, stopWarm := context.WithCancel(c.Context)
+	defer stopWarm()
+	cold, stopCold := context.WithCancel(context.WithoutCancel(c.Context))
+	defer stopCold()
+	stop := stopper{
+		out:       p.stdout,
+		remapTerm: os.Getenv("REMAP_SIGTERM") == "SIGQUIT",
+		warm:      stopWarm,
+		cold:      stopCold,
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = p.serve(warm, cold, s)
+	}()
+	if hard := stop.watch(signals, done); hard {
+		return exitStatus(exitFailure)
+	}
+	if err == nil && stop.status != exitOK {
+		return exitStatus(stop.status)
+	}
+	return err
+}
+
+// serve connects and runs a worker until warm is done; cold done aborts it.
+func (p *program) serve(warm, cold context.Context, s *workerSettings) (err error) {
+	if !s.quiet {
+		p.banner(s).write(p.stdout, s.color && isTerminal(p.stdout))
+	}
+	for _, warning := range s.warnings {
+		s.log.Warn(warning)
+	}
+	cfg := s.worker
+	cfg.Registry, cfg.Logger = p.reg, s.log
+	var figures *metrics.Metrics
+	if s.metricsAddr != "" {
+		figures = metrics.New(metrics.Options{
+			Hostname: s.hostname, Queues: s.queues, Concurrency: s.worker.Concurrency, Version: version(),
+			Broker: &s.brokerStats,
+		})
+		server, err := figures.Listen(s.metricsAddr)
+		if err != nil {
+			return err
+		}
+		defer shutdown(server)
+		s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
+		cfg.Observers = append(cfg.Observers, figures)
+		s.consumer.OnClaim = figures.Claimed
+	}
+	consumer, err := s.openConsumer(warm)
+	if err != nil || consumer == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, consumer.Close()) }()
+	cfg.Consumer = consumer
+	s.brokerStats.consumer.Store(consumer)
+	s.log.Info("Connected to " + s.consumer.Redis.String())
+	if s.results.Redis != nil {
+		store, err := s.openStore(warm)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		cfg.Store = store
+	}
+	w, err := worker.New(cfg)
+	if err != nil {
+		return err
+	}
+	if figures != nil {
+		figures.Watch(w)
+	}
+	defer context.AfterFunc(cold, w.Abort)()
+	s.log.Info(s.hostname + " ready.")
+	return w.Run(warm)
+}
+
+func shutdown(server *metrics.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = server.Shutdown(ctx) // scrapes under way may be cut short
+}
+
+func (p *program) banner(s *workerSettings) *banner {
+	b := &banner{
+		hostname:    s.hostname,
+		version:     "apium " + version(),
+		platform:    platform(),
+		now:         time.Now(),
+		app:         s.app,
+		transport:   s.consumer.Redis.String(),
+		results:     "disabled://",
+		concurrency: s.worker.Concurrency,
+		pool:        s.pool,
+		queues:      s.queues,
+	}
+	if b.app == "" {
+		b.app = "apium"
+	}
+	if s.results.Redis != nil {
+		b.results = s.results.Redis.String()
+	}
+	if s.level <= slog.LevelInfo {
+		b.tasks = p.reg.Names()
+	}
+	if s.embedded {
+		b.notes = append(b.notes, embeddedNote+"'"+s.brokerURL+"'")
+	}
+	return b
+}
+
+// openLog returns where log lines go: a file, or stderr when no path is given.
+func openLog(path string, stderr io.Writer) (out io.Writer, closeLog func(), err error) {
+	if path == "" {
+		lines := newLineWriter(stderr)
+		return lines, lines.Flush, nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log file: %w", err)
+	}
+	lines := newLineWriter(file)
+	return lines, func() {
+		lines.Flush()
+		_ = file.Close()
+	}, nil
+}

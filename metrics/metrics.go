@@ -1,0 +1,125 @@
+package metrics
+
+import (
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/apium/apium/worker"
+)
+
+const defaultScrapeTimeout = 2 * time.Second
+
+// Options is what a worker's metrics are made of. Every field works at its zero value.
+type Options struct {
+	// Hostname is the worker's node name, "celery@web1". As in celery-exporter the
+	// label hostname is the part after the first @.
+	Hostname string
+	// Queues are the queues the worker consumes from.
+	Queues []string
+	// Concurrency is how many handlers the worker runs at the same time.
+	Concurrency int
+	// Version is the program's, for apium_build_info.
+	Version string
+	// RuntimeBuckets are the upper bounds of celery_task_runtime, in seconds.
+	// Default: those of Prometheus' Python client.
+	RuntimeBuckets []float64
+	// Broker is asked at each scrape for what only the broker knows. Nil leaves
+	// these figures out.
+	Broker Broker
+	// ScrapeTimeout is how long a scrape waits for Broker. Default 2 s.
+	ScrapeTimeout time.Duration
+}
+
+// Worker is what the metrics and the health checks ask a worker.
+type Worker interface {
+	// Ready is nil while the worker is connected and consuming; otherwise it says
+	// why it is not.
+	Ready() error
+	Stats() worker.Stats
+}
+
+// Liveness is an extra ability of a [Worker]. Live is nil unless the worker is stuck
+// and only a restart can help; a broker that is away is no such case. A worker
+// without it counts as alive as long as its process answers.
+type Liveness interface {
+	Live() error
+}
+
+// Metrics counts what a worker tells it. It is a [worker.Observer].
+type Metrics struct {
+	registry *prometheus.Registry
+	tasks    *tasks
+	own      *own
+	worker   *workerCollector
+}
+
+var _ worker.Observer = (*Metrics)(nil)
+
+// New returns metrics in a registry of their own, along with those of the Go runtime
+// and the process.
+func New(opts Options) *Metrics {
+	if len(opts.RuntimeBuckets) == 0 {
+		opts.RuntimeBuckets = pythonBuckets
+	}
+	if opts.ScrapeTimeout == 0 {
+		opts.ScrapeTimeout = defaultScrapeTimeout
+	}
+	host := hostLabel(opts.Hostname)
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		tasks:    newTasks(host, opts.RuntimeBuckets),
+		own:      newOwn(opts.Version),
+		worker:   newWorkerCollector(host, opts.Queues, opts.Concurrency),
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.tasks, m.own, m.worker,
+	)
+	if opts.Broker != nil {
+		m.registry.MustRegister(newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
+	}
+	return m
+}
+
+// Watch makes w the worker whose state is served. Until it is called, the worker
+// counts as starting.
+func (m *Metrics) Watch(w Worker) { m.worker.watch(w) }
+
+// Registry is where a program that embeds the worker registers metrics of its own.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
+// Observe counts one step of a task.
+func (m *Metrics) Observe(e worker.Event) {
+	switch e.Kind {
+	case worker.Received, worker.Started, worker.Retried, worker.Rejected, worker.Revoked:
+		m.tasks.observe(&e)
+	case worker.Succeeded, worker.Failed:
+		m.tasks.observe(&e)
+		if e.Settle > 0 { // an unknown task has no handler that returned
+			m.own.settle.Observe(e.Settle.Seconds())
+		}
+	case worker.Refused:
+		m.own.refused.WithLabelValues(e.Reason).Inc()
+	case worker.LeaseLost:
+		m.own.leasesLost.Inc()
+	}
+}
+
+// Claimed counts one claim that brought n messages.
+func (m *Metrics) Claimed(n int) { m.own.claim.Observe(float64(n)) }
+
+// Reconnected counts a connection that had broken and was made again. role says
+// which one: "broker" or "backend".
+func (m *Metrics) Reconnected(role string) { m.own.reconnects.WithLabelValues(role).Inc() }
+
+// hostLabel is celery's nodesplit: what follows the first @, or everything.
+func hostLabel(node string) string {
+	if _, host, found := strings.Cut(node, "@"); found {
+		return host
+	}
+	return node
+}

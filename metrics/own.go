@@ -1,0 +1,68 @@
+package metrics
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// own are the figures that only Apium has: about its claims, its leases and its
+// connections.
+type own struct {
+	claim      prometheus.Histogram
+	settle     prometheus.Histogram
+	refused    *prometheus.CounterVec
+	leasesLost prometheus.Counter
+	reconnects *prometheus.CounterVec
+	build      prometheus.Gauge
+}
+
+func newOwn(version string) *own {
+	o := &own{
+		claim: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "apium_claim_batch_size",
+			Help:    "Messages one claim brought.",
+			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
+		}),
+		settle: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "apium_settle_seconds",
+			Help:    "Time from a handler's return until its result was stored and its message acknowledged.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "apium_messages_refused_total",
+			Help: "Messages that were dropped because no task could be read from them, by reason.",
+		}, []string{"reason"}),
+		leasesLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "apium_leases_lost_total",
+			Help: "Messages that were given to another worker while this one held them.",
+		}),
+		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "apium_reconnects_total",
+			Help: "Connections that broke and were made again, by what they are for.",
+		}, []string{"connection"}),
+		build: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name:        "apium_build_info",
+			Help:        "Always 1; the labels say what is running.",
+			ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+		}),
+	}
+	o.build.Set(1)
+	return o
+}
+
+func (o *own) all() []prometheus.Collector {
+	return []prometheus.Collector{o.claim, o.settle, o.refused, o.leasesLost, o.reconnects, o.build}
+}
+
+func (o *own) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range o.all() {
+		c.Describe(ch)
+	}
+}
+
+func (o *own) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range o.all() {
+		c.Collect(ch)
+	}
+}

@@ -1,0 +1,106 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Server answers /metrics, /livez and /readyz.
+type Server struct {
+	http     http.Server
+	listener net.Listener
+	done     chan error
+}
+
+// Handler serves /metrics, /livez and /readyz, for programs that have an HTTP
+// server already.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		Registry: m.registry,
+		// With OpenMetrics the bounds of buckets are written "1.0" and "5.0", as the
+		// Python client writes them in every format: the same series.
+		EnableOpenMetrics: true,
+	}))
+	mux.HandleFunc("GET /livez", m.serveLive)
+	mux.HandleFunc("GET /readyz", m.serveReady)
+	mux.HandleFunc("GET /{$}", serveIndex)
+	return mux
+}
+
+// Listen starts a server at addr, such as ":9808". The caller must Shutdown it.
+func (m *Metrics) Listen(addr string) (*Server, error) {
+	listener, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("metrics: another program listens at %s already; choose another address: %w", addr, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("metrics: cannot listen at %q: %w", addr, err)
+	}
+	s := &Server{
+		http:     http.Server{Handler: m.Handler(), ReadHeaderTimeout: 5 * time.Second},
+		listener: listener,
+		done:     make(chan error, 1),
+	}
+	go func() { s.done <- s.http.Serve(listener) }()
+	return s, nil
+}
+
+// Addr is where the server listens, with the port the system chose for ":0".
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Shutdown lets requests under way finish until ctx is done, then closes the server.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	if err != nil {
+		return fmt.Errorf("metrics: shutdown: %w", err)
+	}
+	return nil
+}
+
+func (m *Metrics) serveReady(w http.ResponseWriter, _ *http.Request) {
+	answer(w, "ready", m.worker.ready())
+}
+
+func (m *Metrics) serveLive(w http.ResponseWriter, _ *http.Request) {
+	answer(w, "live", m.worker.live())
+}
+
+func answer(w http.ResponseWriter, good string, bad error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if bad != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		good = bad.Error()
+	}
+	_, _ = io.WriteString(w, good+"\n") // the client is gone: nobody to tell
+}
+
+const index = `<!doctype html>
+<title>Apium worker</title>
+<h1>Apium worker</h1>
+<ul>
+<li><a href="/metrics">/metrics</a>: figures for Prometheus
+<li><a href="/livez">/livez</a>: 200 unless the worker is stuck
+<li><a href="/readyz">/readyz</a>: 200 while the worker is connected and consuming
+</ul>
+`
+
+func serveIndex(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = io.WriteString(w, index) // the client is gone: nobody to tell
+}
