@@ -2,6 +2,7 @@ package sample
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -33,16 +34,22 @@ func Add(x, y any) (any, error) {
 	case xInt && yInt:
 		return i.Add(i, j), nil
 	case xInt && yFloat:
-		f, _ = new(big.Float).SetInt(i).Float64()
-		return f + g, nil
+		return addFloat(i, g)
 	case xFloat && yInt:
-		g, _ = new(big.Float).SetInt(j).Float64()
-		return f + g, nil
+		return addFloat(j, f)
 	case xFloat && yFloat:
 		return f + g, nil
 	}
 	return nil, tasks.Raise("TypeError",
 		fmt.Sprintf("unsupported operand type(s) for +: '%s' and '%s'", typeName(x), typeName(y)))
+}
+
+func addFloat(i *big.Int, f float64) (any, error) {
+	g, _ := new(big.Float).SetInt(i).Float64()
+	if math.IsInf(g, 0) {
+		return nil, tasks.Raise("OverflowError", "int too large to convert to float")
+	}
+	return f + g, nil
 }
 
 // integer reads an int, and a bool, which is one in Python.

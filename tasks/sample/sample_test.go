@@ -32,6 +32,7 @@ func TestTasks(t *testing.T) {
 		{"tasks.add", `[9223372036854775807, 1]`, `{}`, `9223372036854775808`},
 		{"tasks.add", `[[1], ["x"]]`, `{}`, `[1, "x"]`},
 		{"tasks.add", `["a", 1]`, `{}`, `TypeError: can only concatenate str (not "int") to str`},
+		{"tasks.add", `[1.5, 1` + strings.Repeat("0", 400) + `]`, `{}`, "OverflowError: int too large to convert to float"},
 		{"tasks.add", `[[], null]`, `{}`, `TypeError: can only concatenate list (not "NoneType") to list`},
 		{"tasks.add", `[1, "a"]`, `{}`, "TypeError: unsupported operand type(s) for +: 'int' and 'str'"},
 		{"tasks.add", `[{}, 1.5]`, `{}`, "TypeError: unsupported operand type(s) for +: 'dict' and 'float'"},
