@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,11 +201,11 @@ func TestDeadBroker(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	defer close(release)
-	asked := 0
+	var asked atomic.Int32
 	o := options()
 	o.ScrapeTimeout = 20 * time.Millisecond
 	o.Broker = brokerFunc(func(context.Context) (metrics.BrokerStats, error) {
-		asked++   // safe: one caller at a time
+		asked.Add(1)
 		<-release // deaf to its context, too
 		return metrics.BrokerStats{}, nil
 	})
@@ -219,8 +220,8 @@ func TestDeadBroker(t *testing.T) {
 			t.Errorf("a dead broker reports a queue length of %s", v)
 		}
 	}
-	if asked != 1 {
-		t.Errorf("a hanging broker was asked %d times, want once", asked)
+	if asked.Load() != 1 {
+		t.Errorf("a hanging broker was asked %d times, want once", asked.Load())
 	}
 }
 
