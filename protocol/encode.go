@@ -118,7 +118,11 @@ func (t *Task) appendHeaders(dst []byte) []byte {
 	dst = append(dst, `, "origin": `...)
 	dst = appendString(dst, t.Origin)
 	dst = append(dst, `, "ignore_result": `...)
-	dst = strconv.AppendBool(dst, t.IgnoreResult != nil && *t.IgnoreResult)
+	if t.IgnoreResult == nil {
+		dst = append(dst, "null"...) // as send_task does: the task's own setting counts
+	} else {
+		dst = strconv.AppendBool(dst, *t.IgnoreResult)
+	}
 	dst = append(dst, `, "replaced_task_nesting": `...)
 	dst = strconv.AppendInt(dst, int64(t.ReplacedTaskNesting), 10)
 	dst = append(dst, `, "stamped_headers": `...)

@@ -48,7 +48,7 @@ func (w *Worker) execute(slot *runningSlot, r *request) {
 		return // cold shutdown: the message goes back, whatever came out
 	}
 	if err != nil {
-		w.settle(w.failure(r, late, tasks.ExceptionOf(err), runtime))
+		w.settle(w.failure(r, r.ackAfter(), tasks.ExceptionOf(err), runtime))
 		return
 	}
 	w.settle(w.success(r, result, runtime))
@@ -77,7 +77,7 @@ func (w *Worker) started(r *request) {
 func (w *Worker) success(r *request, result any, runtime time.Duration) settlement {
 	encoded, err := pyjson.Append(nil, result)
 	if err != nil {
-		return w.failure(r, late, newException("kombu.exceptions", "EncodeError", err.Error()), runtime)
+		return w.failure(r, r.ackAfter(), newException("kombu.exceptions", "EncodeError", err.Error()), runtime)
 	}
 	return settlement{
 		req: r, ack: r.ackAfter(),
