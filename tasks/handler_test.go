@@ -219,7 +219,8 @@ func TestGoceleryTask(t *testing.T) {
 // Calls that run at once must not see each other's arguments.
 func TestGoceleryTaskIsCopied(t *testing.T) {
 	t.Parallel()
-	entry := register("worker.add", &adder{})
+	registered := &adder{}
+	entry := register("worker.add", registered)
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
@@ -230,4 +231,7 @@ func TestGoceleryTaskIsCopied(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if *registered != (adder{}) {
+		t.Errorf("a call changed the registered task to %+v", *registered)
+	}
 }
