@@ -25,7 +25,7 @@ func TestGoceleryProducer(t *testing.T) {
 			return client.DelayKwargs("worker.multiply", map[string]any{"a": 6, "b": 7})
 		}, 42.0},
 		{"unicode", func() (*gocelery.AsyncResult, error) { return client.Delay("tapp.same", "这是 <&> 😀") }, "这是 <&> 😀"},
-		{"nested", func() (*gocelery.AsyncResult, error) {
+		{"keywords", func() (*gocelery.AsyncResult, error) {
 			return client.DelayKwargs("tapp.greet", map[string]any{"name": "bob", "mark": "?"})
 		}, "hi bob?"},
 	} {

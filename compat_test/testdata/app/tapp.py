@@ -57,8 +57,8 @@ def fail(*args):
 
 
 @app.task
-def throw(module, name, *args):
-    raise getattr(importlib.import_module(module), name)(*args)
+def throw(module, name, text, *args):
+    raise getattr(importlib.import_module(module), name)(text, *args)
 
 
 @app.task

@@ -48,7 +48,7 @@ func register(reg *tasks.Registry) {
 			Module: "builtins", Type: "ValueError", Message: req.Args, Traceback: "Traceback: tapp.fail in Go",
 		}
 	}))
-	reg.Register("tapp.throw", throw, tasks.Params("module, name, *args"))
+	reg.Register("tapp.throw", throw, tasks.Params("module, name, text, *args"))
 	reg.Register("tapp.throw_hidden", func(text string) error {
 		return tasks.Raise("nowhere.errors.Hidden", text)
 	}, tasks.Params("text"))
