@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -106,5 +109,7 @@ func usage(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != command {
 		command += " " + c.Command.Name
 	}
-	return &usageError{command: command, message: err.Error()}
+	message := strings.TrimSuffix(strings.Replace(err.Error(), " for flag -", " for --", 1), ": parse error")
+	first, size := utf8.DecodeRuneInString(message)
+	return &usageError{command: command, message: string(unicode.ToUpper(first)) + message[size:]}
 }

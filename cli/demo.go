@@ -25,13 +25,16 @@ import (
 // demoMany is how many tasks the demo sends at once.
 const demoMany = 1000
 
+// row is a line of the demo's table: call, time, result.
+const row = "  %-36s %10s   %s\n"
+
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "show it working: a Redis, a worker and a producer in this process",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "port", Usage: "`PORT` of the embedded Redis; 0: any free one"},
-			&cli.BoolFlag{Name: "keep", Usage: "leave Redis and worker running until Ctrl-C, for Python to connect"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave Redis and worker running until Ctrl-C, for Python to connect", DisableDefaultText: true},
 		},
 		Action: p.runDemo,
 	}
@@ -122,7 +125,7 @@ func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (
 func (d *demo) show(ctx context.Context) error {
 	fmt.Fprintf(d.out, "\nApium demo: a Redis, a worker and a producer, all in this process and in memory.\n"+
 		"For trying out only; the Redis is at %s\n\n", d.url)
-	fmt.Fprintf(d.out, "  %-36s %-42s %9s\n", "CALL", "RESULT", "TIME")
+	fmt.Fprintf(d.out, row, "CALL", "TIME", "RESULT")
 	calls := []client.Call{
 		{Task: "demo.add", Args: []any{2, 3}},
 		{Task: "demo.echo", Args: []any{"Grüße, κόσμε"}},
@@ -162,7 +165,7 @@ func (d *demo) call(ctx context.Context, call client.Call) error {
 	default:
 		text = python(value)
 	}
-	fmt.Fprintf(d.out, "  %-36s %-42s %9s\n", describe(call), text, milliseconds(time.Since(start)))
+	fmt.Fprintf(d.out, row, describe(call), milliseconds(time.Since(start)), text)
 	return nil
 }
 
@@ -188,7 +191,7 @@ func (d *demo) many(ctx context.Context) error {
 		}
 	}
 	took := time.Since(start)
-	fmt.Fprintf(d.out, "  %-36s %-42s %9s\n", fmt.Sprintf("demo.add(…) × %d", demoMany),
-		fmt.Sprintf("%d right, %.0f tasks/s", right, demoMany/took.Seconds()), milliseconds(took))
+	fmt.Fprintf(d.out, row, fmt.Sprintf("demo.add(…) × %d", demoMany), milliseconds(took),
+		fmt.Sprintf("%d of %d right, %.0f tasks/s", right, demoMany, demoMany/took.Seconds()))
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 	redisCategory   = "Redis Options"
 	daemonCategory  = "Daemonization Options"
 	tryCategory     = "To Try Out"
-	ignoredCategory = "Accepted, Without Effect"
+	ignoredCategory = "Without Effect Here"
 )
 
 // globalFlags may stand before or after the command.
@@ -54,11 +54,11 @@ func globalFlags() []cli.Flag {
 		},
 		&cli.BoolFlag{
 			Name: "no-color", Aliases: []string{"C"}, EnvVars: []string{"NO_COLOR", "CELERY_NO_COLOR"},
-			Usage: "no colors",
+			Usage: "no colors", DisableDefaultText: true,
 		},
 		&cli.BoolFlag{
 			Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"CELERY_QUIET"},
-			Usage: "no banner",
+			Usage: "no banner", DisableDefaultText: true,
 		},
 		&cli.StringFlag{Name: "loader", EnvVars: []string{"CELERY_LOADER"}, Hidden: true},
 		&cli.StringFlag{Name: "config", EnvVars: []string{"CONFIG_MODULE", "CELERY_CONFIG"}, Hidden: true},
@@ -152,13 +152,18 @@ var missingFlags = []celeryFlag{
 
 func (f celeryFlag) flag(category string, hidden bool) cli.Flag {
 	if f.value {
-		return &cli.StringFlag{Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden}
+		return &cli.StringFlag{
+			Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden,
+		}
 	}
 	aliases := alias(f.short)
 	if f.name == "task-events" {
 		aliases = append(aliases, "events")
 	}
-	return &cli.BoolFlag{Name: f.name, Aliases: aliases, Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden}
+	return &cli.BoolFlag{
+		Name: f.name, Aliases: aliases, Usage: f.why, Category: category, EnvVars: workerEnv(f.name),
+		Hidden: hidden, DisableDefaultText: true,
+	}
 }
 
 func (f celeryFlag) names() string {
@@ -177,7 +182,9 @@ func integer(category, name string, value int, usage string) cli.Flag {
 }
 
 func toggle(category, name, short, usage string) cli.Flag {
-	return &cli.BoolFlag{Name: name, Aliases: alias(short), Usage: usage, Category: category, EnvVars: workerEnv(name)}
+	return &cli.BoolFlag{
+		Name: name, Aliases: alias(short), Usage: usage, Category: category, EnvVars: workerEnv(name), DisableDefaultText: true,
+	}
 }
 
 func duration(category, name, usage string) cli.Flag {

@@ -153,7 +153,9 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("invalid value for '--result-expires': %w", err)
 	}
-	s.results.Expires = expires
+	if s.results.Expires = expires; expires == 0 {
+		s.results.Expires = -1 // for ever
+	}
 	return nil
 }
 

@@ -27,6 +27,7 @@ func (p *program) workerCommand() *cli.Command {
 		UsageText: "apium -A proj worker -l INFO\n" +
 			"apium -A proj worker -l INFO -Q hipri,lopri --concurrency=50\n" +
 			"apium worker --embedded",
+		Description: "The options of 'apium --help', such as -A, -b and --result-backend, may stand before or after 'worker'.",
 		Flags:  workerFlags(),
 		Action: p.runWorker,
 	}
