@@ -37,7 +37,7 @@ func BenchmarkScanMessage(b *testing.B) {
 	b.SetBytes(int64(len(message)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := scanMessage(message); err != nil {
+		if body, id, err := scanMessage(message); len(body) == 0 || len(id) == 0 || err != nil {
 			b.Fatal(err)
 		}
 	}

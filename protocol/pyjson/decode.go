@@ -128,12 +128,16 @@ func sliceDecoder(elem *codec) func(*decoder, reflect.Value) error {
 			return err
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		grow := 4
 		for i := 0; ; i++ {
 			more, err := d.more(i == 0, ']')
 			if !more {
 				return err
 			}
-			v.Grow(1)
+			if i == v.Cap() {
+				v.Grow(grow)
+				grow = 1 // from here on Grow doubles
+			}
 			v.SetLen(i + 1)
 			if err := elem.decode(d, v.Index(i)); err != nil {
 				return atPath("["+strconv.Itoa(i)+"]", err)

@@ -44,7 +44,7 @@ func (d *decoder) text() (text []byte, ok bool, err error) {
 	text = d.data[d.pos+1 : end-1 : end-1]
 	d.pos = end
 	if !plain {
-		text = unescape(nil, text)
+		text = unescape(text)
 	}
 	return text, true, nil
 }
@@ -175,14 +175,8 @@ func (d *decoder) any() (any, error) {
 	return n, nil
 }
 
-// list reads an array; nil stands for null.
+// list reads the array ahead.
 func (d *decoder) list() ([]any, error) {
-	if d.null() {
-		return nil, nil
-	}
-	if d.peek() != '[' {
-		return nil, d.mismatch(reflect.TypeFor[[]any](), nil)
-	}
 	if err := d.enter(); err != nil {
 		return nil, err
 	}
@@ -200,17 +194,7 @@ func (d *decoder) list() ([]any, error) {
 	}
 }
 
-// dict reads an object that is no __type__ object; nil stands for null.
-func (d *decoder) dict() (map[string]any, error) {
-	if d.null() {
-		return nil, nil
-	}
-	if err := d.notMarker(reflect.TypeFor[map[string]any]()); err != nil {
-		return nil, err
-	}
-	return d.members()
-}
-
+// members reads the object ahead, which is no __type__ object.
 func (d *decoder) members() (map[string]any, error) {
 	if err := d.enter(); err != nil {
 		return nil, err

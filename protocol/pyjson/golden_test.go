@@ -1,7 +1,6 @@
 package pyjson_test
 
 import (
-	"bufio"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,21 +17,11 @@ import (
 
 func lines(tb testing.TB, name string) []string {
 	tb.Helper()
-	f, err := os.Open("testdata/" + name)
+	text, err := os.ReadFile("testdata/" + name)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer f.Close()
-	var all []string
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		all = append(all, s.Text())
-	}
-	if len(all) == 0 || s.Err() != nil {
-		tb.Fatalf("%s: %d lines, %v", name, len(all), s.Err())
-	}
-	return all
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
 type loadCase struct {

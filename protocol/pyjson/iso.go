@@ -12,9 +12,9 @@ import (
 // errISO is what a text that is no date or time is refused with.
 var errISO = errors.New("invalid isoformat string")
 
-// parseDatetime reads what Python's datetime.fromisoformat reads: a date, and
-// perhaps any one character, a time of day and a UTC offset. Without an offset
-// the result is in [Naive].
+// parseDatetime reads what Python's isoformat writes and fromisoformat reads,
+// apart from week dates (2030-W01-3): a date, and perhaps any one character, a
+// time of day and a UTC offset. Without an offset the result is in [Naive].
 func parseDatetime(s string) (time.Time, error) {
 	date, rest, err := cutDate(s)
 	if err != nil {

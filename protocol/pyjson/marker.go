@@ -17,9 +17,8 @@ func CheckTypes(data []byte) error {
 	if !bytes.Contains(data, []byte(`"__type__"`)) && !hasEscapedASCII(data) {
 		return nil
 	}
-	d := decoder{data: data}
-	_, err := decodeWhole(&d, (*decoder).any)
-	return err
+	var v any
+	return Unmarshal(data, &v)
 }
 
 func hasEscapedASCII(data []byte) bool {
@@ -41,7 +40,7 @@ func (d *decoder) atMarker() bool {
 	}
 	key := d.data[i+1 : end-1]
 	if !plain {
-		key = unescape(nil, key)
+		key = unescape(key)
 	}
 	return isMarkerKey(key)
 }

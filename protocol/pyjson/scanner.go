@@ -125,7 +125,7 @@ func (s *Scanner) Key() []byte {
 	}
 	text = text[1 : len(text)-1]
 	if !s.keyRaw {
-		return unescape(nil, text)
+		return unescape(text)
 	}
 	return text
 }
@@ -161,7 +161,7 @@ func (s *Scanner) Text() ([]byte, bool) {
 	s.pos, s.ahead = end, false
 	text := s.data[start+1 : end-1 : end-1]
 	if !plain {
-		text = unescape(nil, text)
+		text = unescape(text)
 	}
 	return text, true
 }

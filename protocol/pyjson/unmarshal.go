@@ -29,33 +29,61 @@ import (
 //   - json.RawMessage and json.Unmarshaler get the text as it stands, perhaps
 //     with NaN in it.
 func Unmarshal(raw []byte, dst any) error {
-	d := decoder{data: raw}
+	d := decoder{data: raw, pos: skipSpace(raw, 0)}
+	// Not through a function value: d would escape.
 	switch dst := dst.(type) {
 	case *int:
-		return whole(&d, (*decoder).int, dst)
+		v, err := d.int()
+		return store(&d, dst, v, err)
 	case *int64:
-		return whole(&d, (*decoder).int64, dst)
+		v, err := d.int64()
+		return store(&d, dst, v, err)
 	case *float64:
-		return whole(&d, (*decoder).float64, dst)
+		v, err := d.float64()
+		return store(&d, dst, v, err)
 	case *string:
-		return whole(&d, (*decoder).string, dst)
+		v, err := d.string()
+		return store(&d, dst, v, err)
 	case *bool:
-		return whole(&d, (*decoder).bool, dst)
+		v, err := d.bool()
+		return store(&d, dst, v, err)
 	case *any:
-		return whole(&d, (*decoder).any, dst)
+		v, err := d.any()
+		return store(&d, dst, v, err)
 	}
 	v := reflect.ValueOf(dst)
 	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return errNoPointer
 	}
-	return UnmarshalValue(raw, v.Elem())
+	return decodeWhole(raw, v.Elem())
 }
 
 // UnmarshalValue is [Unmarshal] for a settable reflect.Value.
 func UnmarshalValue(raw []byte, v reflect.Value) error {
-	d := decoder{data: raw}
-	decode := codecOf(v.Type()).decode
-	_, err := decodeWhole(&d, func(d *decoder) (struct{}, error) { return struct{}{}, decode(d, v) })
+	return Unmarshal(raw, v.Addr().Interface())
+}
+
+func decodeWhole(raw []byte, v reflect.Value) error {
+	d := decoder{data: raw, pos: skipSpace(raw, 0)}
+	if err := codecOf(v.Type()).decode(&d, v); err != nil {
+		return err
+	}
+	return d.end()
+}
+
+var errNoPointer = errors.New("pyjson: Unmarshal needs a pointer that is not nil")
+
+// store sets dst to what has been read, if that was all there is.
+func store[T any](d *decoder, dst *T, v T, err error) error {
+	if dst == nil {
+		return errNoPointer
+	}
+	if err == nil {
+		err = d.end()
+	}
+	if err == nil {
+		*dst = v
+	}
 	return err
 }
 
@@ -67,30 +95,12 @@ type decoder struct {
 	depth int // containers around pos
 }
 
-// decodeWhole reads one value and makes sure that nothing follows.
-func decodeWhole[T any](d *decoder, read func(*decoder) (T, error)) (T, error) {
-	d.pos = skipSpace(d.data, d.pos)
-	v, err := read(d)
-	if err != nil {
-		return v, err
-	}
+// end returns an error if anything but white space follows.
+func (d *decoder) end() error {
 	if end := skipSpace(d.data, d.pos); end < len(d.data) {
-		return v, newSyntaxError(d.data, end, "Extra data")
+		return newSyntaxError(d.data, end, "Extra data")
 	}
-	return v, nil
-}
-
-var errNoPointer = errors.New("pyjson: Unmarshal needs a pointer that is not nil")
-
-func whole[T any](d *decoder, read func(*decoder) (T, error), dst *T) error {
-	if dst == nil {
-		return errNoPointer
-	}
-	v, err := decodeWhole(d, read)
-	if err == nil {
-		*dst = v
-	}
-	return err
+	return nil
 }
 
 // peek returns the first character of the value ahead, 0 at the end.
@@ -183,7 +193,7 @@ func (d *decoder) key() ([]byte, error) {
 	d.pos = pos
 	key := d.data[start+1 : end-1]
 	if !plain {
-		key = unescape(nil, key)
+		key = unescape(key)
 	}
 	return key, nil
 }

@@ -28,12 +28,10 @@ func UnquoteBytes(raw []byte) ([]byte, error) {
 	return text, nil
 }
 
-// unescape appends what the text between two quotes says. The text has been
+// unescape returns what the text between two quotes says. The text has been
 // checked by skipString.
-func unescape(dst, text []byte) []byte {
-	if dst == nil {
-		dst = make([]byte, 0, len(text))
-	}
+func unescape(text []byte) []byte {
+	dst := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
 		c := text[i]
 		switch {
