@@ -16,7 +16,7 @@ import (
 //   - NaN and the infinities fill floats;
 //   - null fills pointers, interfaces, maps, slices and what reads itself, and
 //     leaves a struct's field alone; elsewhere it is a *TypeError;
-//   - of a key that comes twice the last counts;
+//   - of a key that comes twice the last counts, and maps are made anew;
 //   - a list must be as long as the array it fills;
 //   - __type__ objects fill time.Time (datetime and date), [Date], [Clock],
 //     [Decimal], [UUID], []byte (bytes and base64), byte arrays of the right

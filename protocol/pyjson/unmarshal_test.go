@@ -315,3 +315,15 @@ func TestUnmarshalOtherErrors(t *testing.T) {
 		}
 	}
 }
+
+// What was in a map or slice before is gone, unlike with encoding/json.
+func TestUnmarshalReplaces(t *testing.T) {
+	t.Parallel()
+	m, s := map[string]int{"old": 1}, []int{1, 2, 3}
+	if err := errors.Join(pyjson.Unmarshal([]byte(`{"new": 2}`), &m), pyjson.Unmarshal([]byte("[4]"), &s)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]any{map[string]int{"new": 2}, []int{4}}, []any{m, s}); diff != "" {
+		t.Error(diff)
+	}
+}
