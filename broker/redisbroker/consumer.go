@@ -123,8 +123,11 @@ func (c *Consumer) layOut() error {
 // start declares and registers, then starts the goroutines.
 func (c *Consumer) start(ctx context.Context) error {
 	for _, q := range c.cfg.Queues {
-		if _, err := c.pipe.Do(ctx, "SADD", c.keys.bindings(q), c.keys.binding("", "", q)); err != nil {
-			return fmt.Errorf("declare queue %q: %w", q, err)
+		member := c.keys.binding(q, "", q)
+		for _, set := range []string{c.keys.bindings(q), c.keys.permanent(q)} {
+			if _, err := c.pipe.Do(ctx, "SADD", set, member); err != nil {
+				return fmt.Errorf("declare queue %q: %w", q, err)
+			}
 		}
 	}
 	if err := c.register(ctx, c.epoch.Load()); err != nil {

@@ -50,6 +50,12 @@ func (k *keyspace) bindings(exchange string) string {
 	return k.prefix + "_kombu.binding." + exchange
 }
 
+// permanent returns the set that keeps kombu 5.7 and later from sweeping an
+// exchange's routing table.
+func (k *keyspace) permanent(exchange string) string {
+	return k.prefix + "_kombu.binding_permanent." + exchange
+}
+
 // binding returns the member of a binding set that routes a key to a queue.
 func (k *keyspace) binding(routingKey, pattern, queue string) string {
 	return routingKey + k.sep + pattern + k.sep + queue
