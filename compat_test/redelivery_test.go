@@ -208,7 +208,7 @@ func TestPythonClaimsExpire(t *testing.T) {
 		server.do(t, "ZADD", "unacked_index", time.Now().Add(-2*time.Hour).Unix(), tag)
 	}
 	server.do(t, "SET", "unacked_mutex", "somebody", "PX", 1500)
-	startWorker(t, a, "-c", "10")
+	startWorker(t, a, "-c", "10", "--broker-transport-options", `{"unacked_restore_interval": 1, "unacked_restore_throttle": 1}`)
 	eventually(t, 20*time.Second, "all six run here", func() bool {
 		return server.intIn(t, 1, "LLEN", "started") >= 2+6 && server.int(t, "HLEN", "unacked") == 6
 	})

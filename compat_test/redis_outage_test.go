@@ -2,7 +2,6 @@ package compat_test
 
 import (
 	"fmt"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -47,10 +46,8 @@ func TestRedisRestarts(t *testing.T) {
 			if most := 3 * 2 * 4; doubled(j.started) > most {
 				t.Errorf("%d runs too many", doubled(j.started))
 			}
-			for _, line := range []string{"onnection", "econnect"} {
-				if !w.log.contains(line) {
-					t.Errorf("no %q in the log", line)
-				}
+			if lost, made := w.log.count("Connection to broker lost"), w.log.count("Connected to"); lost < 3 || made < 3 {
+				t.Errorf("the log says %d times that the connection was lost, %d times that it was made", lost, made)
 			}
 			w.signal(t, syscall.SIGTERM)
 			if code := w.exitCode(t); code != 0 {
@@ -60,8 +57,9 @@ func TestRedisRestarts(t *testing.T) {
 	}
 }
 
-// TestRedisRefuses starts workers on a Redis that cannot serve them: the log says
-// why in words, and the exit code is not 0.
+// TestRedisRefuses starts workers on a Redis that cannot serve them. The log says
+// why in words. A wrong configuration ends the worker with an exit code; where Redis
+// may recover, it tries again, as Celery does.
 func TestRedisRefuses(t *testing.T) {
 	t.Parallel()
 	locked := startRedis(t, "--requirepass", "right")
@@ -72,42 +70,32 @@ func TestRedisRefuses(t *testing.T) {
 	full.do(t, "CONFIG", "SET", "maxmemory", "1")
 	nobody := freePort(t)
 	for name, test := range map[string]struct {
-		url  string
-		says []string // any of them
+		url     string
+		says    string
+		retries bool
 	}{
-		"wrong password": {fmt.Sprintf("redis://:wrong@%s/0", locked.addr()), []string{"password"}},
-		"no password":    {locked.url(0), []string{"password", "uthentication"}},
-		"wrong database": {open.url(99), []string{"database"}},
-		"read-only":      {replica.url(0), []string{"read-only", "read only", "replica"}},
-		"out of memory":  {full.url(0), []string{"memory"}},
-		"not a URL":      {"redis://%zz", []string{"URL", "url"}},
-		"other broker":   {"amqp://guest@localhost//", []string{"amqp"}},
-		"port in words":  {"redis://localhost:http/0", []string{"port"}},
-		"nobody there":   {fmt.Sprintf("redis://127.0.0.1:%d/0", nobody), []string{"refused"}},
+		"wrong password": {fmt.Sprintf("redis://:wrong@%s/0", locked.addr()), "password", false},
+		"no password":    {locked.url(0), "uthentication", false},
+		"wrong database": {open.url(99), "DB index is out of range", false},
+		"other broker":   {"amqp://guest@localhost//", "amqp", false},
+		"port in words":  {"redis://localhost:http/0", "port", false},
+		"read-only":      {replica.url(0), "read only replica", true},
+		"out of memory":  {full.url(0), "maxmemory", true},
+		"nobody there":   {fmt.Sprintf("redis://127.0.0.1:%d/0", nobody), "refused", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := launchWorker(t, app{broker: test.url})
-			if name == "nobody there" {
-				w.waitLog(t, "refused") // as Celery, it tries again until Redis is there
+			w.waitLog(t, test.says)
+			if test.retries {
+				w.waitLog(t, "Trying again in")
 				w.signal(t, syscall.SIGTERM)
-				w.exitCode(t)
-				return
 			}
-			if code := w.exitCode(t); code == 0 {
-				t.Errorf("exit code 0")
+			if code := w.exitCode(t); (code == 0) != test.retries {
+				t.Errorf("exit code %d", code)
 			}
-			said := false
-			for _, word := range test.says {
-				said = said || w.log.contains(word)
-			}
-			if !said {
-				t.Errorf("none of %q in the log", test.says)
-			}
-			for _, secret := range []string{"wrong@", "WRONG@"} {
-				if strings.Contains(w.log.String(), secret) {
-					t.Error("the password is in the log")
-				}
+			if w.log.contains(":wrong@") {
+				t.Error("the password is in the log")
 			}
 		})
 	}
