@@ -39,9 +39,10 @@ type Result struct {
 	Extended  *Extended // nil without result_extended
 }
 
-// Extended holds the fields that result_extended adds to a record.
+// Extended holds the fields that result_extended adds to a record. They are all null
+// in the zero value, which is what Celery writes for a task that is not registered.
 type Extended struct {
-	Name           string // "": null, as for the other strings
+	Name           string // "": null, as for the other strings, and Retries is null too
 	Args           []byte // raw JSON; nil: null
 	Kwargs         []byte // raw JSON; nil: null
 	Worker         string // node name
@@ -100,7 +101,11 @@ func (x *Extended) append(dst []byte) []byte {
 	dst = append(dst, `, "worker": `...)
 	dst = appendText(dst, x.Worker)
 	dst = append(dst, `, "retries": `...)
-	dst = strconv.AppendInt(dst, int64(x.Retries), 10)
+	if x.Name == "" {
+		dst = append(dst, "null"...)
+	} else {
+		dst = strconv.AppendInt(dst, int64(x.Retries), 10)
+	}
 	dst = append(dst, `, "queue": `...)
 	dst = appendText(dst, x.Queue)
 	if x.Stamps == nil {
