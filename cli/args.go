@@ -132,14 +132,9 @@ func (p *argParser) find(name string) (cli.Flag, *[]string) {
 		if f := findFlag(p.command.Flags, name); f != nil {
 			return f, &p.local
 		}
-		if slices.Contains(cli.HelpFlag.Names(), name) {
-			return cli.HelpFlag, &p.local
-		}
 	}
-	for _, flags := range [][]cli.Flag{p.app.Flags, {cli.HelpFlag, cli.VersionFlag}} {
-		if f := findFlag(flags, name); f != nil {
-			return f, &p.global
-		}
+	if f := findFlag(p.app.Flags, name); f != nil {
+		return f, &p.global
 	}
 	return nil, nil
 }

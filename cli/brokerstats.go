@@ -15,6 +15,9 @@ var errNotConnected = errors.New("not connected to the broker yet")
 // worker is connected to it.
 type brokerStats struct {
 	consumer atomic.Pointer[redisbroker.Consumer]
+	// Reconnects are counted at each scrape, which has one caller at a time.
+	figures *metrics.Metrics
+	counted int64
 }
 
 // BrokerStats implements metrics.Broker.
@@ -22,6 +25,9 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 	consumer := b.consumer.Load()
 	if consumer == nil {
 		return metrics.BrokerStats{}, errNotConnected
+	}
+	for n := consumer.Reconnects(); b.counted < n; b.counted++ {
+		b.figures.Reconnected("broker")
 	}
 	var stats metrics.BrokerStats
 	lengths, err := consumer.QueueLengths(ctx)

@@ -75,7 +75,6 @@ func (p *program) app() *cli.App {
 	app := &cli.App{
 		Name:      "apium",
 		Usage:     "run Celery tasks in Go",
-		Version:   version(),
 		Writer:    p.stdout,
 		ErrWriter: p.stderr,
 		Flags:     globalFlags(),
@@ -85,7 +84,14 @@ func (p *program) app() *cli.App {
 			p.demoCommand(),
 			p.versionCommand(),
 		},
-		HideHelpCommand:           true,
+		Action: func(c *cli.Context) error { // no command was named
+			if c.Bool("version") {
+				return p.printVersion(c)
+			}
+			return cli.ShowAppHelp(c)
+		},
+		HideHelp:                  true, // urfave's help and version flags are shared by all apps of a process
+		HideVersion:               true,
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              usage,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
@@ -98,7 +104,8 @@ func (p *program) app() *cli.App {
 	}
 	for _, command := range app.Commands {
 		command.OnUsageError = usage
-		command.HideHelpCommand = true
+		command.HideHelp = true
+		command.Flags = append(command.Flags, helpFlag())
 	}
 	return app
 }

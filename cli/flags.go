@@ -63,7 +63,13 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "loader", EnvVars: []string{"CELERY_LOADER"}, Hidden: true},
 		&cli.StringFlag{Name: "config", EnvVars: []string{"CONFIG_MODULE", "CELERY_CONFIG"}, Hidden: true},
 		&cli.BoolFlag{Name: "skip-checks", EnvVars: []string{"SKIP_CHECKS", "CELERY_SKIP_CHECKS"}, Hidden: true},
+		&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
+		helpFlag(),
 	}
+}
+
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
 }
 
 // workerFlags are the worker's own. Every one can be given in the environment as

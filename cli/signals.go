@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // stopSignals are the signals that end a worker.
@@ -23,14 +24,21 @@ type stopper struct {
 
 	level  int // signals seen so far: 1 warm, 2 cold
 	status int // exit status
+
+	last   os.Signal
+	lastAt time.Time
 }
+
+// echo is how soon a signal is taken for the one before: timeout(1) and some
+// supervisors send it to the process and once more to its group.
+const echo = 100 * time.Millisecond
 
 // watch handles signals until done is closed, or hard is reached: then it returns true.
 func (s *stopper) watch(signals <-chan os.Signal, done <-chan struct{}) (hard bool) {
 	for {
 		select {
 		case sig := <-signals:
-			if s.handle(sig) {
+			if s.handle(sig, time.Now()) {
 				return true
 			}
 		case <-done:
@@ -39,7 +47,12 @@ func (s *stopper) watch(signals <-chan os.Signal, done <-chan struct{}) (hard bo
 	}
 }
 
-func (s *stopper) handle(sig os.Signal) (hard bool) {
+func (s *stopper) handle(sig os.Signal, at time.Time) (hard bool) {
+	repeated := sig == s.last && at.Sub(s.lastAt) < echo
+	s.last, s.lastAt = sig, at
+	if repeated {
+		return false
+	}
 	quit := sig == syscall.SIGQUIT || sig == syscall.SIGTERM && s.remapTerm
 	switch {
 	case s.level == 2:

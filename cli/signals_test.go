@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -45,8 +46,8 @@ func TestStopper(t *testing.T) {
 				warm: func() { calls = append(calls, "warm") },
 				cold: func() { calls = append(calls, "cold") },
 			}
-			for _, sig := range test.signals {
-				if s.handle(sig) {
+			for i, sig := range test.signals {
+				if s.handle(sig, logTime.Add(time.Duration(i)*time.Second)) {
 					calls = append(calls, "hard")
 				}
 			}
@@ -68,10 +69,27 @@ func TestFirstCtrlCPrintsTheHint(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	s := stopper{out: &out, warm: func() {}, cold: func() {}}
-	s.handle(syscall.SIGINT)
+	s.handle(syscall.SIGINT, logTime)
 	want := "\nworker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!\n" +
 		"\nworker: Warm shutdown (MainProcess)\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// timeout(1) signals its child and then the group the child is in.
+func TestSignalAndItsEchoAreOne(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	cold := false
+	s := stopper{out: &out, warm: func() {}, cold: func() { cold = true }}
+	s.handle(syscall.SIGTERM, logTime)
+	s.handle(syscall.SIGTERM, logTime.Add(time.Millisecond))
+	if cold {
+		t.Error("one SIGTERM, delivered twice, was a cold shutdown")
+	}
+	s.handle(syscall.SIGQUIT, logTime.Add(2*time.Millisecond))
+	if !cold {
+		t.Error("another signal right after the first was lost")
 	}
 }

@@ -35,11 +35,13 @@ func platform() string {
 
 func (p *program) versionCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "version",
-		Usage: "print the version",
-		Action: func(*cli.Context) error {
-			fmt.Fprintf(p.stdout, "apium %s (%s)\n", version(), platform())
-			return nil
-		},
+		Name:   "version",
+		Usage:  "print the version",
+		Action: p.printVersion,
 	}
+}
+
+func (p *program) printVersion(*cli.Context) error {
+	_, err := fmt.Fprintf(p.stdout, "apium %s (%s)\n", version(), platform())
+	return err
 }

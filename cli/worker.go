@@ -28,8 +28,8 @@ func (p *program) workerCommand() *cli.Command {
 			"apium -A proj worker -l INFO -Q hipri,lopri --concurrency=50\n" +
 			"apium worker --embedded",
 		Description: "The options of 'apium --help', such as -A, -b and --result-backend, may stand before or after 'worker'.",
-		Flags:  workerFlags(),
-		Action: p.runWorker,
+		Flags:       workerFlags(),
+		Action:      p.runWorker,
 	}
 }
 
@@ -115,6 +115,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
 		cfg.Observers = append(cfg.Observers, figures)
 		s.consumer.OnClaim = figures.Claimed
+		s.brokerStats.figures = figures
 	}
 	consumer, err := s.openConsumer(warm)
 	if err != nil || consumer == nil {

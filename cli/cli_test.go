@@ -1,0 +1,238 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/tasks"
+)
+
+// buffer is safe for concurrent use, and can be waited on.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *buffer) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(b.String(), text); {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %q in:\n%s", text, b.String())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func testRegistry() *tasks.Registry {
+	reg := tasks.NewRegistry()
+	reg.Register("proj.add", func(x, y float64) float64 { return x + y }, tasks.Params("x, y"))
+	reg.Register("proj.echo", func(value any) any { return value }, tasks.Params("value"))
+	reg.Register("proj.fail", func(message string) error { return tasks.Raise("ValueError", message) }, tasks.Params("message"))
+	return reg
+}
+
+// call runs one command to its end.
+func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs buffer
+	status = run(t.Context(), testRegistry(), append([]string{"apium"}, args...), &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+func TestMistakesOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		args    string
+		message string // after "Error: "
+	}{
+		{"worker --bogus", "No such option '--bogus'."},
+		{"worker -l bogus", "Invalid value for '-l' / '--loglevel': 'BOGUS' is not one of 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'FATAL'"},
+		{"worker -c abc", "Invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got 'abc'"},
+		{"worker -c -1", "Invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '-1'"},
+		{"worker --port x", `Invalid value "x" for --port`},
+		{"worker --prefetch-multiplier=-1", "Invalid value for '--prefetch-multiplier': -1 is negative"},
+		{"worker --log-format xml", "Invalid value for '--log-format': 'xml' is not one of text, json"},
+		{"worker --shutdown-timeout soon", `Invalid value "soon" for --shutdown-timeout: 'soon' is not a number of seconds, nor a duration like 1h30m`},
+		{"worker --result-expires nan", "Invalid value for '--result-expires': 'nan' is not a number of seconds from 0 to 3153600000"},
+		{"worker extra", "Got unexpected argument 'extra'"},
+		{"worker -Q a -X a", "No queue is left to consume from"},
+		{"worker --autoscale 3,1", "Option '--autoscale': autoscaling is not supported yet; use --concurrency"},
+		{"worker -B", "Option '--beat': the scheduler is not supported yet; run Python's celery beat beside this worker"},
+		{"worker -S x", "Option '--statedb': a state database is not supported yet"},
+		{"worker --time-limit 3", "Option '--time-limit': worker-wide time limits are not supported yet"},
+		{"worker -D", "Option '--detach': run the worker under systemd, a container or nohup"},
+		{"--config celeryconfig worker", "Option '--config': settings modules are Python; give options or environment variables"},
+		{"worker --broker-transport-options visibilty_timeout=3",
+			"--broker-transport-options: unknown option 'visibilty_timeout'. Did you mean 'visibility_timeout'?"},
+		{"send", "Missing argument 'NAME'"},
+		{"send x --wait", "--wait needs a --result-backend to read the result from"},
+		{"send x [1,", "Argument '[1,' is not JSON: Expecting value: line 1 column 4 (char 3)"},
+		{"send x 1 -a [1]", "Give arguments one by one or as --args, not both"},
+		{"send x --eta soon", "Invalid value for '--eta'"},
+		{"nosuch", "No such command 'nosuch'."},
+	}
+	for _, test := range tests {
+		status, stdout, stderr := call(t, strings.Fields(test.args)...)
+		if status != exitUsage || stdout != "" || !strings.Contains(stderr, "\n\nError: "+test.message) {
+			t.Errorf("%q: status %d, stdout %q, stderr:\n%s\nwant %s", test.args, status, stdout, stderr, test.message)
+		}
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"":                "COMMANDS",
+		"--help":          "COMMANDS",
+		"worker --help":   "--prefetch-multiplier",
+		"send --help":     "--countdown",
+		"version":         "apium ",
+		"--version":       "apium ",
+		"-A x --help":     "COMMANDS",
+		"worker -E -h":    "--metrics-addr",
+		"demo --help":     "--keep",
+		"version --help":  "print the version",
+		"worker -A p  -h": "CELERY_WORKER_QUEUES",
+	} {
+		if status, stdout, stderr := call(t, strings.Fields(args)...); status != exitOK || stderr != "" || !strings.Contains(stdout, want) {
+			t.Errorf("%q: status %d, stderr %q, stdout:\n%s", args, status, stderr, stdout)
+		}
+	}
+}
+
+func TestWrongBrokerPassword(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	url := strings.Replace(server.URL(), "redis://", "redis://:secret@", 1)
+	status, stdout, stderr := call(t, "worker", "-b", url)
+	if status != exitFailure || !strings.HasPrefix(stderr, "Error: cannot connect to redis://:**@127.0.0.1:") {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+	if strings.Contains(stdout+stderr, "secret") {
+		t.Errorf("the password is shown:\n%s%s", stdout, stderr)
+	}
+}
+
+func TestWorkerAndSend(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	url := server.URL()
+
+	ctx, stop := context.WithCancel(t.Context())
+	var out, log buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, testRegistry(), []string{"apium", "-A", "proj", "worker", "-linfo", "-c2", "-nw1@%h", "-Qcelery,other",
+			"-b", url, "--result-backend", url, "--without-gossip"}, &out, &log)
+	}()
+	log.waitFor(t, "ready.")
+
+	tests := []struct {
+		args   string
+		status int
+		stdout string
+	}{
+		{"proj.add 1 2.5", 0, "3.5"},
+		{"proj.add 1 -2", 0, "-1.0"},
+		{"proj.add -k {\"x\":1,\"y\":2}", 0, "3.0"},
+		{"proj.add -a [1,2] --queue other --priority 9", 0, "3.0"},
+		{"proj.echo Grüße", 0, `"Gr\u00fc\u00dfe"`},
+		{"proj.echo null --countdown 0.01 --expires 60", 0, "null"},
+		{"proj.fail bad", 1, "ValueError: bad"},
+		{"proj.add 1", 1, "TypeError: add() missing 1 required positional argument: 'y'"},
+		{"proj.nosuch", 1, "celery.exceptions.NotRegistered: proj.nosuch"},
+	}
+	for _, test := range tests {
+		args := append([]string{"send", "-b", url, "--result-backend", url, "--wait", "--timeout", "20"}, strings.Fields(test.args)...)
+		status, stdout, stderr := call(t, args...)
+		if status != test.status || strings.TrimSpace(stdout) != test.stdout {
+			t.Errorf("send %s: status %d, stdout %q, stderr %q; want %d, %q", test.args, status, stdout, stderr, test.status, test.stdout)
+		}
+	}
+	status, stdout, _ := call(t, "send", "-b", url, "proj.echo", "1", "--task-id", "my-id")
+	if status != exitOK || stdout != "my-id\n" {
+		t.Errorf("send without --wait: status %d, %q", status, stdout)
+	}
+	log.waitFor(t, "Task proj.echo[my-id] succeeded in ")
+	stop()
+	if status := <-ended; status != exitOK {
+		t.Errorf("worker ended with %d:\n%s", status, log.String())
+	}
+	for _, want := range []string{"- ** ---------- .> transport:   " + url, ".> other            exchange=other(direct) key=other", "  . proj.add\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the banner lacks %q:\n%s", want, out.String())
+		}
+	}
+	for _, want := range []string{
+		"INFO/MainProcess] Connected to " + url,
+		"INFO/MainProcess] Task proj.echo[my-id] received",
+		"WARNING/MainProcess] --without-gossip has no effect",
+		"raised unexpected: ValueError('bad')",
+	} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, log.String())
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	status, stdout, stderr := call(t, "demo")
+	if status != exitOK || stderr != "" {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+	for _, want := range []string{
+		"For trying out only", "demo.add(2, 3) ", "'Grüße, κόσμε'", "ValueError: no tea left",
+		"TypeError: add() missing 1 required positional argument: 'y'", "NotRegistered",
+		"1000 of 1000 right", `pip install "celery[redis]"`, "demo --keep --port", "countdown=1",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the demo does not print %q:\n%s", want, stdout)
+		}
+	}
+}
+
+func TestDemoKeepsRunning(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	var out, log buffer
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, testRegistry(), []string{"apium", "demo", "--keep"}, &out, &log) }()
+	out.waitFor(t, "Ctrl-C ends them")
+	_, rest, _ := strings.Cut(out.String(), "the Redis is at ")
+	url, _, _ := strings.Cut(rest, "\n")
+	status, stdout, stderr := call(t, "send", "-b", url, "--result-backend", url, "-w", "--timeout", "20", "proj.add", "1", "2")
+	if status != exitOK || stdout != "3.0\n" {
+		t.Errorf("send: status %d, %q, %q", status, stdout, stderr)
+	}
+	log.waitFor(t, "Task proj.add[")
+	stop()
+	if status := <-ended; status != exitOK {
+		t.Errorf("demo ended with %d", status)
+	}
+}
