@@ -45,6 +45,7 @@ func testRegistry() *tasks.Registry {
 	reg.Register("proj.add", func(x, y float64) float64 { return x + y }, tasks.Params("x, y"))
 	reg.Register("proj.echo", func(value any) any { return value }, tasks.Params("value"))
 	reg.Register("proj.fail", func(message string) error { return tasks.Raise("ValueError", message) }, tasks.Params("message"))
+	reg.Register("proj.stubborn", func() { select {} })
 	return reg
 }
 

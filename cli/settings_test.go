@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/worker"
+)
+
+// readSettings runs the worker command up to the point where it would connect.
+func readSettings(t *testing.T, args ...string) *workerSettings {
+	t.Helper()
+	p := &program{}
+	app := p.app()
+	var s *workerSettings
+	app.Command("worker").Action = func(c *cli.Context) (err error) {
+		if s, err = readWorkerSettings(c); err != nil {
+			return err
+		}
+		return s.readConsumer(c)
+	}
+	options, err := normalise(app, args)
+	if err == nil {
+		err = app.RunContext(t.Context(), append([]string{"apium"}, options...))
+	}
+	if err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return s
+}
+
+func TestWorkerDefaults(t *testing.T) {
+	t.Parallel()
+	s := readSettings(t, "worker")
+	if got := s.consumer.Redis.String(); got != "redis://localhost:6379/0" {
+		t.Errorf("broker %s", got)
+	}
+	if s.results.Redis != nil || s.worker.PrefetchMultiplier != 4 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
+		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || s.worker.AcksLate {
+		t.Errorf("defaults: %+v", s)
+	}
+	if diff := cmp.Diff([]string{"celery"}, s.consumer.Queues); diff != "" {
+		t.Errorf("queues (-want +got):\n%s", diff)
+	}
+}
+
+func TestWorkerFlags(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		args string
+		get  func(s *workerSettings) any
+		want any
+	}{
+		{"worker -c 7", func(s *workerSettings) any { return s.worker.Concurrency }, 7},
+		{"worker -P solo -c 7", func(s *workerSettings) any { return s.worker.Concurrency }, 1},
+		{"worker --prefetch-multiplier 0", func(s *workerSettings) any { return s.worker.PrefetchMultiplier }, worker.UnlimitedPrefetch},
+		{"worker --disable-prefetch", func(s *workerSettings) any { return s.worker.PrefetchMultiplier }, 1},
+		{"worker -Q b,a,b,c -X c", func(s *workerSettings) any { return strings.Join(s.consumer.Queues, " ") }, "b a"},
+		{"worker -n w%%@x", func(s *workerSettings) any { return s.worker.Hostname }, "w%@x"},
+		{"worker -n w@x -f /l/%n-%h.log", func(s *workerSettings) any { return s.logfile }, "/l/w-x.log"},
+		{"worker --result-expires 0", func(s *workerSettings) any { return s.results.Expires < 0 }, true},
+		{"worker --result-expires 1h", func(s *workerSettings) any { return s.results.Expires }, time.Hour},
+		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.consumer.VisibilityTimeout }, 90 * time.Second},
+		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
+		{"worker --shutdown-timeout 1.5", func(s *workerSettings) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
+		{"worker --accept-content json,pickle", func(s *workerSettings) any { return strings.Join(s.worker.AcceptContent, " ") }, "json pickle"},
+		{"worker --acks-late", func(s *workerSettings) any { return s.worker.AcksLate }, true},
+		{"worker --track-started", func(s *workerSettings) any { return s.worker.TrackStarted }, true},
+		{"worker --ignore-result", func(s *workerSettings) any { return s.worker.IgnoreResult }, true},
+		{"worker --result-extended", func(s *workerSettings) any { return s.worker.ResultExtended }, true},
+		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.results.Redis.String() }, "redis://:**@h:6379/3"},
+		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.results.Redis == nil }, true},
+		{"worker --queue-order-strategy priority", func(s *workerSettings) any { return s.consumer.QueueOrderStrategy }, "priority"},
+		{"worker --broker-transport-options global_keyprefix=x:", func(s *workerSettings) any { return s.publisher.GlobalKeyprefix }, "x:"},
+		{`worker --broker-transport-options {"visibility_timeout":7200,"sep":"\u0006","socket_timeout":null}`,
+			func(s *workerSettings) any { return s.consumer.VisibilityTimeout.String() + s.publisher.Sep }, "2h0m0s\x06"},
+		{"worker --broker-transport-options priority_steps=0,5", func(s *workerSettings) any { return len(s.consumer.PrioritySteps) }, 2},
+		{"worker --broker-transport-options priority_steps=[0,3,9] --visibility-timeout 3",
+			func(s *workerSettings) any { return s.consumer.PrioritySteps[2] }, 9},
+		{"worker --broker-transport-options ack_emulation=False", func(s *workerSettings) any { return s.consumer.NoAckEmulation }, true},
+		{"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
+			func(s *workerSettings) any { return s.results.GlobalKeyprefix }, "y"},
+		{"worker --without-gossip -P gevent -O fair --max-tasks-per-child 10 -E --loader x",
+			func(s *workerSettings) any { return len(s.warnings) }, 6},
+	}
+	for _, test := range tests {
+		if got := test.get(readSettings(t, strings.Fields(test.args)...)); got != test.want {
+			t.Errorf("%s: got %v, want %v", test.args, got, test.want)
+		}
+	}
+}
+
+// Not parallel: it changes the environment.
+func TestEnvironment(t *testing.T) {
+	for _, test := range []struct {
+		env  map[string]string
+		args string
+		get  func(s *workerSettings) any
+		want any
+	}{
+		{map[string]string{"CELERY_BROKER_URL": "redis://a"}, "worker", brokerOf, "redis://a:6379/0"},
+		{map[string]string{"CELERY_BROKER_URL": "redis://a", "BROKER_URL": "redis://b"}, "worker", brokerOf, "redis://b:6379/0"},
+		{map[string]string{"CELERY_BROKER_URL": "redis://a"}, "worker -b redis://c", brokerOf, "redis://c:6379/0"},
+		{map[string]string{"CELERY_RESULT_BACKEND": "redis://a"}, "worker", backendOf, "redis://a:6379/0"},
+		{map[string]string{"RESULT_BACKEND": "redis://b", "CELERY_RESULT_BACKEND": "redis://a"}, "worker", backendOf, "redis://b:6379/0"},
+		{map[string]string{"CELERY_WORKER_CONCURRENCY": "3"}, "worker", func(s *workerSettings) any { return s.worker.Concurrency }, 3},
+		{map[string]string{"CELERY_WORKER_CONCURRENCY": "3"}, "worker -c 4", func(s *workerSettings) any { return s.worker.Concurrency }, 4},
+		{map[string]string{"CELERY_WORKER_QUEUES": "a,b"}, "worker", func(s *workerSettings) any { return len(s.queues) }, 2},
+		{map[string]string{"CELERY_WORKER_HOSTNAME": "z@h"}, "worker", func(s *workerSettings) any { return s.hostname }, "z@h"},
+		{map[string]string{"CELERY_WORKER_LOGLEVEL": "debug"}, "worker", func(s *workerSettings) any { return levelName(s.level) }, "DEBUG"},
+		{map[string]string{"CELERY_WORKER_ACKS_LATE": "true"}, "worker", func(s *workerSettings) any { return s.worker.AcksLate }, true},
+		{map[string]string{"CELERY_WORKER_POOL": "gevent"}, "worker", func(s *workerSettings) any { return len(s.warnings) }, 1},
+		{map[string]string{"CELERY_BROKER_TRANSPORT_OPTIONS": `{"global_keyprefix": "e"}`}, "worker",
+			func(s *workerSettings) any { return s.consumer.GlobalKeyprefix }, "e"},
+		{map[string]string{"APP": "proj"}, "worker", func(s *workerSettings) any { return s.app }, "proj"},
+	} {
+		t.Run("", func(t *testing.T) {
+			for key, value := range test.env {
+				t.Setenv(key, value)
+			}
+			if got := test.get(readSettings(t, strings.Fields(test.args)...)); got != test.want {
+				t.Errorf("%v %s: got %v, want %v", test.env, test.args, got, test.want)
+			}
+		})
+	}
+}
+
+func brokerOf(s *workerSettings) any  { return s.consumer.Redis.String() }
+func backendOf(s *workerSettings) any { return s.results.Redis.String() }
