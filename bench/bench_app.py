@@ -1,0 +1,24 @@
+"""The Celery app the benchmark measures. Run as a program, it publishes one message of each task."""
+
+import os
+import time
+
+from celery import Celery
+
+url = f"redis://{os.environ['BENCH_REDIS']}/0"
+app = Celery("bench", broker=url, backend=url)
+
+
+@app.task(name="bench.add")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="bench.now")
+def now():
+    return time.time_ns()
+
+
+if __name__ == "__main__":
+    add.delay(1, 2)
+    now.delay()

@@ -1,0 +1,64 @@
+// Command apium is the Apium worker the benchmark measures: the usual command line
+// with two tasks. On SIGUSR1 it appends its allocation counters to $BENCH_MEM.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"syscall"
+	"time"
+
+	"github.com/apium/apium/cli"
+	"github.com/apium/apium/tasks"
+)
+
+func main() {
+	if path := os.Getenv("BENCH_MEM"); path != "" {
+		go reportMemory(path)
+	}
+	if path := os.Getenv("BENCH_CPU"); path != "" {
+		go profile(path)
+	}
+	reg := tasks.NewRegistry()
+	reg.Register("bench.add", func(x, y int) int { return x + y }, tasks.Params("x, y"))
+	reg.Register("bench.now", func() int64 { return time.Now().UnixNano() })
+	cli.Main(reg)
+}
+
+func reportMemory(path string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	for range signals {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			_, err = fmt.Fprintln(f, m.Mallocs, m.TotalAlloc)
+			_ = f.Close()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}
+
+// profile writes a CPU profile of the time between two SIGUSR2.
+func profile(path string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR2)
+	<-signals
+	f, err := os.Create(path)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	<-signals
+	pprof.StopCPUProfile()
+	_ = f.Close()
+}
