@@ -33,7 +33,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 compat: ## tests against real Celery, Django and gocelery
 	scripts/venv
-	go test -count=1 ./compat_test/...
+	go test -count=1 -parallel 4 ./compat_test/...
 
 bench: ## Go benchmarks of PKG matching BENCH, COUNT times
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)

@@ -48,7 +48,7 @@ func TestGarbage(t *testing.T) {
 	w := startWorker(t, a)
 	eventually(t, patience, "nothing waits", func() bool { return server.idle(t, "celery") })
 	load(t, a, "tapp.work", 1, 0, nil)
-	eventually(t, patience, "all tasks are done", func() bool { return server.intIn(t, 1, "LLEN", "done") == 11 })
+	eventually(t, patience, "all tasks are done", func() bool { return server.journalLen(t, "done") == 11 })
 	w.signal(t, syscall.SIGTERM)
 	if code := w.exitCode(t); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -93,7 +93,7 @@ func TestGarbageInUnacked(t *testing.T) {
 	w := startWorker(t, a)
 	eventually(t, patience, "unacked is empty", func() bool { return server.idle(t, "celery") })
 	load(t, a, "tapp.work", 1, 0, nil)
-	eventually(t, patience, "tasks are done", func() bool { return server.intIn(t, 1, "LLEN", "done") == 2 })
+	eventually(t, patience, "tasks are done", func() bool { return server.journalLen(t, "done") == 2 })
 	w.signal(t, syscall.SIGTERM)
 	w.exitCode(t)
 	neighbourLives(t, server, a)

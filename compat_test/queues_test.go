@@ -28,7 +28,7 @@ func TestKeyPrefix(t *testing.T) {
 
 	const n = 200
 	load(t, a, "tapp.work", n, 0.01, nil)
-	eventually(t, patience, "all tasks are done", func() bool { return server.intIn(t, 1, "LLEN", "done") == n })
+	eventually(t, patience, "all tasks are done", func() bool { return server.journalLen(t, "done") == n })
 	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=20) == 3`)
 	ourShare, pythonShare := ours.log.count("tapp.work["), python.log.count("tapp.work[")
 	if ourShare == 0 || pythonShare == 0 {
@@ -59,7 +59,7 @@ tapp.work.apply_async(["other", 0], queue="other")
 `)
 	startWorker(t, a, "-c", "1", "-Q", "first,second")
 	eventually(t, patience, "both queues are empty", func() bool { return server.idle(t, "first", "second") })
-	done := server.stringsIn(t, 1, "LRANGE", "done", 0, -1)
+	done := server.journalKeys(t, "done")
 	if len(done) != 120 {
 		t.Fatalf("%d tasks done, want 120", len(done))
 	}
@@ -84,7 +84,7 @@ for p in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):
     for i in range(2): tapp.work.apply_async(["%d %d" % (p, i), 0], priority=p)
 `)
 	startWorker(t, a, "-c", "1", "--prefetch-multiplier", "1")
-	eventually(t, patience, "all tasks are done", func() bool { return server.intIn(t, 1, "LLEN", "done") == 20 })
+	eventually(t, patience, "all tasks are done", func() bool { return server.journalLen(t, "done") == 20 })
 	// Within a list messages keep the order in which they were sent.
 	var want []string
 	for _, list := range [][]int{{2, 1, 0}, {5, 4, 3}, {8, 7, 6}, {9}} {
@@ -92,7 +92,7 @@ for p in (9, 8, 7, 6, 5, 4, 3, 2, 1, 0):
 			want = append(want, strconv.Itoa(p)+" 0", strconv.Itoa(p)+" 1")
 		}
 	}
-	if diff := cmp.Diff(want, server.stringsIn(t, 1, "LRANGE", "done", 0, -1)); diff != "" {
+	if diff := cmp.Diff(want, server.journalKeys(t, "done")); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }
@@ -118,13 +118,13 @@ print(json.dumps(now.timestamp()))
 	due := map[string]time.Duration{"now": 0, "zone": time.Second, "countdown": 2 * time.Second, "eta": 3 * time.Second}
 	order := []string{"now", "zone", "countdown", "eta"}
 	for i, key := range order {
-		eventually(t, patience, key+" is done", func() bool { return server.intIn(t, 1, "LLEN", "done") > i })
+		eventually(t, patience, key+" is done", func() bool { return server.journalLen(t, "done") > i })
 		after := time.Since(time.Unix(0, int64(sent*1e9)))
 		if after < due[key] || after > due[key]+1500*time.Millisecond {
 			t.Errorf("%s was done after %s, due after %s", key, after, due[key])
 		}
 	}
-	if diff := cmp.Diff(order, server.stringsIn(t, 1, "LRANGE", "done", 0, -1)); diff != "" {
+	if diff := cmp.Diff(order, server.journalKeys(t, "done")); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
 	if held := server.int(t, "HLEN", "unacked"); held != 20 {
@@ -165,7 +165,7 @@ print(json.dumps(out))
 	for _, id := range ids {
 		w.waitLog(t, "Discarding revoked task: tapp.work["+id+"]")
 	}
-	if started := server.stringsIn(t, 1, "LRANGE", "started", 0, -1); len(started) > 0 {
+	if started := server.journalKeys(t, "started"); len(started) > 0 {
 		t.Errorf("started: %s", strings.Join(started, ", "))
 	}
 }

@@ -38,7 +38,7 @@ func readJournal(t *testing.T, server *redisServer) journal {
 	t.Helper()
 	read := func(list string) map[string]int {
 		counts := map[string]int{}
-		for _, key := range server.stringsIn(t, 1, "LRANGE", list, 0, -1) {
+		for _, key := range server.journalKeys(t, list) {
 			counts[key]++
 		}
 		return counts
@@ -80,9 +80,9 @@ func TestKill(t *testing.T) {
 		victims[i] = startWorker(t, a, "-c", strconv.Itoa(concurrency), "-n", fmt.Sprintf("w%d@host", i))
 	}
 	for i := range kills {
-		before := server.intIn(t, 1, "LLEN", "done")
+		before := server.journalLen(t, "done")
 		eventually(t, patience, "work goes on", func() bool {
-			done := server.intIn(t, 1, "LLEN", "done")
+			done := server.journalLen(t, "done")
 			return done > before+50+rand.IntN(100) || done >= n
 		})
 		victims[i%2].kill()
@@ -115,9 +115,9 @@ func TestKillBesidePython(t *testing.T) {
 	python := a.startWorker(t)
 	ours := startWorker(t, a, "-c", "4")
 	for range kills {
-		before := server.intIn(t, 1, "LLEN", "done")
+		before := server.journalLen(t, "done")
 		eventually(t, patience, "work goes on", func() bool {
-			done := server.intIn(t, 1, "LLEN", "done")
+			done := server.journalLen(t, "done")
 			return done > before+200 || done >= n
 		})
 		ours.kill()
@@ -157,11 +157,11 @@ func TestDeadPeer(t *testing.T) {
 	a := app{broker: server.url(0), journal: server.url(1)}
 	dead := startWorker(t, a, "-n", "dead@host")
 	load(t, a, "tapp.work_late", 2, 3600, nil)
-	eventually(t, patience, "both tasks run", func() bool { return server.intIn(t, 1, "LLEN", "started") == 2 })
+	eventually(t, patience, "both tasks run", func() bool { return server.journalLen(t, "started") == 2 })
 	startWorker(t, a, "-n", "alive@host")
 	killed := time.Now()
 	dead.kill()
-	eventually(t, patience, "both tasks run again", func() bool { return server.intIn(t, 1, "LLEN", "started") == 4 })
+	eventually(t, patience, "both tasks run again", func() bool { return server.journalLen(t, "started") == 4 })
 	if took := time.Since(killed); took > 15*time.Second {
 		t.Errorf("handed back after %s", took)
 	}
@@ -175,7 +175,7 @@ func TestLongTask(t *testing.T) {
 	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(3)}
 	startWorker(t, a, "--visibility-timeout", "3", "--prefetch-multiplier", "1")
 	load(t, a, "tapp.work_late", 1, 10, nil)
-	eventually(t, patience, "our worker runs the task", func() bool { return server.intIn(t, 1, "LLEN", "started") == 1 })
+	eventually(t, patience, "our worker runs the task", func() bool { return server.journalLen(t, "started") == 1 })
 	neighbour := a.startWorker(t)
 	eventually(t, patience, "the task is done", func() bool { return server.idle(t, "celery") })
 	j := readJournal(t, server)
@@ -210,7 +210,7 @@ func TestPythonClaimsExpire(t *testing.T) {
 	server.do(t, "SET", "unacked_mutex", "somebody", "PX", 1500)
 	startWorker(t, a, "-c", "10", "--broker-transport-options", `{"unacked_restore_interval": 1, "unacked_restore_throttle": 1}`)
 	eventually(t, 20*time.Second, "all six run here", func() bool {
-		return server.intIn(t, 1, "LLEN", "started") >= 2+6 && server.int(t, "HLEN", "unacked") == 6
+		return server.journalLen(t, "started") >= 2+6 && server.int(t, "HLEN", "unacked") == 6
 	})
 }
 
@@ -228,7 +228,7 @@ func TestWarmShutdown(t *testing.T) {
 			load(t, a, task, n, 0.02, nil)
 			load(t, a, "tapp.work", 5, 0, map[string]any{"countdown": 3600})
 			eventually(t, patience, "work goes on", func() bool {
-				return server.intIn(t, 1, "LLEN", "done") > 20 && server.int(t, "HLEN", "unacked") >= 5
+				return server.journalLen(t, "done") > 20 && server.int(t, "HLEN", "unacked") >= 5
 			})
 			w.signal(t, syscall.SIGTERM)
 			if code := w.exitCode(t); code != 0 {
@@ -291,7 +291,7 @@ func TestColdShutdown(t *testing.T) {
 			a := app{broker: server.url(0), journal: server.url(1)}
 			w := startWorker(t, a)
 			load(t, a, "tapp.work_late", 4, 3600, nil)
-			eventually(t, patience, "two tasks run", func() bool { return server.intIn(t, 1, "LLEN", "started") == 2 })
+			eventually(t, patience, "two tasks run", func() bool { return server.journalLen(t, "started") == 2 })
 			for i, sig := range signals {
 				w.signal(t, sig)
 				if i < len(signals)-1 {

@@ -28,8 +28,8 @@ func TestRedisRestarts(t *testing.T) {
 			load(t, a, "tapp.work_late", n, 0.02, nil)
 			w := startWorker(t, a)
 			for round := range 3 {
-				before := journal.intIn(t, 1, "LLEN", "done")
-				eventually(t, patience, "work goes on", func() bool { return journal.intIn(t, 1, "LLEN", "done") > before+20 })
+				before := journal.journalLen(t, "done")
+				eventually(t, patience, "work goes on", func() bool { return journal.journalLen(t, "done") > before+20 })
 				stop(t, server)
 				time.Sleep(time.Duration(300*round) * time.Millisecond) // an outage of some length
 				server.start(t)
@@ -118,7 +118,7 @@ func TestRedisRefusesLater(t *testing.T) {
 			a := app{broker: server.url(0), journal: journal.url(1)}
 			load(t, a, "tapp.work_late", 200, 0.01, nil)
 			w := startWorker(t, a)
-			eventually(t, patience, "work goes on", func() bool { return journal.intIn(t, 1, "LLEN", "done") > 20 })
+			eventually(t, patience, "work goes on", func() bool { return journal.journalLen(t, "done") > 20 })
 			server.do(t, test.refuse[0].(string), test.refuse[1:]...)
 			w.waitLog(t, test.says)
 			server.do(t, test.serve[0].(string), test.serve[1:]...)

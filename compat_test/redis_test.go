@@ -114,9 +114,9 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// The tasks leave their traces in another database.
-func (s *redisServer) tryIn(db int, command string, args ...any) (any, error) {
-	conn, err := redis.Dial("tcp", s.addr(), redis.DialDatabase(db))
+// The tasks leave their traces, the journal, in database 1.
+func (s *redisServer) tryJournal(command string, args ...any) (any, error) {
+	conn, err := redis.Dial("tcp", s.addr(), redis.DialDatabase(1))
 	if err != nil {
 		return nil, err
 	}
@@ -124,20 +124,20 @@ func (s *redisServer) tryIn(db int, command string, args ...any) (any, error) {
 	return conn.Do(command, args...)
 }
 
-func (s *redisServer) intIn(t *testing.T, db int, command string, args ...any) int {
+func (s *redisServer) journalLen(t *testing.T, list string) int {
 	t.Helper()
-	n, err := redis.Int(s.tryIn(db, command, args...))
+	n, err := redis.Int(s.tryJournal("LLEN", list))
 	if err != nil {
-		t.Fatalf("%s %v: %v", command, args, err)
+		t.Fatal(err)
 	}
 	return n
 }
 
-func (s *redisServer) stringsIn(t *testing.T, db int, command string, args ...any) []string {
+func (s *redisServer) journalKeys(t *testing.T, list string) []string {
 	t.Helper()
-	list, err := redis.Strings(s.tryIn(db, command, args...))
+	keys, err := redis.Strings(s.tryJournal("LRANGE", list, 0, -1))
 	if err != nil {
-		t.Fatalf("%s %v: %v", command, args, err)
+		t.Fatal(err)
 	}
-	return list
+	return keys
 }
