@@ -49,7 +49,7 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 	}
 	var usage *usageError
 	var running *runningError
-	var status exitStatus
+	var status statusError
 	switch {
 	case err == nil:
 		return exitOK
@@ -66,10 +66,10 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 	return exitFailure
 }
 
-// exitStatus ends the program without another word.
-type exitStatus int
+// statusError ends the program without another word.
+type statusError int
 
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func (p *program) app() *cli.App {
 	app := &cli.App{

@@ -80,8 +80,10 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker --time-limit 3", "Option '--time-limit': worker-wide time limits are not supported yet"},
 		{"worker -D", "Option '--detach': run the worker under systemd, a container or nohup"},
 		{"--config celeryconfig worker", "Option '--config': settings modules are Python; give options or environment variables"},
-		{"worker --broker-transport-options visibilty_timeout=3",
-			"--broker-transport-options: unknown option 'visibilty_timeout'. Did you mean 'visibility_timeout'?"},
+		{
+			"worker --broker-transport-options visibilty_timeout=3",
+			"--broker-transport-options: unknown option 'visibilty_timeout'. Did you mean 'visibility_timeout'?",
+		},
 		{"send", "Missing argument 'NAME'"},
 		{"send x --wait", "--wait needs a --result-backend to read the result from"},
 		{"send x [1,", "Argument '[1,' is not JSON: Expecting value: line 1 column 4 (char 3)"},
@@ -148,8 +150,10 @@ func TestWorkerAndSend(t *testing.T) {
 	var out, log buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, testRegistry(), []string{"apium", "-A", "proj", "worker", "-linfo", "-c2", "-nw1@%h", "-Qcelery,other",
-			"-b", url, "--result-backend", url, "--without-gossip"}, &out, &log)
+		ended <- run(ctx, testRegistry(), []string{
+			"apium", "-A", "proj", "worker", "-linfo", "-c2", "-nw1@%h", "-Qcelery,other",
+			"-b", url, "--result-backend", url, "--without-gossip",
+		}, &out, &log)
 	}()
 	log.waitFor(t, "ready.")
 

@@ -106,7 +106,7 @@ const (
 )
 
 // openConsumer connects to the broker, trying again as Celery does while Redis
-// cannot be reached. It returns nil when ctx ends first.
+// cannot be reached. When ctx ends first, that is its error.
 func (s *workerSettings) openConsumer(ctx context.Context) (*redisbroker.Consumer, error) {
 	for try := 1; ; try++ {
 		consumer, err := redisbroker.Open(ctx, s.consumer)
@@ -114,7 +114,7 @@ func (s *workerSettings) openConsumer(ctx context.Context) (*redisbroker.Consume
 			return consumer, nil
 		}
 		if ctx.Err() != nil {
-			return nil, nil
+			return nil, ctx.Err()
 		}
 		if redisconn.IsConfig(err) || try > connectMaxTries {
 			return nil, fmt.Errorf("cannot connect to %s: %w", s.consumer.Redis, err)
@@ -125,7 +125,7 @@ func (s *workerSettings) openConsumer(ctx context.Context) (*redisbroker.Consume
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
-			return nil, nil
+			return nil, ctx.Err()
 		}
 	}
 }

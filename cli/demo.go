@@ -85,7 +85,7 @@ func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, consumer.Close()) }()
+	defer func() { err = errors.Join(err, consumer.Close()) }() //nolint:contextcheck // Close has a time limit of its own
 	store, err := redisbackend.New(cs.results)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (d *demo) call(ctx context.Context, call client.Call) error {
 		return err
 	}
 	var value any
-	text := ""
+	var text string
 	err = result.Get(ctx, &value)
 	var exception *protocol.Exception
 	switch {

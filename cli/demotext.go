@@ -41,10 +41,10 @@ func milliseconds(d time.Duration) string {
 
 // farewell prints what a Python user pastes.
 func (d *demo) farewell() {
-	url, port := d.url, ""
+	url := d.url
 	if !d.keep {
-		const example = "6390"
-		url, port = "redis://127.0.0.1:"+example+"/0", example
+		const port = "6390"
+		url = "redis://127.0.0.1:" + port + "/0"
 		fmt.Fprintf(d.out, "\nTo call this worker from Python, leave it running:\n\n    go run . demo --keep --port %s\n", port)
 	}
 	fmt.Fprintf(d.out, `

@@ -84,16 +84,16 @@ func workerFlags() []cli.Flag {
 
 		text(poolCategory, "concurrency", "c", "auto", "`NUMBER` of tasks that run at the same time; auto: number of CPUs"),
 		integer(poolCategory, "prefetch-multiplier", 4, "messages held per concurrent task; 0: no limit"),
-		toggle(poolCategory, "disable-prefetch", "", "hold only what a free slot can run"),
+		toggle(poolCategory, "disable-prefetch", "hold only what a free slot can run"),
 		text(poolCategory, "pool", "P", "", "solo runs one task at a time; all others are goroutines here"),
 
 		text(queueCategory, "queues", "Q", "celery", "`QUEUES` to consume from, separated by commas"),
 		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
 
-		toggle(resultCategory, "acks-late", "", "acknowledge after the task has run, not before (task_acks_late)"),
-		toggle(resultCategory, "ignore-result", "", "store no results (task_ignore_result)"),
-		toggle(resultCategory, "track-started", "", "store the state STARTED (task_track_started)"),
-		toggle(resultCategory, "result-extended", "", "store name, arguments, worker and queue with results"),
+		toggle(resultCategory, "acks-late", "acknowledge after the task has run, not before (task_acks_late)"),
+		toggle(resultCategory, "ignore-result", "store no results (task_ignore_result)"),
+		toggle(resultCategory, "track-started", "store the state STARTED (task_track_started)"),
+		toggle(resultCategory, "result-extended", "store name, arguments, worker and queue with results"),
 		text(resultCategory, "result-expires", "", "86400", "`SECONDS` results are kept; 0: for ever"),
 		text(resultCategory, "accept-content", "", "json", "content `TYPES` to accept, separated by commas"),
 
@@ -103,7 +103,7 @@ func workerFlags() []cli.Flag {
 		text(daemonCategory, "logfile", "f", "", "log to `FILE` instead of stderr; expands %n, %h, %d, %p, %i"),
 		text(daemonCategory, "pidfile", "", "", "write the process id to `FILE`"),
 
-		toggle(tryCategory, "embedded", "", "start a Redis in this process, in memory: broker and results"),
+		toggle(tryCategory, "embedded", "start a Redis in this process, in memory: broker and results"),
 		integer(tryCategory, "port", 0, "`PORT` of the embedded Redis; 0: any free one"),
 	}
 	for _, f := range ignoredFlags {
@@ -187,9 +187,9 @@ func integer(category, name string, value int, usage string) cli.Flag {
 	return &cli.IntFlag{Name: name, Value: value, Usage: usage, Category: category, EnvVars: workerEnv(name)}
 }
 
-func toggle(category, name, short, usage string) cli.Flag {
+func toggle(category, name, usage string) cli.Flag {
 	return &cli.BoolFlag{
-		Name: name, Aliases: alias(short), Usage: usage, Category: category, EnvVars: workerEnv(name), DisableDefaultText: true,
+		Name: name, Usage: usage, Category: category, EnvVars: workerEnv(name), DisableDefaultText: true,
 	}
 }
 

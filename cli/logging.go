@@ -106,7 +106,8 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	buf := linePool.Get().(*[]byte)
 	defer linePool.Put(buf)
 	name := levelName(r.Level)
-	b := append((*buf)[:0], '[')
+	b := (*buf)[:0]
+	b = append(b, '[')
 	b = r.Time.AppendFormat(b, "2006-01-02 15:04:05,000")
 	b = append(b, ": "...)
 	b = append(b, name...)

@@ -31,16 +31,22 @@ func TestTextLogLines(t *testing.T) {
 		record slog.Record
 		want   string
 	}{
-		{"task", false, record(slog.LevelInfo, "Task proj.add[9b1deb4d] received", task...),
-			"[2026-11-23 09:00:00,123: INFO/MainProcess] Task proj.add[9b1deb4d] received\n"},
-		{"traceback", false,
+		{
+			"task", false, record(slog.LevelInfo, "Task proj.add[9b1deb4d] received", task...),
+			"[2026-11-23 09:00:00,123: INFO/MainProcess] Task proj.add[9b1deb4d] received\n",
+		},
+		{
+			"traceback", false,
 			record(slog.LevelError, "Task proj.add[9b1deb4d] raised unexpected: ValueError('x')",
 				slog.String(worker.TracebackKey, "Traceback (most recent call last):\nValueError: x\n"), task[0]),
 			"[2026-11-23 09:00:00,123: ERROR/MainProcess] Task proj.add[9b1deb4d] raised unexpected: ValueError('x')\n" +
-				"Traceback (most recent call last):\nValueError: x\n"},
-		{"attributes", false,
+				"Traceback (most recent call last):\nValueError: x\n",
+		},
+		{
+			"attributes", false,
 			record(slog.LevelWarn, "Cannot claim", slog.Any("error", errors.New("i/o timeout")), slog.Int("try", 2)),
-			"[2026-11-23 09:00:00,123: WARNING/MainProcess] Cannot claim error=\"i/o timeout\" try=2\n"},
+			"[2026-11-23 09:00:00,123: WARNING/MainProcess] Cannot claim error=\"i/o timeout\" try=2\n",
+		},
 		{"critical", false, record(worker.LevelCritical, "x"), "[2026-11-23 09:00:00,123: CRITICAL/MainProcess] x\n"},
 		{"debug", false, record(slog.LevelDebug, "x"), "[2026-11-23 09:00:00,123: DEBUG/MainProcess] x\n"},
 		{"red", true, record(slog.LevelError, "x"), "[2026-11-23 09:00:00,123: ERROR/MainProcess] \x1b[1;31mx\x1b[0m\n"},
@@ -121,7 +127,7 @@ func TestLineWriterGroupsLines(t *testing.T) {
 	t.Parallel()
 	slow := &slowWriter{begun: make(chan struct{}), open: make(chan struct{})}
 	lines := newLineWriter(slow)
-	go lines.Write([]byte("first\n"))
+	go func() { _, _ = lines.Write([]byte("first\n")) }()
 	<-slow.begun
 	const n = 100
 	for range n {

@@ -96,7 +96,7 @@ func (p *program) printResult(ctx context.Context, result *client.AsyncResult) e
 			fmt.Fprintln(p.stderr, strings.TrimRight(exception.Traceback, "\n"))
 		}
 		fmt.Fprintln(p.stdout, exception.Error())
-		return exitStatus(exitFailure)
+		return statusError(exitFailure)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("task %s has no result yet", result.ID)
 	}

@@ -168,7 +168,7 @@ func (s *workerSettings) readConsumer(c *cli.Context) error {
 		Hostname:           s.hostname,
 		Logger:             s.log,
 	}
-	if err := s.connections.read(c, &s.consumer); err != nil {
+	if err := s.read(c, &s.consumer); err != nil {
 		return err
 	}
 	s.worker.VisibilityTimeout = s.consumer.VisibilityTimeout

@@ -76,16 +76,24 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.results.Redis == nil }, true},
 		{"worker --queue-order-strategy priority", func(s *workerSettings) any { return s.consumer.QueueOrderStrategy }, "priority"},
 		{"worker --broker-transport-options global_keyprefix=x:", func(s *workerSettings) any { return s.publisher.GlobalKeyprefix }, "x:"},
-		{`worker --broker-transport-options {"visibility_timeout":7200,"sep":"\u0006","socket_timeout":null}`,
-			func(s *workerSettings) any { return s.consumer.VisibilityTimeout.String() + s.publisher.Sep }, "2h0m0s\x06"},
+		{
+			`worker --broker-transport-options {"visibility_timeout":7200,"sep":"\u0006","socket_timeout":null}`,
+			func(s *workerSettings) any { return s.consumer.VisibilityTimeout.String() + s.publisher.Sep }, "2h0m0s\x06",
+		},
 		{"worker --broker-transport-options priority_steps=0,5", func(s *workerSettings) any { return len(s.consumer.PrioritySteps) }, 2},
-		{"worker --broker-transport-options priority_steps=[0,3,9] --visibility-timeout 3",
-			func(s *workerSettings) any { return s.consumer.PrioritySteps[2] }, 9},
+		{
+			"worker --broker-transport-options priority_steps=[0,3,9] --visibility-timeout 3",
+			func(s *workerSettings) any { return s.consumer.PrioritySteps[2] }, 9,
+		},
 		{"worker --broker-transport-options ack_emulation=False", func(s *workerSettings) any { return s.consumer.NoAckEmulation }, true},
-		{"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
-			func(s *workerSettings) any { return s.results.GlobalKeyprefix }, "y"},
-		{"worker --without-gossip -P gevent -O fair --max-tasks-per-child 10 -E --loader x",
-			func(s *workerSettings) any { return len(s.warnings) }, 6},
+		{
+			"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
+			func(s *workerSettings) any { return s.results.GlobalKeyprefix }, "y",
+		},
+		{
+			"worker --without-gossip -P gevent -O fair --max-tasks-per-child 10 -E --loader x",
+			func(s *workerSettings) any { return len(s.warnings) }, 6,
+		},
 	}
 	for _, test := range tests {
 		if got := test.get(readSettings(t, strings.Fields(test.args)...)); got != test.want {
@@ -114,8 +122,11 @@ func TestEnvironment(t *testing.T) {
 		{map[string]string{"CELERY_WORKER_LOGLEVEL": "debug"}, "worker", func(s *workerSettings) any { return levelName(s.level) }, "DEBUG"},
 		{map[string]string{"CELERY_WORKER_ACKS_LATE": "true"}, "worker", func(s *workerSettings) any { return s.worker.AcksLate }, true},
 		{map[string]string{"CELERY_WORKER_POOL": "gevent"}, "worker", func(s *workerSettings) any { return len(s.warnings) }, 1},
-		{map[string]string{"CELERY_BROKER_TRANSPORT_OPTIONS": `{"global_keyprefix": "e"}`}, "worker",
-			func(s *workerSettings) any { return s.consumer.GlobalKeyprefix }, "e"},
+		{
+			map[string]string{"CELERY_BROKER_TRANSPORT_OPTIONS": `{"global_keyprefix": "e"}`},
+			"worker",
+			func(s *workerSettings) any { return s.consumer.GlobalKeyprefix }, "e",
+		},
 		{map[string]string{"APP": "proj"}, "worker", func(s *workerSettings) any { return s.app }, "proj"},
 	} {
 		t.Run("", func(t *testing.T) {

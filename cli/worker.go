@@ -83,10 +83,10 @@ func (p *program) runWorker(c *cli.Context) error {
 		err = p.serve(warm, cold, s)
 	}()
 	if hard := stop.watch(signals, done); hard {
-		return exitStatus(exitFailure)
+		return statusError(exitFailure)
 	}
 	if err == nil && stop.status != exitOK {
-		return exitStatus(stop.status)
+		return statusError(stop.status)
 	}
 	return err
 }
@@ -111,17 +111,20 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		if err != nil {
 			return err
 		}
-		defer shutdown(server)
+		defer shutdown(warm, server)
 		s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
 		cfg.Observers = append(cfg.Observers, figures)
 		s.consumer.OnClaim = figures.Claimed
 		s.brokerStats.figures = figures
 	}
 	consumer, err := s.openConsumer(warm)
-	if err != nil || consumer == nil {
+	if warm.Err() != nil && consumer == nil {
+		return nil // stopped while Redis was away
+	}
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, consumer.Close()) }()
+	defer func() { err = errors.Join(err, consumer.Close()) }() //nolint:contextcheck // Close has a time limit of its own
 	cfg.Consumer = consumer
 	s.brokerStats.consumer.Store(consumer)
 	s.log.Info("Connected to " + s.consumer.Redis.String())
@@ -145,8 +148,8 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	return w.Run(warm)
 }
 
-func shutdown(server *metrics.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func shutdown(ctx context.Context, server *metrics.Server) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = server.Shutdown(ctx) // scrapes under way may be cut short
 }

@@ -23,7 +23,7 @@ func TestServerSpeaksRedisAndKeysExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	if _, err := conn.Do("SETEX", "key", 1, "value"); err != nil {
 		t.Fatal(err)
 	}
