@@ -19,14 +19,14 @@ type template struct{ text, id, tag string }
 func capture(s *server) (add, now template, err error) {
 	cmd, out := command(s, *python+"/python", "bench_app.py")
 	if err := cmd.Run(); err != nil {
-		return add, now, fmt.Errorf("Celery's producer: %w\n%s", err, out)
+		return add, now, fmt.Errorf("the producer of Celery: %w\n%s", err, out)
 	}
 	raw, err := redis.Strings(s.conn.Do("LRANGE", "celery", 0, -1))
 	if err != nil {
 		return add, now, err
 	}
 	if len(raw) != 2 {
-		return add, now, fmt.Errorf("Celery's producer left %d messages, want 2", len(raw))
+		return add, now, fmt.Errorf("the producer of Celery left %d messages, want 2", len(raw))
 	}
 	if _, err := s.conn.Do("DEL", "celery"); err != nil {
 		return add, now, err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -215,7 +216,7 @@ func once(s *server, t template) (time.Duration, error) {
 	}
 	for time.Since(published) < 30*time.Second {
 		raw, err := redis.Bytes(s.conn.Do("GET", "celery-task-meta-"+id))
-		if err == redis.ErrNil {
+		if errors.Is(err, redis.ErrNil) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
