@@ -21,6 +21,7 @@ var modules = map[string]string{
 	"miniredis":  "github.com/alicebob/miniredis/v2",
 	"cli/v2":     "github.com/urfave/cli/v2",
 	"prometheus": "github.com/prometheus/client_golang",
+	"go-cmp":     "github.com/google/go-cmp",
 }
 
 // layers lists, for every package, what it may import besides the standard
@@ -34,12 +35,12 @@ var layers = map[string][]string{
 	"tasks/sample": {"tasks", "protocol/pyjson"},
 
 	"broker":             {"protocol"},
-	"broker/brokertest":  {"broker", "protocol"},
+	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
 	"broker/membroker":   {"broker", "protocol"},
 	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
 
 	"backend":              {"protocol"},
-	"backend/backendtest":  {"backend", "protocol"},
+	"backend/backendtest":  {"backend", "protocol", "go-cmp"},
 	"backend/membackend":   {"backend", "protocol"},
 	"backend/redisbackend": {"backend", "protocol", "internal/redisconn", "redigo"},
 
