@@ -26,7 +26,9 @@ type RecordError struct {
 	Err    error
 }
 
-func (e *RecordError) Error() string { return "backend: result of task " + e.TaskID + ": " + e.Err.Error() }
+func (e *RecordError) Error() string {
+	return "backend: result of task " + e.TaskID + ": " + e.Err.Error()
+}
 
 func (e *RecordError) Unwrap() error { return e.Err }
 

@@ -45,7 +45,8 @@ func (w *Worker) execute(slot *runningSlot, r *request) {
 	runtime := time.Since(started)
 
 	if r.acksLate && errors.Is(context.Cause(ctx), ErrShutdown) && w.aborted.Load() {
-		return // cold shutdown: the message goes back, whatever came out
+		w.unstarted.add(r) // cold shutdown: the message goes back, whatever came out
+		return
 	}
 	if err != nil {
 		w.settle(w.failure(r, r.ackAfter(), tasks.ExceptionOf(err), runtime))
@@ -101,7 +102,7 @@ func (w *Worker) failure(r *request, ack ack, exc *protocol.Exception, runtime t
 
 // record encodes a task-meta document; nil when nothing is to be stored.
 func (w *Worker) record(r *request, state protocol.State, result []byte, traceback *string, store bool) []byte {
-	if !store || w.cfg.Store == nil {
+	if !store || w.cfg.Store == nil || r.ID == "" { // protocol 1 allows for no id
 		return nil
 	}
 	rec := protocol.Result{
@@ -111,14 +112,22 @@ func (w *Worker) record(r *request, state protocol.State, result []byte, traceba
 	if state.Ready() {
 		rec.DateDone = time.Now().In(w.cfg.Location)
 	}
-	if w.cfg.ResultExtended && r.entry != nil {
-		rec.Extended = &protocol.Extended{
-			Name: r.Name, Args: r.Args, Kwargs: r.Kwargs, Worker: w.cfg.Hostname,
-			Retries: r.Retries, Queue: r.RoutingKey,
-			StampedHeaders: r.StampedHeaders, Stamps: r.Stamps,
-		}
+	if w.cfg.ResultExtended {
+		rec.Extended = w.extended(r)
 	}
 	return rec.Append(make([]byte, 0, len(result)+recordOverhead))
+}
+
+// extended returns what result_extended adds; nulls for a task that is not registered.
+func (w *Worker) extended(r *request) *protocol.Extended {
+	if r.entry == nil {
+		return &protocol.Extended{}
+	}
+	return &protocol.Extended{
+		Name: r.Name, Args: r.Args, Kwargs: r.Kwargs, Worker: w.cfg.Hostname,
+		Retries: r.Retries, Queue: r.RoutingKey,
+		StampedHeaders: r.StampedHeaders, Stamps: r.Stamps,
+	}
 }
 
 // recordOverhead is about what a record needs besides its result.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,7 +155,8 @@ func (w *Worker) giveBack(ctx context.Context, requests []*request) {
 	if len(requests) == 0 {
 		return
 	}
-	slices.SortFunc(requests, func(a, b *request) int { return int(a.seq) - int(b.seq) })
+	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.seq, b.seq) })
+	requests = slices.Compact(requests) // one may have returned while it was collected
 	w.leases.remove(requests...)
 	deliveries := make([]broker.Delivery, len(requests))
 	for i, r := range requests {
@@ -210,7 +212,7 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 			w.settle(settlement{req: r, record: w.record(r, protocol.Retry, exc.Append(nil), nil, r.storeErrors)})
 		}
 	}
-	w.giveBack(ctx, back)
+	w.giveBack(ctx, append(back, w.unstarted.take()...))
 }
 
 // finishSettling lets the settler write what is left: all of it after a warm
@@ -222,7 +224,8 @@ func (w *Worker) finishSettling(settled <-chan struct{}, giveUp func()) {
 	<-settled
 }
 
-// givenBack collects requests that came up after their place to wait was closed.
+// givenBack collects requests that go back although nothing holds them any more:
+// their place to wait was closed, or their handler returned after a cold shutdown.
 type givenBack struct {
 	mu       sync.Mutex
 	requests []*request

@@ -466,6 +466,23 @@ func TestColdShutdown(t *testing.T) {
 	})
 }
 
+func TestColdShutdownGivesBackWhatReturnsAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.reg.Register("app.wait", func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, tasks.AcksLate(true))
+		b.start()
+		ids := []string{b.send(client.Call{Task: "app.wait"}), b.send(client.Call{Task: "app.wait"})}
+		b.w.Abort()
+		<-b.ended
+		b.wantQueued(2, 0)
+		for _, id := range ids {
+			b.wantResult(id, "")
+		}
+	})
+}
+
 func TestLeasesAreRenewed(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		runs := 0

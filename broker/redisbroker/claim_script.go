@@ -10,6 +10,9 @@ const maxBatch = 1000
 // An inbox is filled at its head, so its tail is the oldest, as in the list.
 const giveBackLua = `
 local function give_back(i)
+  local inboxes = {}
+  for j = i + 1, #KEYS, 2 do inboxes[#inboxes + 1] = KEYS[j] end
+  if #inboxes == 0 or redis.call('EXISTS', unpack(inboxes)) == 0 then return end
   for i = i, #KEYS, 2 do
     local held = redis.call('LRANGE', KEYS[i + 1], 0, -1)
     if #held > 0 then
@@ -45,6 +48,7 @@ give_back(4 + lists)
 local cycle, picks, raws, trims = {}, {}, {}, {}
 for q = 1, queues do cycle[q] = q end
 for base = 3, 2 + lists, queues do
+  if #picks == limit then break end
   local left, n = {}, 0
   for q = 1, queues do
     left[q] = redis.call('LLEN', KEYS[base + q])

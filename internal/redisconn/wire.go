@@ -29,8 +29,10 @@ type wire struct {
 
 func newWire(nc net.Conn) *wire { return &wire{Conn: nc} }
 
-// establish ends the dialing phase. It must come before concurrent use.
+// establish ends the dialing phase, and with it the deadline of dialing. It must
+// come before concurrent use.
 func (w *wire) establish() {
+	_ = w.Conn.SetDeadline(time.Time{}) // if it fails, so does what is read and written next
 	w.in = bufio.NewReaderSize(w.Conn, readBuffer)
 	w.established = true
 }
