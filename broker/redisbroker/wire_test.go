@@ -30,8 +30,10 @@ func TestKeys(t *testing.T) {
 	if n := s.int(t, "ZCARD", "pfx:held_index"); n != 1 {
 		t.Errorf("%d index members, want 1", n)
 	}
-	if diff := cmp.Diff([]string{"||q"}, s.strings(t, "SMEMBERS", "pfx:_kombu.binding.q")); diff != "" {
-		t.Errorf("binding (-want +got):\n%s", diff)
+	for _, set := range []string{"pfx:_kombu.binding.q", "pfx:_kombu.binding_permanent.q"} {
+		if diff := cmp.Diff([]string{"q||q"}, s.strings(t, "SMEMBERS", set)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", set, diff)
+		}
 	}
 	if err := c.Requeue(t.Context(), broker.Back, ds...); err != nil {
 		t.Fatal(err)
