@@ -135,13 +135,14 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()
 		cfg.Store = store
+		s.brokerStats.store.Store(store)
 	}
 	w, err := worker.New(cfg)
 	if err != nil {
 		return err
 	}
 	if figures != nil {
-		figures.Watch(w)
+		figures.Watch(watched{Worker: w, consumer: consumer})
 	}
 	defer context.AfterFunc(cold, w.Abort)()
 	s.log.Info(s.hostname + " ready.")

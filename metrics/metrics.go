@@ -41,13 +41,6 @@ type Worker interface {
 	Stats() worker.Stats
 }
 
-// Liveness is an extra ability of a [Worker]. Live is nil unless the worker is stuck
-// and only a restart can help; a broker that is away is no such case. A worker
-// without it counts as alive as long as its process answers.
-type Liveness interface {
-	Live() error
-}
-
 // Metrics counts what a worker tells it. It is a [worker.Observer].
 type Metrics struct {
 	registry *prometheus.Registry

@@ -18,12 +18,11 @@ import (
 
 // fakeWorker is a worker in a state of the test's choosing.
 type fakeWorker struct {
-	ready, live error
-	stats       worker.Stats
+	ready error
+	stats worker.Stats
 }
 
 func (w *fakeWorker) Ready() error        { return w.ready }
-func (w *fakeWorker) Live() error         { return w.live }
 func (w *fakeWorker) Stats() worker.Stats { return w.stats }
 
 // brokerFunc lets a function stand for a broker.

@@ -43,16 +43,6 @@ func (c *workerCollector) ready() error {
 	return errStarting
 }
 
-// live is the worker's own answer, if it has one.
-func (c *workerCollector) live() error {
-	if w := c.worker.Load(); w != nil {
-		if l, ok := (*w).(Liveness); ok {
-			return l.Live()
-		}
-	}
-	return nil
-}
-
 func (c *workerCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.up, c.active, c.workers, c.processes} {
 		ch <- d

@@ -77,6 +77,13 @@ func (c *Consumer) connState(connected bool, err error) {
 	}
 }
 
+// Connected tells whether there is a connection to Redis right now.
+func (c *Consumer) Connected() bool {
+	c.troubles.mu.Lock()
+	defer c.troubles.mu.Unlock()
+	return !c.troubles.away
+}
+
 // pause waits before attempt n+1: up to 5 s, with full jitter.
 func pause(ctx context.Context, n int) {
 	limit := min(100*time.Millisecond<<min(n, 6), 5*time.Second)
