@@ -85,7 +85,7 @@ func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, consumer.Close()) }() //nolint:contextcheck // Close has a time limit of its own
+	defer func() { err = errors.Join(err, consumer.Close()) }()
 	store, err := redisbackend.New(cs.results)
 	if err != nil {
 		return err

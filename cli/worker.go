@@ -124,7 +124,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, consumer.Close()) }() //nolint:contextcheck // Close has a time limit of its own
+	defer func() { err = errors.Join(err, consumer.Close()) }()
 	cfg.Consumer = consumer
 	s.brokerStats.consumer.Store(consumer)
 	s.log.Info("Connected to " + s.consumer.Redis.String())

@@ -8,7 +8,7 @@ import (
 )
 
 // Exception is a Python exception as records carry it.
-type Exception struct {
+type Exception struct { //nolint:errname // Python calls it so
 	Type   string // class name: "ValueError"; nested classes with dots
 	Module string // "builtins"; "" in records of Celery before 4.2
 	// Message is the raw JSON array of the constructor's arguments; nil: [].

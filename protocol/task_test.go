@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestDecodeCapturedTasks(t *testing.T) {

@@ -91,15 +91,16 @@ func (s *schedule) len() int {
 // etaHeap orders requests by ETA, and by arrival where that is the same.
 type etaHeap []*request
 
-func (h etaHeap) Len() int { return len(h) }
-func (h etaHeap) Less(i, j int) bool {
-	if h[i].ETA.Equal(h[j].ETA) {
-		return h[i].seq < h[j].seq
+func (h *etaHeap) Len() int { return len(*h) }
+func (h *etaHeap) Less(i, j int) bool {
+	a, b := (*h)[i], (*h)[j]
+	if a.ETA.Equal(b.ETA) {
+		return a.seq < b.seq
 	}
-	return h[i].ETA.Before(h[j].ETA)
+	return a.ETA.Before(b.ETA)
 }
-func (h etaHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *etaHeap) Push(x any)   { *h = append(*h, x.(*request)) }
+func (h *etaHeap) Swap(i, j int) { (*h)[i], (*h)[j] = (*h)[j], (*h)[i] }
+func (h *etaHeap) Push(x any)    { *h = append(*h, x.(*request)) }
 func (h *etaHeap) Pop() any {
 	old := *h
 	r := old[len(old)-1]

@@ -167,7 +167,7 @@ func (w *Worker) store(ctx context.Context, group []settlement) {
 // refusedRecords returns the refusals if they are all that went wrong.
 func refusedRecords(err error) []*backend.RecordError {
 	var one *backend.RecordError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the parts are looked at one by one
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*backend.RecordError
 		for _, e := range joined.Unwrap() {
 			if !errors.As(e, &one) {

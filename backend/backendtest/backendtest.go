@@ -106,7 +106,8 @@ func successIsFinal(t *testing.T, ctx context.Context, b Backend) {
 	store(t, ctx, b, done)
 	for _, later := range []backend.Record{
 		Record("SUCCESS", "id", "2"), Record("FAILURE", "id", "1"), Record("STARTED", "id", "1"),
-		{TaskID: "id", Document: []byte("{}")}, done,
+		{TaskID: "id", Document: []byte("{}")},
+		done,
 	} {
 		store(t, ctx, b, later)
 		load(t, ctx, b, done)

@@ -94,8 +94,10 @@ func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (ref
 	sent := make([]backend.Record, 0, len(records))
 	for _, r := range records {
 		if n := len(r.Document); n > maxRecord {
-			refused = append(refused, &backend.RecordError{TaskID: r.TaskID,
-				Err: fmt.Errorf("the record has %d bytes; Redis stores at most 512 MiB", n)})
+			refused = append(refused, &backend.RecordError{
+				TaskID: r.TaskID,
+				Err:    fmt.Errorf("the record has %d bytes; Redis stores at most 512 MiB", n),
+			})
 			continue
 		}
 		sent = append(sent, r)

@@ -70,7 +70,7 @@ func (w *waiter) signal() {
 // starts with the first and ends with close.
 type hub struct {
 	cfg    *redisconn.Config
-	ctx    context.Context // done: closed
+	ctx    context.Context //nolint:containedctx // done: closed
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 

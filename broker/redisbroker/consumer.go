@@ -1,3 +1,5 @@
+// Package redisbroker is the broker of kombu's Redis transport: the same keys, lists
+// and records, with claims that are atomic and leased.
 package redisbroker
 
 import (
@@ -46,7 +48,7 @@ type Consumer struct {
 	claiming sync.Mutex // held by the one caller of Claim, and by Close
 	claim    claimer
 
-	ctx    context.Context // ends the goroutines and Claim
+	ctx    context.Context //nolint:containedctx // ends the goroutines and Claim
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	once   sync.Once
@@ -83,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.pipe = redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: c.connState})
 	if err := c.start(ctx); err != nil {
 		c.cancel()
-		c.pipe.Close()
+		_ = c.pipe.Close()
 		return nil, fmt.Errorf("redisbroker: %w", err)
 	}
 	return c, nil
@@ -156,7 +158,7 @@ func (c *Consumer) close() error {
 	c.cancel()
 	c.claiming.Lock() // Claim has ended and does not start again
 	defer c.claiming.Unlock()
-	defer c.pipe.Close()
+	defer c.pipe.Close() //nolint:errcheck // nothing is left to lose
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	c.unblockWaiters(ctx)

@@ -69,6 +69,7 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	const sep = "\x06\x16"
 	s := newServer(t)
+	s.Do(t, "SET", "unacked_mutex", "python") // also keeps the sweep at start away
 	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
 	s.Do(t, "SADD", "_kombu.binding.ex", "rk"+sep+sep+"direct", "a.*"+sep+`^a\..*?[^\.]$`+sep+"topic")
 	add := func(score int, tag, record string) {
@@ -87,7 +88,6 @@ func TestSweep(t *testing.T) {
 	s.Do(t, "ZADD", "unacked_index", 20, "no-record")
 	add(1<<40, "fresh", "["+envelope("fresh")+`, "", "q"]`)
 
-	s.Do(t, "SET", "unacked_mutex", "python")
 	if err := c.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
