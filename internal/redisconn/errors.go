@@ -19,12 +19,18 @@ var errNotMaster = errors.New("the server is not the master")
 // ConnError is a failure of the connection, not of a command. Whether a command
 // that was in flight has run is unknown.
 type ConnError struct {
-	Op   string // what was being done: "connect", "run LPUSH"
+	Op   string // "connect": no command was sent; "use": those in flight may have run or not
 	Addr string // the server, passwords masked
 	Err  error
 }
 
-func (e *ConnError) Error() string { return fmt.Sprintf("redis: %s: %s: %v", e.Op, e.Addr, e.Err) }
+func (e *ConnError) Error() string {
+	text := fmt.Sprintf("redis: %s %s: %v", e.Op, e.Addr, e.Err)
+	if why := Explain(e.Err); why != "" {
+		text += " (" + why + ")"
+	}
+	return text
+}
 
 func (e *ConnError) Unwrap() error { return e.Err }
 

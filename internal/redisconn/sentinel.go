@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -14,7 +15,7 @@ import (
 func (c *Config) dialMaster(ctx context.Context, wrap func(net.Conn) net.Conn) (redis.Conn, string, error) {
 	addr, err := c.masterAddr(ctx)
 	if err != nil {
-		return nil, "", &ConnError{Op: "ask sentinel for " + c.opts.MasterName, Addr: c.String(), Err: err}
+		return nil, "", &ConnError{Op: "connect", Addr: c.String(), Err: fmt.Errorf("the master %s: %w", c.opts.MasterName, err)}
 	}
 	e := c.endpoints[0]
 	e.addr, e.scheme = addr, "redis"
@@ -29,16 +30,34 @@ func (c *Config) dialMaster(ctx context.Context, wrap func(net.Conn) net.Conn) (
 	return conn, addr, nil
 }
 
+// masterAddr asks one Sentinel after the other, first the one that answered last.
+// Given them all, sentinel.Sentinel skips one after each that is down.
 func (c *Config) masterAddr(ctx context.Context) (string, error) {
-	s := &sentinel.Sentinel{
-		Addrs:      append([]string(nil), c.sentinels...),
-		MasterName: c.opts.MasterName,
-		Dial: func(addr string) (redis.Conn, error) {
-			return c.dialSentinel(ctx, addr)
-		},
+	var errs []error
+	first := int(c.current.Load())
+	for i := range c.sentinels {
+		n := (first + i) % len(c.sentinels)
+		var dialErr error // which sentinel does not hand through
+		s := &sentinel.Sentinel{
+			Addrs:      []string{c.sentinels[n]},
+			MasterName: c.opts.MasterName,
+			Dial: func(addr string) (conn redis.Conn, err error) {
+				conn, dialErr = c.dialSentinel(ctx, addr)
+				return conn, dialErr
+			},
+		}
+		addr, err := s.MasterAddr()
+		s.Close()
+		if dialErr != nil {
+			err = dialErr
+		}
+		if err == nil {
+			c.current.Store(int32(n))
+			return addr, nil
+		}
+		errs = append(errs, fmt.Errorf("sentinel %s: %w", c.sentinels[n], err))
 	}
-	defer s.Close()
-	return s.MasterAddr()
+	return "", errors.Join(errs...)
 }
 
 // dialSentinel connects to one Sentinel and checks that it sees enough others,

@@ -27,7 +27,6 @@ const (
 //
 // Errors name the part that is wrong and never contain the password.
 func Parse(rawURL string, role Role, opts Options) (*Config, error) {
-	opts.setDefaults()
 	cfg := &Config{opts: opts}
 	for _, raw := range strings.Split(rawURL, ";") {
 		if raw = strings.TrimSpace(raw); raw == "" {
@@ -46,7 +45,11 @@ func Parse(rawURL string, role Role, opts Options) (*Config, error) {
 		}
 		cfg.endpoints = append(cfg.endpoints, e)
 	}
-	return cfg, cfg.check(role)
+	cfg.opts.setDefaults()
+	if err := cfg.check(role); err != nil {
+		return nil, err
+	}
+	return cfg, nil
 }
 
 // check looks at what concerns the list as a whole.
@@ -71,89 +74,68 @@ func (c *Config) check(role Role) error {
 // endpoint turns one URL of the list into a server.
 func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 	e := endpoint{scheme: u.scheme, network: "tcp", username: u.username, password: u.password}
-	if e.username == "" && e.password == "" {
-		e.username, e.password = c.opts.Username, c.opts.Password
-	}
-	ssl := c.opts.UseTLS
-	port, db := "6379", u.path
+	q := query{role: role, unix: u.scheme == "redis+socket", opts: &c.opts, endpoint: &e, db: u.path, ssl: c.opts.UseTLS}
+	port := "6379"
 	switch u.scheme {
-	case "redis", "sentinel":
-		if u.scheme == "sentinel" {
+	case "redis":
+	case "sentinel":
+		if role == Broker { // Celery's result backend keeps 6379
 			port = "26379"
 		}
 	case "rediss":
-		if ssl == nil {
-			ssl = &TLSOptions{}
+		if q.ssl == nil {
+			q.ssl = &TLSOptions{}
 		}
-	case "redis+socket", "socket":
-		e.network, e.addr, db = "unix", "/"+u.path, ""
+	case "redis+socket":
 		if u.path == "" {
 			return e, errors.New("the path of the socket is missing")
 		}
-		if role == Backend && u.scheme == "socket" {
-			return e, errors.New("socket:// must be written redis+socket://")
-		}
+		e.network, e.addr, q.db = "unix", "/"+u.path, ""
+	case "socket":
+		return e, errors.New("socket:// must be written redis+socket://")
 	default:
 		return e, fmt.Errorf("unknown scheme %q; known are redis, rediss, redis+socket and sentinel", u.scheme)
 	}
-	db, ssl, err := c.query(u, role, db, ssl)
-	if err != nil {
-		return e, err
+	for _, p := range u.query {
+		if err := q.set(u.scheme, p.key, p.value); err != nil {
+			return e, err
+		}
 	}
-	if e.db, err = database(db); err != nil {
-		return e, err
+	if e.username == "" {
+		e.username = c.opts.Username
 	}
-	if e.network == "unix" {
-		return e, nil
+	if e.password == "" {
+		e.password = c.opts.Password
+	}
+	var err error
+	if e.db, err = database(q.db); err != nil || q.unix {
+		return e, err
 	}
 	host := u.host
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	if u.port != "" {
+	if u.port != "" && u.port != "0" {
 		port = u.port
 	}
 	e.addr = net.JoinHostPort(host, port)
-	if c.opts.TLSConfig != nil && ssl != nil {
+	switch {
+	case q.ssl == nil:
+	case c.opts.TLSConfig != nil:
 		e.tls = c.opts.TLSConfig
-	} else if ssl != nil {
-		e.tls, err = ssl.config(role, host)
+	default:
+		e.tls, err = q.ssl.config(role, sniHost(u, host))
 	}
 	return e, err
 }
 
-// query reads the query parameters.
-func (c *Config) query(u parts, role Role, db string, ssl *TLSOptions) (string, *TLSOptions, error) {
-	for _, q := range u.query {
-		switch {
-		case strings.HasPrefix(q.key, "ssl_"):
-			if role == Backend && u.scheme == "redis" {
-				return "", nil, fmt.Errorf("%s needs the scheme rediss", q.key)
-			}
-			if ssl == nil {
-				ssl = &TLSOptions{}
-			} else {
-				own := *ssl
-				ssl = &own
-			}
-			if err := ssl.set(q.key, q.value); err != nil {
-				return "", nil, err
-			}
-		case q.key == "virtual_host" && (role == Backend || strings.HasSuffix(u.scheme, "socket")):
-			db = q.value
-		case role == Backend:
-			if err := c.clientOption(q.key, q.value); err != nil {
-				return "", nil, err
-			}
-		default:
-			return "", nil, fmt.Errorf("unexpected query parameter %s; such options belong in broker_transport_options", q.key)
-		}
+// sniHost is whom the certificate must name. Behind Sentinel that is the master,
+// whose address is not known yet.
+func sniHost(u parts, host string) string {
+	if u.scheme == "sentinel" {
+		return ""
 	}
-	return db, ssl, nil
-}
-
-func (c *Config) clientOption(key, value string) error {
-	return fmt.Errorf("unexpected query parameter %s", key)
+	return host
 }
 
 // database reads the number of a database as kombu does.
@@ -223,9 +205,9 @@ func splitURL(raw string) (parts, error) {
 	}
 	u.host = strings.ToLower(unquote(host))
 	if u.port != "" {
-		if n, err := strconv.ParseUint(u.port, 10, 16); err != nil || n == 0 {
+		if _, err := strconv.ParseUint(u.port, 10, 16); err != nil {
 			// The port is not quoted: an unescaped / or # in a password ends up here.
-			return u, errors.New("redis URL: the port is not a number from 1 to 65535; the characters / ? # % in a password must be percent-encoded")
+			return u, errors.New("redis URL: the port is not a number up to 65535; the characters / ? # % in a password must be percent-encoded")
 		}
 	}
 	return u, nil

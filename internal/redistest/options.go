@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"fmt"
 	"net"
 	"strconv"
 )
@@ -51,5 +52,14 @@ func ReplicaOf(master *Server) Option {
 		if master.password != "" {
 			s.args = append(s.args, "--masterauth", master.password)
 		}
+	}
+}
+
+// Sentinel makes the server a Sentinel that alone watches over a master and fails
+// over within seconds.
+func Sentinel(name string, master *Server) Option {
+	return func(s *Server) {
+		s.sentinel = fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1\n"+
+			"sentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 2000\n", name, master.port)
 	}
 }

@@ -33,6 +33,7 @@ type Server struct {
 	port     int
 	password string
 	args     []string
+	sentinel string // its configuration, if the server is a Sentinel
 
 	mu   sync.Mutex
 	proc *process // nil while stopped
@@ -100,11 +101,11 @@ func freePort(tb testing.TB) int {
 // start starts the process and waits until it answers.
 func (s *Server) start() error {
 	p := &process{done: make(chan struct{})}
-	p.cmd = exec.Command(s.binary, append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--unixsocket", s.Socket(), "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
-	}, s.args...)...)
+	args, err := s.commandLine()
+	if err != nil {
+		return err
+	}
+	p.cmd = exec.Command(s.binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = dieWithParent()
 	started := make(chan error)
@@ -140,6 +141,19 @@ func (s *Server) start() error {
 	s.proc = p
 	s.mu.Unlock()
 	return nil
+}
+
+func (s *Server) commandLine() ([]string, error) {
+	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.Socket(), "--dir", s.dir}
+	if s.sentinel != "" {
+		file := filepath.Join(s.dir, "sentinel.conf") // which it writes to
+		if err := os.WriteFile(file, []byte(s.sentinel), 0o600); err != nil {
+			return nil, err
+		}
+		return append([]string{file, "--sentinel"}, append(args, s.args...)...), nil
+	}
+	args = append(args, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
+	return append(args, s.args...), nil
 }
 
 // answers tells whether the server has finished loading.

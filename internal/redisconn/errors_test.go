@@ -1,0 +1,198 @@
+package redisconn_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/redistest"
+)
+
+// fails asserts what an error is told to be.
+func fails(t *testing.T, err error, config, retryable bool, part string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one about %q", part)
+	}
+	if redisconn.IsConfig(err) != config || redisconn.IsRetryable(err) != retryable {
+		t.Errorf("%v: config %t, retryable %t; want %t, %t", err,
+			redisconn.IsConfig(err), redisconn.IsRetryable(err), config, retryable)
+	}
+	if why := redisconn.Explain(err); !strings.Contains(why, part) {
+		t.Errorf("%v: explained as %q, want %q", err, why, part)
+	}
+}
+
+func dial(t *testing.T, url string, opts redisconn.Options) error {
+	t.Helper()
+	conn, err := parse(t, url, opts).Dial(t.Context())
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+func TestDialErrors(t *testing.T) {
+	t.Parallel()
+	open, locked := redistest.Start(t), redistest.Start(t, redistest.Password("right"))
+	small := redistest.Start(t, redistest.Args("--maxclients", "1"))
+	small.Dial(t, 0)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := listener.Addr().String()
+	listener.Close()
+	for _, test := range []struct {
+		name, url         string
+		config, retryable bool
+		part              string
+	}{
+		{"wrong password", "redis://:wrong@" + locked.Addr(), true, false, "password is wrong"},
+		{"no password", "redis://" + locked.Addr(), true, false, "wants a password"},
+		{"needless password", "redis://:x@" + open.Addr(), true, false, "the server has none"},
+		{"wrong user", "redis://nobody:x@" + open.Addr(), true, false, "user name"},
+		{"database", open.URL(99), true, false, "no database of that number"},
+		{"refused", "redis://" + nobody, false, true, "nothing listens"},
+		{"host", "redis://no-such-host.invalid", false, true, "no host of that name"},
+		{"socket", "redis+socket:///no/such/socket", false, true, "no such socket"},
+		{"plain server", "rediss://" + open.Addr(), false, true, "may not speak TLS"},
+		{"full", small.URL(0), false, true, "maxclients"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := dial(t, test.url, redisconn.Options{ConnectTimeout: 2 * time.Second})
+			if test.name == "host" && redisconn.Explain(err) != test.part && err != nil && !strings.Contains(err.Error(), "no such host") {
+				test.part = "" // a resolver that cannot be reached says something else
+			}
+			fails(t, err, test.config, test.retryable, test.part)
+		})
+	}
+}
+
+func TestServerErrors(t *testing.T) {
+	t.Parallel()
+	master := redistest.Start(t)
+	lonely := redistest.Start(t, redistest.Args("--min-replicas-to-write", "1"))
+	for _, test := range []struct {
+		name, part string
+		server     *redistest.Server
+	}{
+		{"READONLY", "replica", redistest.Start(t, redistest.ReplicaOf(master))},
+		{"OOM", "memory is full", redistest.Start(t, redistest.MaxMemory(1))},
+		{"NOREPLICAS", "replicas", lonely},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p := open(t, test.server.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+			_, err := p.Do(t.Context(), "SET", "a", "b")
+			fails(t, err, false, true, test.part)
+			_, err = p.Script(t.Context(), redisconn.NewScript(1, "return redis.call('SET', KEYS[1], 'x')"), "a")
+			fails(t, err, false, true, test.part)
+		})
+	}
+	p := open(t, master.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	_, err := p.Do(t.Context(), "NOSUCH")
+	fails(t, err, false, false, "")
+}
+
+// proxy serves TLS in front of a server and returns its address and certificate file.
+func proxy(t *testing.T, s *redistest.Server, names ...string) (addr, file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: names,
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			front, err := l.Accept()
+			if err != nil {
+				return
+			}
+			back, err := net.Dial("unix", s.Socket())
+			if err != nil {
+				front.Close()
+				return
+			}
+			go func() { io.Copy(back, front); back.Close() }()
+			go func() { io.Copy(front, back); front.Close() }()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return "localhost:" + port, file
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	addr, ca := proxy(t, s, "localhost")
+	other, otherCA := proxy(t, s, "other.example")
+	for _, url := range []string{
+		"rediss://" + addr,
+		"rediss://" + addr + "?ssl_cert_reqs=none",
+		"rediss://" + addr + "?ssl_cert_reqs=required&ssl_ca_certs=" + ca,
+		"redis://" + addr + "?ssl_cert_reqs=required&ssl_ca_certs=" + ca,
+		"rediss://" + other + "?ssl_cert_reqs=required&ssl_check_hostname=false&ssl_ca_certs=" + otherCA,
+	} {
+		p := open(t, url, redisconn.Options{}, redisconn.PipelineOptions{})
+		big := strings.Repeat("x", 1<<20)
+		for range 3 {
+			if got, err := p.Do(t.Context(), "ECHO", big); err != nil || string(got.([]byte)) != big {
+				t.Fatalf("%s: %v", url, err)
+			}
+		}
+	}
+	for _, url := range []string{
+		"rediss://" + addr + "?ssl_cert_reqs=required",
+		"rediss://" + addr + "?ssl_cert_reqs=required&ssl_ca_certs=" + otherCA,
+		"rediss://" + other + "?ssl_cert_reqs=required&ssl_ca_certs=" + otherCA,
+		"rediss://" + addr + "?ssl_cert_reqs=required&ssl_check_hostname=false&ssl_ca_certs=" + otherCA,
+	} {
+		fails(t, dial(t, url, redisconn.Options{}), true, false, "not trusted")
+	}
+	fails(t, dial(t, "redis://"+addr, redisconn.Options{ConnectTimeout: 2 * time.Second}), false, true, "")
+}
+
+func TestDialIsInterrupted(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Freeze(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := parse(t, s.URL(0), redisconn.Options{}).Dial(ctx)
+	fails(t, err, false, true, "did not answer in time")
+	fails(t, dial(t, s.URL(0), redisconn.Options{ConnectTimeout: 50 * time.Millisecond}), false, true, "did not answer in time")
+	s.Thaw(t)
+}

@@ -1,0 +1,309 @@
+package redisconn_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/redistest"
+)
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+func TestReconnect(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	var up, down atomic.Int64
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{OnState: func(connected bool, err error) {
+		if connected != (err == nil) {
+			t.Errorf("OnState(%t, %v)", connected, err)
+		}
+		if connected {
+			up.Add(1)
+		} else {
+			down.Add(1)
+		}
+	}})
+	if _, err := p.Do(t.Context(), "PING"); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	eventually(t, "the loss is noticed", func() bool { return down.Load() > 0 })
+	answered := make(chan error)
+	go func() { // waits for the connection
+		_, err := p.Do(t.Context(), "PING")
+		answered <- err
+	}()
+	s.Restart(t)
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	if p.Reconnects() != 1 || up.Load() != 2 {
+		t.Errorf("%d reconnects, %d times up; want 1, 2", p.Reconnects(), up.Load())
+	}
+}
+
+func TestInFlightFails(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	p.Do(t.Context(), "PING")
+	s.Freeze(t)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			_, err := p.Do(t.Context(), "PING")
+			var conn *redisconn.ConnError
+			if !redisconn.IsRetryable(err) || !errors.As(err, &conn) || conn.Op != "use" {
+				t.Errorf("in flight: %v", err)
+			}
+		})
+	}
+	// Sent: the callers wait for replies, or at least the most of them.
+	time.Sleep(50 * time.Millisecond)
+	s.Stop()
+	wg.Wait()
+}
+
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{ReadTimeout: 200 * time.Millisecond}, redisconn.PipelineOptions{})
+	p.Do(t.Context(), "PING")
+	s.Freeze(t)
+	_, err := p.Do(t.Context(), "PING")
+	if !redisconn.IsRetryable(err) || !strings.Contains(err.Error(), "no answer for 200ms") {
+		t.Errorf("Do: %v", err)
+	}
+	s.Thaw(t)
+	if _, err := p.Do(t.Context(), "PING"); err != nil {
+		t.Errorf("after the thaw: %v", err)
+	}
+}
+
+// TestIdleIsPinged finds a server that falls silent while nobody asks it anything.
+func TestIdleIsPinged(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	lost := make(chan error, 100)
+	p := open(t, s.URL(0), redisconn.Options{ReadTimeout: 100 * time.Millisecond, HealthCheck: 100 * time.Millisecond},
+		redisconn.PipelineOptions{OnState: func(connected bool, err error) {
+			if !connected {
+				lost <- err
+			}
+		}})
+	p.Do(t.Context(), "PING")
+	select {
+	case err := <-lost:
+		t.Fatalf("a healthy idle connection was lost: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	s.Freeze(t)
+	defer s.Thaw(t)
+	select {
+	case <-lost:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a silent server was not noticed")
+	}
+}
+
+func TestContext(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	p.Do(t.Context(), "PING")
+	s.Freeze(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	for range 3 {
+		if _, err := p.Do(ctx, "ECHO", "abandoned"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Do: %v", err)
+		}
+	}
+	s.Thaw(t)
+	// The replies nobody waited for are not given to others.
+	for range 10 {
+		if got, err := redis.String(p.Do(t.Context(), "ECHO", "mine")); err != nil || got != "mine" {
+			t.Fatalf("Do: %q, %v", got, err)
+		}
+	}
+	s.Stop()
+	eventually(t, "waiting says why", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := p.Do(ctx, "PING")
+		return errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "refused")
+	})
+}
+
+func TestFailFast(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Stop()
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{FailFast: true})
+	_, err := p.Do(t.Context(), "PING")
+	fails(t, err, false, true, "nothing listens")
+}
+
+func TestConfigErrorIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(99), redisconn.Options{}, redisconn.PipelineOptions{})
+	_, err := p.Do(t.Context(), "PING")
+	fails(t, err, true, false, "no database")
+}
+
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	one, two := redistest.Start(t), redistest.Start(t)
+	two.Do(t, "SET", "who", "two")
+	one.Do(t, "SET", "who", "one")
+	cfg := parse(t, one.URL(0)+";"+two.URL(0), redisconn.Options{})
+	p := redisconn.NewPipeline(cfg, redisconn.PipelineOptions{})
+	defer p.Close()
+	if who, _ := redis.String(p.Do(t.Context(), "GET", "who")); who != "one" {
+		t.Fatalf("first: %s", who)
+	}
+	one.Stop()
+	eventually(t, "the second takes over", func() bool {
+		who, _ := redis.String(p.Do(t.Context(), "GET", "who"))
+		return who == "two"
+	})
+	conn, err := cfg.Dial(t.Context()) // goes where the others are
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if who, _ := redis.String(conn.Do("GET", "who")); who != "two" {
+		t.Errorf("a new connection goes to %s", who)
+	}
+}
+
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	master := redistest.Start(t)
+	replica := redistest.Start(t, redistest.ReplicaOf(master))
+	sentinel := redistest.Start(t, redistest.Sentinel("m", master))
+	url := "sentinel://" + sentinel.Addr() + "/2"
+	p := open(t, "sentinel://127.0.0.1:1/2;"+url, redisconn.Options{MasterName: "m"}, redisconn.PipelineOptions{})
+	if _, err := p.Do(t.Context(), "SET", "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, dial(t, url, redisconn.Options{MasterName: "unknown"}), false, true, "")
+	if err := dial(t, url, redisconn.Options{MasterName: "m", MinOtherSentinels: 1}); err == nil || !strings.Contains(err.Error(), "min_other_sentinels") {
+		t.Errorf("min_other_sentinels: %v", err)
+	}
+	eventually(t, "sentinel knows the replica", func() bool {
+		reply, _ := redis.Values(sentinel.Do(t, "SENTINEL", "slaves", "m"), nil)
+		return len(reply) == 1
+	})
+	watch := replica.Dial(t, 2)
+	eventually(t, "the replica has the data", func() bool {
+		n, _ := redis.Int(watch.Do("EXISTS", "a"))
+		return n == 1
+	})
+	locked := redistest.Start(t, redistest.Password("right"))
+	fails(t, dial(t, "sentinel://"+locked.Addr(), redisconn.Options{MasterName: "m", SentinelPassword: "wrong"}), true, false, "password")
+	master.Stop()
+	eventually(t, "the replica is the master", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := p.Do(ctx, "SET", "b", "2")
+		return err == nil
+	})
+	if n, err := redis.Int(replica.Dial(t, 2).Do("EXISTS", "a", "b")); n != 2 {
+		t.Errorf("the new master is not the replica: it has %d of 2 keys, %v", n, err)
+	}
+}
+
+func TestScriptAfterRestart(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	script := redisconn.NewScript(-1, `return #KEYS`)
+	for range 2 {
+		eventually(t, "the script runs", func() bool {
+			n, err := redis.Int(p.Script(t.Context(), script, 2, "a", "b"))
+			if err != nil && !redisconn.IsRetryable(err) {
+				t.Fatal(err)
+			}
+			return n == 2
+		})
+		s.Restart(t)
+	}
+}
+
+func TestClose(t *testing.T) {
+	s := redistest.Start(t)
+	p := redisconn.NewPipeline(parse(t, s.URL(0), redisconn.Options{}), redisconn.PipelineOptions{})
+	p.Do(t.Context(), "PING")
+	s.Freeze(t)
+	inFlight := make(chan error)
+	go func() {
+		_, err := p.Do(t.Context(), "PING")
+		inFlight <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-inFlight; !errors.Is(err, redisconn.ErrClosed) {
+		t.Errorf("in flight: %v", err)
+	}
+	if _, err := p.Do(t.Context(), "PING"); !errors.Is(err, redisconn.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	// While it cannot connect, and while it has hardly begun.
+	s.Stop()
+	for _, pause := range []time.Duration{0, 20 * time.Millisecond} {
+		p := redisconn.NewPipeline(parse(t, s.URL(0), redisconn.Options{}), redisconn.PipelineOptions{})
+		time.Sleep(pause)
+		p.Close()
+	}
+	eventually(t, "no goroutine is left", func() bool {
+		buf := make([]byte, 1<<20)
+		stacks := string(buf[:runtime.Stack(buf, true)])
+		return !strings.Contains(stacks, "redisconn.(*")
+	})
+}
+
+func TestPool(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	pool := redisconn.NewPool(parse(t, s.URL(3), redisconn.Options{ClientName: "me", HealthCheck: time.Nanosecond}))
+	defer pool.Close()
+	get := func() string {
+		conn, err := pool.GetContext(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		name, err := redis.String(conn.Do("CLIENT", "GETNAME"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	if name := get(); name != "me" {
+		t.Errorf("CLIENT GETNAME: %q", name)
+	}
+	s.Restart(t)
+	get() // the dead connection is not lent
+}

@@ -1,0 +1,97 @@
+package redisconn
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// query reads the query parameters of one URL. On broker URLs only ssl_* means
+// anything; on result backends and Unix sockets they go to the Redis client.
+type query struct {
+	role     Role
+	unix     bool
+	opts     *Options
+	endpoint *endpoint
+	db       string
+	ssl      *TLSOptions
+}
+
+func (q *query) set(scheme, key, value string) error {
+	switch {
+	case strings.HasPrefix(key, "ssl_"):
+		return q.setTLS(scheme, key, value)
+	case key == "virtual_host" && (q.unix || q.role == Backend):
+		if q.unix {
+			q.db = value
+		}
+		return nil
+	case q.unix || q.role == Backend:
+		if err := q.setClient(key, value); err != nil {
+			return fmt.Errorf("query parameter %s: %w", key, err)
+		}
+		return nil
+	}
+	switch key {
+	case "heartbeat", "insist", "login_method", "connect_timeout":
+		return nil // kombu takes them for other transports
+	}
+	return fmt.Errorf("unexpected query parameter %s: such options belong in broker_transport_options", key)
+}
+
+func (q *query) setTLS(scheme, key, value string) error {
+	switch {
+	case q.unix:
+		return fmt.Errorf("%s: a Unix socket has no TLS", key)
+	case q.role == Backend && scheme == "redis":
+		return fmt.Errorf("%s needs the scheme rediss", key)
+	}
+	ssl := TLSOptions{}
+	if q.ssl != nil {
+		ssl = *q.ssl
+	}
+	q.ssl = &ssl
+	return ssl.set(key, value)
+}
+
+// setClient sets what redis-py calls it.
+func (q *query) setClient(key, value string) error {
+	switch key {
+	case "db":
+		if q.role == Backend {
+			q.db = value
+		}
+	case "username":
+		q.endpoint.username = value
+	case "password":
+		q.endpoint.password = value
+	case "client_name":
+		q.opts.ClientName = value
+	case "socket_timeout":
+		return setSeconds(&q.opts.ReadTimeout, value)
+	case "socket_connect_timeout":
+		return setSeconds(&q.opts.ConnectTimeout, value)
+	case "health_check_interval":
+		return setSeconds(&q.opts.HealthCheck, value)
+	case "max_connections", "socket_keepalive", "retry_on_timeout", "retry_on_error", "socket_read_size",
+		"timeout", "protocol", "legacy_responses", "encoding", "encoding_errors":
+		// They say how redis-py manages its connections; ours need no saying.
+	default:
+		return errors.New("the Redis client has no such option")
+	}
+	return nil
+}
+
+func setSeconds(dst *time.Duration, value string) error {
+	s, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(s >= 0) || s > 1e9 {
+		return fmt.Errorf("%q is not a number of seconds", value)
+	}
+	*dst = time.Duration(s * float64(time.Second))
+	if *dst == 0 {
+		*dst = -1 // 0 is none here, and the default in Options
+	}
+	return nil
+}
