@@ -112,7 +112,7 @@ func TestKillBesidePython(t *testing.T) {
 	a := app{broker: server.url(0), journal: server.url(1)}
 	const n, kills, concurrency = 4000, 6, 4
 	load(t, a, "tapp.work_late", n, 0.004, nil)
-	python := a.startWorker(t)
+	a.startWorker(t)
 	ours := startWorker(t, a, "-c", "4")
 	for range kills {
 		before := server.journalLen(t, "done")
@@ -123,14 +123,13 @@ func TestKillBesidePython(t *testing.T) {
 		ours.kill()
 		ours = startWorker(t, a, "-c", "4")
 	}
-	// Warm shutdown of both kinds in the middle of the work, too.
+	// A warm shutdown in the middle of the work, too. Only of ours: under this load
+	// Celery 5.7's own sometimes does not end.
 	load(t, a, "tapp.work_late", n, 0.004, nil)
-	python.signal(t, syscall.SIGTERM)
 	ours.signal(t, syscall.SIGTERM)
-	if python.exitCode(t) != 0 || ours.exitCode(t) != 0 {
-		t.Errorf("exit codes: Python %d, ours %d", python.exitCode(t), ours.exitCode(t))
+	if code := ours.exitCode(t); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
-	a.startWorker(t)
 	startWorker(t, a, "-c", "4")
 	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
 	j := readJournal(t, server)
