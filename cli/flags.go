@@ -83,7 +83,7 @@ func workerFlags() []cli.Flag {
 		duration(workerCategory, "shutdown-timeout", "`SECONDS` a warm shutdown waits for running tasks (default: as long as they take)"),
 
 		text(poolCategory, "concurrency", "c", "auto", "`NUMBER` of tasks that run at the same time; auto: number of CPUs"),
-		integer(poolCategory, "prefetch-multiplier", 4, "messages held per concurrent task; 0: no limit"),
+		integer(poolCategory, "prefetch-multiplier", 4, "messages held per concurrent task; 0: no limit. Unless given, more while tasks are very short"),
 		toggle(poolCategory, "disable-prefetch", "hold only what a free slot can run"),
 		text(poolCategory, "pool", "P", "", "solo runs one task at a time; all others are goroutines here"),
 

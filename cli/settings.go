@@ -111,7 +111,9 @@ func (s *workerSettings) readPool(c *cli.Context) (err error) {
 	case prefetch == 0:
 		prefetch = worker.UnlimitedPrefetch
 	}
-	s.worker.PrefetchMultiplier = prefetch
+	if c.IsSet("prefetch-multiplier") || c.Bool("disable-prefetch") {
+		s.worker.PrefetchMultiplier = prefetch // otherwise the worker adapts it
+	}
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package worker
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // backlog holds the requests that wait for a slot and counts what the worker holds
 // unacknowledged against its prefetch limit.
@@ -8,20 +11,29 @@ import "sync"
 // Requests that wait for their ETA are not counted, as in Celery, where each of
 // them raises the prefetch count by one.
 type backlog struct {
-	limit int // prefetch
-	slots int // concurrency
+	prefetch int  // the limit that was configured
+	slots    int  // concurrency
+	adaptive bool // claim ahead while handlers are short
 
-	mu     sync.Mutex
-	ready  []*request // from head on; what is before has been taken
-	head   int
-	held   int
-	closed bool
-	taken  sync.Cond     // slots wait here for a request
-	room   chan struct{} // tells the claim loop that claiming is worthwhile again
+	mu        sync.Mutex
+	limit     int // prefetch, or more
+	pace      pace
+	takes     uint64
+	takesSeen uint64     // at the last call of stalled
+	ready     []*request // from head on; what is before has been taken
+	head      int
+	held      int
+	closed    bool
+	taken     sync.Cond     // slots wait here for a request
+	room      chan struct{} // tells the claim loop that claiming is worthwhile again
+	over      chan struct{} // tells returnSurplus that more waits than prefetch
 }
 
-func newBacklog(limit, slots int) *backlog {
-	b := &backlog{limit: limit, slots: slots, room: make(chan struct{}, 1)}
+func newBacklog(prefetch, slots int, adaptive bool) *backlog {
+	b := &backlog{
+		prefetch: prefetch, slots: slots, adaptive: adaptive, limit: prefetch, pace: newPace(),
+		room: make(chan struct{}, 1), over: make(chan struct{}, 1),
+	}
 	b.taken.L = &b.mu
 	return b
 }
@@ -53,6 +65,9 @@ func (b *backlog) push(r *request) bool {
 	b.ready = append(b.ready, r)
 	b.held++
 	b.taken.Signal()
+	if b.waitingLocked() > b.prefetch {
+		signal(b.over)
+	}
 	return true
 }
 
@@ -66,6 +81,7 @@ func (b *backlog) take() (*request, bool) {
 	if b.closed {
 		return nil, false
 	}
+	b.takes++
 	r := b.ready[b.head]
 	b.ready[b.head] = nil
 	if b.head++; b.head == len(b.ready) {
@@ -78,22 +94,33 @@ func (b *backlog) take() (*request, bool) {
 	return r, true
 }
 
-// release makes room for another message when a request that was acknowledged
-// late has run.
-func (b *backlog) release() {
+// ran notes that a handler has run. A message that is acknowledged late has counted
+// until now.
+func (b *backlog) ran(r *request, runtime time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held--
-	b.signalLocked()
+	if b.adaptive {
+		b.pace.note(runtime)
+		b.limit = max(b.prefetch, b.pace.ahead(b.slots))
+	}
+	if r.acksLate {
+		b.held--
+		b.signalLocked()
+	}
 }
 
 func (b *backlog) signalLocked() {
 	if b.wantLocked() == 0 {
 		return
 	}
+	signal(b.room)
+}
+
+// signal leaves a token in a channel of one, unless there is one already.
+func signal(c chan<- struct{}) {
 	select {
-	case b.room <- struct{}{}:
-	default: // the claim loop has been told
+	case c <- struct{}{}:
+	default:
 	}
 }
 

@@ -8,7 +8,7 @@ func TestBacklogWant(t *testing.T) {
 	late := func() *request { return &request{acksLate: true} }
 	early := func() *request { return &request{} }
 
-	b := newBacklog(limit, slots)
+	b := newBacklog(limit, slots, false)
 	check := func(step string, want int) {
 		t.Helper()
 		if got := b.want(); got != want {
@@ -31,7 +31,7 @@ func TestBacklogWant(t *testing.T) {
 	b.take()
 	check("early acks do not count once they run", 5)
 	for range 3 {
-		b.release()
+		b.ran(late(), 0)
 	}
 	check("all done", 8)
 	for range limit + 1 {
@@ -42,7 +42,7 @@ func TestBacklogWant(t *testing.T) {
 
 func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 	t.Parallel()
-	b := newBacklog(1, 1)
+	b := newBacklog(1, 1, false)
 	b.push(&request{})
 	if b.want() != 0 {
 		t.Fatal("a full backlog wants more")
@@ -57,7 +57,7 @@ func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 
 func TestBacklogClose(t *testing.T) {
 	t.Parallel()
-	b := newBacklog(4, 1)
+	b := newBacklog(4, 1, false)
 	first, second := &request{seq: 1}, &request{seq: 2}
 	b.push(first)
 	b.push(second)

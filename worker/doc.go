@@ -6,7 +6,7 @@
 //	consume    claim as many messages as there is room for; decode
 //	gate       unknown, expired, not yet due, or to be run?
 //	hold       wait for the ETA
-//	backlog    wait for a slot
+//	backlog    wait for a slot; ahead: how much may wait
 //	execute    run the handler in the pool; work out the outcome
 //	settle     acknowledge, store the result, in groups
 //
@@ -16,6 +16,7 @@
 //	Run          the caller's  the order of start and stop when all others have
 //	consume      in Run        seq; the calls of Claim     when ctx is done
 //	schedule     1             the timer of the next ETA   when consume has ended
+//	returnSurplus 1            nothing                     when consume has ended
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settleLoop   1             Ack and Store calls         when settlements is closed and empty
 //	renewLeases  1             nothing                     last, with the settle context

@@ -24,9 +24,8 @@ func (w *Worker) slot(index int) {
 
 // execute runs one request and hands its outcome to the settler.
 func (w *Worker) execute(slot *runningSlot, r *request) {
-	if r.acksLate {
-		defer w.backlog.release()
-	}
+	var runtime time.Duration
+	defer func() { w.backlog.ran(r, runtime) }()
 	if isExpired(r, time.Now()) {
 		w.discard(r)
 		return
@@ -42,7 +41,7 @@ func (w *Worker) execute(slot *runningSlot, r *request) {
 
 	started := time.Now()
 	result, err := w.cfg.Pool.Run(ctx, r.entry, &r.Request)
-	runtime := time.Since(started)
+	runtime = time.Since(started)
 
 	if r.acksLate && errors.Is(context.Cause(ctx), ErrShutdown) && w.aborted.Load() {
 		w.unstarted.add(r) // cold shutdown: the message goes back, whatever came out

@@ -33,10 +33,7 @@ func (s *schedule) add(r *request) bool {
 	}
 	heap.Push(&s.requests, r)
 	if s.requests[0] == r {
-		select {
-		case s.earlier <- struct{}{}:
-		default:
-		}
+		signal(s.earlier)
 	}
 	return true
 }

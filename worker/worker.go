@@ -54,6 +54,7 @@ type runningSlot = atomic.Pointer[request]
 // New checks the configuration, naming every problem in it, and builds a worker.
 // It starts nothing.
 func New(cfg Config) (*Worker, error) {
+	adaptive := cfg.PrefetchMultiplier == 0
 	cfg.setDefaults()
 	accept, acceptErr := protocol.NewAccept(cfg.AcceptContent...)
 	if err := errors.Join(cfg.validate(), acceptErr); err != nil {
@@ -63,7 +64,7 @@ func New(cfg Config) (*Worker, error) {
 		cfg:         cfg,
 		log:         cfg.Logger,
 		decoder:     protocol.Decoder{Accept: accept, Location: cfg.Location},
-		backlog:     newBacklog(cfg.prefetch(), cfg.Concurrency),
+		backlog:     newBacklog(cfg.prefetch(), cfg.Concurrency, adaptive),
 		leases:      newLeases(),
 		running:     make([]runningSlot, cfg.Concurrency),
 		settlements: make(chan settlement, settleBacklog),
@@ -89,10 +90,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.cancelTasks(ErrShutdown)
 	settleCtx, cancelSettle := context.WithCancel(base)
 	defer cancelSettle()
+	defer w.onAbort(func() { time.AfterFunc(abortTimeout, cancelSettle) })()
 
 	var holding, renewing, slots sync.WaitGroup
 	stopHolding := make(chan struct{})
 	holding.Go(func() { w.schedule.run(stopHolding) })
+	holding.Go(func() {
+		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, surplus) })
+	})
 	renewing.Go(func() { w.renewLeases(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settleLoop(settleCtx) }()
@@ -112,7 +117,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.giveBackUnstarted(settleCtx)
 	finished := waited(&slots)
 	w.awaitHandlers(settleCtx, finished)
-	w.finishSettling(settled, cancelSettle)
+	w.closeSettlements()
+	<-settled
 	cancelSettle()
 	renewing.Wait()
 	return err
@@ -168,9 +174,12 @@ func (w *Worker) giveBack(ctx context.Context, requests []*request) {
 	w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
 }
 
-// abortGrace is how long handlers have to return after a cold shutdown cancelled
-// their contexts.
-const abortGrace = 200 * time.Millisecond
+// A cold shutdown leaves handlers abortGrace to return after their contexts were
+// cancelled, and takes abortTimeout in all if the broker or the backend is away.
+const (
+	abortGrace   = 200 * time.Millisecond
+	abortTimeout = 2 * time.Second
+)
 
 // awaitHandlers waits for the running handlers: until they are done, the shutdown
 // timeout is over, or Abort is called.
@@ -213,15 +222,6 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 		}
 	}
 	w.giveBack(ctx, append(back, w.unstarted.take()...))
-}
-
-// finishSettling lets the settler write what is left: all of it after a warm
-// shutdown, what it manages within the grace period after a cold one.
-func (w *Worker) finishSettling(settled <-chan struct{}, giveUp func()) {
-	stop := w.onAbort(func() { time.AfterFunc(abortGrace, giveUp) })
-	defer stop()
-	w.closeSettlements()
-	<-settled
 }
 
 // givenBack collects requests that go back although nothing holds them any more:

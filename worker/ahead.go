@@ -1,0 +1,76 @@
+package worker
+
+import "time"
+
+// When handlers take microseconds, a worker that holds a few messages per slot spends
+// its time waiting for claims. So, unless the prefetch multiplier was set, it claims
+// what its slots will run in the next moment, even above the prefetch limit. Should
+// the slots then be busy for longer, what is above the limit goes back at once.
+const (
+	aheadFor   = 5 * time.Millisecond  // the moment
+	aheadMost  = 256                   // messages held this way, at most
+	stallAfter = 50 * time.Millisecond // without a free slot: the guess was wrong
+)
+
+// pace guesses how long handlers take, from those that have run.
+type pace struct{ average time.Duration }
+
+func newPace() pace { return pace{average: aheadFor} }
+
+// note adds one observation: a moving average over about eight.
+func (p *pace) note(runtime time.Duration) {
+	p.average += (min(runtime, time.Second) - p.average) / 8
+}
+
+// ahead is how many messages slots run in the next moment.
+func (p *pace) ahead(slots int) int {
+	return min(slots*int(aheadFor/max(p.average, time.Microsecond)), aheadMost)
+}
+
+// stalled looks whether more requests wait than the prefetch limit allows for, and
+// whether a slot has taken one since the last look. If none has, it returns those
+// above the limit, which are not in the backlog any more. over says to look again.
+func (b *backlog) stalled() (surplus []*request, over bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	moved := b.takes != b.takesSeen
+	b.takesSeen = b.takes
+	if b.waitingLocked() <= b.prefetch {
+		return nil, false
+	}
+	if moved {
+		return nil, true
+	}
+	keep := b.head + b.prefetch
+	surplus = append(surplus, b.ready[keep:]...)
+	clear(b.ready[keep:])
+	b.ready = b.ready[:keep]
+	b.held -= len(surplus)
+	b.pace, b.limit = newPace(), b.prefetch
+	return surplus, false
+}
+
+// returnSurplus gives back what was claimed ahead while the slots are stuck.
+func (w *Worker) returnSurplus(stop <-chan struct{}, giveBack func([]*request)) {
+	timer := time.NewTimer(stallAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-w.backlog.over:
+		}
+		for over := true; over; {
+			timer.Reset(stallAfter)
+			select {
+			case <-stop:
+				return
+			case <-timer.C:
+			}
+			var surplus []*request
+			if surplus, over = w.backlog.stalled(); len(surplus) > 0 {
+				giveBack(surplus)
+			}
+		}
+	}
+}

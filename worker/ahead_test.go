@@ -1,0 +1,76 @@
+package worker_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apium/apium/client"
+)
+
+func TestClaimsAheadOnlyWhileHandlersAreShort(t *testing.T) {
+	for _, multiplier := range []int{0, 4} { // 0: not set; it then is 4 as well
+		test := func(t *testing.T, b *bench) {
+			var mu sync.Mutex
+			var ran []int
+			b.reg.Register("app.sleep", func(n int, seconds int) {
+				time.Sleep(time.Duration(seconds) * time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				ran = append(ran, n)
+			})
+			b.cfg.PrefetchMultiplier = multiplier
+			const short, long = 100, 300
+			for n := range short + long {
+				seconds := 0
+				if n >= short {
+					seconds = 3600
+				}
+				b.send(client.Call{Task: "app.sleep", Args: []any{n, seconds}})
+			}
+			b.start()
+			held := b.w.Stats().Reserved
+			if ahead := held > 8; ahead != (multiplier == 0) {
+				t.Errorf("multiplier %d: %d requests wait for a slot", multiplier, held)
+			}
+			b.sleep(time.Second)
+			s := b.w.Stats()
+			if s.Active != 2 || s.Reserved < 4 || s.Reserved > 8 {
+				t.Errorf("multiplier %d: after the slots are stuck: %+v, want 2 active and 4 to 8 reserved", multiplier, s)
+			}
+			b.wantQueued(long-2-s.Reserved, s.Reserved)
+			b.sleep(long * time.Hour)
+			slices.Sort(ran) // two slots: neighbours may swap
+			if len(slices.Compact(ran)) != short+long || len(ran) != short+long {
+				t.Errorf("multiplier %d: %d runs of %d tasks", multiplier, len(ran), short+long)
+			}
+		}
+		t.Run("", func(t *testing.T) { inBubble(t, test) })
+	}
+}
+
+func TestAbortEndsAlthoughTheBackendIsAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.reg.Register("app.add", add)
+		b.cfg.Store = &flaky{inner: b.results, broken: true}
+		b.start()
+		b.send(client.Call{Task: "app.add", Args: []any{1, 2}})
+		b.warm()
+		b.sleep(time.Hour)
+		select {
+		case <-b.ended:
+			t.Fatal("the warm shutdown did not wait for the result to be stored")
+		default:
+		}
+		start := time.Now()
+		b.w.Abort()
+		<-b.ended
+		synctest.Wait()
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("the cold shutdown took %v", took)
+		}
+		b.wantLog("Gave up trying to store results")
+	})
+}
