@@ -39,7 +39,7 @@ func TestWorkerDefaults(t *testing.T) {
 	if got := s.consumer.Redis.String(); got != "redis://localhost:6379/0" {
 		t.Errorf("broker %s", got)
 	}
-	if s.results.Redis != nil || s.worker.PrefetchMultiplier != 4 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
+	if s.results.Redis != nil || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
 		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || s.worker.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}

@@ -2,12 +2,15 @@ package redisconn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gomodule/redigo/redis"
 )
 
 // Backoff between attempts to connect: full jitter under a limit that doubles.
@@ -24,7 +27,7 @@ type Pipeline struct {
 	cfg  *Config
 	opts PipelineOptions
 
-	ctx    context.Context // done: closed
+	ctx    context.Context //nolint:containedctx // done: closed
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when the run goroutine has ended
 
@@ -96,7 +99,19 @@ func (p *Pipeline) Do(ctx context.Context, cmd string, args ...any) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return c.wait(ctx)
+	reply, err := c.wait(ctx)
+	return reply, explained(err)
+}
+
+// explained adds what the operator can do to an error that the server answered.
+func explained(err error) error {
+	var server redis.Error
+	if errors.As(err, &server) {
+		if why := Explain(server); why != "" {
+			return fmt.Errorf("%w (%s)", err, why)
+		}
+	}
+	return err
 }
 
 // waitSession waits for the session to change. p.mu is held on entry and on return.
@@ -176,7 +191,7 @@ func (p *Pipeline) setSession(s *session, err error) {
 	close(p.changed)
 	p.changed = make(chan struct{})
 	p.mu.Unlock()
-	if p.opts.OnState != nil && err != ErrClosed {
+	if p.opts.OnState != nil && !errors.Is(err, ErrClosed) {
 		p.opts.OnState(s != nil, err)
 	}
 }

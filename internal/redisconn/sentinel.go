@@ -47,7 +47,7 @@ func (c *Config) masterAddr(ctx context.Context) (string, error) {
 			},
 		}
 		addr, err := s.MasterAddr()
-		s.Close()
+		_ = s.Close() // the answer is here
 		if dialErr != nil {
 			err = dialErr
 		}

@@ -12,6 +12,7 @@ import (
 // Role says for which of Celery's two uses a URL is: the rules differ.
 type Role int
 
+// The roles.
 const (
 	Broker  Role = iota // kombu's rules: no query parameters but ssl_*
 	Backend             // Celery's result backend: parameters of the Redis client, strict TLS

@@ -7,6 +7,7 @@ package redistest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -164,8 +165,9 @@ func (s *Server) answers() bool {
 	}
 	defer conn.Close()
 	_, err = conn.Do("PING")
-	if e, ok := err.(redis.Error); ok {
-		return !strings.HasPrefix(string(e), "LOADING")
+	var refused redis.Error
+	if errors.As(err, &refused) {
+		return !strings.HasPrefix(string(refused), "LOADING")
 	}
 	return err == nil
 }
