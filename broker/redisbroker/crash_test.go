@@ -41,11 +41,11 @@ func child(url string) error {
 	if err != nil {
 		return err
 	}
-	c, err := redisbroker.Open(ctx, redisbroker.Config{Redis: cfg, Queues: []string{"q"}})
+	conn, err := cfg.Dial(ctx) // before it registers: it may be frozen from then on
 	if err != nil {
 		return err
 	}
-	conn, err := cfg.Dial(ctx)
+	c, err := redisbroker.Open(ctx, redisbroker.Config{Redis: cfg, Queues: []string{"q"}})
 	if err != nil {
 		return err
 	}
