@@ -45,15 +45,16 @@ func (w *Worker) receive(d broker.Delivery) {
 	w.leases.add(r)
 
 	task, err := w.decoder.Decode(d.Raw)
-	r.Task = task
-	if err != nil {
+	if r.Task = task; task != nil {
+		r.entry, _ = w.cfg.Registry.Lookup(task.Name)
+	}
+	switch {
+	case err != nil && (task == nil || task.ID == "" || r.entry != nil):
 		w.refuse(r, err)
 		return
-	}
-	if entry, ok := w.cfg.Registry.Lookup(task.Name); ok {
-		r.entry = entry
+	case r.entry != nil:
 		w.cfg.apply(r)
-	}
+	} // else the task is unknown, whatever else is wrong: Celery looks it up first
 	now := time.Now()
 	v := gate(r, now)
 	if v != unknown {

@@ -268,12 +268,13 @@ func TestGarbageIsDroppedAndTheWorkerLives(t *testing.T) {
 		messages := []string{
 			"\x00 garbage", "{}", "[1, 2]", `"text"`, "", invalid,
 			strings.Replace(invalid, "application/json", "application/x-python-serialize", 1),
+			strings.Replace(invalid, "app.add", "no.such", 1),
 		}
 		consumer := &scripted{messages: messages}
 		b.cfg.Consumer = consumer
 		b.start()
 		b.wantEvents("refused undecodable", "refused undecodable", "refused undecodable", "refused undecodable",
-			"refused undecodable", "refused invalid", "refused content_type")
+			"refused undecodable", "refused invalid", "refused content_type", "failed NotRegistered")
 		if len(consumer.acked) != len(messages) {
 			t.Errorf("acknowledged %q, want all %d messages", consumer.acked, len(messages))
 		}
