@@ -38,7 +38,7 @@ type Config struct {
 	UnackedMutexExpire     time.Duration // 0: 300 s
 	UnackedRestoreLimit    int           // claims given back per sweep at most; 0: no limit
 	UnackedRestoreInterval time.Duration // 0 or less: 10 s
-	UnackedRestoreThrottle int           // one sweep in so many intervals; 0: 10
+	UnackedRestoreThrottle int           // one sweep in so many intervals; 0: 1, where kombu has 10
 
 	// PollingInterval is the longest an idle Claim waits between two looks at all
 	// lists. Whole seconds; 0: 1 s.
@@ -65,7 +65,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.UnackedMutexExpire, 300*time.Second)
 	c.UnackedRestoreInterval = max(c.UnackedRestoreInterval, 0) // as kombu does
 	setDefault(&c.UnackedRestoreInterval, 10*time.Second)
-	setDefault(&c.UnackedRestoreThrottle, 10)
+	setDefault(&c.UnackedRestoreThrottle, 1)
 	setDefault(&c.PollingInterval, time.Second)
 	if c.PrioritySteps == nil {
 		c.PrioritySteps = []int{0, 3, 6, 9}

@@ -21,7 +21,7 @@ return 0
 `)
 
 // sweepRegularly is the goroutine of the visibility sweep: at start, then as
-// often as kombu really scans.
+// often as kombu would without its throttle: a look costs next to nothing.
 func (c *Consumer) sweepRegularly() {
 	ticker := time.NewTicker(c.cfg.UnackedRestoreInterval * time.Duration(c.cfg.UnackedRestoreThrottle))
 	defer ticker.Stop()

@@ -74,8 +74,16 @@ func IsConfig(err error) bool {
 }
 
 func hasCode(err redis.Error, codes []string) bool {
+	text := string(err)
+	// Before Redis 7 the error of a command in a script stands at the end of another:
+	// ERR Error running script (…): @user_script:1: @user_script: 1: -OOM command not allowed …
+	if strings.HasPrefix(text, "ERR Error running script") {
+		if i := strings.LastIndex(text, ": -"); i >= 0 {
+			text = text[i+len(": -"):]
+		}
+	}
 	for _, code := range codes {
-		if rest, ok := strings.CutPrefix(string(err), code); ok && (rest == "" || !isLetter(rest[0])) {
+		if rest, ok := strings.CutPrefix(text, code); ok && (rest == "" || !isLetter(rest[0])) {
 			return true
 		}
 	}

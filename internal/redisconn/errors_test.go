@@ -196,3 +196,22 @@ func TestDialIsInterrupted(t *testing.T) {
 	fails(t, dial(t, s.URL(0), redisconn.Options{ConnectTimeout: 50 * time.Millisecond}), false, true, "did not answer in time")
 	s.Thaw(t)
 }
+
+// Servers before Redis 7 wrap the error of a command in a script.
+func TestErrorsInScriptsOfOldServers(t *testing.T) {
+	t.Parallel()
+	const wrapped = "ERR Error running script (call to f_bd6f3018): @user_script:1: @user_script: 1: -"
+	for reply, why := range map[string]string{
+		"OOM command not allowed when used memory > 'maxmemory'.": "memory is full",
+		"READONLY You can't write against a read only replica.":   "replica",
+		"NOREPLICAS Not enough good replicas to write.":           "replicas",
+	} {
+		err := redis.Error(wrapped + reply)
+		if !redisconn.IsRetryable(err) || !strings.Contains(redisconn.Explain(err), why) {
+			t.Errorf("%s: retryable %v, explained as %q", reply, redisconn.IsRetryable(err), redisconn.Explain(err))
+		}
+	}
+	if err := redis.Error(wrapped + "WRONGTYPE Operation against a key"); redisconn.IsRetryable(err) {
+		t.Errorf("%v is retryable", err)
+	}
+}

@@ -22,7 +22,8 @@ func Password(password string) Option {
 	}
 }
 
-// Without removes commands, so that the server answers "unknown command".
+// Without removes commands, so that the server answers "unknown command". Those it
+// does not have anyway are left out.
 func Without(commands ...string) Option {
 	return func(s *Server) {
 		for _, c := range commands {
@@ -48,7 +49,7 @@ func MaxMemory(bytes int) Option {
 func ReplicaOf(master *Server) Option {
 	return func(s *Server) {
 		host, port, _ := net.SplitHostPort(master.Addr())
-		s.args = append(s.args, "--replicaof", host+" "+port)
+		s.args = append(s.args, "--replicaof", host, port)
 		if master.password != "" {
 			s.args = append(s.args, "--masterauth", master.password)
 		}

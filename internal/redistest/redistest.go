@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,10 +68,31 @@ func Start(tb testing.TB, opts ...Option) *Server {
 		if err == nil {
 			return s
 		}
+		if s.leaveOut(unknownCommand.FindStringSubmatch(err.Error())) {
+			attempt--
+			continue
+		}
 		if attempt == 4 || !strings.Contains(err.Error(), "in use") {
 			tb.Fatalf("redistest: %v", err)
 		}
 	}
+}
+
+// unknownCommand finds the command that an older server cannot rename: it has none
+// of that name.
+var unknownCommand = regexp.MustCompile(`(?s)rename-command "(\w+)".*No such command in rename-command`)
+
+// leaveOut takes the removal of a command out of the arguments.
+func (s *Server) leaveOut(match []string) bool {
+	if match == nil {
+		return false
+	}
+	i := slices.Index(s.args, match[1])
+	if i < 1 {
+		return false
+	}
+	s.args = slices.Delete(s.args, i-1, i+2)
+	return true
 }
 
 func binary(tb testing.TB) string {
