@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 )
