@@ -190,8 +190,8 @@ const (
 
 // persist repeats op until it succeeds or ctx is done, with exponential backoff
 // and jitter. What is unsettled when ctx ends stays in the broker, where peers
-// find it.
-func (w *Worker) persist(ctx context.Context, what string, op func() error) {
+// find it; persist then reports false.
+func (w *Worker) persist(ctx context.Context, what string, op func() error) bool {
 	wait := retryFirst
 	for attempt := 1; ; attempt++ {
 		err := op()
@@ -199,11 +199,11 @@ func (w *Worker) persist(ctx context.Context, what string, op func() error) {
 			if attempt > 1 {
 				w.log.Info("Managed to " + what + " again")
 			}
-			return
+			return true
 		}
 		if ctx.Err() != nil {
 			w.log.Error("Gave up trying to " + what + ": " + err.Error())
-			return
+			return false
 		}
 		if attempt == 1 {
 			w.log.Error("Cannot " + what + ": " + err.Error() + ". Trying again until it works")

@@ -168,9 +168,11 @@ func (w *Worker) giveBack(ctx context.Context, requests []*request) {
 	for i, r := range requests {
 		deliveries[i] = r.delivery()
 	}
-	w.persist(ctx, "give messages back", func() error {
+	if !w.persist(ctx, "give messages back", func() error {
 		return w.cfg.Consumer.Requeue(ctx, broker.Front, deliveries...)
-	})
+	}) {
+		return
+	}
 	w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
 }
 
