@@ -43,7 +43,7 @@ golden: ## capture the golden files again from real Celery
 	for script in scripts/capture_*.py; do .venv/bin/python $$script || exit 1; done
 
 build: ## the apium binary, into bin/
-	go build -trimpath -o bin/apium .
+	CGO_ENABLED=0 go build -trimpath -o bin/apium .
 
 bin/golangci-lint:
 	scripts/test --only tools

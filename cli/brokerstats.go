@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync/atomic"
 
-	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/worker"
@@ -17,11 +16,6 @@ var errNotConnected = errors.New("not connected to the broker yet")
 // worker is connected to it.
 type brokerStats struct {
 	consumer atomic.Pointer[redisbroker.Consumer]
-	store    atomic.Pointer[redisbackend.Backend] // nil: none
-	// Reconnects are counted at each scrape, which has one caller at a time.
-	figures *metrics.Metrics
-	broker  int64
-	backend int64
 }
 
 // watched is a worker whose readiness includes its broker's.
@@ -45,14 +39,6 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 	consumer := b.consumer.Load()
 	if consumer == nil {
 		return metrics.BrokerStats{}, errNotConnected
-	}
-	for n := consumer.Reconnects(); b.broker < n; b.broker++ {
-		b.figures.Reconnected("broker")
-	}
-	if store := b.store.Load(); store != nil {
-		for n := store.Reconnects(); b.backend < n; b.backend++ {
-			b.figures.Reconnected("backend")
-		}
 	}
 	var stats metrics.BrokerStats
 	lengths, err := consumer.QueueLengths(ctx)

@@ -115,7 +115,6 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
 		cfg.Observers = append(cfg.Observers, figures)
 		s.consumer.OnClaim = figures.Claimed
-		s.brokerStats.figures = figures
 	}
 	consumer, err := s.openConsumer(warm)
 	if warm.Err() != nil && consumer == nil {
@@ -135,7 +134,9 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()
 		cfg.Store = store
-		s.brokerStats.store.Store(store)
+		if figures != nil {
+			figures.WatchReconnects("backend", store.Reconnects)
+		}
 	}
 	w, err := worker.New(cfg)
 	if err != nil {
@@ -143,6 +144,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	}
 	if figures != nil {
 		figures.Watch(watched{Worker: w, consumer: consumer})
+		figures.WatchReconnects("broker", consumer.Reconnects)
 	}
 	defer context.AfterFunc(cold, w.Abort)()
 	s.log.Info(s.hostname + " ready.")

@@ -105,9 +105,15 @@ func (m *Metrics) Observe(e worker.Event) {
 // Claimed counts one claim that brought n messages.
 func (m *Metrics) Claimed(n int) { m.own.claim.Observe(float64(n)) }
 
-// Reconnected counts a connection that had broken and was made again. role says
-// which one: "broker" or "backend".
-func (m *Metrics) Reconnected(role string) { m.own.reconnects.WithLabelValues(role).Inc() }
+// WatchReconnects serves how often a connection broke and was made again, which count
+// tells at each scrape. role says which one: "broker" or "backend".
+func (m *Metrics) WatchReconnects(role string, count func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name:        "apium_reconnects_total",
+		Help:        "Connections to Redis that broke and were made again.",
+		ConstLabels: prometheus.Labels{"connection": role},
+	}, func() float64 { return float64(count()) }))
+}
 
 // hostLabel is celery's nodesplit: what follows the first @, or everything.
 func hostLabel(node string) string {

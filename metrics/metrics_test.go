@@ -114,7 +114,7 @@ func TestObserve(t *testing.T) {
 	m.Observe(worker.Event{Kind: worker.Refused, Queue: "celery", Reason: worker.ReasonContentType})
 	m.Observe(worker.Event{Kind: worker.LeaseLost, Queue: "celery", Task: &protocol.Task{Name: "t"}, Registered: true})
 	m.Claimed(3)
-	m.Reconnected("broker")
+	m.WatchReconnects("broker", func() int64 { return 1 })
 	got, _ := scrape(t, m.Handler())
 	want := map[string]string{
 		`celery_task_received_total{hostname="example",name="t",queue_name="celery"}`:                      "2.0",

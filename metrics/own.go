@@ -13,7 +13,6 @@ type own struct {
 	settle     prometheus.Histogram
 	refused    *prometheus.CounterVec
 	leasesLost prometheus.Counter
-	reconnects *prometheus.CounterVec
 	build      prometheus.Gauge
 }
 
@@ -37,10 +36,6 @@ func newOwn(version string) *own {
 			Name: "apium_leases_lost_total",
 			Help: "Messages that were given to another worker while this one held them.",
 		}),
-		reconnects: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "apium_reconnects_total",
-			Help: "Connections that broke and were made again, by what they are for.",
-		}, []string{"connection"}),
 		build: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name:        "apium_build_info",
 			Help:        "Always 1; the labels say what is running.",
@@ -52,7 +47,7 @@ func newOwn(version string) *own {
 }
 
 func (o *own) all() []prometheus.Collector {
-	return []prometheus.Collector{o.claim, o.settle, o.refused, o.leasesLost, o.reconnects, o.build}
+	return []prometheus.Collector{o.claim, o.settle, o.refused, o.leasesLost, o.build}
 }
 
 func (o *own) Describe(ch chan<- *prometheus.Desc) {
