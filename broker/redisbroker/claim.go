@@ -74,6 +74,18 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 	}
 }
 
+// claimGrace is how long a claim that was sent is waited for when its caller stops.
+// What it brings is then returned, and given back in order with all else that has not
+// started; given back by Close, it would be served before what was claimed earlier.
+const claimGrace = time.Second
+
+// outlive returns a context that ends the given time after ctx does.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(by, cancel) })
+	return longer, func() { stop(); cancel() }
+}
+
 // claimOnce claims what is there now.
 func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery, error) {
 	if c.claim.unsure.n > 0 {
@@ -88,7 +100,9 @@ func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery,
 	}
 	first := c.claim.next
 	c.claim.next += uint64(limit) // numbers are never used twice, whatever becomes of this claim
-	reply, err := c.pipe.Script(ctx, claimScript, c.claimArgs(limit, first)...)
+	asked, cancel := outlive(ctx, claimGrace)
+	defer cancel()
+	reply, err := c.pipe.Script(asked, claimScript, c.claimArgs(limit, first)...)
 	if err != nil {
 		if mayHaveRun(err) && !c.cfg.NoAckEmulation {
 			c.claim.unsure = span{first, uint64(limit)}
