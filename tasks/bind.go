@@ -72,7 +72,7 @@ func (s *signature) bindPositional(b *bound, task string, args []byte) (given in
 	}
 	scan := pyjson.NewScanner(args)
 	if !scan.Enter('[') {
-		return 0, typeError("%s() argument after * must be an iterable, not %s", task, typeName(args))
+		return 0, typeError("%s() argument after * must be an iterable, not %s", task, pyjson.PythonType(args))
 	}
 	for ; scan.Next(); given++ {
 		if given < s.pos {

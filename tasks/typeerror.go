@@ -100,27 +100,6 @@ func (s *signature) unexpectedKeyword(task, key string, kwargs []byte) error {
 	return typeError("%s() got an unexpected keyword argument '%s'", shortName(task), key)
 }
 
-// typeName names the Python type of a JSON value.
-func typeName(raw []byte) string {
-	switch pyjson.Kind(raw) {
-	case 'n':
-		return "NoneType"
-	case 't', 'f':
-		return "bool"
-	case '"':
-		return "str"
-	case '[':
-		return "list"
-	case '{':
-		return "dict"
-	default:
-		if strings.ContainsAny(string(raw), ".eEIN") {
-			return "float"
-		}
-		return "int"
-	}
-}
-
 // badArgument words the error of an argument whose value its parameter cannot take.
 // A parameter without a name is called by its number.
 func badArgument(task, param string, err error) error {

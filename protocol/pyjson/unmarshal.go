@@ -151,7 +151,7 @@ func (d *decoder) mismatch(t reflect.Type, reason error) error {
 	if err != nil {
 		return err
 	}
-	return &TypeError{Type: t, Got: pythonType(raw), Err: reason}
+	return &TypeError{Type: t, Got: PythonType(raw), Err: reason}
 }
 
 // enter steps into the container ahead.

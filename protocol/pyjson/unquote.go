@@ -23,7 +23,7 @@ func UnquoteBytes(raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("expected a string, got %s", pythonType(raw))
+		return nil, fmt.Errorf("expected a string, got %s", PythonType(raw))
 	}
 	return text, nil
 }
@@ -66,8 +66,8 @@ var escaped = [256]byte{
 	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
-// pythonType names the Python type that json.loads makes of raw.
-func pythonType(raw []byte) string {
+// PythonType names the Python type that json.loads makes of raw.
+func PythonType(raw []byte) string {
 	switch Kind(raw) {
 	case 'n':
 		return "NoneType"
