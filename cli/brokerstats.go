@@ -18,22 +18,6 @@ type brokerStats struct {
 	consumer atomic.Pointer[redisbroker.Consumer]
 }
 
-// watched is a worker whose readiness includes its broker's.
-type watched struct {
-	*worker.Worker
-	consumer *redisbroker.Consumer
-}
-
-func (w watched) Ready() error {
-	if err := w.Worker.Ready(); err != nil {
-		return err
-	}
-	if !w.consumer.Connected() {
-		return errors.New("not connected to the broker")
-	}
-	return nil
-}
-
 // BrokerStats implements metrics.Broker.
 func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, error) {
 	consumer := b.consumer.Load()
@@ -56,4 +40,20 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 	stats.Unacked = int64(unacked)
 	stats.OldestUnacked, err = consumer.OldestUnacked(ctx)
 	return stats, err
+}
+
+// watched is a worker whose readiness includes its broker's.
+type watched struct {
+	*worker.Worker
+	consumer *redisbroker.Consumer
+}
+
+func (w watched) Ready() error {
+	if err := w.Worker.Ready(); err != nil {
+		return err
+	}
+	if !w.consumer.Connected() {
+		return errors.New("not connected to the broker")
+	}
+	return nil
 }

@@ -62,6 +62,7 @@ func (b *backlog) push(r *request) bool {
 	if b.closed {
 		return false
 	}
+	b.compactLocked()
 	b.ready = append(b.ready, r)
 	b.held++
 	b.taken.Signal()
@@ -69,6 +70,17 @@ func (b *backlog) push(r *request) bool {
 		signal(b.over)
 	}
 	return true
+}
+
+// compactLocked moves what waits to the front when the slice would grow although half
+// of it has been taken: on a worker that is never idle it would grow for ever.
+func (b *backlog) compactLocked() {
+	if len(b.ready) < cap(b.ready) || 2*b.head < len(b.ready) {
+		return
+	}
+	n := copy(b.ready, b.ready[b.head:])
+	clear(b.ready[n:])
+	b.ready, b.head = b.ready[:n], 0
 }
 
 // take waits for the next request. It reports false after close.

@@ -74,3 +74,21 @@ func TestBacklogClose(t *testing.T) {
 		t.Error("push succeeds after close")
 	}
 }
+
+func TestBacklogDoesNotGrowWhileItIsBusy(t *testing.T) {
+	t.Parallel()
+	b := newBacklog(8, 1, false)
+	const waiting, rounds = 5, 10_000
+	for seq := range uint64(waiting + rounds) {
+		b.push(&request{seq: seq})
+		if seq < waiting {
+			continue
+		}
+		if r, ok := b.take(); !ok || r.seq != seq-waiting {
+			t.Fatalf("take = %v, %v after %d requests", r, ok, seq)
+		}
+	}
+	if n := b.waiting(); n != waiting || cap(b.ready) > 8*waiting {
+		t.Errorf("%d requests wait in a slice of %d", n, cap(b.ready))
+	}
+}

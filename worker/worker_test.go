@@ -335,6 +335,19 @@ func TestAcknowledgement(t *testing.T) {
 	}
 }
 
+func TestTrackStartedOfOneTask(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		sleep := func() { time.Sleep(time.Minute) }
+		b.reg.Register("app.tracked", sleep, tasks.TrackStarted(true))
+		b.reg.Register("app.plain", sleep)
+		b.start()
+		if got := b.result(b.send(client.Call{Task: "app.tracked"})); !strings.HasPrefix(got, "STARTED ") {
+			t.Errorf("while it runs the result is %q", got)
+		}
+		b.wantResult(b.send(client.Call{Task: "app.plain"}), "")
+	})
+}
+
 func TestIgnoredResults(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.add", add, tasks.IgnoreResult(true))
