@@ -13,5 +13,5 @@ func (e *Entry) Call(ctx context.Context, req *Request) (result any, err error) 
 			result, err = nil, panicked(value)
 		}
 	}()
-	return e.Handler.Handle(ctx, req)
+	return e.chain.Handle(ctx, req)
 }

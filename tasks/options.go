@@ -1,19 +1,62 @@
 package tasks
 
+import (
+	"time"
+)
+
 // Options are the settings of one task. A nil field leaves the decision to the
-// worker's configuration.
+// worker's configuration, or where that has none to the default given here.
 type Options struct {
-	AcksLate                 *bool
+	AcksLate           *bool // acknowledge after the task has run
+	AcksOnFailure      *bool // late: acknowledge a task that failed (default true), not reject it
+	AcksOnTimeout      *bool // late: acknowledge a task that ran out of time (default true), not requeue it
+	RejectOnWorkerLost *bool // late: requeue a task whose goroutine ended without an outcome (default false)
+
 	IgnoreResult             *bool
 	TrackStarted             *bool
 	StoreErrorsEvenIfIgnored *bool
+	SendEvents               *bool // default true
+	Trail                    *bool // note the tasks it publishes as its children; default true
+
+	MaxRetries *int           // negative: no limit; default 3
+	RetryDelay *time.Duration // before a retry that names no countdown; default 180 s
+	AutoRetry  *AutoRetryPolicy
+
+	TimeLimit     *time.Duration // hard; 0: none
+	SoftTimeLimit *time.Duration // 0: none
+	RateLimit     *string        // "10/s", "100/m", "5/h"; "": none
+
+	Throws  func(error) bool // errors that are expected: logged with INFO and without traceback
+	Errback bool             // called with the failed request, its exception and traceback
 
 	params *string
 }
 
 // Option is a setting given to Registry.Register. The names are those of Celery's
 // task options.
-type Option func(*Options)
+type Option interface{ setTask(*Options) }
+
+// RetryOption is a setting of one retry, given to Retry.
+type RetryOption interface{ setRetry(*RetryError) }
+
+// SharedOption is a setting that tasks and single retries have.
+type SharedOption interface {
+	Option
+	RetryOption
+}
+
+type taskOption func(*Options)
+
+func (f taskOption) setTask(o *Options) { f(o) }
+
+type retryOption func(*RetryError)
+
+func (f retryOption) setRetry(r *RetryError) { f(r) }
+
+type sharedOption struct {
+	taskOption
+	retryOption
+}
 
 // Params gives a function the parameter list of the Python task it stands for:
 //
@@ -30,20 +73,103 @@ type Option func(*Options)
 //
 // For a gocelery task it names the arguments that come by position.
 func Params(pythonSignature string) Option {
-	return func(o *Options) { o.params = &pythonSignature }
+	return taskOption(func(o *Options) { o.params = &pythonSignature })
 }
 
 // AcksLate says whether the message is acknowledged after the task has run, not
 // when it starts.
-func AcksLate(late bool) Option { return func(o *Options) { o.AcksLate = &late } }
+func AcksLate(late bool) Option { return taskOption(func(o *Options) { o.AcksLate = &late }) }
+
+// AcksOnFailure says whether a task that is acknowledged late and fails is
+// acknowledged. If not, the message is rejected: dropped, and announced so.
+func AcksOnFailure(ack bool) Option { return taskOption(func(o *Options) { o.AcksOnFailure = &ack }) }
+
+// AcksOnTimeout says whether a task that is acknowledged late and runs out of its
+// hard time limit is acknowledged. If not, it goes back to its queue to run again.
+func AcksOnTimeout(ack bool) Option { return taskOption(func(o *Options) { o.AcksOnTimeout = &ack }) }
+
+// AcksOnFailureOrTimeout sets AcksOnFailure and AcksOnTimeout, which Celery 5.6 and
+// before do not tell apart.
+func AcksOnFailureOrTimeout(ack bool) Option {
+	return taskOption(func(o *Options) { o.AcksOnFailure, o.AcksOnTimeout = &ack, &ack })
+}
+
+// RejectOnWorkerLost says what becomes of a task that is acknowledged late and whose
+// goroutine ends without an outcome (runtime.Goexit), which is what a lost process is to
+// Celery: with true its message goes back to its queue, with false the task fails with
+// WorkerLostError. What a worker held that died as a whole always runs again.
+func RejectOnWorkerLost(reject bool) Option {
+	return taskOption(func(o *Options) { o.RejectOnWorkerLost = &reject })
+}
 
 // IgnoreResult says whether to drop the task's result and states.
-func IgnoreResult(ignore bool) Option { return func(o *Options) { o.IgnoreResult = &ignore } }
+func IgnoreResult(ignore bool) Option {
+	return taskOption(func(o *Options) { o.IgnoreResult = &ignore })
+}
 
 // TrackStarted says whether the state STARTED is stored when the task begins.
-func TrackStarted(track bool) Option { return func(o *Options) { o.TrackStarted = &track } }
+func TrackStarted(track bool) Option { return taskOption(func(o *Options) { o.TrackStarted = &track }) }
 
 // StoreErrorsEvenIfIgnored says whether failures are stored although results are ignored.
 func StoreErrorsEvenIfIgnored(store bool) Option {
-	return func(o *Options) { o.StoreErrorsEvenIfIgnored = &store }
+	return taskOption(func(o *Options) { o.StoreErrorsEvenIfIgnored = &store })
+}
+
+// SendEvents says whether the task's events are sent when the worker sends any.
+func SendEvents(send bool) Option { return taskOption(func(o *Options) { o.SendEvents = &send }) }
+
+// Trail says whether the record of the task names the tasks it has published as its
+// children.
+func Trail(trail bool) Option { return taskOption(func(o *Options) { o.Trail = &trail }) }
+
+// RateLimit bounds how often a worker starts the task: "10/s", "100/m", "5/h", or a
+// number of times per second. It holds for each worker.
+func RateLimit(limit string) Option { return taskOption(func(o *Options) { o.RateLimit = &limit }) }
+
+// RetryDelay is how long a retry waits that names no countdown or ETA
+// (default_retry_delay). Default 180 s.
+func RetryDelay(delay time.Duration) Option {
+	return taskOption(func(o *Options) { o.RetryDelay = &delay })
+}
+
+// Throws names the errors that are part of normal operation: they are stored as any
+// other, but logged with level INFO and without a traceback.
+func Throws(expected func(error) bool) Option {
+	return taskOption(func(o *Options) { o.Throws = expected })
+}
+
+// Errback marks a task whose arguments are those of Celery's new-style error callbacks,
+// the failed request, the exception and the traceback:
+//
+//	reg.Register("shop.on_error", func(ctx context.Context, failed tasks.Failure) error { … }, tasks.Errback())
+//
+// As a link_error it is called by the worker that ran the failed task, at once and
+// without a message. Without this option it is published with the failed task's id as
+// its first argument.
+func Errback() Option { return taskOption(func(o *Options) { o.Errback = true }) }
+
+// MaxRetries is how many retries a task may have; a negative number lifts the limit.
+// Default 3.
+func MaxRetries(n int) SharedOption {
+	return sharedOption{
+		func(o *Options) { o.MaxRetries = &n },
+		func(r *RetryError) { r.MaxRetries = &n },
+	}
+}
+
+// TimeLimit is the hard limit of a run: the task fails with TimeLimitExceeded, and its
+// slot is free again although the handler may go on. 0: none.
+func TimeLimit(limit time.Duration) SharedOption {
+	return sharedOption{
+		func(o *Options) { o.TimeLimit = &limit },
+		func(r *RetryError) { r.TimeLimit = &limit },
+	}
+}
+
+// SoftTimeLimit cancels the handler's context with the cause ErrSoftTimeLimit. 0: none.
+func SoftTimeLimit(limit time.Duration) SharedOption {
+	return sharedOption{
+		func(o *Options) { o.SoftTimeLimit = &limit },
+		func(r *RetryError) { r.SoftTimeLimit = &limit },
+	}
 }

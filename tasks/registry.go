@@ -26,13 +26,17 @@ type Entry struct {
 	Name    string
 	Handler Handler
 	Options Options
+
+	chain Handler // Handler inside the registry's middleware
 }
 
 // Registry holds the tasks a worker runs, by name. Its methods are safe for
 // concurrent use.
 type Registry struct {
-	mu      sync.RWMutex
-	entries map[string]*Entry
+	mu         sync.RWMutex
+	entries    map[string]*Entry
+	middleware []Middleware
+	hooks      []Hooks
 }
 
 // NewRegistry returns an empty registry.
@@ -52,13 +56,16 @@ func NewRegistry() *Registry { return &Registry{entries: map[string]*Entry{}} }
 func (r *Registry) Register(name string, fn any, opts ...Option) {
 	entry := &Entry{Name: name}
 	for _, opt := range opts {
-		opt(&entry.Options)
+		opt.setTask(&entry.Options)
 	}
 	if name == "" {
 		panic("tasks: Register: the task needs a name")
 	}
-	var err error
-	if entry.Handler, err = newHandler(name, fn, entry.Options.params); err != nil {
+	err := entry.Options.validate()
+	if err == nil {
+		entry.Handler, err = newHandler(name, fn, entry.Options.params)
+	}
+	if err != nil {
 		panic(fmt.Sprintf("tasks: Register(%q): %v", name, err))
 	}
 	r.mu.Lock()
@@ -66,6 +73,7 @@ func (r *Registry) Register(name string, fn any, opts ...Option) {
 	if r.entries[name] != nil {
 		panic(fmt.Sprintf("tasks: Register(%q): a task of this name is registered already", name))
 	}
+	entry.wrap(r.middleware)
 	r.entries[name] = entry
 }
 

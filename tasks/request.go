@@ -12,6 +12,8 @@ type Request struct {
 	*protocol.Task
 	Queue    string // the queue the message was taken from
 	Hostname string // the worker's node name: "celery@host"
+
+	Execution Execution // the worker's side, for UpdateState and others; nil outside of a worker
 }
 
 type requestKey struct{}

@@ -1,0 +1,138 @@
+package tasks
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apium/apium/protocol"
+)
+
+// Causes of a cancelled handler context (context.Cause), besides those of package worker.
+var (
+	// ErrSoftTimeLimit: the soft time limit has passed. A handler that returns it, or
+	// any error that wraps it, fails with SoftTimeLimitExceeded.
+	ErrSoftTimeLimit error = &limitError{class: "SoftTimeLimitExceeded", text: "tasks: the soft time limit has passed"}
+	// ErrTimeLimit: the hard time limit has passed, and the task has failed already.
+	ErrTimeLimit error = &limitError{class: "TimeLimitExceeded", text: "tasks: the time limit has passed"}
+	// ErrRevoked: the task was revoked with terminate=True, and its state is REVOKED.
+	ErrRevoked = errors.New("tasks: the task was revoked")
+)
+
+// limitError is a time limit that has passed, by the class Python knows it under.
+type limitError struct{ class, text string }
+
+func (e *limitError) Error() string                      { return e.text }
+func (e *limitError) PythonType() (module, class string) { return "billiard.exceptions", e.class }
+
+// RetryError is the outcome of a handler that wants to run again: see Retry.
+type RetryError struct {
+	Cause         error          // why, nil: no reason is given
+	Countdown     *time.Duration // from now; nil: the task's RetryDelay, unless there is an ETA
+	ETA           time.Time
+	MaxRetries    *int // for this decision; nil: the task's own
+	Args          []any
+	Kwargs        map[string]any
+	NewArgs       bool           // Args replace the task's
+	NewKwargs     bool           // Kwargs replace the task's
+	Queue         string         // "": where the message came from
+	Priority      *int           // nil: the message's
+	Expires       *time.Time     // nil: the message's
+	TimeLimit     *time.Duration // nil: the message's
+	SoftTimeLimit *time.Duration // nil: the message's
+}
+
+// Retry ends the run of a task and has it run again: the handler returns what Retry
+// returns. The message is published again with the same id and one retry more, and its
+// state is RETRY with the cause as result. Without options it comes back after the
+// task's RetryDelay.
+//
+// When there have been MaxRetries retries already, the task fails with the cause, or
+// with MaxRetriesExceededError if that is nil.
+func Retry(cause error, opts ...RetryOption) error {
+	r := &RetryError{Cause: cause}
+	for _, opt := range opts {
+		opt.setRetry(r)
+	}
+	return r
+}
+
+func (r *RetryError) Error() string {
+	if r.Cause == nil {
+		return "Retry"
+	}
+	return "Retry: " + r.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (r *RetryError) Unwrap() error { return r.Cause }
+
+// Countdown is how long from now the retry waits. 0: it runs at once.
+func Countdown(wait time.Duration) RetryOption {
+	return retryOption(func(r *RetryError) { r.Countdown = &wait })
+}
+
+// ETA is when the retry is due.
+func ETA(at time.Time) RetryOption { return retryOption(func(r *RetryError) { r.ETA = at }) }
+
+// WithArgs replaces the positional arguments.
+func WithArgs(args ...any) RetryOption {
+	return retryOption(func(r *RetryError) { r.Args, r.NewArgs = args, true })
+}
+
+// WithKwargs replaces the keyword arguments.
+func WithKwargs(kwargs map[string]any) RetryOption {
+	return retryOption(func(r *RetryError) { r.Kwargs, r.NewKwargs = kwargs, true })
+}
+
+// Queue is where the retry is published.
+func Queue(name string) RetryOption { return retryOption(func(r *RetryError) { r.Queue = name }) }
+
+// Priority is the retry's priority, 0 (most urgent on Redis) to 9.
+func Priority(priority int) RetryOption {
+	return retryOption(func(r *RetryError) { r.Priority = &priority })
+}
+
+// Expires is when the retry is not worth running any more.
+func Expires(at time.Time) RetryOption {
+	return retryOption(func(r *RetryError) { r.Expires = &at })
+}
+
+// IgnoreError is the outcome of a handler that has seen to its state itself: see Ignore.
+type IgnoreError struct{}
+
+// Ignore ends a task without storing anything: its message is acknowledged, and its
+// state stays what it is.
+func Ignore() error { return IgnoreError{} }
+
+func (IgnoreError) Error() string { return "Ignore" }
+
+// RejectError is the outcome of a handler that rejects its message: see Reject.
+type RejectError struct {
+	Reason  string
+	Requeue bool
+}
+
+// Reject ends a task by rejecting its message: with requeue it goes back to the end of
+// its queue, marked as redelivered, and without it is dropped and the task fails. It
+// works with tasks that are acknowledged late; the message of others is gone already.
+func Reject(requeue bool) error { return &RejectError{Requeue: requeue} }
+
+// RejectWithReason is Reject with a reason, which the record of a dropped task keeps.
+func RejectWithReason(reason string, requeue bool) error {
+	return &RejectError{Reason: reason, Requeue: requeue}
+}
+
+func (e *RejectError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("reject requeue=%t", e.Requeue)
+	}
+	return fmt.Sprintf("reject requeue=%t: %s", e.Requeue, e.Reason)
+}
+
+// Failure is what an Errback task learns about the task that failed.
+type Failure struct {
+	Request   *Request
+	Exception *protocol.Exception
+	Traceback string
+}
