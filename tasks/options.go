@@ -1,6 +1,8 @@
 package tasks
 
 import (
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -30,6 +32,60 @@ type Options struct {
 	Errback bool             // called with the failed request, its exception and traceback
 
 	params *string
+}
+
+// Validate reports every setting that cannot be.
+func (o *Options) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.RateLimit != nil {
+		if _, err := ParseRateLimit(*o.RateLimit); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if o.RetryDelay != nil && *o.RetryDelay < 0 {
+		bad("RetryDelay must not be negative")
+	}
+	if p := o.AutoRetry; p != nil && (p.Backoff < 0 || p.BackoffMax < 0) {
+		bad("RetryBackoff and RetryBackoffMax must not be negative")
+	}
+	hard, soft := o.TimeLimit, o.SoftTimeLimit
+	if hard != nil && *hard < 0 || soft != nil && *soft < 0 {
+		bad("time limits must not be negative")
+	}
+	if hard != nil && soft != nil && *hard > 0 && *soft > *hard {
+		bad("SoftTimeLimit must be less than or equal to TimeLimit")
+	}
+	return errors.Join(errs...)
+}
+
+// Override takes over every setting that other has.
+func (o *Options) Override(other Options) {
+	override(&o.AcksLate, other.AcksLate)
+	override(&o.AcksOnFailure, other.AcksOnFailure)
+	override(&o.AcksOnTimeout, other.AcksOnTimeout)
+	override(&o.RejectOnWorkerLost, other.RejectOnWorkerLost)
+	override(&o.IgnoreResult, other.IgnoreResult)
+	override(&o.TrackStarted, other.TrackStarted)
+	override(&o.StoreErrorsEvenIfIgnored, other.StoreErrorsEvenIfIgnored)
+	override(&o.SendEvents, other.SendEvents)
+	override(&o.Trail, other.Trail)
+	override(&o.MaxRetries, other.MaxRetries)
+	override(&o.RetryDelay, other.RetryDelay)
+	override(&o.AutoRetry, other.AutoRetry)
+	override(&o.TimeLimit, other.TimeLimit)
+	override(&o.SoftTimeLimit, other.SoftTimeLimit)
+	override(&o.RateLimit, other.RateLimit)
+	if other.Throws != nil {
+		o.Throws = other.Throws
+	}
+	o.Errback = o.Errback || other.Errback
+}
+
+func override[T any](field **T, other *T) {
+	if other != nil {
+		*field = other
+	}
 }
 
 // Option is a setting given to Registry.Register. The names are those of Celery's

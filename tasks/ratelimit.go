@@ -1,7 +1,6 @@
 package tasks
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -33,29 +32,4 @@ func ParseRateLimit(limit string) (perSecond float64, err error) {
 		return 0, fmt.Errorf("rate limit %q is negative", limit)
 	}
 	return runs, nil
-}
-
-// validate reports every setting that cannot be.
-func (o *Options) validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if o.RateLimit != nil {
-		if _, err := ParseRateLimit(*o.RateLimit); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if o.RetryDelay != nil && *o.RetryDelay < 0 {
-		bad("RetryDelay must not be negative")
-	}
-	if p := o.AutoRetry; p != nil && (p.Backoff < 0 || p.BackoffMax < 0) {
-		bad("RetryBackoff and RetryBackoffMax must not be negative")
-	}
-	hard, soft := o.TimeLimit, o.SoftTimeLimit
-	if hard != nil && *hard < 0 || soft != nil && *soft < 0 {
-		bad("time limits must not be negative")
-	}
-	if hard != nil && soft != nil && *hard > 0 && *soft > *hard {
-		bad("SoftTimeLimit must be less than or equal to TimeLimit")
-	}
-	return errors.Join(errs...)
 }

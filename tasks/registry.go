@@ -61,7 +61,7 @@ func (r *Registry) Register(name string, fn any, opts ...Option) {
 	if name == "" {
 		panic("tasks: Register: the task needs a name")
 	}
-	err := entry.Options.validate()
+	err := entry.Options.Validate()
 	if err == nil {
 		entry.Handler, err = newHandler(name, fn, entry.Options.params)
 	}

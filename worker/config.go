@@ -16,6 +16,9 @@ import (
 const (
 	defaultPrefetchMultiplier = 4
 	defaultVisibilityTimeout  = time.Hour
+	defaultParkAfter          = 10 * time.Second
+	defaultETATaskLimit       = 10_000
+	defaultMaxRedeliveries    = 10
 	// UnlimitedPrefetch as a PrefetchMultiplier claims whatever there is:
 	// Celery's worker_prefetch_multiplier = 0.
 	UnlimitedPrefetch = -1
@@ -24,12 +27,18 @@ const (
 // Config is what a worker is made of. Registry and Consumer are required; every
 // other field works at its zero value.
 type Config struct {
-	// Registry holds the tasks this worker runs.
+	// Registry holds the tasks this worker runs, with its hooks and middleware.
 	Registry *tasks.Registry
-	// Consumer claims messages. The worker does not close it.
+	// Consumer claims messages. The worker does not close it. It may also be a
+	// broker.Parker, broker.Mover and broker.Queues; without these, messages that are due
+	// later are kept in memory, and what needs them is an error of New.
 	Consumer broker.Consumer
+	// Publisher publishes retries, callbacks, chain steps, chord bodies and what tasks
+	// send themselves. Nil: tasks that need it fail. The worker does not close it.
+	Publisher broker.Publisher
 	// Store keeps results. Nil keeps none: Celery's disabled result backend.
-	// The worker does not close it.
+	// The worker does not close it. If it is a backend.Loader and backend.Chords, too,
+	// chords are counted and successful tasks can be recognised.
 	Store backend.Store
 
 	// Hostname is the node name. Default: celery@<host name>.
@@ -51,19 +60,49 @@ type Config struct {
 	// protocol 1 messages that say utc=false. Default: UTC.
 	Location *time.Location
 
-	// AcksLate acknowledges a message after its task has run instead of just
-	// before (task_acks_late). A task's own option wins.
-	AcksLate bool
-	// IgnoreResult stores no results (task_ignore_result). The message's header
-	// wins over the task's own option, and that over this.
-	IgnoreResult bool
-	// StoreErrorsEvenIfIgnored stores failures even so (task_store_errors_even_if_ignored).
-	StoreErrorsEvenIfIgnored bool
-	// TrackStarted stores the state STARTED when a task starts (task_track_started).
-	TrackStarted bool
+	// Defaults are the settings of tasks that do not say otherwise: Celery's task_acks_late,
+	// task_time_limit, task_default_rate_limit and so on.
+	Defaults tasks.Options
+	// Annotations override what tasks say, in this order: Celery's task_annotations. In
+	// each, "*" stands for all tasks and comes before the task's own name.
+	Annotations []map[string]tasks.Options
+	// DisableRateLimits ignores all rate limits (worker_disable_rate_limits).
+	DisableRateLimits bool
 	// ResultExtended adds name, arguments, worker, retries and queue to each
 	// result (result_extended).
 	ResultExtended bool
+	// InheritParentPriority gives callbacks and chain steps the priority of the task
+	// before them (task_inherit_parent_priority).
+	InheritParentPriority bool
+	// Deduplicate does not run a redelivered message again whose task has succeeded
+	// (worker_deduplicate_successful_tasks). It concerns tasks acknowledged late.
+	Deduplicate bool
+
+	// Unknown says what becomes of tasks that are not registered. Default: they fail.
+	Unknown UnknownPolicy
+	// UnknownByQueue are the policies of single queues.
+	UnknownByQueue map[string]UnknownPolicy
+	// MaxRedeliveries is how often a message is given back because a worker died that
+	// held it, before it is buried among the dead letters. Default 10; negative: no limit.
+	MaxRedeliveries int
+
+	// ParkAfter is how far in the future a message must be due to be kept by the broker
+	// instead of in memory. Default 10 s.
+	ParkAfter time.Duration
+	// ETATaskLimit is how many messages that are due later are kept in memory
+	// (worker_eta_task_limit). Default 10,000.
+	ETATaskLimit int
+
+	// StateDB is a file that keeps revoked ids over restarts. "": none.
+	StateDB string
+	// RevokesMax and RevokeExpires bound what is remembered of revoked tasks.
+	// Defaults 50,000 and 3 h.
+	RevokesMax    int
+	RevokeExpires time.Duration
+	// SuccessfulMax and SuccessfulExpires bound what Deduplicate remembers without asking
+	// the backend. Defaults 1,000 and 3 h.
+	SuccessfulMax     int
+	SuccessfulExpires time.Duration
 
 	// VisibilityTimeout is the broker's: leases are renewed at a third of it.
 	// Default one hour.
@@ -86,12 +125,6 @@ func (c *Config) setDefaults() {
 		}
 		c.Hostname = "celery@" + host
 	}
-	if c.Concurrency == 0 {
-		c.Concurrency = runtime.NumCPU()
-	}
-	if c.PrefetchMultiplier == 0 {
-		c.PrefetchMultiplier = defaultPrefetchMultiplier
-	}
 	if c.Pool == nil {
 		c.Pool = goroutines{}
 	}
@@ -101,45 +134,61 @@ func (c *Config) setDefaults() {
 	if c.Location == nil {
 		c.Location = time.UTC
 	}
-	if c.VisibilityTimeout == 0 {
-		c.VisibilityTimeout = defaultVisibilityTimeout
-	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	setDefault(&c.Concurrency, runtime.NumCPU())
+	setDefault(&c.PrefetchMultiplier, defaultPrefetchMultiplier)
+	setDefault(&c.MaxRedeliveries, defaultMaxRedeliveries)
+	setDefault(&c.ParkAfter, defaultParkAfter)
+	setDefault(&c.ETATaskLimit, defaultETATaskLimit)
+	setDefault(&c.RevokesMax, 50_000)
+	setDefault(&c.RevokeExpires, 3*time.Hour)
+	setDefault(&c.SuccessfulMax, 1000)
+	setDefault(&c.SuccessfulExpires, 3*time.Hour)
+	setDefault(&c.VisibilityTimeout, defaultVisibilityTimeout)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
 	}
 }
 
 // validate returns every problem at once.
 func (c *Config) validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("worker: "+format, args...)) }
-	if c.Registry == nil {
-		bad("Registry is required")
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("worker: "+format, args...))
+		}
 	}
-	if c.Consumer == nil {
-		bad("Consumer is required")
+	check(c.Registry == nil, "Registry is required")
+	check(c.Consumer == nil, "Consumer is required")
+	check(c.Concurrency < 1, "Concurrency must be at least 1, not %d", c.Concurrency)
+	check(c.PrefetchMultiplier < UnlimitedPrefetch, "PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
+	for name, d := range map[string]time.Duration{
+		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "ParkAfter": c.ParkAfter,
+		"RevokeExpires": c.RevokeExpires, "SuccessfulExpires": c.SuccessfulExpires,
+	} {
+		check(d < 0, "%s must not be negative", name)
 	}
-	if c.Concurrency < 1 {
-		bad("Concurrency must be at least 1, not %d", c.Concurrency)
+	for name, n := range map[string]int{
+		"ETATaskLimit": c.ETATaskLimit, "RevokesMax": c.RevokesMax, "SuccessfulMax": c.SuccessfulMax,
+	} {
+		check(n < 0, "%s must not be negative", name)
 	}
-	if c.PrefetchMultiplier < UnlimitedPrefetch {
-		bad("PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
-	}
-	if c.VisibilityTimeout < 0 {
-		bad("VisibilityTimeout must not be negative")
-	}
-	if c.ShutdownTimeout < 0 {
-		bad("ShutdownTimeout must not be negative")
-	}
+	errs = append(errs, c.validatePolicies()...)
 	return errors.Join(errs...)
 }
 
-// prefetch is the most messages the worker holds unacknowledged.
-func (c *Config) prefetch() int {
+// prefetch is the most messages that so many slots hold unacknowledged.
+func (c *Config) prefetch(slots int) int {
 	if c.PrefetchMultiplier == UnlimitedPrefetch {
 		return maxPrefetch
 	}
-	return min(c.Concurrency*c.PrefetchMultiplier, maxPrefetch)
+	return min(slots*c.PrefetchMultiplier, maxPrefetch)
 }
 
 // maxPrefetch bounds memory; kombu, too, counts to 65,535 and no further.

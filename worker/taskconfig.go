@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apium/apium/tasks"
+)
+
+// taskConfig is what holds for one task in this worker: its own options, overridden by
+// annotations, with the worker's defaults for the rest. Time and rate limits may change
+// while the worker runs.
+type taskConfig struct {
+	entry *tasks.Entry
+
+	acksLate      bool
+	acksOnFailure bool
+	acksOnTimeout bool
+	rejectOnLost  bool
+	ignoreResult  bool
+	storeErrors   bool // even if ignored
+	trackStarted  bool
+	sendEvents    bool
+	trail         bool
+
+	maxRetries int // negative: no limit
+	retryDelay time.Duration
+	autoRetry  *tasks.AutoRetryPolicy
+	throws     func(error) bool
+
+	limits  atomic.Pointer[timeLimits]
+	limiter atomic.Pointer[limiter] // nil: no rate limit
+}
+
+// timeLimits are the hard and the soft limit of a run; 0: none.
+type timeLimits struct{ hard, soft time.Duration }
+
+const (
+	defaultMaxRetries = 3
+	defaultRetryDelay = 180 * time.Second
+)
+
+// taskConfigs holds the configuration of every registered task, each made when it is
+// first met.
+type taskConfigs struct {
+	byName sync.Map // string → *taskConfig
+}
+
+// task returns the configuration of a task, or nil if it is not registered.
+func (w *Worker) task(name string) *taskConfig {
+	if known, ok := w.tasks.byName.Load(name); ok {
+		return known.(*taskConfig)
+	}
+	entry, ok := w.cfg.Registry.Lookup(name)
+	if !ok {
+		return nil
+	}
+	known, _ := w.tasks.byName.LoadOrStore(name, w.newTaskConfig(entry))
+	return known.(*taskConfig)
+}
+
+func (w *Worker) newTaskConfig(entry *tasks.Entry) *taskConfig {
+	o := w.cfg.optionsOf(entry)
+	t := &taskConfig{
+		entry:         entry,
+		acksLate:      value(o.AcksLate, false),
+		acksOnFailure: value(o.AcksOnFailure, true),
+		acksOnTimeout: value(o.AcksOnTimeout, true),
+		rejectOnLost:  value(o.RejectOnWorkerLost, false),
+		ignoreResult:  value(o.IgnoreResult, false),
+		storeErrors:   value(o.StoreErrorsEvenIfIgnored, false),
+		trackStarted:  value(o.TrackStarted, false),
+		sendEvents:    value(o.SendEvents, true),
+		trail:         value(o.Trail, true),
+		maxRetries:    value(o.MaxRetries, defaultMaxRetries),
+		retryDelay:    value(o.RetryDelay, defaultRetryDelay),
+		autoRetry:     o.AutoRetry,
+		throws:        o.Throws,
+	}
+	t.limits.Store(&timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
+	if rate, err := tasks.ParseRateLimit(value(o.RateLimit, "")); err == nil && rate > 0 && !w.cfg.DisableRateLimits {
+		t.limiter.Store(newLimiter(w, rate))
+	}
+	return t
+}
+
+func value[T any](choice *T, otherwise T) T {
+	if choice == nil {
+		return otherwise
+	}
+	return *choice
+}
+
+// optionsOf works out a task's options.
+func (c *Config) optionsOf(entry *tasks.Entry) tasks.Options {
+	o := c.Defaults
+	o.Override(entry.Options)
+	for _, annotations := range c.Annotations {
+		o.Override(annotations["*"])
+		o.Override(annotations[entry.Name])
+	}
+	return o
+}
+
+// validateOptions reports annotations and defaults that cannot be.
+func (c *Config) validateOptions() (errs []error) {
+	if err := c.Defaults.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("worker: Defaults: %w", err))
+	}
+	for _, annotations := range c.Annotations {
+		for name := range annotations {
+			o := annotations[name]
+			if err := o.Validate(); err != nil {
+				errs = append(errs, fmt.Errorf("worker: Annotations[%q]: %w", name, err))
+			}
+		}
+	}
+	return errs
+}

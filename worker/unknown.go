@@ -1,0 +1,153 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
+
+// UnknownPolicy says what becomes of a message whose task is not registered here.
+type UnknownPolicy struct {
+	Action UnknownAction
+	Queue  string // of UnknownForward
+}
+
+// UnknownAction is the kind of an UnknownPolicy.
+type UnknownAction int
+
+const (
+	// UnknownFail drops the message and stores NotRegistered, as Celery does.
+	UnknownFail UnknownAction = iota
+	// UnknownForward moves the message, byte for byte, to another queue, where workers
+	// listen that know the task. A Go worker can so take over a shared queue task by task.
+	UnknownForward
+	// UnknownLeave gives the message back to its queue for other workers. One that comes
+	// again is kept for a moment first, longer each time, so that a queue nobody else
+	// works on is no busy loop.
+	UnknownLeave
+	// UnknownPark buries the message among the dead letters.
+	UnknownPark
+)
+
+// ParseUnknownPolicy reads "fail", "leave", "park" or "forward:<queue>".
+func ParseUnknownPolicy(text string) (UnknownPolicy, error) {
+	action, queue, _ := strings.Cut(text, ":")
+	switch {
+	case action == "forward" && queue != "":
+		return UnknownPolicy{UnknownForward, queue}, nil
+	case queue != "":
+	case action == "fail":
+		return UnknownPolicy{}, nil
+	case action == "leave":
+		return UnknownPolicy{Action: UnknownLeave}, nil
+	case action == "park":
+		return UnknownPolicy{Action: UnknownPark}, nil
+	}
+	return UnknownPolicy{}, fmt.Errorf("'%s' is not one of fail, leave, park, forward:<queue>", text)
+}
+
+func (c *Config) validatePolicies() (errs []error) {
+	_, moves := c.Consumer.(broker.Mover)
+	check := func(where string, p UnknownPolicy) {
+		switch {
+		case p.Action == UnknownForward && p.Queue == "":
+			errs = append(errs, fmt.Errorf("worker: %s: forward needs a queue", where))
+		case (p.Action == UnknownForward || p.Action == UnknownPark) && !moves:
+			errs = append(errs, fmt.Errorf("worker: %s: %T cannot move messages", where, c.Consumer))
+		}
+	}
+	check("Unknown", c.Unknown)
+	for _, queue := range slices.Sorted(maps.Keys(c.UnknownByQueue)) {
+		p := c.UnknownByQueue[queue]
+		check("UnknownByQueue["+queue+"]", p)
+		if p.Action == UnknownForward && p.Queue == queue {
+			errs = append(errs, errors.New("worker: UnknownByQueue["+queue+"] forwards the queue to itself"))
+		}
+	}
+	return errs
+}
+
+// rejectUnknown answers for a task that is not registered, as the policy says.
+func (w *Worker) rejectUnknown(r *request) {
+	policy, ok := w.cfg.UnknownByQueue[r.Queue]
+	if !ok {
+		policy = w.cfg.Unknown
+	}
+	if policy.Action == UnknownForward && policy.Queue == r.Queue {
+		policy = UnknownPolicy{} // it came back to where it is forwarded to: nobody knows it
+	}
+	switch policy.Action {
+	case UnknownForward:
+		w.log.Debug("Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+policy.Queue, taskAttrs(r.Task)...)
+		w.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
+	case UnknownLeave:
+		w.leave(r)
+	case UnknownPark:
+		w.bury(r, "unregistered task "+r.Name)
+	default:
+		w.failUnknown(r)
+	}
+}
+
+// failUnknown drops the message; the task fails, so that its caller learns of it. As in
+// Celery neither a chord nor errbacks hear of it.
+func (w *Worker) failUnknown(r *request) {
+	w.logUnknown(r)
+	w.hooks.taskUnknown(r)
+	r.storeErrors = w.cfg.Store != nil
+	exc := newException("celery.exceptions", "NotRegistered", r.Name)
+	w.settle(settlement{
+		req: r, fate: early, record: w.record(r, failureRecord(exc), r.storeErrors),
+		end: &outcome{kind: Failed, exception: exc, returned: time.Now()},
+	})
+}
+
+// bury puts a message among the dead letters.
+func (w *Worker) bury(r *request, reason string) {
+	if _, ok := w.cfg.Consumer.(broker.Mover); !ok {
+		w.log.Error("Dropping a message: "+reason+"\n"+dump(r.raw), requestAttrs(r)...)
+		w.settle(settlement{req: r, fate: late, end: &outcome{kind: Buried, reason: reason}})
+		return
+	}
+	w.log.Error("Parking a message among the dead letters: "+reason+"\n"+dump(r.raw), requestAttrs(r)...)
+	w.settle(settlement{req: r, fate: burial, reason: reason, end: &outcome{kind: Buried, reason: reason}})
+}
+
+// How long a message that is left for others is kept first when it has come before.
+const (
+	leaveFirst = time.Second
+	leaveMost  = 30 * time.Second
+	leaveKnown = 10_000 // ids remembered
+)
+
+// leave gives a message back to the end of its queue.
+func (w *Worker) leave(r *request) {
+	wait := w.left.next(r.ID)
+	if wait == 0 {
+		w.settle(settlement{req: r, fate: requeue, end: &outcome{kind: Left}})
+		return
+	}
+	r.due, r.leaving = time.Now().Add(wait), true
+	w.wait(r)
+}
+
+// leftBehind counts how often messages were left, by task id, without growing for ever.
+type leftBehind struct{ counts map[string]int }
+
+// next says how long to keep a message that is left once more. Only consume calls it.
+func (l *leftBehind) next(id string) time.Duration {
+	if l.counts == nil || len(l.counts) >= leaveKnown {
+		l.counts = make(map[string]int)
+	}
+	n := l.counts[id]
+	l.counts[id] = n + 1
+	if n == 0 {
+		return 0
+	}
+	return min(leaveFirst<<min(n-1, 5), leaveMost)
+}
