@@ -18,6 +18,10 @@ type Delivery struct {
 	Tag   string // names the claim, not the message; unique per claim
 	Queue string // the queue it was claimed from
 	Raw   []byte // the queue entry, byte for byte; the receiver owns it
+
+	// Redeliveries counts how often the message went back because the worker that
+	// held it died, as far as is known; see redisbroker/redeliveries.go.
+	Redeliveries int
 }
 
 // Place says where a requeued message goes in its queue.
@@ -56,13 +60,5 @@ type Consumer interface {
 	// Close stops claiming, gives back what was claimed but never returned by
 	// Claim, and withdraws the consumer's sign of life. Deliveries still held
 	// are handed back by peers, or by their visibility timeout.
-	Close() error
-}
-
-// Publisher puts messages on queues.
-type Publisher interface {
-	// Publish appends encoded messages to a queue, in order, in one round trip.
-	// Each message's own priority chooses the priority list.
-	Publish(ctx context.Context, queue string, messages ...[]byte) error
 	Close() error
 }

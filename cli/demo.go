@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/embedded"
@@ -81,7 +82,7 @@ func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (
 		return err
 	}
 	cs.publisher.Redis, cs.results.Redis = redis, redis
-	consumer, err := redisbroker.Open(ctx, redisbroker.Config{Redis: redis, Queues: []string{client.DefaultQueue}, Logger: log})
+	consumer, err := redisbroker.Open(ctx, redisbroker.Config{Redis: redis, Queues: broker.Named(client.DefaultQueue), Logger: log})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/worker"
 )
@@ -164,7 +165,7 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 // readConsumer reads what concerns the broker; transport options win over flags.
 func (s *workerSettings) readConsumer(c *cli.Context) error {
 	s.consumer = redisbroker.Config{
-		Queues:             s.queues,
+		Queues:             broker.Named(s.queues...),
 		VisibilityTimeout:  flagSeconds(c, "visibility-timeout"),
 		QueueOrderStrategy: c.String("queue-order-strategy"),
 		Hostname:           s.hostname,

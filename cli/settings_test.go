@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/worker"
 )
 
@@ -43,7 +44,7 @@ func TestWorkerDefaults(t *testing.T) {
 		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || s.worker.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
-	if diff := cmp.Diff([]string{"celery"}, s.consumer.Queues); diff != "" {
+	if diff := cmp.Diff(broker.Named("celery"), s.consumer.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 }
@@ -59,7 +60,7 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker -P solo -c 7", func(s *workerSettings) any { return s.worker.Concurrency }, 1},
 		{"worker --prefetch-multiplier 0", func(s *workerSettings) any { return s.worker.PrefetchMultiplier }, worker.UnlimitedPrefetch},
 		{"worker --disable-prefetch", func(s *workerSettings) any { return s.worker.PrefetchMultiplier }, 1},
-		{"worker -Q b,a,b,c -X c", func(s *workerSettings) any { return strings.Join(s.consumer.Queues, " ") }, "b a"},
+		{"worker -Q b,a,b,c -X c", func(s *workerSettings) any { return strings.Join(s.queues, " ") }, "b a"},
 		{"worker -n w%%@x", func(s *workerSettings) any { return s.worker.Hostname }, "w%@x"},
 		{"worker -n w@x -f /l/%n-%h.log", func(s *workerSettings) any { return s.logfile }, "/l/w-x.log"},
 		{"worker --result-expires 0", func(s *workerSettings) any { return s.results.Expires < 0 }, true},

@@ -82,12 +82,11 @@ func (c *Client) Send(ctx context.Context, call Call) (*AsyncResult, error) {
 	return results[0], nil
 }
 
-// SendAll publishes calls, those for one queue in a single round trip and in the
-// given order. After an error some may have been published.
+// SendAll publishes calls in the given order, in a single round trip, all or none.
+// After a connection failure it is unknown whether they were published.
 func (c *Client) SendAll(ctx context.Context, calls ...Call) ([]*AsyncResult, error) {
 	results := make([]*AsyncResult, len(calls))
-	messages := map[string][][]byte{}
-	var queues []string // in order of first use
+	messages := make([]broker.Publication, len(calls))
 	for i, call := range calls {
 		if call.Queue == "" {
 			call.Queue = c.cfg.Queue
@@ -99,16 +98,11 @@ func (c *Client) SendAll(ctx context.Context, calls ...Call) ([]*AsyncResult, er
 		if err != nil {
 			return nil, fmt.Errorf("client: task %s: %w", call.Task, err)
 		}
-		if messages[call.Queue] == nil {
-			queues = append(queues, call.Queue)
-		}
-		messages[call.Queue] = append(messages[call.Queue], message)
+		messages[i] = broker.Publication{RoutingKey: call.Queue, Message: message}
 		results[i] = &AsyncResult{ID: call.ID, loader: c.cfg.Loader}
 	}
-	for _, queue := range queues {
-		if err := c.cfg.Publisher.Publish(ctx, queue, messages[queue]...); err != nil {
-			return nil, fmt.Errorf("client: publish to queue %s: %w", queue, err)
-		}
+	if err := c.cfg.Publisher.Publish(ctx, messages...); err != nil {
+		return nil, fmt.Errorf("client: %w", err)
 	}
 	return results, nil
 }

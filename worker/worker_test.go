@@ -100,11 +100,11 @@ func (b *bench) send(call client.Call) string {
 
 func (b *bench) publish(messages ...string) {
 	b.t.Helper()
-	raw := make([][]byte, len(messages))
+	raw := make([]broker.Publication, len(messages))
 	for i, m := range messages {
-		raw[i] = []byte(m)
+		raw[i] = broker.Publication{RoutingKey: queue, Message: []byte(m)}
 	}
-	if err := b.broker.Publisher().Publish(b.t.Context(), queue, raw...); err != nil {
+	if err := b.broker.Publisher().Publish(b.t.Context(), raw...); err != nil {
 		b.t.Fatal(err)
 	}
 	synctest.Wait()

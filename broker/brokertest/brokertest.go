@@ -98,9 +98,17 @@ func (f *fixture) publish(queue string, ids ...string) {
 
 func (f *fixture) send(queue string, messages ...[]byte) {
 	f.t.Helper()
-	if err := f.Publisher.Publish(f.context(), queue, messages...); err != nil {
+	if err := f.Publisher.Publish(f.context(), publications(queue, messages...)...); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+func publications(queue string, messages ...[]byte) []broker.Publication {
+	all := make([]broker.Publication, len(messages))
+	for i, m := range messages {
+		all[i] = broker.Publication{RoutingKey: queue, Message: m}
+	}
+	return all
 }
 
 func (f *fixture) wantLeased(n int) {

@@ -88,7 +88,7 @@ func testLostLease(t *testing.T, f *fixture) {
 // Whatever is in a queue is delivered as it is, and can be settled.
 func testUndecodable(t *testing.T, f *fixture) {
 	c := f.open("q")
-	if err := f.Publisher.Publish(f.context(), "q", []byte("{}")); err == nil {
+	if err := f.Publisher.Publish(f.context(), publications("q", []byte("{}"))...); err == nil {
 		t.Error("an undecodable message was published")
 	}
 	f.publish("q", "1")
@@ -117,7 +117,7 @@ func testClose(t *testing.T, f *fixture) {
 	if err := f.Publisher.Close(); err != nil {
 		t.Errorf("Publisher.Close: %v", err)
 	}
-	if err := f.Publisher.Publish(f.context(), "q", Envelope("q", "2", 0)); !errors.Is(err, broker.ErrClosed) {
+	if err := f.Publisher.Publish(f.context(), publications("q", Envelope("q", "2", 0))...); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("Publish after Close: %v, want ErrClosed", err)
 	}
 }

@@ -297,8 +297,9 @@ type publisher struct {
 	closed bool
 }
 
-// Publish implements [broker.Publisher].
-func (p *publisher) Publish(ctx context.Context, name string, messages ...[]byte) error {
+// Publish implements [broker.Publisher]. Exchanges other than the default one have
+// no bindings.
+func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication) error {
 	p.mu.Lock()
 	closed := p.closed
 	p.mu.Unlock()
@@ -308,30 +309,34 @@ func (p *publisher) Publish(ctx context.Context, name string, messages ...[]byte
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	type placed struct {
-		raw  []byte
-		step int
-	}
-	all := make([]placed, 0, len(messages))
-	for i, raw := range messages {
-		msg, err := protocol.DecodeMessage(raw)
+	priorities := make([]int, len(messages))
+	for i, m := range messages {
+		if m.Exchange != "" || m.RoutingKey == "" {
+			return fmt.Errorf("publish message %d to exchange %q with routing key %q: no queue is bound for it", i+1, m.Exchange, m.RoutingKey)
+		}
+		msg, err := protocol.DecodeMessage(m.Message)
 		if err != nil {
-			return fmt.Errorf("publish to %q: message %d: %w", name, i+1, err)
+			return fmt.Errorf("publish message %d to queue %q: %w", i+1, m.RoutingKey, err)
 		}
-		at, found := slices.BinarySearch(steps[:], min(max(msg.Properties.Priority, 0), 9))
-		if !found {
-			at--
-		}
-		all = append(all, placed{slices.Clone(raw), at})
+		priorities[i] = msg.Properties.Priority
 	}
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	q := p.b.queue(name)
-	for _, m := range all {
-		q[m.step] = append(q[m.step], m.raw)
+	for i, m := range messages {
+		list := &p.b.queue(m.RoutingKey)[step(priorities[i])]
+		*list = append(*list, slices.Clone(m.Message))
 	}
 	p.b.notify()
 	return nil
+}
+
+// step returns the index of the priority step of a message.
+func step(priority int) int {
+	at, found := slices.BinarySearch(steps[:], min(max(priority, 0), 9))
+	if !found {
+		at--
+	}
+	return at
 }
 
 // Close implements [broker.Publisher].

@@ -30,7 +30,9 @@ func TestVisibilityTimeout(t *testing.T) {
 		ctx := context.Background()
 		b := &membroker.Broker{VisibilityTimeout: time.Hour}
 		c := b.Consumer("q")
-		if err := b.Publisher().Publish(ctx, "q", brokertest.Envelope("q", "1", 0), brokertest.Envelope("q", "2", 0)); err != nil {
+		if err := b.Publisher().Publish(ctx,
+			broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "1", 0)},
+			broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "2", 0)}); err != nil {
 			t.Fatal(err)
 		}
 		ds, err := c.Claim(ctx, 2)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
 )
@@ -18,7 +19,7 @@ func BenchmarkClaimAck(b *testing.B) {
 	for _, size := range []int{1, 8, 64, 256} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			s := newServer(b)
-			c := s.open(b, redisbroker.Config{Queues: []string{"q"}})
+			c := s.open(b, redisbroker.Config{Queues: broker.Named("q")})
 			fill(b, s, "q", b.N*size)
 			before := s.int(b, "LLEN", "q")
 			callsBefore, spentBefore := scripts(b, s)

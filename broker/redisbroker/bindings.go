@@ -2,10 +2,13 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/redisconn"
 )
 
 // route returns the queues a restored message goes back to, as kombu's _lookup:
@@ -17,11 +20,19 @@ func (c *Consumer) route(ctx context.Context, exchange, routingKey string) ([]st
 		}
 		return []string{routingKey}, nil
 	}
-	members, err := redis.Strings(c.pipe.Do(ctx, "SMEMBERS", c.keys.bindings(exchange)))
+	members, err := readBindings(ctx, c.pipe, c.keys.bindings(exchange))
 	if err != nil {
 		return nil, err
 	}
 	return matchBindings(members, c.keys.sep, routingKey), nil
+}
+
+// errUnroutable says that no queue is bound for a message.
+var errUnroutable = errors.New("no queue is bound for it")
+
+// readBindings returns the members of a binding set.
+func readBindings(ctx context.Context, pipe *redisconn.Pipeline, set string) ([]string, error) {
+	return redis.Strings(pipe.Do(ctx, "SMEMBERS", set))
 }
 
 // matchBindings picks the queues of the bindings (routing key, pattern, queue)

@@ -166,7 +166,7 @@ func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error
 			return nil, fmt.Errorf("redisbroker: unexpected message in the answer to a claim: %v", raws[i])
 		}
 		q := places[place-1]
-		ds[i] = broker.Delivery{Tag: tags[i], Queue: c.cfg.Queues[q], Raw: raw}
+		ds[i] = broker.Delivery{Tag: tags[i], Queue: c.cfg.Queues[q].Name, Raw: raw}
 		if c.cfg.QueueOrderStrategy == RoundRobin {
 			moveToEnd(c.claim.cycle, q)
 		}

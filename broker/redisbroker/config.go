@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 )
 
@@ -23,13 +26,17 @@ const (
 // kombu mean what that option means.
 type Config struct {
 	Redis  *redisconn.Config
-	Queues []string // in the order of -Q
+	Queues []broker.Queue // in the order of -Q
 
 	VisibilityTimeout  time.Duration // age at which anybody gives a claim back; 0: 1 h
 	PrioritySteps      []int         // ascending, starting with 0; nil: 0, 3, 6, 9
 	Sep                string        // "": "\x06\x16"
 	QueueOrderStrategy string        // "": round_robin
-	GlobalKeyprefix    string        // put before every key literally
+	GlobalKeyprefix    string        // put before every key and channel literally
+
+	FanoutPrefix     string // before the names of channels; {db} is the database; "": "/{db}."
+	NoFanoutPrefix   bool   // fanout_prefix=False: nothing before them
+	NoFanoutPatterns bool   // fanout_patterns=False: channels do not name the routing key
 
 	UnackedKey      string // "": unacked
 	UnackedIndexKey string // "": unacked_index
@@ -58,6 +65,7 @@ type Config struct {
 func (c *Config) setDefaults() {
 	setDefault(&c.VisibilityTimeout, time.Hour)
 	setDefault(&c.Sep, defaultSep)
+	setDefault(&c.FanoutPrefix, "/{db}.")
 	setDefault(&c.QueueOrderStrategy, RoundRobin)
 	setDefault(&c.UnackedKey, "unacked")
 	setDefault(&c.UnackedIndexKey, "unacked_index")
@@ -96,8 +104,9 @@ func (c *Config) validate() error {
 	problem(c.Redis == nil, "Redis is missing")
 	problem(len(c.Queues) == 0, "Queues is empty")
 	for i, q := range c.Queues {
-		problem(q == "", "Queues: name %d is empty", i+1)
-		problem(slices.Index(c.Queues, q) < i, "Queues: %q is listed twice", q)
+		problem(q.Name == "", "Queues: name %d is empty", i+1)
+		same := func(other broker.Queue) bool { return other.Name == q.Name }
+		problem(slices.IndexFunc(c.Queues, same) < i, "Queues: %q is listed twice", q.Name)
 	}
 	problem(c.VisibilityTimeout < time.Second, "VisibilityTimeout %v is under a second", c.VisibilityTimeout)
 	problem(!validSteps(c.PrioritySteps), "PrioritySteps %v must ascend from 0 and stay under 10", c.PrioritySteps)
@@ -130,5 +139,15 @@ func (c *Config) keyspace() keyspace {
 		unacked: c.GlobalKeyprefix + c.UnackedKey,
 		index:   c.GlobalKeyprefix + c.UnackedIndexKey,
 		mutex:   c.GlobalKeyprefix + c.UnackedMutexKey,
+
+		fanout:   c.fanoutPrefix(),
+		patterns: !c.NoFanoutPatterns,
 	}
+}
+
+func (c *Config) fanoutPrefix() string {
+	if c.NoFanoutPrefix {
+		return ""
+	}
+	return strings.ReplaceAll(c.FanoutPrefix, "{db}", strconv.Itoa(c.Redis.DB()))
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,15 +102,15 @@ func newID() string {
 func (c *Consumer) layOut() error {
 	queues := slices.Clone(c.cfg.Queues)
 	if c.cfg.QueueOrderStrategy == Sorted {
-		slices.Sort(queues)
+		slices.SortFunc(queues, func(a, b broker.Queue) int { return strings.Compare(a.Name, b.Name) })
 	}
 	c.cfg.Queues = queues
 	for i, q := range queues {
-		tail, err := entryTail(q)
+		tail, err := entryTail(q.Name)
 		if err != nil {
 			return err
 		}
-		c.lists = append(c.lists, c.keys.lists(q))
+		c.lists = append(c.lists, c.keys.lists(q.Name))
 		c.claim.cycle = append(c.claim.cycle, i)
 		c.claim.tails = append(c.claim.tails, tail)
 	}
@@ -125,10 +126,10 @@ func (c *Consumer) layOut() error {
 // start declares and registers, then starts the goroutines.
 func (c *Consumer) start(ctx context.Context) error {
 	for _, q := range c.cfg.Queues {
-		member := c.keys.binding(q, "", q)
-		for _, set := range []string{c.keys.bindings(q), c.keys.permanent(q)} {
+		member := c.keys.binding(q.Name, "", q.Name)
+		for _, set := range []string{c.keys.bindings(q.Name), c.keys.permanent(q.Name)} {
 			if _, err := c.pipe.Do(ctx, "SADD", set, member); err != nil {
-				return fmt.Errorf("declare queue %q: %w", q, err)
+				return fmt.Errorf("declare queue %q: %w", q.Name, err)
 			}
 		}
 	}

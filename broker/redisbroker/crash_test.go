@@ -45,7 +45,7 @@ func child(url string) error {
 	if err != nil {
 		return err
 	}
-	c, err := redisbroker.Open(ctx, redisbroker.Config{Redis: cfg, Queues: []string{"q"}})
+	c, err := redisbroker.Open(ctx, redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func TestKilledWorkers(t *testing.T) {
 		before := s.int(t, "SCARD", "done")
 		for range 60 {
 			for range 5 {
-				if err := p.Publish(t.Context(), "q", brokertest.Envelope("q", fmt.Sprint(sent), sent%10)); err != nil {
+				if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", fmt.Sprint(sent), sent%10)}); err != nil {
 					t.Fatal(err)
 				}
 				sent++
@@ -129,7 +129,7 @@ func TestFrozenWorker(t *testing.T) {
 	raw := brokertest.Envelope("q", "1", 0)
 	s.Do(t, "HSET", "unacked", id+":1", fmt.Sprintf(`[%s,"","q"]`, raw)) // as if it had just claimed
 	s.Do(t, "ZADD", "unacked_index", time.Now().Unix(), id+":1")
-	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	ds, err := c.Claim(t.Context(), 1)
 	if err != nil || len(ds) != 1 {
 		t.Fatal(ds, err)
@@ -142,7 +142,7 @@ func TestFrozenWorker(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Publish(t.Context(), "q", brokertest.Envelope("q", "2", 0)); err != nil {
+	if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "2", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the worker works on", func() bool { return s.int(t, "SISMEMBER", "done", "2") == 1 })
@@ -177,14 +177,14 @@ func TestLostAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: []string{"q"}})
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := s.publisher(t)
 	for i := range 3 {
 		for n := range 4 {
-			if err := p.Publish(t.Context(), "q", brokertest.Envelope("q", fmt.Sprint(i, n), 0)); err != nil {
+			if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", fmt.Sprint(i, n), 0)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -215,7 +215,7 @@ func TestLostAnswer(t *testing.T) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "1", 0))
 	ds, err := c.Claim(t.Context(), 1)
 	if err != nil {
@@ -248,7 +248,7 @@ func TestOutage(t *testing.T) {
 func TestStrayMessage(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	idle := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	idle := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	for i := range 5 {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -286,7 +286,7 @@ func ids(t *testing.T, ds []broker.Delivery) []string {
 
 func TestOpenErrors(t *testing.T) {
 	t.Parallel()
-	if _, err := redisbroker.Open(t.Context(), redisbroker.Config{Queues: []string{"a", "a", ""}, PrioritySteps: []int{3}, QueueOrderStrategy: "x"}); err == nil {
+	if _, err := redisbroker.Open(t.Context(), redisbroker.Config{Queues: broker.Named("a", "a", ""), PrioritySteps: []int{3}, QueueOrderStrategy: "x"}); err == nil {
 		t.Error("a wrong configuration was accepted")
 	} else if n := strings.Count(err.Error(), "\n"); n != 4 {
 		t.Errorf("%d problems reported, want 5: %v", n+1, err)
@@ -296,7 +296,7 @@ func TestOpenErrors(t *testing.T) {
 	if _, err := redis.String(conn.Do("CONFIG", "SET", "requirepass", "secret")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: s.conn(t), Queues: []string{"q"}})
+	_, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: s.conn(t), Queues: broker.Named("q")})
 	if err == nil || !redisconn.IsConfig(err) {
 		t.Errorf("without the password: %v", err)
 	}

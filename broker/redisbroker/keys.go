@@ -15,6 +15,9 @@ type keyspace struct {
 	steps  []int // ascending, the first is 0
 
 	unacked, index, mutex string // full names
+
+	fanout   string // fanout_prefix
+	patterns bool   // fanout_patterns: channels name the routing key
 }
 
 // list returns the key of a queue's list of one priority step.
@@ -59,6 +62,14 @@ func (k *keyspace) permanent(exchange string) string {
 // binding returns the member of a binding set that routes a key to a queue.
 func (k *keyspace) binding(routingKey, pattern, queue string) string {
 	return routingKey + k.sep + pattern + k.sep + queue
+}
+
+// channel returns the channel that messages of a fanout exchange are published to.
+func (k *keyspace) channel(exchange, routingKey string) string {
+	if routingKey != "" && k.patterns {
+		exchange += "/" + routingKey
+	}
+	return k.prefix + k.fanout + exchange
 }
 
 // workers is the hash of the workers that claim: id → registration.

@@ -63,7 +63,10 @@ return 1
 `)
 
 func (c *Consumer) register(ctx context.Context, epoch uint64) error {
-	reg := registration{Hostname: c.cfg.Hostname, PID: os.Getpid(), Queues: c.cfg.Queues}
+	reg := registration{Hostname: c.cfg.Hostname, PID: os.Getpid()}
+	for _, q := range c.cfg.Queues {
+		reg.Queues = append(reg.Queues, q.Name)
+	}
 	for _, w := range c.waits.all {
 		reg.Inboxes = append(reg.Inboxes, [2]string{w.list, w.inbox})
 	}

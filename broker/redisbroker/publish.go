@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/apium/apium/broker"
@@ -17,12 +18,21 @@ type PublisherConfig struct {
 	PrioritySteps   []int
 	Sep             string
 	GlobalKeyprefix string
+
+	FanoutPrefix     string
+	NoFanoutPrefix   bool
+	NoFanoutPatterns bool
+
+	// DeadletterQueue gets what no binding routes; "": publishing it is an error,
+	// where kombu drops it in silence.
+	DeadletterQueue string
 }
 
-// Publisher puts messages on queues.
+// Publisher puts messages on queues and broadcasts them.
 type Publisher struct {
 	pipe *redisconn.Pipeline
 	keys keyspace
+	cfg  PublisherConfig
 
 	mu       sync.Mutex
 	declared map[string]bool // queues whose binding we have written
@@ -32,8 +42,11 @@ var _ broker.Publisher = (*Publisher)(nil)
 
 // OpenPublisher connects. It fails if Redis cannot be reached now.
 func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error) {
-	whole := Config{Redis: cfg.Redis, PrioritySteps: cfg.PrioritySteps, Sep: cfg.Sep, GlobalKeyprefix: cfg.GlobalKeyprefix}
-	whole.Queues = []string{"any"} // a publisher is not bound to queues
+	whole := Config{
+		Redis: cfg.Redis, PrioritySteps: cfg.PrioritySteps, Sep: cfg.Sep, GlobalKeyprefix: cfg.GlobalKeyprefix,
+		FanoutPrefix: cfg.FanoutPrefix, NoFanoutPrefix: cfg.NoFanoutPrefix, NoFanoutPatterns: cfg.NoFanoutPatterns,
+		Queues: broker.Named("any"), // a publisher is not bound to queues
+	}
 	whole.setDefaults()
 	if err := whole.validate(); err != nil {
 		return nil, err
@@ -46,56 +59,162 @@ func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error)
 	return &Publisher{
 		pipe:     redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{}),
 		keys:     whole.keyspace(),
+		cfg:      cfg,
 		declared: map[string]bool{},
 	}, nil
 }
 
-// publishScript pushes messages to the lists of their priorities, all or none.
+// publishScript declares queues and sends messages, all or none.
 //
-//	KEYS  1 binding set of the queue, then the lists
-//	ARGV  1 binding ("" = declared already), then per message: place of its list in KEYS, message
+//	KEYS  binding sets, then lists and channels
+//	ARGV  1 number of binding sets, 2 one binding for each,
+//	      then per message: "L" (LPUSH) or "P" (PUBLISH), place of its list or channel in KEYS, message
 var publishScript = redisconn.NewScript(-1, `
-if ARGV[1] ~= '' then redis.call('SADD', KEYS[1], ARGV[1]) end
-for i = 2, #ARGV, 2 do
-  redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
+local n = tonumber(ARGV[1])
+for i = 1, n do redis.call('SADD', KEYS[i], ARGV[1 + i]) end
+for i = n + 2, #ARGV, 3 do
+  local to = KEYS[tonumber(ARGV[i + 1])]
+  redis.call(ARGV[i] == 'L' and 'LPUSH' or 'PUBLISH', to, ARGV[i + 2])
 end
 return 1
 `)
 
-// Publish appends messages to a queue, in order, in one round trip, all or none.
-// A message that cannot be decoded is refused: it would kill Python consumers.
-// The first publication to a queue declares its binding, as Python does.
+// Publish sends messages in order and in one round trip, all or none; another one
+// comes before it for each direct or topic exchange named, to read its bindings.
+// A message that cannot be decoded is refused: it would kill Python consumers. The
+// first publication to a queue by name declares its binding, as Python does.
 // After a connection failure it is unknown whether the messages were published.
-func (p *Publisher) Publish(ctx context.Context, queue string, messages ...[]byte) error {
-	keys := []any{p.keys.bindings(queue)}
-	places := map[int]int{} // priority step → place in keys
-	args := []any{""}
-	p.mu.Lock()
-	declared := p.declared[queue]
-	p.mu.Unlock()
-	if !declared {
-		args[0] = p.keys.binding("", "", queue)
+func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication) error {
+	if len(messages) == 0 {
+		return nil
 	}
-	for i, raw := range messages {
-		msg, err := protocol.DecodeMessage(raw)
-		if err != nil {
-			return fmt.Errorf("publish to %q: message %d: %w", queue, i+1, err)
+	s := p.newSending()
+	for i, m := range messages {
+		if err := s.add(ctx, m); err != nil {
+			return fmt.Errorf("publish message %d to %s: %w", i+1, address(m), closedError(err))
 		}
-		step := p.keys.step(msg.Properties.Priority)
-		if places[step] == 0 {
-			keys = append(keys, p.keys.list(queue, step))
-			places[step] = len(keys)
-		}
-		args = append(args, places[step], raw)
 	}
-	all := append(append([]any{len(keys)}, keys...), args...)
-	if _, err := p.pipe.Script(ctx, publishScript, all...); err != nil {
-		return fmt.Errorf("publish to %q: %w", queue, closedError(err))
+	if _, err := p.pipe.Script(ctx, publishScript, s.args()...); err != nil {
+		return fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err))
 	}
 	p.mu.Lock()
-	p.declared[queue] = true
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	for _, queue := range s.queues {
+		p.declared[queue] = true
+	}
 	return nil
+}
+
+// address names where a message goes, for errors.
+func address(m broker.Publication) string {
+	if m.Exchange == "" {
+		return fmt.Sprintf("queue %q", m.RoutingKey)
+	}
+	return fmt.Sprintf("exchange %q with routing key %q", m.Exchange, m.RoutingKey)
+}
+
+// sending gathers the messages of one call.
+type sending struct {
+	p        *Publisher
+	queues   []string            // to be declared
+	places   map[string]int      // list or channel → place among targets, from 1
+	targets  []any               // lists and channels
+	messages []any               // ARGV of the messages; places are still those among targets
+	tables   map[string][]string // exchange → bindings
+}
+
+func (p *Publisher) newSending() *sending {
+	return &sending{p: p, places: map[string]int{}, tables: map[string][]string{}}
+}
+
+// add routes one message.
+func (s *sending) add(ctx context.Context, m broker.Publication) error {
+	msg, err := protocol.DecodeMessage(m.Message)
+	if err != nil {
+		return err
+	}
+	if m.ExchangeType == broker.Fanout {
+		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), m.Message)
+		return nil
+	}
+	queues, err := s.route(ctx, m)
+	if err != nil {
+		return err
+	}
+	for _, queue := range queues {
+		s.put("L", s.p.keys.list(queue, s.p.keys.step(msg.Properties.Priority)), m.Message)
+	}
+	return nil
+}
+
+func (s *sending) put(how, target string, message []byte) {
+	if s.places[target] == 0 {
+		s.targets = append(s.targets, target)
+		s.places[target] = len(s.targets)
+	}
+	s.messages = append(s.messages, how, s.places[target], message)
+}
+
+// route returns the queues of a message that is not broadcast.
+func (s *sending) route(ctx context.Context, m broker.Publication) ([]string, error) {
+	if m.Exchange == "" {
+		if m.RoutingKey == "" {
+			return s.unroutable()
+		}
+		s.declare(m.RoutingKey)
+		return []string{m.RoutingKey}, nil
+	}
+	table, known := s.tables[m.Exchange]
+	if !known {
+		var err error
+		if table, err = readBindings(ctx, s.p.pipe, s.p.keys.bindings(m.Exchange)); err != nil {
+			return nil, err
+		}
+		s.tables[m.Exchange] = table
+	}
+	if queues := matchBindings(table, s.p.keys.sep, m.RoutingKey); len(queues) > 0 {
+		return queues, nil
+	}
+	return s.unroutable()
+}
+
+// unroutable returns the queue for what no binding routes.
+func (s *sending) unroutable() ([]string, error) {
+	if s.p.cfg.DeadletterQueue == "" {
+		return nil, errUnroutable
+	}
+	return []string{s.p.cfg.DeadletterQueue}, nil
+}
+
+// declare notes a queue whose binding has not been written yet.
+func (s *sending) declare(queue string) {
+	s.p.mu.Lock()
+	declared := s.p.declared[queue]
+	s.p.mu.Unlock()
+	if !declared && !slices.Contains(s.queues, queue) {
+		s.queues = append(s.queues, queue)
+	}
+}
+
+// args returns KEYS (with their number) and ARGV of publishScript.
+func (s *sending) args() []any {
+	n := len(s.queues)
+	args := make([]any, 0, 2+2*n+len(s.targets)+len(s.messages))
+	args = append(args, n+len(s.targets))
+	for _, queue := range s.queues {
+		args = append(args, s.p.keys.bindings(queue))
+	}
+	args = append(append(args, s.targets...), n)
+	for _, queue := range s.queues {
+		args = append(args, s.p.keys.binding("", "", queue))
+	}
+	for i, arg := range s.messages {
+		if place, isPlace := arg.(int); isPlace && i%3 == 1 {
+			arg = n + place
+		}
+		args = append(args, arg)
+	}
+	return args
 }
 
 // Close ends the connection.

@@ -45,12 +45,12 @@ func newServer(t testing.TB, opts ...redistest.Option) *server {
 func (s *server) fixture(t *testing.T) brokertest.Fixture {
 	return brokertest.Fixture{
 		Open: func(t *testing.T, queues ...string) broker.Consumer {
-			return s.open(t, redisbroker.Config{Queues: queues})
+			return s.open(t, redisbroker.Config{Queues: broker.Named(queues...)})
 		},
 		Publisher: s.publisher(t),
 		TakeAway: func(t *testing.T, tag string) {
 			s.Do(t, "ZADD", "unacked_index", 1, tag)
-			other := s.open(t, redisbroker.Config{Queues: []string{"unused"}})
+			other := s.open(t, redisbroker.Config{Queues: broker.Named("unused")})
 			if err := other.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -43,7 +43,7 @@ return mine
 func (c *Consumer) QueueLengths(ctx context.Context) (map[string]int, error) {
 	args := []any{c.keys.workers(), c.keys.alive(""), c.id}
 	for _, q := range c.cfg.Queues {
-		args = append(args, q)
+		args = append(args, q.Name)
 	}
 	mine, err := redis.Ints(c.pipe.Script(ctx, reporterScript, args...))
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Consumer) QueueLengths(ctx context.Context) (map[string]int, error) {
 			if err != nil {
 				return nil, err
 			}
-			lengths[c.cfg.Queues[q]] += n
+			lengths[c.cfg.Queues[q].Name] += n
 		}
 	}
 	return lengths, nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
 )
@@ -14,9 +15,9 @@ func TestQueueLengthsAreReportedOnce(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	workers := []*redisbroker.Consumer{
-		s.open(t, redisbroker.Config{Queues: []string{"a", "b"}}),
-		s.open(t, redisbroker.Config{Queues: []string{"b", "c"}}),
-		s.open(t, redisbroker.Config{Queues: []string{"a", "b", "c"}}),
+		s.open(t, redisbroker.Config{Queues: broker.Named("a", "b")}),
+		s.open(t, redisbroker.Config{Queues: broker.Named("b", "c")}),
+		s.open(t, redisbroker.Config{Queues: broker.Named("a", "b", "c")}),
 	}
 	s.Do(t, "LPUSH", "a", brokertest.Envelope("a", "1", 0))
 	s.Do(t, "LPUSH", "b", brokertest.Envelope("b", "2", 0), brokertest.Envelope("b", "3", 0))

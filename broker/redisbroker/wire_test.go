@@ -16,7 +16,7 @@ func TestKeys(t *testing.T) {
 	s := newServer(t)
 	s.Do(t, "LPUSH", "pfx:q|5", brokertest.Envelope("q", "1", 7))
 	c := s.open(t, redisbroker.Config{
-		Queues: []string{"q"}, GlobalKeyprefix: "pfx:", Sep: "|", PrioritySteps: []int{0, 5},
+		Queues: broker.Named("q"), GlobalKeyprefix: "pfx:", Sep: "|", PrioritySteps: []int{0, 5},
 		UnackedKey: "held", UnackedIndexKey: "held_index",
 	})
 	ds, err := c.Claim(t.Context(), 5)
@@ -47,12 +47,12 @@ func TestKeys(t *testing.T) {
 func TestClaimGarbage(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	for _, raw := range []string{"", "garbage", "\x00\xff\"\\\n\x7f", "[1]", "{", "é€"} {
 		s.Do(t, "LPUSH", "q", raw)
 		ds, err := c.Claim(t.Context(), 5)
 		if err != nil || len(ds) != 1 || string(ds[0].Raw) != raw {
-			t.Fatalf("Claim of %q: %q, %v", raw, ds, err)
+			t.Fatalf("Claim of %q: %+v, %v", raw, ds, err)
 		}
 		record := s.strings(t, "HVALS", "unacked")[0]
 		e, err := redisbroker.DecodeEntry([]byte(record))
@@ -70,7 +70,7 @@ func TestSweep(t *testing.T) {
 	const sep = "\x06\x16"
 	s := newServer(t)
 	s.Do(t, "SET", "unacked_mutex", "python") // also keeps the sweep at start away
-	c := s.open(t, redisbroker.Config{Queues: []string{"q"}})
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	s.Do(t, "SADD", "_kombu.binding.ex", "rk"+sep+sep+"direct", "a.*"+sep+`^a\..*?[^\.]$`+sep+"topic")
 	add := func(score int, tag, record string) {
 		s.Do(t, "HSET", "unacked", tag, record)

@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// Parked is a delivery that is due later.
+type Parked struct {
+	Delivery
+	Due    time.Time // by this process's clock
+	TaskID string
+}
+
+// Parker is implemented by consumers that can keep messages which are due far in
+// the future without holding them in memory.
+type Parker interface {
+	// Park gives up deliveries until their time, many in one round trip. Nobody holds
+	// a parked message, and no worker's death brings it back early. lost is as in
+	// [Consumer.Ack]. errors.ErrUnsupported says that this consumer cannot park.
+	Park(ctx context.Context, parked ...Parked) (lost []string, err error)
+	// Due claims parked messages of this consumer's queues whose time comes before
+	// until, the earliest first and at most limit. It does not block; none is no
+	// error. It may be called while Claim is waiting. A message that nobody has
+	// claimed a second after its time goes back to its queue.
+	Due(ctx context.Context, until time.Time, limit int) ([]Delivery, error)
+}
+
+// Queue is a queue to consume from, as kombu's Queue. Empty fields mean what
+// Celery makes of a plain name: a direct exchange and a routing key of that name.
+type Queue struct {
+	Name         string
+	Exchange     string // "": the name
+	ExchangeType string // Direct, Topic or Fanout; "": Direct
+	RoutingKey   string // "": the name, unless an exchange is given
+	Alias        string // the name that operators use for it
+	AutoDelete   bool   // of a fanout queue: its binding goes when the consumer closes
+}
+
+// Named returns queues with nothing but a name.
+func Named(names ...string) []Queue {
+	queues := make([]Queue, len(names))
+	for i, name := range names {
+		queues[i].Name = name
+	}
+	return queues
+}
+
+// Queues is implemented by consumers whose queues may change while they run. What
+// was added or cancelled stays so across reconnects. All methods may be called
+// while Claim is waiting.
+type Queues interface {
+	// AddQueue starts consuming a queue; one of that name that is consumed already stays as it is.
+	AddQueue(ctx context.Context, q Queue) error
+	// CancelQueue stops consuming a queue, given its name or alias. What has been
+	// claimed from it is not affected. A queue that is not consumed is no error.
+	CancelQueue(ctx context.Context, name string) error
+	// Queues returns the queues consumed now, in the order they were given.
+	Queues() []Queue
+}
+
+// Mover is implemented by consumers that can move held deliveries elsewhere, each
+// in one atomic step. Deliveries whose lease was lost are left alone.
+type Mover interface {
+	// Forward puts deliveries, byte for byte, at the end of another queue, in order.
+	Forward(ctx context.Context, queue string, deliveries ...Delivery) error
+	// Bury puts deliveries among the dead letters.
+	Bury(ctx context.Context, letters ...DeadLetter) error
+}
+
+// DeadLetter is a delivery that nobody shall try again unless an operator says so.
+type DeadLetter struct {
+	Delivery
+	Reason string // for operators
+	At     time.Time
+}
