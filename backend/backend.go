@@ -53,4 +53,12 @@ type Loader interface {
 	// Wait blocks until the task has a record in a ready state (SUCCESS, FAILURE
 	// or REVOKED), or ctx is done.
 	Wait(ctx context.Context, taskID string) ([]byte, error)
+	// Watch is Wait that also shows the records of other states (STARTED, RETRY,
+	// a task's own) to a function: the present one, and those stored while it
+	// waits, in order. When they come faster than it returns, older ones are left out.
+	Watch(ctx context.Context, taskID string, unready func(record []byte)) ([]byte, error)
+	// LoadMany returns the records of many tasks, nil for those that have none.
+	LoadMany(ctx context.Context, taskIDs ...string) ([][]byte, error)
+	// Forget deletes the records of tasks.
+	Forget(ctx context.Context, taskIDs ...string) error
 }

@@ -1,0 +1,98 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/apium/apium/protocol"
+)
+
+// ErrClaimLost is returned by Renew and Finish when the claim has run out and
+// somebody else has the chord, or it is finished.
+var ErrClaimLost = errors.New("backend: the claim on the chord is lost")
+
+// ChordPart is the outcome of one task of a chord's header.
+type ChordPart struct {
+	GroupID string
+	Index   *int // group_index; nil: after those that have one
+	TaskID  string
+	State   protocol.State
+	Result  []byte // raw JSON of the result or of the encoded exception; nil: null. Not kept
+
+	// Size is chord_size in the body's signature, where producers before Celery
+	// 5.1 wrote it; 0: not there. SetSize's size goes before it.
+	Size int
+}
+
+// ChordState is what has become of a chord when one of its parts is counted.
+type ChordState int
+
+// The states of a chord.
+const (
+	// ChordOpen: parts are missing, or nobody has said how many there are.
+	ChordOpen ChordState = iota
+	// ChordComplete: all parts are there, and the caller is to run the body and
+	// then call Finish. Nobody else is told so while the claim lasts.
+	ChordComplete
+	// ChordClaimed: all parts are there, and somebody else is running the body.
+	// Should they die, counting the part again after the lease tells.
+	ChordClaimed
+	// ChordDone: the body was run already.
+	ChordDone
+)
+
+// ChordCount is the answer to one part.
+type ChordCount struct {
+	State ChordState
+	Count int           // how many parts have arrived
+	Total int           // how many there are to be; 0: not known
+	Claim ChordClaim    // of a ChordComplete
+	Lease time.Duration // of a ChordClaimed: when to count the part again
+}
+
+// ChordClaim is the right to run a chord's body, for a while.
+type ChordClaim struct{ GroupID, Token string }
+
+// ChordResult is one counted part of a chord.
+type ChordResult struct {
+	TaskID string
+	State  protocol.State
+	Result []byte // raw JSON
+}
+
+// Chords counts the parts of chords, together with the Python workers that run
+// tasks of the same header.
+type Chords interface {
+	// Count counts parts, in one round trip where possible, and returns one
+	// answer for each. A part counts once, however often it is delivered and
+	// whatever its later results: Count may be repeated, after a failure and to
+	// see whether a claim has run out. Parts that were refused for good are
+	// ChordOpen, and the error joins one *RecordError for each.
+	Count(ctx context.Context, parts ...ChordPart) ([]ChordCount, error)
+	// Results returns the counted parts in the order of their index. The worker
+	// uses the members' own records instead when there is a group record.
+	Results(ctx context.Context, groupID string) ([]ChordResult, error)
+	// Renew lets a claim last for a while from now, or returns ErrClaimLost. Call
+	// it before the body is published, if preparing it took long.
+	Renew(ctx context.Context, claim ChordClaim, lease time.Duration) error
+	// Finish says that the body was published or, with failed, that the chord has
+	// failed, and forgets the chord: parts that come late change nothing.
+	// ErrClaimLost means that somebody else has finished it, or will.
+	Finish(ctx context.Context, claim ChordClaim, failed bool) error
+	// SetSize says of how many parts a chord is made, and begins a new run of it.
+	// It must return before the last task of the header is published.
+	SetSize(ctx context.Context, groupID string, size int) error
+	// Grow adds parts to a chord that runs (add_to_chord).
+	Grow(ctx context.Context, groupID string, by int) error
+}
+
+// Groups keeps the records that say which tasks a group is made of.
+type Groups interface {
+	// SaveGroup stores a group's record: {"result": [["<id>", <parent>], [<members>]]}.
+	SaveGroup(ctx context.Context, groupID string, document []byte) error
+	// LoadGroup returns the record of a group, or ErrNotFound.
+	LoadGroup(ctx context.Context, groupID string) ([]byte, error)
+	// DeleteGroup deletes the record, if there is one.
+	DeleteGroup(ctx context.Context, groupID string) error
+}
