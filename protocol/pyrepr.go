@@ -13,6 +13,9 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
+// Repr writes a JSON value as Python's repr, in full.
+func Repr(raw []byte) string { return string(appendRepr(nil, raw)) }
+
 // appendRepr appends Python's repr of a JSON value, without a limit.
 func appendRepr(dst, raw []byte) []byte {
 	switch pyjson.Kind(raw) {

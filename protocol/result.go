@@ -23,6 +23,12 @@ const (
 	Revoked State = "REVOKED"
 )
 
+// States that have no record: outcomes of a run that only events and signals name.
+const (
+	Ignored  State = "IGNORED"
+	Rejected State = "REJECTED"
+)
+
 // Ready says whether clients stop waiting at this state.
 func (s State) Ready() bool { return s == Success || s == Failure || s == Revoked }
 
@@ -127,6 +133,11 @@ func (x *Extended) append(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// ResultTuple is how a record's children name a single task: [["<id>", null], null].
+func ResultTuple(taskID string) []byte {
+	return append(appendString([]byte("[["), taskID), ", null], null]"...)
 }
 
 // DecodeResult reads a record that Celery 3.1 or later wrote. The result shares raw's

@@ -11,11 +11,11 @@ import (
 // Requests that wait for their ETA are not counted, as in Celery, where each of
 // them raises the prefetch count by one.
 type backlog struct {
-	prefetch int  // the limit that was configured
-	slots    int  // concurrency
 	adaptive bool // claim ahead while handlers are short
 
 	mu        sync.Mutex
+	prefetch  int // the limit that was configured
+	slots     int // concurrency
 	limit     int // prefetch, or more
 	pace      pace
 	takes     uint64
@@ -83,11 +83,15 @@ func (b *backlog) compactLocked() {
 	b.ready, b.head = b.ready[:n], 0
 }
 
-// take waits for the next request. It reports false after close.
-func (b *backlog) take() (*request, bool) {
+// take waits for the next request. It reports false after close, and when enough says,
+// while nothing waits, that there are slots enough without the caller's.
+func (b *backlog) take(enough func() bool) (*request, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.waitingLocked() == 0 && !b.closed {
+		if enough() {
+			return nil, false
+		}
 		b.taken.Wait()
 	}
 	if b.closed {
@@ -104,6 +108,15 @@ func (b *backlog) take() (*request, bool) {
 	}
 	b.signalLocked()
 	return r, true
+}
+
+// resize takes another limit and number of slots.
+func (b *backlog) resize(prefetch, slots int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.prefetch, b.slots, b.limit = prefetch, slots, prefetch
+	b.taken.Broadcast() // slots that are one too many end when they have looked
+	b.signalLocked()
 }
 
 // ran notes that a handler has run. A message that is acknowledged late has counted

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -26,7 +27,7 @@ func (w *Worker) consume(ctx context.Context) error {
 		}
 		deliveries, err := w.cfg.Consumer.Claim(ctx, limit)
 		for _, d := range deliveries {
-			w.receive(d)
+			w.receive(d, false)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -37,37 +38,37 @@ func (w *Worker) consume(ctx context.Context) error {
 	}
 }
 
-// receive decodes one delivery and sends it where it belongs.
-func (w *Worker) receive(d broker.Delivery) {
-	w.seq++
-	r := &request{tag: d.Tag, raw: d.Raw, seq: w.seq}
-	r.Queue, r.Hostname = d.Queue, w.cfg.Hostname
+// receive decodes one delivery and sends it where it belongs. One that comes back from
+// the broker's keeping was announced as received before.
+func (w *Worker) receive(d broker.Delivery, parked bool) {
+	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries}
+	r.Queue, r.Hostname, r.Execution = d.Queue, w.cfg.Hostname, r
 	w.leases.add(r)
 
 	task, err := w.decoder.Decode(d.Raw)
 	if r.Task = task; task != nil {
-		r.entry, _ = w.cfg.Registry.Lookup(task.Name)
+		r.task = w.task(task.Name)
 	}
 	switch {
-	case err != nil && (task == nil || task.ID == "" || r.entry != nil):
+	case err != nil && (task == nil || task.ID == "" || r.task != nil):
 		w.refuse(r, err)
 		return
-	case r.entry != nil:
-		w.cfg.apply(r)
+	case r.task != nil:
+		w.apply(r)
 	} // else the task is unknown, whatever else is wrong: Celery looks it up first
-	now := time.Now()
-	v := gate(r, now)
-	if v != unknown {
+	v := w.gate(r, time.Now())
+	if v != unknown && v != poisoned && !parked {
 		w.logReceived(r)
 	}
-	if v == run || v == hold {
+	if (v == run || v == hold || v == limit) && !parked {
+		w.hooks.taskReceived(r)
 		w.observe(r.event(Received))
 	}
 	w.pass(r, v)
 }
 
-// due is called when a request's ETA has come.
-func (w *Worker) due(r *request) { w.pass(r, gate(r, time.Now())) }
+// due is called when a request has waited for long enough.
+func (w *Worker) due(r *request) { w.pass(r, w.gate(r, time.Now())) }
 
 // pass carries out the gate's verdict. Once the worker is shutting down, the
 // request is given back with all others that have not started.
@@ -77,65 +78,82 @@ func (w *Worker) pass(r *request, v verdict) {
 	case run:
 		accepted = w.backlog.push(r)
 	case hold:
-		accepted = w.schedule.add(r)
-	case expired:
-		w.discard(r)
+		r.due = r.ETA
+		w.wait(r)
+	case limit:
+		w.limit(r)
+	case expired, revoked:
+		w.discard(r, v == expired)
 	case unknown:
 		w.rejectUnknown(r)
-	case unsupported:
-		w.rejectUnsupported(r)
+	case poisoned:
+		w.bury(r, fmt.Sprintf("given back %d times because a worker died", r.redeliveries))
+	case leave:
+		w.settle(settlement{req: r, fate: requeue, end: &outcome{kind: Left}})
 	}
 	if !accepted {
 		w.unstarted.add(r)
 	}
 }
 
-// refuse drops a message that is no task this worker can read, as Celery does:
-// it is logged and acknowledged, and no result is stored.
+// wait keeps a request until it is due: the broker does if that is far ahead, or if
+// many wait already.
+func (w *Worker) wait(r *request) {
+	if w.canPark() && (time.Until(r.due) > w.cfg.ParkAfter || w.schedule.len() >= w.cfg.ETATaskLimit) && !r.leaving {
+		w.settle(settlement{req: r, fate: park})
+		return
+	}
+	if !w.schedule.add(r) {
+		w.unstarted.add(r)
+	}
+}
+
+// refuse drops a message that is no task this worker can read, as Celery does: no
+// result is stored. What Celery acknowledges or rejects, though, is kept among the dead
+// letters.
 func (w *Worker) refuse(r *request, err error) {
-	e := r.event(Refused)
+	reason := ReasonUndecodable
 	var disallowed *protocol.ContentDisallowedError
 	var invalid *protocol.InvalidTaskError
 	switch {
 	case errors.As(err, &disallowed):
-		e.Reason = ReasonContentType
+		reason = ReasonContentType
 	case errors.As(err, &invalid):
-		e.Reason = ReasonInvalid
+		reason = ReasonInvalid
 	case errors.Is(err, protocol.ErrUnknownMessage):
-		e.Reason = ReasonUnknown
-	default:
-		e.Reason = ReasonUndecodable
+		reason = ReasonUnknown
 	}
-	w.logRefused(r, e.Reason, err)
-	w.observe(e)
-	w.settle(settlement{req: r, ack: late})
-}
-
-// rejectUnknown answers for a task that is not registered: the message is dropped
-// and the task fails, so that its caller learns of it.
-func (w *Worker) rejectUnknown(r *request) {
-	w.logUnknown(r)
-	r.storeErrors = w.cfg.Store != nil
-	exc := newException("celery.exceptions", "NotRegistered", r.Name)
-	w.settle(w.failure(r, early, exc, 0))
-}
-
-// rejectUnsupported fails a task that is part of a canvas before it runs: run
-// without its continuation, it would leave the rest of the workflow waiting.
-func (w *Worker) rejectUnsupported(r *request) {
-	exc := newException("builtins", "NotImplementedError",
-		"this worker cannot continue a "+needsCanvas(&r.Embed)+" yet: route the task "+r.Name+" to a Python worker")
-	w.settle(w.failure(r, early, exc, 0))
-}
-
-// discard settles a task that has expired.
-func (w *Worker) discard(r *request) {
-	if w.enabled(levelInfo) {
-		w.log.Info("Discarding revoked task: "+r.Name+"["+r.ID+"]", taskAttrs(r.Task)...)
+	w.logRefused(r, reason, err)
+	w.hooks.taskRejected(r.raw, err)
+	s := settlement{req: r, fate: late, end: &outcome{kind: Refused, reason: reason}}
+	if _, ok := w.cfg.Consumer.(broker.Mover); ok {
+		s.fate, s.reason = burial, reason+": "+err.Error()
 	}
-	exc := newException("celery.exceptions", "TaskRevokedError", "expired")
-	s := w.failure(r, late, exc, 0)
-	s.end.kind = Revoked
-	s.record = w.record(r, protocol.Revoked, exc.Append(nil), nil, r.storeErrors)
 	w.settle(s)
+}
+
+// discard settles a task that has expired or was revoked.
+func (w *Worker) discard(r *request, expired bool) {
+	w.logDiscarded(r)
+	reason := "revoked"
+	if expired {
+		reason = "expired"
+		w.revoked.add(time.Now(), r.ID)
+	}
+	w.settle(w.revocation(r, reason, false))
+	w.hooks.taskRevoked(r, false, expired)
+}
+
+// revocation is the settlement of a task that is REVOKED.
+func (w *Worker) revocation(r *request, reason string, terminated bool) settlement {
+	exc := newException("celery.exceptions", "TaskRevokedError", reason)
+	s := settlement{
+		req: r, fate: late, record: w.record(r, revokedRecord(exc), r.storeErrors),
+		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: time.Now()},
+	}
+	if terminated && !r.acksLate {
+		s.fate = none // it was acknowledged when it started
+	}
+	w.countPart(&s, protocol.Revoked, exc.Append(nil))
+	return s
 }

@@ -30,6 +30,14 @@ const (
 	Refused
 	// LeaseLost: the message was given to somebody else while this worker held it.
 	LeaseLost
+	// Ignored: the handler has seen to the task's state itself.
+	Ignored
+	// Forwarded: the task is not registered, and its message was moved to another queue.
+	Forwarded
+	// Left: the task is not registered, and its message was given back for other workers.
+	Left
+	// Buried: the message was put among the dead letters.
+	Buried
 )
 
 // Reasons for a Refused event, from a closed set so that they can label a metric.
@@ -51,15 +59,25 @@ type Event struct {
 	// Registered tells whether Task.Name is a task this worker knows. Names that
 	// are not come from the wire and must not become labels of a metric.
 	Registered bool
-	// Runtime is how long the handler ran; set for Succeeded and Failed.
+	// Silent is set for tasks that are not to send Celery's events (send_events=False).
+	Silent bool
+	// Runtime is how long the handler ran; 0 if it did not.
 	Runtime time.Duration
 	// Settle is the time from the handler's return until its result was stored
-	// and acknowledged; set for Succeeded and Failed.
+	// and acknowledged.
 	Settle time.Duration
-	// Exception is the class name of the Python exception of a Failed task,
-	// such as "ValueError".
+	// Result is the JSON of a Succeeded task's result.
+	Result []byte
+	// Raised is the exception of a Failed task, and the cause of a Retried one if it has any.
+	Raised    *protocol.Exception
+	Traceback string
+	// Exception is the class name of Raised, such as "ValueError".
 	Exception string
-	// Reason says why a message was Refused.
+	// Terminated and Expired say why a task was Revoked; neither: by its id or stamps.
+	Terminated, Expired bool
+	// Requeue tells that a Rejected message went back to its queue.
+	Requeue bool
+	// Reason says why a message was Refused or Buried.
 	Reason string
 }
 

@@ -8,118 +8,128 @@ import (
 
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/apium/apium/tasks"
 )
 
-// slot runs requests one after the other. There are Concurrency of them.
-func (w *Worker) slot(index int) {
-	for {
-		r, ok := w.backlog.take()
-		if !ok {
-			return
-		}
-		w.execute(&w.running[index], r)
-	}
-}
-
-// execute runs one request and hands its outcome to the settler.
-func (w *Worker) execute(slot *runningSlot, r *request) {
+// execute runs one request and hands its outcome to the settler. It reports false when
+// the slot was abandoned meanwhile.
+func (w *Worker) execute(s *slot, r *request) (stay bool) {
 	var runtime time.Duration
-	defer func() { w.backlog.ran(r, runtime) }()
-	if isExpired(r, time.Now()) {
-		w.discard(r)
-		return
+	settled := false // by somebody else, who freed the slot as well
+	defer func() {
+		if !settled {
+			w.backlog.ran(r, runtime)
+		}
+	}()
+	if w.discarded(r) || w.deduplicated(r) {
+		return true
 	}
 	ctx, cancel := context.WithCancelCause(w.taskCtx)
 	defer cancel(nil)
+	s.current.Store(r)
+	defer s.current.Store(nil)
 	if !r.start(cancel) {
-		return // the lease was lost while the request waited
+		return true // the lease was lost while the request waited
 	}
-	slot.Store(r)
-	defer slot.Store(nil)
 	w.started(r)
+	stopTimers := w.limitTime(s, r)
 
-	started := time.Now()
-	result, err := w.cfg.Pool.Run(ctx, r.entry, &r.Request)
-	runtime = time.Since(started)
+	w.hooks.taskPrerun(ctx, r)
+	result, err := w.cfg.Pool.Run(ctx, r.task.entry, &r.Request)
+	runtime = time.Since(r.started)
+	stopTimers()
 
+	if !r.finish(returned) {
+		settled = true
+		w.slots.abandoned.Add(-1)
+		return false
+	}
 	if r.acksLate && errors.Is(context.Cause(ctx), ErrShutdown) && w.aborted.Load() {
 		w.unstarted.add(r) // cold shutdown: the message goes back, whatever came out
-		return
+		return true
 	}
-	if err != nil {
-		w.settle(w.failure(r, r.ackAfter(), tasks.ExceptionOf(err), runtime))
-		return
+	w.settle(w.outcomeOf(ctx, r, result, err, runtime))
+	return true
+}
+
+// discarded settles a request that has expired or was revoked while it waited.
+func (w *Worker) discarded(r *request) bool {
+	now := time.Now()
+	switch isExpired := isExpired(r, now); {
+	case isExpired || w.revoked.has(r.ID, now):
+		w.discard(r, isExpired)
+	default:
+		header, value, found := w.stamps.match(r.Task)
+		if !found {
+			return false
+		}
+		w.logDiscardedByStamp(r, header, value)
+		w.settle(w.revocation(r, "revoked", false))
+		w.hooks.taskRevoked(r, false, false)
 	}
-	w.settle(w.success(r, result, runtime))
+	return true
 }
 
 // started acknowledges the message unless that comes late, and stores STARTED if
 // that is wanted. Nothing waits for either: as in Celery, where the main process
 // acknowledges while the pool process already runs the task.
 func (w *Worker) started(r *request) {
+	w.counts.start(r.Name)
 	w.observe(r.event(Started))
+	w.logAccepted(r)
 	s := settlement{req: r}
 	if !r.acksLate {
-		s.ack = early
+		s.fate = early
 	}
 	if r.trackStarted {
 		meta, err := pyjson.Append(nil, map[string]any{"pid": os.Getpid(), "hostname": w.cfg.Hostname})
 		if err == nil {
-			s.record = w.record(r, protocol.Started, meta, nil, true)
+			s.record = w.record(r, recordOf{state: protocol.Started, result: meta}, true)
 		}
 	}
-	if s.ack != none || s.record != nil {
+	if s.fate != none || s.record != nil {
 		w.settle(s)
 	}
 }
 
-func (w *Worker) success(r *request, result any, runtime time.Duration) settlement {
-	encoded, err := pyjson.Append(nil, result)
-	if err != nil {
-		return w.failure(r, r.ackAfter(), newException("kombu.exceptions", "EncodeError", err.Error()), runtime)
-	}
-	return settlement{
-		req: r, ack: r.ackAfter(),
-		record: w.record(r, protocol.Success, encoded, nil, r.storeResult),
-		end:    &outcome{kind: Succeeded, result: encoded, runtime: runtime, returned: time.Now()},
-	}
+// recordOf is what a record says besides whose it is.
+type recordOf struct {
+	state     protocol.State
+	result    []byte // JSON; nil: null
+	traceback string // "": null
 }
 
-// failure is the settlement of a task that failed, or never ran.
-func (w *Worker) failure(r *request, ack ack, exc *protocol.Exception, runtime time.Duration) settlement {
-	var traceback *string
-	if exc.Traceback != "" {
-		traceback = &exc.Traceback
-	}
-	return settlement{
-		req: r, ack: ack,
-		record: w.record(r, protocol.Failure, exc.Append(nil), traceback, r.storeErrors),
-		end:    &outcome{kind: Failed, exception: exc, runtime: runtime, returned: time.Now()},
-	}
+func failureRecord(exc *protocol.Exception) recordOf {
+	return recordOf{protocol.Failure, exc.Append(nil), exc.Traceback}
+}
+
+func revokedRecord(exc *protocol.Exception) recordOf {
+	return recordOf{state: protocol.Revoked, result: exc.Append(nil)}
 }
 
 // record encodes a task-meta document; nil when nothing is to be stored.
-func (w *Worker) record(r *request, state protocol.State, result []byte, traceback *string, store bool) []byte {
+func (w *Worker) record(r *request, what recordOf, store bool) []byte {
 	if !store || w.cfg.Store == nil || r.ID == "" { // protocol 1 allows for no id
 		return nil
 	}
 	rec := protocol.Result{
-		State: state, Result: result, Traceback: traceback,
+		State: what.state, Result: what.result, Children: r.childrenJSON(),
 		TaskID: r.ID, GroupID: r.GroupID, ParentID: r.ParentID,
 	}
-	if state.Ready() {
+	if what.traceback != "" {
+		rec.Traceback = &what.traceback
+	}
+	if what.state.Ready() {
 		rec.DateDone = time.Now().In(w.cfg.Location)
 	}
 	if w.cfg.ResultExtended {
 		rec.Extended = w.extended(r)
 	}
-	return rec.Append(make([]byte, 0, len(result)+recordOverhead))
+	return rec.Append(make([]byte, 0, len(what.result)+recordOverhead))
 }
 
 // extended returns what result_extended adds; nulls for a task that is not registered.
 func (w *Worker) extended(r *request) *protocol.Extended {
-	if r.entry == nil {
+	if r.task == nil {
 		return &protocol.Extended{}
 	}
 	return &protocol.Extended{
@@ -133,10 +143,10 @@ func (w *Worker) extended(r *request) *protocol.Extended {
 const recordOverhead = 256
 
 // newException builds an exception of one of Celery's own classes.
-func newException(module, class, message string) *protocol.Exception {
-	args, err := pyjson.Append(nil, []string{message})
+func newException(module, class string, arguments ...any) *protocol.Exception {
+	args, err := pyjson.Append(nil, append([]any{}, arguments...))
 	if err != nil {
-		args = []byte("[]") // cannot be: a list of strings has a JSON form
+		args = []byte("[]") // cannot be: strings and numbers have a JSON form
 	}
 	return &protocol.Exception{Module: module, Type: class, Message: args}
 }

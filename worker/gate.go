@@ -6,24 +6,33 @@ import "time"
 type verdict int
 
 const (
-	run         verdict = iota // now, as soon as a slot is free
-	hold                       // not before its ETA
-	expired                    // discard as REVOKED
-	unknown                    // no such task here
-	unsupported                // part of a canvas, which this version cannot continue
+	run      verdict = iota // now, as soon as a slot is free
+	hold                    // not before its ETA
+	limit                   // not before its rate limit allows it
+	expired                 // discard as REVOKED
+	revoked                 // likewise: its id was revoked
+	unknown                 // no such task here
+	poisoned                // too many workers have died of it
+	leave                   // it has waited to be given back
 )
 
-// gate decides about a request that was just received, or whose ETA has come.
-func gate(r *request, now time.Time) verdict {
+// gate decides about a request that was just received, or has waited for its ETA.
+func (w *Worker) gate(r *request, now time.Time) verdict {
 	switch {
-	case r.entry == nil:
+	case r.leaving:
+		return leave
+	case r.task == nil:
 		return unknown
 	case isExpired(r, now):
 		return expired
-	case needsCanvas(&r.Embed) != "":
-		return unsupported
+	case w.revoked.has(r.ID, now):
+		return revoked
+	case w.cfg.MaxRedeliveries >= 0 && r.redeliveries > w.cfg.MaxRedeliveries:
+		return poisoned
 	case r.ETA.After(now):
 		return hold
+	case r.task.limiter.Load() != nil && !r.limited:
+		return limit
 	}
 	return run
 }

@@ -9,13 +9,13 @@ import (
 // holdCheck bounds how long hold sleeps, so that a wall clock set forward is noticed.
 const holdCheck = time.Minute
 
-// schedule holds the requests whose ETA lies ahead. The goroutine in run owns the
+// schedule holds the requests that wait until a time of theirs. The goroutine in run owns the
 // timer; add and close may be called from any goroutine.
 type schedule struct {
 	due func(*request) // called in the goroutine of run
 
 	mu       sync.Mutex
-	requests etaHeap
+	requests dueHeap
 	closed   bool
 	earlier  chan struct{} // the next ETA has come nearer
 }
@@ -38,7 +38,7 @@ func (s *schedule) add(r *request) bool {
 	return true
 }
 
-// run passes on each request at its ETA, until stop is closed.
+// run passes on each request when it is due, until stop is closed.
 func (s *schedule) run(stop <-chan struct{}) {
 	timer := time.NewTimer(holdCheck)
 	defer timer.Stop()
@@ -62,7 +62,7 @@ func (s *schedule) pop(now time.Time) (ready []*request, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.requests) > 0 {
-		if wait := s.requests[0].ETA.Sub(now); wait > 0 {
+		if wait := s.requests[0].due.Sub(now); wait > 0 {
 			return ready, min(wait, holdCheck)
 		}
 		ready = append(ready, heap.Pop(&s.requests).(*request))
@@ -85,20 +85,20 @@ func (s *schedule) len() int {
 	return len(s.requests)
 }
 
-// etaHeap orders requests by ETA, and by arrival where that is the same.
-type etaHeap []*request
+// dueHeap orders requests by when they are due, and by arrival where that is the same.
+type dueHeap []*request
 
-func (h *etaHeap) Len() int { return len(*h) }
-func (h *etaHeap) Less(i, j int) bool {
+func (h *dueHeap) Len() int { return len(*h) }
+func (h *dueHeap) Less(i, j int) bool {
 	a, b := (*h)[i], (*h)[j]
-	if a.ETA.Equal(b.ETA) {
+	if a.due.Equal(b.due) {
 		return a.seq < b.seq
 	}
-	return a.ETA.Before(b.ETA)
+	return a.due.Before(b.due)
 }
-func (h *etaHeap) Swap(i, j int) { (*h)[i], (*h)[j] = (*h)[j], (*h)[i] }
-func (h *etaHeap) Push(x any)    { *h = append(*h, x.(*request)) }
-func (h *etaHeap) Pop() any {
+func (h *dueHeap) Swap(i, j int) { (*h)[i], (*h)[j] = (*h)[j], (*h)[i] }
+func (h *dueHeap) Push(x any)    { *h = append(*h, x.(*request)) }
+func (h *dueHeap) Pop() any {
 	old := *h
 	r := old[len(old)-1]
 	old[len(old)-1] = nil

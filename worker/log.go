@@ -3,10 +3,12 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
 )
 
 // LevelCritical is Python's logging.CRITICAL, one step above slog.LevelError.
@@ -52,12 +54,62 @@ func pythonSeconds(s float64) string {
 	return text
 }
 
-func (w *Worker) logFailed(r *request, exc *protocol.Exception) {
+// logFailed logs a failure, and tells that it has. Expected errors are no errors.
+func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception) bool {
 	attrs := taskAttrs(r.Task)
+	if err != nil && r.task.throws != nil && r.task.throws(err) {
+		w.log.Info("Task "+nameAndID(r.Task)+" raised expected: "+exc.Repr(), attrs...)
+		return true
+	}
 	if exc.Traceback != "" {
 		attrs = append(attrs, slog.String(TracebackKey, exc.Traceback))
 	}
 	w.log.Error("Task "+nameAndID(r.Task)+" raised unexpected: "+exc.Repr(), attrs...)
+	return true
+}
+
+func (w *Worker) logRetry(r *request, retry *tasks.RetryError) {
+	if w.enabled(levelInfo) {
+		w.log.Info("Task "+nameAndID(r.Task)+" retry: "+r.retryReason(retry), taskAttrs(r.Task)...)
+	}
+}
+
+func (w *Worker) logIgnored(r *request) {
+	if w.enabled(levelInfo) {
+		w.log.Info("Task "+nameAndID(r.Task)+" ignored", taskAttrs(r.Task)...)
+	}
+}
+
+func (w *Worker) logRejected(r *request, reject *tasks.RejectError) {
+	w.log.Warn("Task "+nameAndID(r.Task)+" "+reject.Error(), taskAttrs(r.Task)...)
+}
+
+func (w *Worker) logAccepted(r *request) {
+	if w.enabled(slog.LevelDebug) {
+		w.log.Debug("Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(os.Getpid()), taskAttrs(r.Task)...)
+	}
+}
+
+func (w *Worker) logDiscarded(r *request) {
+	if w.enabled(levelInfo) {
+		w.log.Info("Discarding revoked task: "+nameAndID(r.Task), taskAttrs(r.Task)...)
+	}
+}
+
+func (w *Worker) logDiscardedByStamp(r *request, header, value string) {
+	if w.enabled(levelInfo) {
+		w.log.Info("Discarding revoked task: "+nameAndID(r.Task)+" (revoked by header: {'"+header+"': "+
+			protocol.SafeRepr([]byte(value))+"})", taskAttrs(r.Task)...)
+	}
+}
+
+// requestAttrs are the attributes of a line about a message that may be no task.
+func requestAttrs(r *request) []any {
+	attrs := []any{slog.String("queue", r.Queue)}
+	if r.Task != nil {
+		attrs = append(attrs, taskAttrs(r.Task)...)
+	}
+	return attrs
 }
 
 // logUnknown is Celery's line for a task nobody registered.

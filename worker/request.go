@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
@@ -23,19 +25,40 @@ var ErrShutdown = errors.New("worker: shutting down")
 type request struct {
 	tasks.Request // what the handler sees; Task is nil if it could not be decoded
 
-	tag   string
-	raw   []byte
-	seq   uint64       // order of claiming
-	entry *tasks.Entry // nil: unknown task
+	worker       *Worker
+	tag          string
+	raw          []byte
+	seq          uint64      // order of claiming
+	redeliveries int         // how often a worker died that held it
+	task         *taskConfig // nil: unknown task
 
 	acksLate     bool
 	storeResult  bool
 	storeErrors  bool
 	trackStarted bool
 
-	lost   atomic.Bool
-	cancel atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
+	due     time.Time // when it waits: until when
+	leaving bool      // it waits to be given back
+	limited bool      // it has its rate limit's token
+
+	lost    atomic.Bool
+	phase   atomic.Int32                             // see the phases below
+	revoked atomic.Bool                              // terminated by an operator
+	cancel  atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
+	started time.Time                                // set before the phase is running
+
+	mu       sync.Mutex
+	children [][]byte // what the task has published, as a record's children tell it
 }
+
+// Phases of a request's handler. Whoever moves it on from running settles the task:
+// its slot when it has returned, or the time limit, or an operator.
+const (
+	waiting int32 = iota
+	running
+	returned
+	abandoned // the handler may still run, but nobody waits for it
+)
 
 func (r *request) delivery() broker.Delivery {
 	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Raw: r.raw}
@@ -45,9 +68,15 @@ func (r *request) delivery() broker.Delivery {
 // was lost before: then nothing runs. Whichever of start and lose comes second sees
 // what the first one wrote.
 func (r *request) start(cancel context.CancelCauseFunc) bool {
+	r.started = time.Now()
 	r.cancel.Store(&cancel)
+	r.phase.Store(running)
 	return !r.lost.Load()
 }
+
+// finish notes that the handler has returned, or is not waited for any more. It
+// reports whether the caller is to settle the task.
+func (r *request) finish(phase int32) bool { return r.phase.CompareAndSwap(running, phase) }
 
 // lose notes that the message is somebody else's and stops the handler. It reports
 // whether that is news.
@@ -65,45 +94,59 @@ func (r *request) stop(cause error) {
 	}
 }
 
+// publishedChild notes a task or group that was published while this one ran.
+func (r *request) publishedChild(tuple []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.children = append(r.children, tuple)
+}
+
+// childrenJSON returns what the record says about children; nil: there are none.
+func (r *request) childrenJSON() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.children) == 0 {
+		return nil
+	}
+	list := []byte{'['}
+	for i, child := range r.children {
+		if i > 0 {
+			list = append(list, ", "...)
+		}
+		list = append(list, child...)
+	}
+	return append(list, ']')
+}
+
 // event is the event of a step of this request.
 func (r *request) event(kind Kind) Event {
-	return Event{Kind: kind, Queue: r.Queue, Task: r.Task, Registered: r.entry != nil}
+	return Event{Kind: kind, Queue: r.Queue, Task: r.Task, Registered: r.task != nil, Silent: r.task != nil && !r.task.sendEvents}
 }
 
-// apply works out the options that hold for this request: the message's header
-// wins over the task's own option, and that over the worker's setting.
-func (c *Config) apply(r *request) {
-	opts := &r.entry.Options
-	ignore := pick(c.IgnoreResult, opts.IgnoreResult, r.IgnoreResult)
-	r.acksLate = pick(c.AcksLate, opts.AcksLate)
-	r.storeResult = c.Store != nil && !ignore
-	r.storeErrors = r.storeResult ||
-		c.Store != nil && pick(c.StoreErrorsEvenIfIgnored, opts.StoreErrorsEvenIfIgnored)
-	r.trackStarted = r.storeResult && pick(c.TrackStarted, opts.TrackStarted)
+// apply works out what holds for this request: the message's header wins over the
+// task's own option, and that over the worker's setting.
+func (w *Worker) apply(r *request) {
+	t := r.task
+	ignore := value(r.IgnoreResult, t.ignoreResult)
+	r.acksLate = t.acksLate
+	r.storeResult = w.cfg.Store != nil && !ignore
+	r.storeErrors = r.storeResult || w.cfg.Store != nil && t.storeErrors
+	r.trackStarted = r.storeResult && t.trackStarted
 }
 
-// pick returns the last of the choices that was made.
-func pick(setting bool, choices ...*bool) bool {
-	for _, choice := range choices {
-		if choice != nil {
-			setting = *choice
-		}
+// timeLimits are those of the message, where it has any, and else the task's.
+func (r *request) timeLimits() timeLimits {
+	limits := *r.task.limits.Load()
+	if r.TimeLimit > 0 {
+		limits.hard = r.TimeLimit
 	}
-	return setting
+	if r.SoftTimeLimit > 0 {
+		limits.soft = r.SoftTimeLimit
+	}
+	return limits
 }
 
-// needsCanvas names what the message asks for beyond running one task and storing
-// its result, in the words of its embed; "" when there is nothing.
-func needsCanvas(e *protocol.Embed) string {
-	switch {
-	case e.Chord != nil:
-		return "chord"
-	case e.Chain != nil:
-		return "chain"
-	case e.Callbacks != nil:
-		return "link"
-	case e.Errbacks != nil:
-		return "link_error"
-	}
-	return ""
-}
+// inChord tells that the task is a member of a chord's header.
+func (r *request) inChord() bool { return isChordMember(r.Task) }
+
+func isChordMember(t *protocol.Task) bool { return t.Embed.Chord != nil && t.GroupID != "" }

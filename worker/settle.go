@@ -8,42 +8,52 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/broker"
 )
 
-// ack says when, within a settlement, the message is acknowledged.
-type ack int
+// fate is what becomes of a message, and when within its settlement.
+type fate int
 
 const (
-	none  ack = iota
-	early     // before the record is stored
-	late      // after it is confirmed
+	none    fate = iota
+	early        // acknowledged, before the record is stored
+	late         // acknowledged, after everything is confirmed
+	requeue      // back to the end of its queue
+	forward      // to the end of another queue
+	burial       // to the dead letters
+	park         // to the broker's keeping, until it is due
 )
 
-// settlement is what is to be written for a request at one point of its life: when
-// its handler starts, and when it has an outcome.
+// settlement is what is to be written for a request at one point of its life: when it is
+// received and does not run, when its handler starts, and when it has an outcome.
 type settlement struct {
-	req    *request
-	ack    ack
-	record []byte   // nil: nothing is stored
-	end    *outcome // nil: the task goes on
+	req      *request
+	flow     *flow  // nil: nobody but this task is concerned
+	record   []byte // nil: nothing is stored
+	fate     fate
+	queue    string   // of forward
+	reason   string   // of burial
+	end      *outcome // nil: the task goes on
+	rejected bool     // a rejection is announced with the end
+
+	written chan struct{} // closed when all is written; nil: nobody waits
 }
 
-// outcome is how a task ended.
-type outcome struct {
-	kind      Kind
-	result    []byte // JSON, of a success
-	exception *protocol.Exception
-	runtime   time.Duration
-	returned  time.Time // when the handler was done
+// flow is what a settlement means for other tasks, in the order in which it is written.
+type flow struct {
+	publish []broker.Publication  // before the record: callbacks, the next step, a retry
+	records []backend.Record      // after it: the steps that will not run any more
+	parts   []backend.ChordPart   // to be counted
+	then    []broker.Publication  // error callbacks
+	finish  func(context.Context) // takes longer: on a goroutine of its own, before the fate
 }
 
-// ackAfter is when a request whose handler has run is acknowledged.
-func (r *request) ackAfter() ack {
-	if r.acksLate {
-		return late
+// with returns the settlement's flow, to be added to.
+func (s *settlement) with() *flow {
+	if s.flow == nil {
+		s.flow = &flow{}
 	}
-	return none
+	return s.flow
 }
 
 const (
@@ -92,28 +102,113 @@ func (w *Worker) settleLoop(ctx context.Context) {
 	}
 }
 
-// settleTogether is the only place that acknowledges messages and stores results.
-// The order is Celery's: early acknowledgements, results, late acknowledgements.
-// A message is acknowledged late only when its result is confirmed.
+// settleTogether is the only place that acknowledges messages and stores results. The
+// order is Celery's: early acknowledgements, what follows a success, results, chords, what
+// follows a failure, late acknowledgements. A message is acknowledged late only when all
+// else is confirmed.
 func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.acknowledge(ctx, group, early)
+	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.publish })
 	w.store(ctx, group)
+	w.countParts(ctx, group)
+	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.then })
+	group = w.finishApart(ctx, group)
 	w.acknowledge(ctx, group, late)
+	w.disposeOf(ctx, group)
 	for i := range group {
 		if group[i].end != nil {
 			w.announce(&group[i])
 		}
+		if group[i].written != nil {
+			close(group[i].written)
+		}
 	}
+}
+
+// finishApart starts what takes longer, and leaves it to settle the rest of its request.
+func (w *Worker) finishApart(ctx context.Context, group []settlement) (rest []settlement) {
+	rest = group[:0]
+	for _, s := range group {
+		if s.flow == nil || s.flow.finish == nil {
+			rest = append(rest, s)
+			continue
+		}
+		w.finishing.Go(func() {
+			s.flow.finish(ctx)
+			s.flow, s.record = nil, nil
+			w.settle(s)
+		})
+	}
+	return rest
+}
+
+// publish sends the messages of a group, in one call. What follows a task whose lease was
+// lost is left to whoever runs it now.
+func (w *Worker) publish(ctx context.Context, group []settlement, of func(*flow) []broker.Publication) {
+	messages := w.messages[:0]
+	for i := range group {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+			messages = append(messages, of(f)...)
+		}
+	}
+	if len(messages) == 0 {
+		return
+	}
+	w.messages = messages
+	w.persist(ctx, "publish messages", func() error { return w.cfg.Publisher.Publish(ctx, messages...) })
+	clear(messages)
+}
+
+// disposeOf moves the messages that are not acknowledged but go elsewhere.
+func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
+	var back, parked []*request
+	for i := range group {
+		s := &group[i]
+		if s.fate <= late || s.req.lost.Load() {
+			continue
+		}
+		switch s.fate {
+		case requeue:
+			back = append(back, s.req)
+		case park:
+			parked = append(parked, s.req)
+		case forward, burial:
+			w.moveAway(ctx, s)
+		}
+	}
+	if len(parked) > 0 {
+		w.park(ctx, parked)
+	}
+	if len(back) > 0 {
+		w.leases.remove(back...)
+		w.persist(ctx, "requeue messages", func() error {
+			return w.cfg.Consumer.Requeue(ctx, broker.Back, deliveriesOf(back)...)
+		})
+	}
+}
+
+func (w *Worker) moveAway(ctx context.Context, s *settlement) {
+	mover, ok := w.cfg.Consumer.(broker.Mover)
+	if !ok {
+		return // New has checked that it can
+	}
+	w.leases.remove(s.req)
+	w.persist(ctx, "move a message", func() error {
+		if s.fate == forward {
+			return mover.Forward(ctx, s.queue, s.req.delivery())
+		}
+		return mover.Bury(ctx, broker.DeadLetter{Delivery: s.req.delivery(), Reason: s.reason, At: time.Now()})
+	})
 }
 
 // acknowledge acks the messages of a group that are due at this point. The leases
 // are forgotten first: a renewal that overlaps must not take an acknowledged
 // message for a lost one.
-func (w *Worker) acknowledge(ctx context.Context, group []settlement, when ack) {
+func (w *Worker) acknowledge(ctx context.Context, group []settlement, when fate) {
 	tags, acked := w.tags[:0], w.acked[:0]
 	for i := range group {
 		r := group[i].req
-		if group[i].ack == when && !r.lost.Load() {
+		if group[i].fate == when && !r.lost.Load() {
 			tags, acked = append(tags, r.tag), append(acked, r)
 		}
 	}
@@ -142,10 +237,15 @@ func (w *Worker) store(ctx context.Context, group []settlement) {
 	records := w.records[:0]
 	for i := range group {
 		s := &group[i]
-		if s.record == nil || s.req.lost.Load() && (s.end == nil || s.end.kind != Succeeded) {
+		if s.req.lost.Load() && (s.end == nil || s.end.kind != Succeeded) {
 			continue
 		}
-		records = append(records, backend.Record{TaskID: s.req.ID, Document: s.record})
+		if s.record != nil {
+			records = append(records, backend.Record{TaskID: s.req.ID, Document: s.record})
+		}
+		if s.flow != nil && !s.req.lost.Load() {
+			records = append(records, s.flow.records...)
+		}
 	}
 	if len(records) == 0 {
 		return
@@ -218,18 +318,26 @@ func (w *Worker) persist(ctx context.Context, what string, op func() error) bool
 
 // announce logs and reports the end of a task.
 func (w *Worker) announce(s *settlement) {
+	if s.end.kind == Succeeded && w.cfg.Deduplicate && s.req.acksLate {
+		w.successful.add(time.Now(), s.req.ID)
+	}
+	if s.rejected {
+		e := s.req.event(Rejected)
+		e.Requeue = s.end.requeue
+		w.observe(e)
+	}
 	e := s.req.event(s.end.kind)
-	e.Runtime = s.end.runtime
-	e.Settle = time.Since(s.end.returned)
-	switch s.end.kind {
-	case Succeeded:
+	e.Runtime, e.Result = s.end.runtime, s.end.result
+	e.Terminated, e.Expired, e.Requeue = s.end.terminated, s.end.expired, s.end.requeue
+	e.Reason, e.Traceback, e.Raised = s.end.reason, s.end.traceback, s.end.exception
+	if !s.end.returned.IsZero() {
+		e.Settle = time.Since(s.end.returned)
+	}
+	if s.end.kind == Succeeded {
 		w.logSucceeded(s.req, s.end)
-	case Failed:
+	}
+	if s.end.exception != nil {
 		e.Exception = s.end.exception.Type
-		if s.req.entry != nil {
-			w.logFailed(s.req, s.end.exception)
-		}
-	default: // was logged when it was decided
 	}
 	w.observe(e)
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -137,10 +138,15 @@ func (w *Worker) leave(r *request) {
 }
 
 // leftBehind counts how often messages were left, by task id, without growing for ever.
-type leftBehind struct{ counts map[string]int }
+type leftBehind struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
 
-// next says how long to keep a message that is left once more. Only consume calls it.
+// next says how long to keep a message that is left once more.
 func (l *leftBehind) next(id string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.counts == nil || len(l.counts) >= leaveKnown {
 		l.counts = make(map[string]int)
 	}

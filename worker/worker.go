@@ -21,16 +21,30 @@ type Worker struct {
 	cfg     Config
 	log     *slog.Logger
 	decoder protocol.Decoder
+	hooks   hooks
+	tasks   taskConfigs
+	parker  broker.Parker  // nil: the consumer cannot park
+	chords  backend.Chords // nil: the store does not count chords
+	groups  backend.Groups // nil: likewise
+	loader  backend.Loader // nil: the store cannot be read
 
-	backlog   *backlog
-	schedule  *schedule
-	leases    *leases
-	running   []runningSlot // one per slot
-	unstarted givenBack
+	backlog    *backlog
+	schedule   *schedule
+	leases     *leases
+	slots      *slots
+	unstarted  givenBack
+	left       leftBehind
+	counts     counts
+	revoked    *memory // ids
+	successful *memory // ids of tasks that have succeeded, for Deduplicate
+	stamps     revokedStamps
+	stateMu    sync.Mutex // one writer of the state database at a time
+	cannotPark atomic.Bool
 
 	settlements  chan settlement
 	settleMu     sync.RWMutex // held for reading while sending to settlements
 	settleClosed bool
+	finishing    sync.WaitGroup // what takes longer than a settlement
 
 	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
 	cancelTasks context.CancelCauseFunc
@@ -42,14 +56,13 @@ type Worker struct {
 	aborted   atomic.Bool
 	ran       atomic.Bool
 
-	seq     uint64           // owned by consume
-	tags    []string         // owned by settleLoop, reused
-	acked   []*request       // likewise
-	records []backend.Record // likewise
+	seq      atomic.Uint64        // order of claiming
+	tags     []string             // owned by settleLoop, reused
+	acked    []*request           // likewise
+	records  []backend.Record     // likewise
+	messages []broker.Publication // likewise
+	parts    []backend.ChordPart  // likewise
 }
-
-// runningSlot holds the request whose handler runs in a slot; nil when idle.
-type runningSlot = atomic.Pointer[request]
 
 // New checks the configuration, naming every problem in it, and builds a worker.
 // It starts nothing.
@@ -64,14 +77,22 @@ func New(cfg Config) (*Worker, error) {
 		cfg:         cfg,
 		log:         cfg.Logger,
 		decoder:     protocol.Decoder{Accept: accept, Location: cfg.Location},
-		backlog:     newBacklog(cfg.prefetch(), cfg.Concurrency, adaptive),
+		backlog:     newBacklog(cfg.prefetch(cfg.Concurrency), cfg.Concurrency, adaptive),
 		leases:      newLeases(),
-		running:     make([]runningSlot, cfg.Concurrency),
+		revoked:     newMemory(cfg.RevokesMax, cfg.RevokeExpires),
+		successful:  newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
 		settlements: make(chan settlement, settleBacklog),
 		abort:       make(chan struct{}),
 	}
+	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem) }}
+	w.parker, _ = cfg.Consumer.(broker.Parker)
+	w.chords, _ = cfg.Store.(backend.Chords)
+	w.groups, _ = cfg.Store.(backend.Groups)
+	w.loader, _ = cfg.Store.(backend.Loader)
 	w.schedule = newSchedule(w.due)
-	return w, nil
+	w.slots = newSlots(w)
+	w.counts.init()
+	return w, w.loadState()
 }
 
 // Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
@@ -84,6 +105,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.ran.Swap(true) {
 		return errors.New("worker: Run was called before")
 	}
+	w.hooks.workerInit(w.cfg.Hostname)
+	defer w.hooks.workerShutdown(w.cfg.Hostname)
 	// Handlers and settling outlive ctx: it only ends claiming.
 	base := context.WithoutCancel(ctx)
 	w.taskCtx, w.cancelTasks = context.WithCancelCause(base)
@@ -91,37 +114,52 @@ func (w *Worker) Run(ctx context.Context) error {
 	settleCtx, cancelSettle := context.WithCancel(base)
 	defer cancelSettle()
 	defer w.onAbort(func() { time.AfterFunc(abortTimeout, cancelSettle) })()
+	claimCtx, cancelClaim := context.WithCancel(ctx)
+	defer cancelClaim()
+	stopOnAbort := w.onAbort(cancelClaim)
 
-	var holding, renewing, slots sync.WaitGroup
+	var holding, renewing sync.WaitGroup
 	stopHolding := make(chan struct{})
 	holding.Go(func() { w.schedule.run(stopHolding) })
+	holding.Go(func() { w.unpark(claimCtx) })
 	holding.Go(func() {
 		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, surplus) })
 	})
 	renewing.Go(func() { w.renewLeases(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settleLoop(settleCtx) }()
-	for i := range w.running {
-		slots.Go(func() { w.slot(i) })
-	}
+	w.slots.resize(w.cfg.Concurrency)
 
-	claimCtx, cancelClaim := context.WithCancel(ctx)
-	stopOnAbort := w.onAbort(cancelClaim)
+	w.hooks.workerReady(w.cfg.Hostname)
 	err := w.consume(claimCtx)
+	w.hooks.workerShuttingDown(w.cfg.Hostname, w.howItEnds())
 	cancelClaim()
 	stopOnAbort()
 
 	w.stopping.Store(true)
 	close(stopHolding)
 	holding.Wait()
+	w.slots.close()
 	w.giveBackUnstarted(settleCtx)
-	finished := waited(&slots)
+	finished := waited(&w.slots.ended)
 	w.awaitHandlers(settleCtx, finished)
+	w.finishing.Wait()
 	w.closeSettlements()
 	<-settled
+	w.keepState()
 	cancelSettle()
 	renewing.Wait()
 	return err
+}
+
+// howItEnds is the name of the shutdown that has begun.
+func (w *Worker) howItEnds() string {
+	select {
+	case <-w.abort:
+		return "Cold"
+	default:
+		return "Warm"
+	}
 }
 
 // Abort ends Run without waiting for running handlers (Celery's cold shutdown).
@@ -153,7 +191,9 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 // giveBackUnstarted returns everything that was claimed and has not started, in
 // the order in which it was claimed.
 func (w *Worker) giveBackUnstarted(ctx context.Context) {
-	w.giveBack(ctx, slices.Concat(w.backlog.close(), w.schedule.close(), w.unstarted.take()))
+	left := slices.Concat(w.backlog.close(), w.schedule.close())
+	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
+	w.giveBack(ctx, append(left, w.unstarted.take()...))
 }
 
 func (w *Worker) giveBack(ctx context.Context, requests []*request) {
@@ -164,16 +204,21 @@ func (w *Worker) giveBack(ctx context.Context, requests []*request) {
 	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.seq, b.seq) })
 	requests = slices.Compact(requests) // one may have returned while it was collected
 	w.leases.remove(requests...)
-	deliveries := make([]broker.Delivery, len(requests))
-	for i, r := range requests {
-		deliveries[i] = r.delivery()
-	}
+	deliveries := deliveriesOf(requests)
 	if !w.persist(ctx, "give messages back", func() error {
 		return w.cfg.Consumer.Requeue(ctx, broker.Front, deliveries...)
 	}) {
 		return
 	}
 	w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
+}
+
+func deliveriesOf(requests []*request) []broker.Delivery {
+	deliveries := make([]broker.Delivery, len(requests))
+	for i, r := range requests {
+		deliveries[i] = r.delivery()
+	}
+	return deliveries
 }
 
 // A cold shutdown leaves handlers abortGrace to return after their contexts were
@@ -213,15 +258,13 @@ func (w *Worker) awaitHandlers(ctx context.Context, finished <-chan struct{}) {
 // task was cut off and that they wait in vain.
 func (w *Worker) abandonRunning(ctx context.Context) {
 	var back []*request
-	for i := range w.running {
-		switch r := w.running[i].Load(); {
-		case r == nil:
-		case r.acksLate:
+	for _, r := range w.slots.running() {
+		if r.acksLate {
 			back = append(back, r)
-		default:
-			exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
-			w.settle(settlement{req: r, record: w.record(r, protocol.Retry, exc.Append(nil), nil, r.storeErrors)})
+			continue
 		}
+		exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
+		w.settle(settlement{req: r, record: w.record(r, recordOf{state: protocol.Retry, result: exc.Append(nil)}, r.storeErrors)})
 	}
 	w.giveBack(ctx, append(back, w.unstarted.take()...))
 }

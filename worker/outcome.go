@@ -1,0 +1,156 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
+)
+
+// outcome is how a task ended.
+type outcome struct {
+	kind      Kind
+	result    []byte // JSON, of a success
+	exception *protocol.Exception
+	traceback string
+	runtime   time.Duration
+	returned  time.Time // when the handler was done
+
+	reason              string // why a message was refused or buried
+	terminated, expired bool   // of a revocation
+	requeue             bool   // of a rejection
+	silent              bool   // was logged when it was decided
+}
+
+// outcomeOf works out what a handler's return means.
+func (w *Worker) outcomeOf(ctx context.Context, r *request, result any, err error, runtime time.Duration) settlement {
+	var s settlement
+	var retry *tasks.RetryError
+	var reject *tasks.RejectError
+	if err != nil {
+		err = r.task.autoRetry.Retry(w.softTimeout(ctx, err), r.Retries)
+	}
+	switch {
+	case r.revoked.Load():
+		s = w.revocation(r, "terminated", true)
+		w.hooks.taskRevoked(r, true, false)
+	case err == nil:
+		s = w.success(r, result, runtime)
+	case errors.As(err, &retry):
+		s = w.retry(r, retry, runtime)
+	case errors.As(err, new(tasks.IgnoreError)):
+		w.logIgnored(r)
+		s = settlement{req: r, fate: r.ackAfter(), end: &outcome{kind: Ignored, runtime: runtime}}
+	case errors.As(err, &reject):
+		s = w.rejection(r, reject, runtime)
+	default:
+		s = w.failure(r, tasks.ExceptionOf(err), runtime)
+		s.end.silent = w.logFailed(r, err, s.end.exception)
+	}
+	s.end.returned = time.Now()
+	w.hooks.taskPostrun(ctx, r, stateOf(s.end.kind), s.end.result)
+	return s
+}
+
+// stateOf is the state that Celery's task_postrun names.
+func stateOf(kind Kind) protocol.State {
+	switch kind {
+	case Succeeded:
+		return protocol.Success
+	case Retried:
+		return protocol.Retry
+	case Ignored:
+		return protocol.Ignored
+	case Rejected:
+		return protocol.Rejected
+	case Revoked:
+		return protocol.Revoked
+	default:
+		return protocol.Failure
+	}
+}
+
+// success publishes what follows, then stores the result.
+func (w *Worker) success(r *request, result any, runtime time.Duration) settlement {
+	encoded, err := pyjson.Append(nil, result)
+	if err != nil {
+		return w.failure(r, newException("kombu.exceptions", "EncodeError", err.Error()), runtime)
+	}
+	s := settlement{
+		req: r, fate: r.ackAfter(),
+		end: &outcome{kind: Succeeded, result: encoded, runtime: runtime},
+	}
+	if err := w.follow(&s, encoded); err != nil {
+		return w.failure(r, tasks.ExceptionOf(err), runtime)
+	}
+	s.record = w.record(r, recordOf{state: protocol.Success, result: encoded}, r.storeResult)
+	w.countPart(&s, protocol.Success, encoded)
+	w.hooks.taskSuccess(r, encoded)
+	return s
+}
+
+// failure is the settlement of a task that failed, or could not run.
+func (w *Worker) failure(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
+	s := settlement{
+		req: r, fate: r.ackAfter(), record: w.record(r, failureRecord(exc), r.storeErrors),
+		end: &outcome{kind: Failed, exception: exc, traceback: exc.Traceback, runtime: runtime, returned: time.Now()},
+	}
+	if r.acksLate && !r.task.acksOnFailure {
+		s.rejected = true // dropped all the same, and announced so
+	}
+	w.failFollowing(&s, exc)
+	w.hooks.taskFailure(r, exc)
+	return s
+}
+
+// rejection is the settlement of a task that rejects its message (Celery 5.7: a message
+// that is dropped fails its task).
+func (w *Worker) rejection(r *request, reject *tasks.RejectError, runtime time.Duration) settlement {
+	w.logRejected(r, reject)
+	var reason any
+	if reject.Reason != "" {
+		reason = reject.Reason
+	}
+	exc := newException("celery.exceptions", "Reject", reason, reject.Requeue)
+	if !reject.Requeue {
+		s := w.failure(r, exc, runtime)
+		s.rejected = r.acksLate
+		s.end.silent = true
+		return s
+	}
+	s := settlement{req: r, end: &outcome{kind: Ignored, exception: exc, runtime: runtime}}
+	if r.acksLate {
+		s.fate, s.end.kind, s.end.requeue = requeue, Rejected, true
+	}
+	return s
+}
+
+// lostHandler answers for a handler that ended its goroutine instead of returning, which
+// is what a lost child process is to Celery.
+func (w *Worker) lostHandler(r *request) {
+	runtime := time.Since(r.started)
+	w.backlog.ran(r, runtime)
+	if r.acksLate && r.task.rejectOnLost {
+		w.log.Error("Task "+nameAndID(r.Task)+" ended its goroutine: its message goes back", taskAttrs(r.Task)...)
+		w.settle(settlement{
+			req: r, fate: requeue,
+			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: time.Now()},
+		})
+		return
+	}
+	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
+	s := w.failure(r, exc, runtime)
+	s.end.silent = w.logFailed(r, nil, exc)
+	w.settle(s)
+}
+
+// ackAfter is when a request whose handler has run is acknowledged.
+func (r *request) ackAfter() fate {
+	if r.acksLate {
+		return late
+	}
+	return none
+}

@@ -1,0 +1,83 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
+
+// Parked messages are looked for this often, and those that are due within the horizon
+// are taken into memory, to be started on time.
+const (
+	parkLook    = 500 * time.Millisecond
+	parkHorizon = 3 * time.Second
+	parkBatch   = 500
+)
+
+// canPark tells whether the broker keeps what is due later.
+func (w *Worker) canPark() bool { return w.parker != nil && !w.cannotPark.Load() }
+
+// unpark takes parked messages back as their time comes near, until ctx is done. It
+// takes no more than memory is meant to hold; the others come in their turn, or when
+// they are due without anybody having taken them, through their queue.
+func (w *Worker) unpark(ctx context.Context) {
+	if w.parker == nil {
+		return
+	}
+	ticker := time.NewTicker(parkLook)
+	defer ticker.Stop()
+	for failing := false; ; {
+		room := w.cfg.ETATaskLimit - w.schedule.len()
+		deliveries, err := w.takeDue(ctx, min(room, parkBatch))
+		switch {
+		case ctx.Err() != nil && err != nil, errors.Is(err, errors.ErrUnsupported):
+			return
+		case err != nil && !failing:
+			w.log.Error("Cannot look for parked messages: " + err.Error() + ". Trying again")
+		}
+		failing = err != nil
+		for _, d := range deliveries {
+			w.receive(d, true)
+		}
+		if len(deliveries) == parkBatch && ctx.Err() == nil {
+			continue // there are more
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w *Worker) takeDue(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	return w.parker.Due(ctx, time.Now().Add(parkHorizon), limit)
+}
+
+// park hands the group's requests that are due later to the broker, in one round trip.
+func (w *Worker) park(ctx context.Context, requests []*request) {
+	parked := make([]broker.Parked, len(requests))
+	for i, r := range requests {
+		parked[i] = broker.Parked{Delivery: r.delivery(), Due: r.due, TaskID: r.ID}
+	}
+	w.leases.remove(requests...)
+	w.persist(ctx, "park messages", func() error {
+		_, err := w.parker.Park(ctx, parked...)
+		if errors.Is(err, errors.ErrUnsupported) {
+			w.cannotPark.Store(true)
+			for _, r := range requests {
+				w.leases.add(r)
+				if !w.schedule.add(r) {
+					w.unstarted.add(r)
+				}
+			}
+			return nil
+		}
+		return err
+	})
+}
