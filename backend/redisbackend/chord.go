@@ -58,14 +58,11 @@ func newChordBatch(b *Backend, token string) *chordBatch {
 
 // add takes a part, unless the batch is full.
 func (c *chordBatch) add(part backend.ChordPart) bool {
-	if n := len(part.Result); n > 0 && c.size > 0 && c.size+n > maxGroupBytes || len(c.parts) == maxGroup {
+	if len(c.parts) == maxGroup || c.size > 0 && c.size+len(part.Result) > maxGroupBytes {
 		return false
 	}
 	c.parts = append(c.parts, part)
-	member, head, err := appendMember(nil, part)
-	if err == nil && len(member) > maxRecord {
-		err = fmt.Errorf("the chord's part has %d bytes; Redis stores at most 512 MiB", len(member))
-	}
+	member, head, err := encodeMember(part)
 	if err != nil {
 		c.refused = append(c.refused, &backend.RecordError{TaskID: part.TaskID, Err: err})
 		return true

@@ -40,11 +40,12 @@ local function open(n)
   end
   local kind = call('TYPE', g.j).ok
   g.zset = kind == 'zset' or kind == 'none' and ARGV[5] == '1'
-  if kind == 'none' then
-    call('DEL', g.d)
-  end
   g.count = call(g.zset and 'ZCARD' or 'LLEN', g.j)
   g.others = call('SCARD', g.d) ~= g.count
+  if g.others and g.count == 0 then
+    call('DEL', g.d)
+    g.others = false
+  end
   g.size = tonumber(call('GET', g.s) or nil)
   g.more = tonumber(call('GET', g.t) or 0) or 0
   return g

@@ -9,25 +9,28 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// appendMember writes a part of a chord as Python's worker does,
-// [1, "<task id>", "<state>", <result>], and returns the length of what stands
-// before the state: it is the same for all results of the task.
-func appendMember(dst []byte, part backend.ChordPart) (member []byte, head int, err error) {
-	dst = append(dst, "[1, "...)
-	if dst, err = pyjson.Append(dst, part.TaskID); err != nil {
+// encodeMember writes a part of a chord as Python's worker does,
+// [1, "<task id>", "<state>", <result>]. head is the length of what stands before
+// the state: it is the same for all results of the task.
+func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
+	if len(part.Result)+6*(len(part.TaskID)+len(part.State))+16 > maxRecord { // a character has at most 6 bytes in JSON
+		return nil, 0, fmt.Errorf("the result has %d bytes; Redis stores at most 512 MiB", len(part.Result))
+	}
+	member = append(make([]byte, 0, len(part.Result)+80), "[1, "...)
+	if member, err = pyjson.Append(member, part.TaskID); err != nil {
 		return nil, 0, err
 	}
-	dst = append(dst, ", "...)
-	head = len(dst)
-	if dst, err = pyjson.Append(dst, string(part.State)); err != nil {
+	member = append(member, ", "...)
+	head = len(member)
+	if member, err = pyjson.Append(member, string(part.State)); err != nil {
 		return nil, 0, err
 	}
-	dst = append(dst, ", "...)
+	member = append(member, ", "...)
 	if part.Result == nil {
-		dst = append(dst, "null"...)
+		member = append(member, "null"...)
 	}
-	dst = append(dst, part.Result...)
-	return append(dst, ']'), head, nil
+	member = append(member, part.Result...)
+	return append(member, ']'), head, nil
 }
 
 var errMember = errors.New(`not [1, "<task id>", "<state>", <result>]`)
