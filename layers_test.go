@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"backend":              {"protocol"},
 	"backend/backendtest":  {"backend", "protocol", "go-cmp"},
 	"backend/membackend":   {"backend", "protocol"},
-	"backend/redisbackend": {"backend", "protocol", "internal/redisconn", "redigo"},
+	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
 
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "broker", "backend"},
 	"client":  {"protocol", "protocol/pyjson", "broker", "backend"},

@@ -14,24 +14,28 @@ func WaitAll(ctx context.Context, from Loader, taskIDs ...string) ([][]byte, err
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var waits sync.WaitGroup
+	var first sync.Once
 	for i, record := range records {
-		if state, err := State(record); record != nil && err == nil && state.Ready() {
+		if state, err := State(record); err == nil && state.Ready() {
 			continue
 		}
 		waits.Go(func() {
-			record, err := from.Wait(ctx, taskIDs[i])
-			if err != nil {
-				cancel(fmt.Errorf("backend: waiting for task %s: %w", taskIDs[i], err))
+			record, waitErr := from.Wait(ctx, taskIDs[i])
+			if waitErr == nil {
+				records[i] = record
 				return
 			}
-			records[i] = record
+			first.Do(func() {
+				err = fmt.Errorf("backend: waiting for task %s: %w", taskIDs[i], waitErr)
+				cancel()
+			})
 		})
 	}
 	waits.Wait()
-	if err := context.Cause(ctx); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return records, nil

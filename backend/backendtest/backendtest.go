@@ -16,6 +16,8 @@ import (
 type Backend interface {
 	backend.Store
 	backend.Loader
+	backend.Chords
+	backend.Groups
 }
 
 // patience is how long anything may take that should happen at once.
@@ -46,6 +48,21 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"wait is interrupted", waitInterrupted},
 		{"close", closeEndsWaits},
 		{"concurrent use", concurrent},
+		{"load and forget many", loadMany},
+		{"watch", watch},
+		{"watch slowly", watchSlow},
+		{"wait for all", waitAll},
+		{"group record", groupRecord},
+		{"chord in order", chordInOrder},
+		{"chord with duplicates", chordDuplicates},
+		{"chord with a task twice", chordSameTask},
+		{"chord taken over", chordTakenOver},
+		{"chord finished late", chordLate},
+		{"chord that failed", chordFailed},
+		{"sizes of chords", chordSizes},
+		{"chords together", chordsTogether},
+		{"chord counted at once", chordRace},
+		{"the part is not kept", partNotKept},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

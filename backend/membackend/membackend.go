@@ -17,12 +17,16 @@ type Backend struct {
 	mu      sync.Mutex
 	records map[string][]byte
 	waits   map[string]chan struct{} // by task: closed when its record changes
+	chords  map[string]*chord
+	groups  map[string][]byte
 	closed  chan struct{}
 }
 
 var (
 	_ backend.Store  = (*Backend)(nil)
 	_ backend.Loader = (*Backend)(nil)
+	_ backend.Chords = (*Backend)(nil)
+	_ backend.Groups = (*Backend)(nil)
 )
 
 // New returns an empty backend.
@@ -30,21 +34,20 @@ func New() *Backend {
 	return &Backend{
 		records: make(map[string][]byte),
 		waits:   make(map[string]chan struct{}),
+		chords:  make(map[string]*chord),
+		groups:  make(map[string][]byte),
 		closed:  make(chan struct{}),
 	}
 }
 
 // Store implements backend.Store.
 func (b *Backend) Store(ctx context.Context, records ...backend.Record) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.usable(ctx); err != nil {
-		return err
-	}
-	for _, r := range records {
-		b.store(r)
-	}
-	return nil
+	return b.locked(ctx, func() error {
+		for _, r := range records {
+			b.store(r)
+		}
+		return nil
+	})
 }
 
 func (b *Backend) store(r backend.Record) {
@@ -61,25 +64,35 @@ func (b *Backend) store(r backend.Record) {
 }
 
 // Load implements backend.Loader.
-func (b *Backend) Load(ctx context.Context, taskID string) ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.usable(ctx); err != nil {
-		return nil, err
-	}
-	record, ok := b.records[taskID]
-	if !ok {
-		return nil, fmt.Errorf("%w for task %s", backend.ErrNotFound, taskID)
-	}
-	return bytes.Clone(record), nil
+func (b *Backend) Load(ctx context.Context, taskID string) (record []byte, err error) {
+	err = b.locked(ctx, func() error {
+		stored, ok := b.records[taskID]
+		if !ok {
+			return fmt.Errorf("%w for task %s", backend.ErrNotFound, taskID)
+		}
+		record = bytes.Clone(stored)
+		return nil
+	})
+	return record, err
 }
 
 // Wait implements backend.Loader.
 func (b *Backend) Wait(ctx context.Context, taskID string) ([]byte, error) {
+	return b.Watch(ctx, taskID, func([]byte) {})
+}
+
+// Watch implements backend.Loader.
+func (b *Backend) Watch(ctx context.Context, taskID string, unready func([]byte)) ([]byte, error) {
 	for {
 		record, changed, err := b.look(ctx, taskID)
-		if record != nil || err != nil {
-			return record, err
+		if err != nil {
+			return nil, err
+		}
+		if state, err := backend.State(record); err == nil {
+			if state.Ready() {
+				return record, nil
+			}
+			unready(record)
 		}
 		select {
 		case <-changed:
@@ -91,24 +104,18 @@ func (b *Backend) Wait(ctx context.Context, taskID string) ([]byte, error) {
 	}
 }
 
-// look returns the record if it is ready, and otherwise what to wait for.
+// look returns the record, if there is one, and what tells that it has changed.
 func (b *Backend) look(ctx context.Context, taskID string) (record []byte, changed chan struct{}, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.usable(ctx); err != nil {
-		return nil, nil, err
-	}
-	if record, ok := b.records[taskID]; ok {
-		if state, err := backend.State(record); err == nil && state.Ready() {
-			return bytes.Clone(record), nil, nil
+	err = b.locked(ctx, func() error {
+		record = bytes.Clone(b.records[taskID])
+		var ok bool
+		if changed, ok = b.waits[taskID]; !ok {
+			changed = make(chan struct{})
+			b.waits[taskID] = changed
 		}
-	}
-	changed, ok := b.waits[taskID]
-	if !ok {
-		changed = make(chan struct{})
-		b.waits[taskID] = changed
-	}
-	return nil, changed, nil
+		return nil
+	})
+	return record, changed, err
 }
 
 // Close implements backend.Store. Calls of Wait return backend.ErrClosed.
@@ -121,6 +128,16 @@ func (b *Backend) Close() error {
 		close(b.closed)
 	}
 	return nil
+}
+
+// locked does something that needs the lock, unless b is closed or ctx is done.
+func (b *Backend) locked(ctx context.Context, do func() error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	return do()
 }
 
 func (b *Backend) usable(ctx context.Context) error {

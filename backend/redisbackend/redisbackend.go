@@ -4,6 +4,7 @@
 package redisbackend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,19 @@ type Config struct {
 	// in Celery 5.5 and later, _ follows it unless it ends in one of : _ - .
 	GlobalKeyprefix string
 
+	// ChordExpires is result_chord_expires: how long the parts of a chord are kept
+	// after the latest. 0: as Expires; negative: for ever.
+	ChordExpires time.Duration
+
+	// ChordUnordered is result_chord_ordered = False: the parts of a chord are kept
+	// in the order in which they come, in lists. Chords that other workers have
+	// begun in the other way go on in it.
+	ChordUnordered bool
+
+	// ChordLease is how long one who is told to run a chord's body has the chord for
+	// themselves, unless they renew it. 0: DefaultChordLease.
+	ChordLease time.Duration
+
 	// OnState hears of the connection: made (true, nil), or lost or not made (false, why).
 	OnState func(connected bool, err error)
 }
@@ -40,13 +54,20 @@ type Config struct {
 type Backend struct {
 	pipe      *redisconn.Pipeline
 	keyprefix string
-	expires   any // seconds, as an argument; 0: for ever
 	hub       *hub
+
+	// In seconds; 0: for ever.
+	expires, chordExpires, groupExpires int64
+
+	chordZset int // 1: new chords are sorted sets; 0: lists
+	lease     time.Duration
 }
 
 var (
 	_ backend.Store  = (*Backend)(nil)
 	_ backend.Loader = (*Backend)(nil)
+	_ backend.Chords = (*Backend)(nil)
+	_ backend.Groups = (*Backend)(nil)
 )
 
 // New returns a backend, which connects by itself.
@@ -58,6 +79,18 @@ func New(cfg Config) (*Backend, error) {
 		pipe:      redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
 		keyprefix: keyprefix(cfg.GlobalKeyprefix),
 		expires:   seconds(cfg.Expires),
+		lease:     cmp.Or(cfg.ChordLease, DefaultChordLease),
+	}
+	b.chordExpires = b.expires
+	if cfg.ChordExpires != 0 {
+		b.chordExpires = seconds(cfg.ChordExpires)
+	}
+	// What users read as well is never kept shorter than records are.
+	if b.chordExpires > 0 && b.expires > 0 {
+		b.groupExpires = max(b.chordExpires, b.expires)
+	}
+	if !cfg.ChordUnordered {
+		b.chordZset = 1
 	}
 	b.hub = newHub(cfg.Redis)
 	return b, nil
@@ -78,16 +111,21 @@ func (b *Backend) Close() error {
 	return b.pipe.Close()
 }
 
-// keyprefix returns what stands before the task's id
+// keyprefix returns what stands before the name of every key
 // (celery/backends/base.py: KeyValueStoreBackend._add_global_keyprefix).
 func keyprefix(global string) string {
 	if global != "" && !strings.ContainsAny(global[len(global)-1:], ":_-.") {
 		global += "_"
 	}
-	return global + "celery-task-meta-"
+	return global
 }
 
-func (b *Backend) key(taskID string) string { return b.keyprefix + taskID }
+func (b *Backend) key(taskID string) string { return b.keyprefix + "celery-task-meta-" + taskID }
+
+// groupKey returns the key of a group's record or, with a suffix, of its chord.
+func (b *Backend) groupKey(groupID, suffix string) string {
+	return b.keyprefix + "celery-taskset-meta-" + groupID + suffix
+}
 
 func seconds(expires time.Duration) int64 {
 	switch {

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -231,6 +232,43 @@ func TestWaitUnsubscribes(t *testing.T) {
 	<-one
 	<-two
 	subscribed(t, s, "celery-task-meta-id", 0)
+}
+
+// TestManyWaits has thousands of calls wait on one connection; another is for all else.
+func TestManyWaits(t *testing.T) {
+	t.Parallel()
+	const waits = 5000
+	s := redistest.Start(t)
+	b := open(t, s.URL(0), redisbackend.Config{})
+	records := make([]backend.Record, waits)
+	ids := make([]string, waits)
+	for i := range records {
+		ids[i] = fmt.Sprint(i)
+		records[i] = backendtest.Record("SUCCESS", ids[i], ids[i])
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		got, err := backend.WaitAll(ctx, b, ids...)
+		for i := range got {
+			if err == nil && !bytes.Equal(got[i], records[i].Document) {
+				err = fmt.Errorf("task %d: %s", i, got[i])
+			}
+		}
+		done <- err
+	}()
+	subscribed(t, s, fmt.Sprint("celery-task-meta-", waits-1), 1)
+	clients, _ := redis.String(s.Do(t, "CLIENT", "LIST"), nil)
+	if n := strings.Count(clients, "\n"); n != 3 { // the test's own is the third
+		t.Errorf("%d connections, want 3:\n%s", n, clients)
+	}
+	if err := b.Store(ctx, records...); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestWaitThroughOutage has the result arrive while Wait has no connection.

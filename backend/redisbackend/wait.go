@@ -1,6 +1,7 @@
 package redisbackend
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -17,46 +18,89 @@ import (
 // to the record's key first, then look, then listen, so nothing can be missed;
 // after a lost connection they subscribe and look again.
 func (b *Backend) Wait(ctx context.Context, taskID string) ([]byte, error) {
+	return b.Watch(ctx, taskID, nil)
+}
+
+// Watch implements backend.Loader.
+func (b *Backend) Watch(ctx context.Context, taskID string, unready func([]byte)) ([]byte, error) {
 	key := b.key(taskID)
-	w, err := b.hub.join(key)
+	w, err := b.hub.join(key, unready != nil)
 	if err != nil {
 		return nil, err
 	}
 	defer b.hub.leave(key, w)
+	var last []byte
 	for {
-		var record []byte
+		record, err := b.next(ctx, taskID, w)
+		if err != nil {
+			return nil, err
+		}
+		state, err := backend.State(record)
+		if err == nil && state.Ready() {
+			return record, nil
+		}
+		// What was looked at is published, too, if it was stored just now.
+		if unready != nil && err == nil && !bytes.Equal(record, last) {
+			unready(record)
+			last = record
+		}
+	}
+}
+
+// next returns the next record that a waiter comes to know of.
+func (b *Backend) next(ctx context.Context, taskID string, w *waiter) ([]byte, error) {
+	for {
 		select {
-		case record = <-w.messages:
-			if record, err = decompress(record); err != nil {
-				return nil, err
-			}
+		case record := <-w.messages:
+			return decompress(record)
 		case <-w.look:
-			record, err = b.Load(ctx, taskID)
-			if errors.Is(err, backend.ErrNotFound) {
-				continue
-			}
-			if redisconn.IsRetryable(err) {
+			record, err := b.Load(ctx, taskID)
+			switch {
+			case redisconn.IsRetryable(err):
 				w.signal() // the pipeline waits for its connection
-				continue
-			}
-			if err != nil {
-				return nil, err
+			case !errors.Is(err, backend.ErrNotFound):
+				return record, err
 			}
 		case <-b.hub.ctx.Done():
 			return nil, backend.ErrClosed
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if state, err := backend.State(record); err == nil && state.Ready() {
-			return record, nil
-		}
 	}
 }
 
-// waiter is one call of Wait.
+// waiter is one call of Wait or Watch.
 type waiter struct {
-	messages chan []byte   // capacity 1: the latest ready record
+	messages chan []byte   // the latest records
 	look     chan struct{} // capacity 1: the subscription has begun, so look
+	unready  bool          // wants records that are not ready, too
+}
+
+// watched is how many records are kept for a call of Watch that is slow.
+const watched = 64
+
+func newWaiter(unready bool) *waiter {
+	size := 1
+	if unready {
+		size = watched
+	}
+	return &waiter{messages: make(chan []byte, size), look: make(chan struct{}, 1), unready: unready}
+}
+
+// tell hands over a record, in place of the oldest one if need be. Only the hub's
+// goroutine calls it.
+func (w *waiter) tell(record []byte) {
+	for {
+		select {
+		case w.messages <- record:
+			return
+		default:
+		}
+		select {
+		case <-w.messages:
+		default:
+		}
+	}
 }
 
 func (w *waiter) signal() {
@@ -96,7 +140,7 @@ func (h *hub) close() {
 }
 
 // join enters a waiter for a channel. It is told to look once subscribed.
-func (h *hub) join(channel string) (*waiter, error) {
+func (h *hub) join(channel string, unready bool) (*waiter, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx.Err() != nil {
@@ -106,7 +150,7 @@ func (h *hub) join(channel string) (*waiter, error) {
 		h.running = true
 		h.ended.Go(h.run)
 	}
-	w := &waiter{messages: make(chan []byte, 1), look: make(chan struct{}, 1)}
+	w := newWaiter(unready)
 	if h.waits[channel] == nil {
 		h.waits[channel] = make(map[*waiter]bool)
 	}
@@ -237,13 +281,11 @@ func (h *hub) handle(kind, channel string, data []byte) {
 	case "subscribe":
 		h.each(channel, (*waiter).signal)
 	case "message":
-		if state, err := backend.State(data); err == nil && !state.Ready() {
-			return // the compressed ones, which have no state yet, pass
-		}
+		state, err := backend.State(data)
+		unready := err == nil && !state.Ready() // the compressed ones, which have no state yet, pass
 		h.each(channel, func(w *waiter) {
-			select {
-			case w.messages <- data:
-			default:
+			if w.unready || !unready {
+				w.tell(data)
 			}
 		})
 	}

@@ -1,0 +1,194 @@
+package redisbackend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol"
+)
+
+// DefaultChordLease is how long a claim on a chord's body lasts.
+const DefaultChordLease = 10 * time.Second
+
+// lateParts is how long Celery remembers that a chord was finished, in seconds.
+const lateParts = 300
+
+// Count implements backend.Chords.
+func (b *Backend) Count(ctx context.Context, parts ...backend.ChordPart) ([]backend.ChordCount, error) {
+	counts := make([]backend.ChordCount, len(parts))
+	var refused []error
+	token := protocol.NewID()
+	for start := 0; start < len(parts); {
+		batch := newChordBatch(b, token)
+		end := start
+		for end < len(parts) && batch.add(parts[end]) {
+			end++
+		}
+		errs, err := batch.count(ctx, counts[start:end])
+		if err != nil {
+			return nil, b.error(err)
+		}
+		refused = append(refused, errs...)
+		start = end
+	}
+	return counts, errors.Join(refused...)
+}
+
+// chordBatch is what one run of countScript counts.
+type chordBatch struct {
+	b       *Backend
+	token   string
+	parts   []backend.ChordPart
+	refused []error
+	sent    []int // which of the parts the script gets
+	groups  map[string]int
+	keys    []any
+	args    []any
+	size    int
+}
+
+func newChordBatch(b *Backend, token string) *chordBatch {
+	return &chordBatch{b: b, token: token, groups: make(map[string]int)}
+}
+
+// add takes a part, unless the batch is full.
+func (c *chordBatch) add(part backend.ChordPart) bool {
+	if len(c.parts) == maxGroup || c.size > 0 && c.size+len(part.Result) > maxGroupBytes {
+		return false
+	}
+	c.parts = append(c.parts, part)
+	member, head, err := encodeMember(part)
+	if err != nil {
+		c.refused = append(c.refused, &backend.RecordError{TaskID: part.TaskID, Err: err})
+		return true
+	}
+	c.size += len(member)
+	group, ok := c.groups[part.GroupID]
+	if !ok {
+		group = len(c.groups)
+		c.groups[part.GroupID] = group
+		for _, suffix := range []string{".j", ".t", ".s", ".d", "", ".c"} {
+			c.keys = append(c.keys, c.b.groupKey(part.GroupID, suffix))
+		}
+	}
+	var score any = "+inf"
+	if part.Index != nil {
+		score = *part.Index
+	}
+	c.sent = append(c.sent, len(c.parts)-1)
+	c.args = append(c.args, group, part.TaskID, score, member, head, part.Size)
+	return true
+}
+
+// count runs the script and fills in the answers. refused is about single parts.
+func (c *chordBatch) count(ctx context.Context, counts []backend.ChordCount) (refused []error, err error) {
+	if len(c.sent) == 0 {
+		return c.refused, nil
+	}
+	b := c.b
+	args := append([]any{len(c.keys)}, c.keys...)
+	args = append(args, b.chordExpires, b.groupExpires, b.lease.Milliseconds(), c.token, b.chordZset)
+	replies, err := redis.Values(b.pipe.Script(ctx, countScript, append(args, c.args...)...))
+	if err != nil {
+		return nil, err
+	}
+	for i, reply := range replies {
+		part := c.parts[c.sent[i]]
+		answer, err := redis.Values(reply, nil)
+		if err != nil {
+			return nil, fmt.Errorf("redisbackend: counting task %s: %w", part.TaskID, err)
+		}
+		if answer[0] == countRefused {
+			why, _ := redis.String(answer[1], nil)
+			c.refused = append(c.refused, &backend.RecordError{TaskID: part.TaskID, Err: errors.New(why)})
+			continue
+		}
+		counts[c.sent[i]] = c.answer(part, answer)
+	}
+	return c.refused, nil
+}
+
+func (c *chordBatch) answer(part backend.ChordPart, answer []any) backend.ChordCount {
+	number := func(i int) int64 {
+		n, _ := answer[i].(int64)
+		return n
+	}
+	count := backend.ChordCount{Count: int(number(1)), Total: int(number(2))}
+	switch number(0) {
+	case countOpen:
+		count.State = backend.ChordOpen
+	case countComplete:
+		count.State = backend.ChordComplete
+		count.Claim = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}
+	case countClaimed:
+		count.State = backend.ChordClaimed
+		count.Lease = max(time.Duration(number(3)), 1) * time.Millisecond
+	case countDone:
+		count.State = backend.ChordDone
+	}
+	return count
+}
+
+// Results implements backend.Chords.
+func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordResult, error) {
+	members, err := redis.ByteSlices(b.pipe.Script(ctx, resultsScript, b.groupKey(groupID, ".j"), b.groupKey(groupID, ".d")))
+	if err != nil {
+		return nil, b.error(err)
+	}
+	results := make([]backend.ChordResult, len(members))
+	for i, member := range members {
+		if results[i], err = decodeMember(member); err != nil {
+			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w", i, groupID, err)
+		}
+	}
+	return results, nil
+}
+
+// Renew implements backend.Chords.
+func (b *Backend) Renew(ctx context.Context, claim backend.ChordClaim, lease time.Duration) error {
+	return b.claimed(b.pipe.Script(ctx, renewScript, b.groupKey(claim.GroupID, ".c"), b.groupKey(claim.GroupID, ".s"),
+		claim.Token, max(lease.Milliseconds(), 1)))
+}
+
+// Finish implements backend.Chords.
+func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, failed bool) error {
+	suffixes := []string{".c", ".s", ".j", ".t", ".d"}
+	if failed {
+		suffixes = suffixes[:2]
+	}
+	args := []any{len(suffixes)}
+	for _, suffix := range suffixes {
+		args = append(args, b.groupKey(claim.GroupID, suffix))
+	}
+	unsized := max(b.chordExpires, int64(DefaultExpires/time.Second))
+	return b.claimed(b.pipe.Script(ctx, finishScript, append(args, claim.Token, lateParts, unsized)...))
+}
+
+func (b *Backend) claimed(reply any, err error) error {
+	switch held, err := redis.Bool(reply, err); {
+	case err != nil:
+		return b.error(err)
+	case !held:
+		return backend.ErrClaimLost
+	}
+	return nil
+}
+
+// SetSize implements backend.Chords.
+func (b *Backend) SetSize(ctx context.Context, groupID string, size int) error {
+	if err := b.delete(ctx, b.groupKey(groupID, ".c")); err != nil {
+		return err
+	}
+	return b.set(ctx, b.groupKey(groupID, ".s"), size, b.chordExpires)
+}
+
+// Grow implements backend.Chords.
+func (b *Backend) Grow(ctx context.Context, groupID string, by int) error {
+	_, err := b.pipe.Do(ctx, "INCRBY", b.groupKey(groupID, ".t"), by)
+	return b.error(err)
+}

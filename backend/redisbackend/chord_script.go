@@ -1,0 +1,227 @@
+package redisbackend
+
+import "github.com/apium/apium/internal/redisconn"
+
+// The states of a chord as countScript answers them.
+const (
+	countOpen int64 = iota
+	countComplete
+	countClaimed
+	countDone
+	countRefused
+)
+
+// countScript counts parts of chords. The keys are those of Celery 5.7 and mean
+// the same: the set .d says which tasks were counted, as "<task id>:<score>"; .c
+// holds the token of the one who runs the body, with a TTL, then "done".
+//
+// KEYS for each group: .j .t .s .d, the group's record, .c. ARGV seconds that a
+// chord is kept (0: for ever), the same of the group's record, milliseconds that a
+// claim lasts, its token, 1 for sorted sets or 0 for lists; then for each part the
+// number of its group from 0, task id, score, member, how many bytes of the member
+// say which task it is, and chord_size or 0. Returns for each part its state, count
+// and total, and the milliseconds the claim of another lasts, or why it was refused.
+//
+// Workers before 5.7 keep no .d: where it does not have what .j has, .j is read. A
+// .d without .j is left over from a chord that such a worker has finished.
+var countScript = redisconn.NewScript(-1, `
+local call, sub, match = redis.call, string.sub, string.match
+local expires, group_expires = tonumber(ARGV[1]), tonumber(ARGV[2])
+local lease, token = ARGV[3], ARGV[4]
+local groups = {}
+
+local function open(n)
+  local k = 6 * n
+  local g = {j = KEYS[k + 1], t = KEYS[k + 2], s = KEYS[k + 3],
+             d = KEYS[k + 4], record = KEYS[k + 5], c = KEYS[k + 6]}
+  if call('GET', g.c) == 'done' then
+    g.done = true
+    return g
+  end
+  local kind = call('TYPE', g.j).ok
+  g.zset = kind == 'zset' or kind == 'none' and ARGV[5] == '1'
+  g.count = call(g.zset and 'ZCARD' or 'LLEN', g.j)
+  g.others = call('SCARD', g.d) ~= g.count
+  if g.others and g.count == 0 then
+    call('DEL', g.d)
+    g.others = false
+  end
+  g.size = tonumber(call('GET', g.s) or nil)
+  g.more = tonumber(call('GET', g.t) or 0) or 0
+  return g
+end
+
+local function counted(g, key, score, head)
+  if call('SISMEMBER', g.d, key) == 1 then
+    return true
+  end
+  call('SADD', g.d, key)
+  if not g.others then
+    return false
+  end
+  local members
+  if g.zset then
+    members = call('ZRANGEBYSCORE', g.j, score, score)
+  else
+    members = call('LRANGE', g.j, 0, -1)
+  end
+  for _, m in ipairs(members) do
+    if sub(m, 1, #head) == head then
+      return true
+    end
+  end
+  return false
+end
+
+local function distinct(g)
+  local members, step, n, seen = nil, 1, 0, {}
+  if g.zset then
+    members, step = call('ZRANGE', g.j, 0, -1, 'WITHSCORES'), 2
+  else
+    members = call('LRANGE', g.j, 0, -1)
+  end
+  for i = 1, #members, step do
+    local key = match(members[i], '^%[1, ".-", ') or members[i]
+    if g.zset then
+      key = members[i + 1] .. key
+    end
+    if not seen[key] then
+      seen[key], n = true, n + 1
+    end
+  end
+  return n
+end
+
+local function count(g, id, score, member, head, chord_size)
+  if g.done then
+    return {3, 0, 0}
+  end
+  if not counted(g, id .. ':' .. score, score, head) then
+    if g.zset then
+      call('ZADD', g.j, score, member)
+    else
+      call('RPUSH', g.j, member)
+    end
+    g.count = g.count + 1
+  end
+  local size = g.size or chord_size > 0 and chord_size
+  if not size then
+    return {0, g.count, 0}
+  end
+  local total, n = size + g.more, g.count
+  if n >= total and g.others then
+    n = distinct(g)
+  end
+  if n < total then
+    return {0, n, total}
+  end
+  if call('SET', g.c, token, 'NX', 'PX', lease) then
+    return {1, n, total}
+  end
+  return {2, n, total}
+end
+
+local out, claimed = {}, {}
+for i = 6, #ARGV, 6 do
+  local ok, answer = pcall(function()
+    local n = tonumber(ARGV[i])
+    local g = groups[n] or open(n)
+    groups[n] = g
+    local member = ARGV[i + 3]
+    local a = count(g, ARGV[i + 1], ARGV[i + 2], member, sub(member, 1, tonumber(ARGV[i + 4])), tonumber(ARGV[i + 5]))
+    if a[1] == 2 then
+      claimed[#claimed + 1] = {a, g.c}
+    end
+    return a
+  end)
+  if not ok then
+    local why = type(answer) == 'table' and answer.err or answer
+    if not string.find(why, 'WRONGTYPE', 1, true) then
+      error(answer, 0)
+    end
+    answer = {4, why}
+  end
+  out[#out + 1] = answer
+end
+for _, g in pairs(groups) do
+  if expires > 0 and not g.done then
+    for _, key in ipairs({g.j, g.t, g.s, g.d}) do
+      call('EXPIRE', key, expires)
+    end
+    if group_expires > 0 then
+      call('EXPIRE', g.record, group_expires)
+    end
+  end
+end
+for _, c in ipairs(claimed) do
+  c[1][4] = call('PTTL', c[2])
+end
+return out
+`)
+
+// resultsScript returns the members of a chord. Those that a worker before Celery
+// 5.7 has counted a second time, with another result, are left out.
+//
+// KEYS .j .d.
+var resultsScript = redisconn.NewScript(2, `
+local call = redis.call
+local j, d = KEYS[1], KEYS[2]
+local zset = call('TYPE', j).ok == 'zset'
+local members
+if zset then
+  members = call('ZRANGE', j, 0, -1)
+else
+  members = call('LRANGE', j, 0, -1)
+end
+if call('SCARD', d) == #members then
+  return members
+end
+local out, seen = {}, {}
+for _, m in ipairs(members) do
+  local key = string.match(m, '^%[1, ".-", ') or m
+  if zset then
+    key = call('ZSCORE', j, m) .. key
+  end
+  if not seen[key] then
+    seen[key] = true
+    out[#out + 1] = m
+  end
+end
+return out
+`)
+
+// renewScript lets a claim last, or takes it again when it has run out and the
+// chord has not been finished. KEYS .c .s; ARGV token, milliseconds.
+var renewScript = redisconn.NewScript(2, `
+local call = redis.call
+local held = call('GET', KEYS[1])
+if held == ARGV[1] then
+  return call('PEXPIRE', KEYS[1], ARGV[2])
+end
+if not held and call('EXISTS', KEYS[2]) == 1 then
+  call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return 1
+end
+return 0
+`)
+
+// finishScript forgets a chord whose claim is held, or has run out without anybody
+// taking the chord. A chord that has failed keeps its results until they expire, as
+// in Celery, but has no size any more.
+//
+// KEYS .c .s, then the other keys of a chord that has not failed; ARGV token,
+// seconds that late parts are turned away by "done", and by .s not being there after
+// that; the same where the size was in the message, so that only "done" can.
+var finishScript = redisconn.NewScript(-1, `
+local call = redis.call
+local held = call('GET', KEYS[1])
+if held and held ~= ARGV[1] then
+  return 0
+end
+local late = call('EXISTS', KEYS[2]) == 1 and ARGV[2] or ARGV[3]
+for i = 2, #KEYS do
+  call('DEL', KEYS[i])
+end
+call('SET', KEYS[1], 'done', 'EX', late)
+return 1
+`)

@@ -1,0 +1,71 @@
+package redisbackend
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// encodeMember writes a part of a chord as Python's worker does,
+// [1, "<task id>", "<state>", <result>]. head is the length of what stands before
+// the state: it is the same for all results of the task.
+func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
+	if len(part.Result)+6*(len(part.TaskID)+len(part.State))+16 > maxRecord { // a character has at most 6 bytes in JSON
+		return nil, 0, fmt.Errorf("the result has %d bytes; Redis stores at most 512 MiB", len(part.Result))
+	}
+	member = append(make([]byte, 0, len(part.Result)+80), "[1, "...)
+	if member, err = pyjson.Append(member, part.TaskID); err != nil {
+		return nil, 0, err
+	}
+	member = append(member, ", "...)
+	head = len(member)
+	if member, err = pyjson.Append(member, string(part.State)); err != nil {
+		return nil, 0, err
+	}
+	member = append(member, ", "...)
+	if part.Result == nil {
+		member = append(member, "null"...)
+	}
+	member = append(member, part.Result...)
+	return append(member, ']'), head, nil
+}
+
+var errMember = errors.New(`not [1, "<task id>", "<state>", <result>]`)
+
+func decodeMember(member []byte) (backend.ChordResult, error) {
+	var result backend.ChordResult
+	plain, err := decompress(member)
+	if err != nil {
+		return result, err
+	}
+	s := pyjson.NewScanner(plain)
+	s.Enter('[')
+	n := 0
+	for ; s.Next(); n++ {
+		var text []byte
+		ok := true
+		switch n {
+		case 1:
+			text, ok = s.Text()
+			result.TaskID = string(text)
+		case 2:
+			text, ok = s.Text()
+			result.State = protocol.State(text)
+		case 3:
+			result.Result = s.Value()
+		}
+		if !ok {
+			return result, errMember
+		}
+	}
+	if err := s.End(); err != nil {
+		return result, fmt.Errorf("%w: %w", errMember, err)
+	}
+	if n != 4 {
+		return result, errMember
+	}
+	return result, nil
+}
