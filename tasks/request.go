@@ -13,6 +13,8 @@ type Request struct {
 	Queue    string // the queue the message was taken from
 	Hostname string // the worker's node name: "celery@host"
 
+	Failed *Failure // what an Errback task is told; nil for all others
+
 	Execution Execution // the worker's side, for UpdateState and others; nil outside of a worker
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/tasks"
 )
 
@@ -74,6 +75,14 @@ type Config struct {
 	// InheritParentPriority gives callbacks and chain steps the priority of the task
 	// before them (task_inherit_parent_priority).
 	InheritParentPriority bool
+	// Route tells the options of a task that is published without saying where to
+	// (task_routes). Nil: none.
+	Route func(task string) canvas.Options
+	// Destination tells the exchange and routing key of a queue (task_queues). Nil: the
+	// default exchange, with the queue's name.
+	Destination func(queue string) canvas.Destination
+	// DefaultQueue is where tasks go that say nothing (task_default_queue). Default: celery.
+	DefaultQueue string
 	// Deduplicate does not run a redelivered message again whose task has succeeded
 	// (worker_deduplicate_successful_tasks). It concerns tasks acknowledged late.
 	Deduplicate bool
@@ -180,6 +189,7 @@ func (c *Config) validate() error {
 		check(n < 0, "%s must not be negative", name)
 	}
 	errs = append(errs, c.validatePolicies()...)
+	errs = append(errs, c.validateOptions()...)
 	return errors.Join(errs...)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/canvas"
 )
 
 // fate is what becomes of a message, and when within its settlement.
@@ -41,11 +42,12 @@ type settlement struct {
 
 // flow is what a settlement means for other tasks, in the order in which it is written.
 type flow struct {
-	publish []broker.Publication  // before the record: callbacks, the next step, a retry
-	records []backend.Record      // after it: the steps that will not run any more
-	parts   []backend.ChordPart   // to be counted
-	then    []broker.Publication  // error callbacks
-	finish  func(context.Context) // takes longer: on a goroutine of its own, before the fate
+	prepare []canvas.Step               // sizes of chords, records of groups
+	publish []broker.Publication        // before the record: callbacks, the next step, a retry
+	records []backend.Record            // after it: the steps that will not run any more
+	parts   []part                      // to be counted
+	then    []broker.Publication        // error callbacks
+	finish  []func(ctx context.Context) // takes longer: on a goroutine of its own, before the fate
 }
 
 // with returns the settlement's flow, to be added to.
@@ -108,6 +110,7 @@ func (w *Worker) settleLoop(ctx context.Context) {
 // else is confirmed.
 func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.acknowledge(ctx, group, early)
+	w.prepare(ctx, group)
 	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.publish })
 	w.store(ctx, group)
 	w.countParts(ctx, group)
@@ -129,12 +132,14 @@ func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 func (w *Worker) finishApart(ctx context.Context, group []settlement) (rest []settlement) {
 	rest = group[:0]
 	for _, s := range group {
-		if s.flow == nil || s.flow.finish == nil {
+		if s.flow == nil || s.flow.finish == nil || s.req.lost.Load() {
 			rest = append(rest, s)
 			continue
 		}
 		w.finishing.Go(func() {
-			s.flow.finish(ctx)
+			for _, finish := range s.flow.finish {
+				finish(ctx)
+			}
 			s.flow, s.record = nil, nil
 			w.settle(s)
 		})

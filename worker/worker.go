@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,8 @@ type Worker struct {
 	chords  backend.Chords // nil: the store does not count chords
 	groups  backend.Groups // nil: likewise
 	loader  backend.Loader // nil: the store cannot be read
+	origin  string         // header of what the worker publishes
+	replyTo string         // likewise
 
 	backlog    *backlog
 	schedule   *schedule
@@ -79,6 +83,8 @@ func New(cfg Config) (*Worker, error) {
 		decoder:     protocol.Decoder{Accept: accept, Location: cfg.Location},
 		backlog:     newBacklog(cfg.prefetch(cfg.Concurrency), cfg.Concurrency, adaptive),
 		leases:      newLeases(),
+		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
+		replyTo:     protocol.NewID(),
 		revoked:     newMemory(cfg.RevokesMax, cfg.RevokeExpires),
 		successful:  newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
 		settlements: make(chan settlement, settleBacklog),

@@ -1,0 +1,379 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
+)
+
+// chordJoinTimeout is how long the records of a nested header are waited for: Celery's
+// result_chord_join_timeout.
+const chordJoinTimeout = 3 * time.Second
+
+// part is a chord's part to be counted, and the chord's body.
+type part struct {
+	backend.ChordPart
+	body []byte
+}
+
+// countPart adds the part to a settlement that a task is of its chord. Results that are
+// ignored count, too.
+func (w *Worker) countPart(s *settlement, state protocol.State, result []byte) {
+	r := s.req
+	if r.Task == nil || !r.inChord() {
+		return
+	}
+	s.with().parts = append(s.with().parts, part{backend.ChordPart{
+		GroupID: r.GroupID, Index: r.GroupIndex, TaskID: r.ID, State: state, Result: result, Size: chordSize(r.Embed.Chord),
+	}, r.Embed.Chord})
+}
+
+// chordSize is where producers before Celery 5.1 say how many parts there are.
+func chordSize(body []byte) int {
+	var size int
+	if raw := member(body, "chord_size"); raw == nil || pyjson.Unmarshal(raw, &size) != nil {
+		return 0
+	}
+	return size
+}
+
+// countParts counts the parts of a group of settlements in one call. What completes a
+// chord is left to the settlement's finish.
+func (w *Worker) countParts(ctx context.Context, group []settlement) {
+	parts := w.parts[:0]
+	for i := range group {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+			for _, p := range f.parts {
+				parts = append(parts, p.ChordPart)
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return
+	}
+	w.parts = parts
+	if w.chords == nil {
+		w.log.Error("A task is part of a chord, and " + errNoChords.Error() + ": its body will not run")
+		return
+	}
+	counted, ok := w.count(ctx, parts)
+	if !ok {
+		return
+	}
+	n := 0
+	for i := range group {
+		f := group[i].flow
+		if f == nil || group[i].req.lost.Load() {
+			continue
+		}
+		for _, p := range f.parts {
+			if count := counted[n]; count.State == backend.ChordComplete || count.State == backend.ChordClaimed {
+				r := group[i].req
+				f.finish = append(f.finish, func(ctx context.Context) { w.completeChord(ctx, r, p, count) })
+			}
+			n++
+		}
+	}
+	clear(parts)
+}
+
+func (w *Worker) count(ctx context.Context, parts []backend.ChordPart) (counted []backend.ChordCount, ok bool) {
+	ok = w.persist(ctx, "count parts of chords", func() (err error) {
+		counted, err = w.chords.Count(ctx, parts...)
+		if refused := refusedRecords(err); refused != nil {
+			for _, e := range refused {
+				w.log.Error("Cannot count task "+e.TaskID+" as part of its chord: "+e.Err.Error(), "task_id", e.TaskID)
+			}
+			return nil
+		}
+		return err
+	})
+	return counted, ok
+}
+
+// completeChord runs the body of a chord whose last part was counted. When somebody else
+// is at it, it waits until they are done, or in their place does it.
+func (w *Worker) completeChord(ctx context.Context, r *request, p part, count backend.ChordCount) {
+	for count.State == backend.ChordClaimed {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(count.Lease):
+		}
+		counted, ok := w.count(ctx, []backend.ChordPart{p.ChordPart})
+		if !ok {
+			return
+		}
+		count = counted[0]
+	}
+	if count.State != backend.ChordComplete {
+		return
+	}
+	f := &flow{}
+	failed := false
+	results, err := w.chordResults(ctx, p.GroupID)
+	if err == nil {
+		err = w.runBody(f, r, p.body, results)
+	}
+	if err != nil {
+		failed = true
+		*f = flow{}
+		w.failBody(f, r, p.body, err)
+	}
+	written := make(chan struct{})
+	w.settle(settlement{req: r, flow: f, written: written})
+	select {
+	case <-written:
+	case <-ctx.Done(): // unfinished: counting the part again runs the body
+		return
+	}
+	w.persist(ctx, "finish a chord", func() error {
+		if err := w.chords.Finish(ctx, count.Claim, failed); !errors.Is(err, backend.ErrClaimLost) {
+			return err
+		}
+		return nil
+	})
+}
+
+// chordError fails a chord: Celery's ChordError, and the exception of the part it is due to.
+type chordError struct {
+	text  string
+	cause *protocol.Exception // nil: none of its parts'
+}
+
+func (e *chordError) Error() string { return e.text }
+
+func (e *chordError) exception() *protocol.Exception {
+	exc := newException("celery.exceptions", "ChordError", e.text)
+	exc.Traceback = "Traceback (most recent call last):\n" + exc.Error() + "\n"
+	return exc
+}
+
+// chordResults joins the results of a header, as a JSON array in order.
+func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, error) {
+	var results []backend.ChordResult
+	var record []byte
+	ok := w.persist(ctx, "read a chord", func() (err error) {
+		if record, err = w.groups.LoadGroup(ctx, groupID); err == nil || !errors.Is(err, backend.ErrNotFound) {
+			return err
+		}
+		results, err = w.chords.Results(ctx, groupID)
+		return err
+	})
+	if !ok {
+		return nil, &chordError{text: "Join error: the worker is stopping"}
+	}
+	if record != nil {
+		return w.joinGroup(ctx, record)
+	}
+	list := []byte{'['}
+	for i, result := range results {
+		if result.State != protocol.Success {
+			return nil, dependencyError(result.TaskID, result.Result)
+		}
+		if i > 0 {
+			list = append(list, ", "...)
+		}
+		list = append(list, result.Result...)
+	}
+	return append(list, ']'), nil
+}
+
+// joinGroup reads the results of a header in which groups are nested from the records of
+// its tasks, as nested lists.
+func (w *Worker) joinGroup(ctx context.Context, record []byte) ([]byte, error) {
+	tree := member(record, "result")
+	ids := leaves(nil, tree)
+	ctx, cancel := context.WithTimeout(ctx, chordJoinTimeout)
+	defer cancel()
+	records, err := backend.WaitAll(ctx, w.loader, ids...)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &chordError{text: "Join error: TimeoutError('The operation timed out.')"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	results := make([][]byte, len(records))
+	for i, record := range records {
+		result, err := protocol.DecodeResult(record)
+		if err != nil {
+			return nil, err
+		}
+		if result.State != protocol.Success {
+			return nil, dependencyError(ids[i], result.Result)
+		}
+		results[i] = result.Result
+	}
+	list, _ := nest(nil, tree, results)
+	return list, nil
+}
+
+// leaves collects the ids of the tasks in a result tuple, in order.
+func leaves(ids []string, tuple []byte) []string {
+	parts := elements(tuple)
+	if len(parts) != 2 {
+		return ids
+	}
+	if pyjson.Kind(parts[1]) != '[' {
+		if own := elements(parts[0]); len(own) > 0 {
+			ids = append(ids, textOf(own[0]))
+		}
+		return ids
+	}
+	for _, child := range elements(parts[1]) {
+		ids = leaves(ids, child)
+	}
+	return ids
+}
+
+// nest writes results in the form of a result tuple, and returns those that are left.
+func nest(dst, tuple []byte, results [][]byte) (list []byte, left [][]byte) {
+	parts := elements(tuple)
+	switch {
+	case len(parts) != 2:
+		return append(dst, "null"...), results
+	case pyjson.Kind(parts[1]) != '[':
+		if len(results) == 0 || results[0] == nil {
+			return append(dst, "null"...), results[min(1, len(results)):]
+		}
+		return append(dst, results[0]...), results[1:]
+	}
+	dst = append(dst, '[')
+	for i, child := range elements(parts[1]) {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst, results = nest(dst, child, results)
+	}
+	return append(dst, ']'), results
+}
+
+func dependencyError(taskID string, result []byte) error {
+	exc, err := protocol.DecodeException(result)
+	if err != nil {
+		return &chordError{text: fmt.Sprintf("Dependency %s raised %s", taskID, protocol.Repr(result))}
+	}
+	return &chordError{text: fmt.Sprintf("Dependency %s raised %s", taskID, exc.Repr()), cause: exc}
+}
+
+// runBody adds the body's publication to a flow.
+func (w *Worker) runBody(f *flow, r *request, body, results []byte) error {
+	sig, err := canvas.Decode(body)
+	if err == nil {
+		var plan *canvas.Plan
+		if plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, w.canvasContext(r)); err == nil {
+			err = w.carryOut(f, r, plan)
+		}
+	}
+	if err != nil {
+		return &chordError{text: "Callback error: " + tasks.ExceptionOf(err).Repr()}
+	}
+	return nil
+}
+
+// failBody adds to a flow what the failure of a chord means (Backend.chord_error_from_stack):
+// the body's errbacks are called, and its result, and that of all that would have come
+// after it, is the error. In a body that is a group every task fails, with the exception
+// of the part.
+func (w *Worker) failBody(f *flow, r *request, body []byte, err error) {
+	var failure *chordError
+	if !errors.As(err, &failure) {
+		failure = &chordError{text: "Join error: " + tasks.ExceptionOf(err).Repr()}
+	}
+	exc := failure.exception()
+	w.log.Error(fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, exc.Repr()), "task_id", r.ID)
+	sig, err := protocol.DecodeSignature(body)
+	if err != nil {
+		w.log.Error("Cannot read the body of a chord: "+err.Error(), "task_id", r.ID)
+		return
+	}
+	if sig.SubtaskType == "group" {
+		w.failGroupBody(f, r, sig, failure)
+	} else {
+		w.failSignature(f, r, sig, exc, member(sig.Options, "link_error"))
+	}
+	if chain := member(sig.Options, "chain"); chain != nil {
+		w.failChain(f, r, chain, exc, exc.Append(nil))
+	}
+}
+
+// failSignature stores a failure for a task that was never published.
+func (w *Worker) failSignature(f *flow, r *request, sig *protocol.Signature, exc *protocol.Exception, errbacks []byte) {
+	id := orElse(stepOptions(sig.Options).id, protocol.NewID())
+	request := &tasks.Request{
+		Task:     &protocol.Task{Protocol: 2, Name: sig.Task, ID: id, Args: sig.Args, Kwargs: sig.Kwargs},
+		Hostname: w.cfg.Hostname,
+	}
+	if errbacks != nil {
+		w.callErrbacks(f, errbacks, failedTask{r: r, id: id, request: request, exc: exc})
+	}
+	f.records = append(f.records, backend.Record{TaskID: id, Document: w.bareFailure(id, exc)})
+}
+
+// bareFailure is the record of a failure that no request belongs to.
+func (w *Worker) bareFailure(id string, exc *protocol.Exception) []byte {
+	rec := protocol.Result{
+		State: protocol.Failure, Result: exc.Append(nil), Children: []byte("null"), TaskID: id,
+		DateDone: time.Now().In(w.cfg.Location),
+	}
+	if exc.Traceback != "" {
+		rec.Traceback = &exc.Traceback
+	}
+	return rec.Append(nil)
+}
+
+// failGroupBody fails every task of a group (Backend._handle_group_chord_error).
+func (w *Worker) failGroupBody(f *flow, r *request, group *protocol.Signature, failure *chordError) {
+	exc := failure.exception()
+	if failure.cause != nil {
+		cause := *failure.cause
+		cause.Traceback = exc.Traceback
+		exc = &cause
+	}
+	for _, raw := range elements(member(group.Kwargs, "tasks")) {
+		sig, err := protocol.DecodeSignature(raw)
+		if err != nil {
+			w.log.Error("Cannot read a task of a chord's body: "+err.Error(), "task_id", r.ID)
+			continue
+		}
+		w.failSignature(f, r, sig, exc, joinLists(member(sig.Options, "link_error"), member(group.Options, "link_error")))
+	}
+	if id := stepOptions(group.Options).id; id != "" {
+		f.records = append(f.records, backend.Record{TaskID: id, Document: w.bareFailure(id, exc)})
+	}
+}
+
+// joinLists returns the elements of two JSON arrays in one, each once; nil if there are none.
+func joinLists(lists ...[]byte) []byte {
+	var joined []byte
+	seen := map[string]bool{}
+	for _, list := range lists {
+		if pyjson.Kind(list) == '{' {
+			list = append(append([]byte{'['}, list...), ']')
+		}
+		for _, element := range elements(list) {
+			if seen[string(element)] {
+				continue
+			}
+			seen[string(element)] = true
+			if joined != nil {
+				joined = append(joined, ", "...)
+			} else {
+				joined = []byte{'['}
+			}
+			joined = append(joined, element...)
+		}
+	}
+	if joined == nil {
+		return nil
+	}
+	return append(joined, ']')
+}

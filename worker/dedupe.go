@@ -1,0 +1,40 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol"
+)
+
+// deduplicated settles a redelivered message whose task has succeeded already, without
+// running it again (worker_deduplicate_successful_tasks). What should have followed is
+// published if the record knows of no children: the first run died before it got that far.
+func (w *Worker) deduplicated(r *request) bool {
+	if !w.cfg.Deduplicate || !r.acksLate || !r.Redelivered {
+		return false
+	}
+	s := settlement{req: r, fate: late, end: &outcome{kind: Succeeded, silent: true, returned: time.Now()}}
+	if w.successful.has(r.ID, time.Now()) {
+		w.settle(s)
+		return true
+	}
+	if w.loader == nil {
+		return false
+	}
+	raw, err := w.loader.Load(w.taskCtx, r.ID)
+	if err != nil {
+		return false // none, or unreadable: as Celery, run it
+	}
+	if state, err := backend.State(raw); err != nil || state != protocol.Success {
+		return false
+	}
+	w.log.Info("Task "+nameAndID(r.Task)+" Task already completed successfully.", taskAttrs(r.Task)...)
+	if record, err := protocol.DecodeResult(raw); err == nil && len(elements(record.Children)) == 0 {
+		if err := w.follow(&s, record.Result); err != nil {
+			w.log.Error("Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), taskAttrs(r.Task)...)
+		}
+	}
+	w.settle(s)
+	return true
+}

@@ -1,0 +1,318 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
+)
+
+var (
+	errNoPublisher = errors.New("this worker has no publisher")
+	errNoChords    = errors.New("this worker's result backend cannot count chords")
+)
+
+// canvasContext is what a task contributes to what it publishes.
+func (w *Worker) canvasContext(r *request) canvas.Context {
+	ctx := canvas.Context{
+		Now: time.Now(), NewID: protocol.NewID,
+		RootID: orElse(r.RootID, r.ID), ParentID: r.ID,
+		Origin: w.origin, ReplyTo: w.replyTo,
+		Task: w.taskOptions, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
+	}
+	if w.cfg.InheritParentPriority {
+		ctx.Priority = &r.Priority
+	}
+	return ctx
+}
+
+// taskOptions are the options that a registered task gives to what is published of it.
+func (w *Worker) taskOptions(name string) (canvas.Options, bool) {
+	t := w.task(name)
+	if t == nil {
+		return nil, false
+	}
+	return canvas.Options{canvas.IgnoreResult(t.ignoreResult)}, true
+}
+
+// follow adds to a settlement what a success leads to: callbacks, and the next step of
+// the chain.
+func (w *Worker) follow(s *settlement, result []byte) error {
+	r := s.req
+	if r.Embed.Callbacks == nil && r.Embed.Chain == nil {
+		return nil
+	}
+	plan, err := canvas.Follow(r.Embed, result, w.canvasContext(r))
+	if err != nil {
+		return err
+	}
+	return w.carryOut(s.with(), r, plan)
+}
+
+// carryOut adds a plan to a flow. Sizes of chords and records of groups come before all
+// messages: a member of a chord may be done before its siblings are published.
+func (w *Worker) carryOut(f *flow, r *request, plan *canvas.Plan) error {
+	for _, step := range plan.Steps {
+		message, ok := step.(canvas.Publish)
+		if !ok {
+			f.prepare = append(f.prepare, step)
+			continue
+		}
+		publication, err := w.encode(message.Task, message.Publication)
+		if err != nil {
+			return err
+		}
+		f.publish = append(f.publish, publication)
+	}
+	if len(f.prepare) > 0 && (w.chords == nil || w.groups == nil) {
+		return errNoChords
+	}
+	if r.task != nil && r.task.trail {
+		for _, child := range plan.Children {
+			r.publishedChild(child.Append(nil))
+		}
+	}
+	return nil
+}
+
+// encode makes the message of a task, after the hooks have seen it.
+func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (broker.Publication, error) {
+	if w.cfg.Publisher == nil {
+		return broker.Publication{}, errNoPublisher
+	}
+	w.hooks.beforePublish(w.taskCtx, task)
+	raw, err := protocol.EncodeTask(task, p)
+	if err != nil {
+		return broker.Publication{}, err
+	}
+	w.hooks.afterPublish(w.taskCtx, task)
+	return broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, nil
+}
+
+// publishLater adds the message of a task to a settlement.
+func (w *Worker) publishLater(s *settlement, task *protocol.Task) error {
+	p := protocol.Publication{}
+	if !task.Expires.IsZero() {
+		p.Expiration = max(time.Until(task.Expires), 1)
+	}
+	publication, err := w.encode(task, p)
+	if err == nil {
+		s.with().publish = append(s.with().publish, publication)
+	}
+	return err
+}
+
+// failFollowing adds to the settlement of a failure what it means for others (Celery's
+// Backend.mark_as_failure): the chord, the steps of the chain that will not run, and the
+// error callbacks.
+func (w *Worker) failFollowing(s *settlement, exc *protocol.Exception) {
+	r := s.req
+	encoded := exc.Append(nil)
+	w.countPart(s, protocol.Failure, encoded)
+	if r.Embed.Chain != nil {
+		w.failChain(s.with(), r, r.Embed.Chain, exc, encoded)
+	}
+	if r.Embed.Errbacks != nil {
+		w.callErrbacks(s.with(), r.Embed.Errbacks, failedTask{r: r, id: r.ID, rootID: r.RootID, request: &r.Request, exc: exc})
+	}
+}
+
+// failChain fails the remaining steps of a chain, front to back, and the bodies of the
+// chords among them (Backend._fail_chain).
+func (w *Worker) failChain(f *flow, r *request, chain []byte, exc *protocol.Exception, encoded []byte) {
+	steps := elements(chain)
+	for i := 0; i < len(steps) && i < maxSteps; i++ {
+		sig, err := protocol.DecodeSignature(steps[i])
+		if err != nil {
+			w.log.Error("Cannot read a step of the chain of task "+nameAndID(r.Task)+": "+err.Error(), taskAttrs(r.Task)...)
+			continue
+		}
+		o := stepOptions(sig.Options)
+		if o.id != "" && r.storeErrors {
+			f.records = append(f.records, backend.Record{TaskID: o.id, Document: w.stepRecord(sig, &o, exc, encoded)})
+		}
+		if o.chord != nil && o.groupID != "" && o.id != "" {
+			f.parts = append(f.parts, part{backend.ChordPart{
+				GroupID: o.groupID, Index: o.groupIndex, TaskID: o.id, State: protocol.Failure, Result: encoded, Size: chordSize(o.chord),
+			}, o.chord})
+		}
+		if sig.SubtaskType == "chord" {
+			if body := member(sig.Kwargs, "body"); body != nil {
+				steps = append(steps, body)
+			}
+		}
+	}
+}
+
+// maxSteps bounds the work that one message can cause.
+const maxSteps = 100_000
+
+func (w *Worker) stepRecord(sig *protocol.Signature, o *step, exc *protocol.Exception, encoded []byte) []byte {
+	rec := protocol.Result{
+		State: protocol.Failure, Result: encoded, TaskID: o.id, GroupID: o.groupID, ParentID: o.parentID,
+		DateDone: time.Now().In(w.cfg.Location),
+	}
+	if exc.Traceback != "" {
+		rec.Traceback = &exc.Traceback
+	}
+	if w.cfg.ResultExtended {
+		rec.Extended = &protocol.Extended{Name: sig.Task, Args: sig.Args, Kwargs: sig.Kwargs}
+	}
+	return rec.Append(nil)
+}
+
+// step are the options of a signature that say where its result belongs.
+type step struct {
+	id, groupID, parentID string
+	groupIndex            *int
+	chord                 []byte
+}
+
+func stepOptions(options []byte) (o step) {
+	s := pyjson.NewScanner(options)
+	if !s.Enter('{') {
+		return o
+	}
+	for s.Next() {
+		switch string(s.Key()) {
+		case "task_id":
+			o.id = textOf(s.Value())
+		case "group_id":
+			o.groupID = textOf(s.Value())
+		case "parent_id":
+			o.parentID = textOf(s.Value())
+		case "group_index":
+			var index int
+			if pyjson.Unmarshal(s.Value(), &index) == nil {
+				o.groupIndex = &index
+			}
+		case "chord":
+			if raw := s.Value(); pyjson.Kind(raw) == '{' {
+				o.chord = raw
+			}
+		}
+	}
+	return o
+}
+
+func textOf(raw []byte) string {
+	text, err := pyjson.Unquote(raw)
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// elements returns the elements of a JSON array.
+func elements(raw []byte) (list [][]byte) {
+	s := pyjson.NewScanner(raw)
+	if !s.Enter('[') {
+		return nil
+	}
+	for s.Next() {
+		list = append(list, s.Value())
+	}
+	return list
+}
+
+// member returns a member of a JSON object; nil if there is none.
+func member(raw []byte, name string) (value []byte) {
+	s := pyjson.NewScanner(raw)
+	if !s.Enter('{') {
+		return nil
+	}
+	for s.Next() {
+		if string(s.Key()) == name {
+			value = s.Value()
+		}
+	}
+	return value
+}
+
+// failedTask is what error callbacks are told: the task that failed, or a chord's body
+// that will not run.
+type failedTask struct {
+	r       *request // on whose behalf
+	id      string
+	rootID  string
+	request *tasks.Request
+	exc     *protocol.Exception
+}
+
+// callErrbacks adds error callbacks to a flow (Backend._call_task_errbacks). Those that
+// are registered here as Errback are called in this process once the failure is stored;
+// all others are published with the failed task's id.
+func (w *Worker) callErrbacks(f *flow, raw []byte, failed failedTask) {
+	errbacks, err := canvas.DecodeList(raw)
+	if err != nil {
+		w.log.Error("Cannot read the errbacks of task "+failed.id+": "+err.Error(), "task_id", failed.id)
+		return
+	}
+	var published []canvas.Signature
+	for _, errback := range errbacks {
+		t := w.task(errback.Task())
+		if t == nil || !t.entry.Options.Errback {
+			published = append(published, errback)
+			continue
+		}
+		f.finish = append(f.finish, func(ctx context.Context) { w.callErrback(ctx, t, errback, &failed) })
+	}
+	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, w.canvasContext(failed.r))
+	after := &flow{}
+	if err == nil {
+		err = w.carryOut(after, failed.r, plan)
+	}
+	if err != nil {
+		w.log.Error("Cannot publish the errbacks of task "+failed.id+": "+err.Error(), "task_id", failed.id)
+		return
+	}
+	f.prepare = append(f.prepare, after.prepare...)
+	f.then = append(f.then, after.publish...)
+}
+
+// callErrback runs an errback in this process. What goes wrong in it is logged, and
+// changes nothing.
+func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.Signature, failed *failedTask) {
+	task := &protocol.Task{
+		Protocol: 2, Name: t.entry.Name, ID: protocol.NewID(), RootID: failed.rootID, ParentID: failed.id,
+		Args: errback.Args(), Kwargs: []byte("{}"),
+	}
+	req := &tasks.Request{
+		Task: task, Queue: failed.r.Queue, Hostname: w.cfg.Hostname,
+		Failed: &tasks.Failure{Request: failed.request, Exception: failed.exc, Traceback: failed.exc.Traceback},
+	}
+	if _, err := t.entry.Call(ctx, req); err != nil {
+		exc := tasks.ExceptionOf(err)
+		w.log.Error(fmt.Sprintf("Errback '%s' raised an exception: %s", t.entry.Name, exc.Repr()), TracebackKey, exc.Traceback)
+	}
+}
+
+// prepare does what must be in the backend before messages are published.
+func (w *Worker) prepare(ctx context.Context, group []settlement) {
+	for i := range group {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+			for _, step := range f.prepare {
+				w.persist(ctx, "prepare a chord", func() error { return w.prepareStep(ctx, step) })
+			}
+		}
+	}
+}
+
+func (w *Worker) prepareStep(ctx context.Context, step canvas.Step) error {
+	switch step := step.(type) {
+	case canvas.SetChordSize:
+		return w.chords.SetSize(ctx, step.GroupID, step.Size)
+	case canvas.GrowChord:
+		return w.chords.Grow(ctx, step.GroupID, 1)
+	case canvas.SaveGroup:
+		return w.groups.SaveGroup(ctx, step.GroupID, step.Record)
+	}
+	return nil
+}
