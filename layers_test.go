@@ -31,6 +31,8 @@ var layers = map[string][]string{
 	"protocol/pyjson": {},
 	"protocol":        {"protocol/pyjson"},
 
+	"canvas": {"protocol", "protocol/pyjson"},
+
 	"tasks":        {"protocol", "protocol/pyjson"},
 	"tasks/sample": {"tasks", "protocol/pyjson"},
 

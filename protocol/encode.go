@@ -18,12 +18,18 @@ type Publication struct {
 	// Expiration is the time from now to Task.Expires, which Celery also writes as a
 	// property that Redis ignores; 0: not written.
 	Expiration time.Duration
+	// Properties are further properties, a raw JSON object: options of the call that
+	// Celery does not know. nil: none.
+	Properties []byte
+	// DeliveryMode is 1 for a message that need not survive the broker, else 2. Redis
+	// does not care. 0: 2.
+	DeliveryMode int
 }
 
 // EncodeTask writes a protocol 2 message as the producer of Celery 5.7 does: the same
 // fields in the same order and spacing.
 //
-// Name, ID and RoutingKey (the queue) are required. Left empty, RootID and CorrelationID
+// Name, ID and RoutingKey (the queue; with an exchange it may be empty) are required. Left empty, RootID and CorrelationID
 // are the ID, Lang is "go", Args and Kwargs are empty, and ArgsRepr and KwargsRepr are
 // computed. The raw fields must be JSON. Custom headers, those of t.Headers that have no
 // field in Task, are written behind the others. Body and content type are JSON without
@@ -34,7 +40,7 @@ func EncodeTask(t *Task, p Publication) ([]byte, error) {
 		return nil, errors.New("encoding a task: it has no name")
 	case t.ID == "":
 		return nil, fmt.Errorf("encoding task %s: it has no id", t.Name)
-	case t.RoutingKey == "":
+	case t.RoutingKey == "" && t.Exchange == "":
 		return nil, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
 	}
 	body := t.appendBody(make([]byte, 0, 128+len(t.Args)+len(t.Kwargs)))
@@ -168,7 +174,15 @@ func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 	dst = appendString(dst, orElse(t.CorrelationID, t.ID))
 	dst = append(dst, `, "reply_to": `...)
 	dst = appendString(dst, t.ReplyTo)
-	dst = append(dst, `, "delivery_mode": 2`...)
+	if len(p.Properties) > len("{}") {
+		dst = append(append(dst, ", "...), p.Properties[1:len(p.Properties)-1]...)
+	}
+	dst = append(dst, `, "delivery_mode": `...)
+	mode := p.DeliveryMode
+	if mode == 0 {
+		mode = 2
+	}
+	dst = strconv.AppendInt(dst, int64(mode), 10)
 	if p.Expiration != 0 {
 		dst = append(dst, `, "expiration": "`...)
 		dst = strconv.AppendInt(dst, max(0, p.Expiration.Milliseconds()), 10)

@@ -1,0 +1,88 @@
+package canvas
+
+import (
+	"time"
+
+	"github.com/apium/apium/protocol"
+)
+
+// Context is what the caller of Apply contributes. NewID and Now are required.
+type Context struct {
+	Now   time.Time     // for countdowns and relative expiry
+	NewID func() string // makes task and group ids
+
+	// RootID and ParentID are those that messages get which have none: inside a running
+	// task its root (or its own id) and its own id.
+	RootID, ParentID string
+	// Priority is the running task's, to be inherited; nil without
+	// task_inherit_parent_priority.
+	Priority *int
+
+	Origin  string // gen<pid>@<host>
+	ReplyTo string // one id for each producer
+	Lang    string // default: "go"
+
+	// Task tells the options that a task known here has by itself, and whether it is
+	// known. Nil knows the built-in tasks only.
+	Task func(name string) (Options, bool)
+	// Route tells the options a task gets where the call has none (task_routes). Nil: none.
+	Route func(name string) Options
+	// Queue tells where messages for a queue go. Nil, or an empty ExchangeType: the
+	// default exchange, with the queue's name.
+	Queue        func(name string) Destination
+	DefaultQueue string // default: "celery"
+
+	// ErrbacksOnHeader is task_allow_error_cb_on_chord_header: a chord's errbacks are
+	// linked to its header tasks too.
+	ErrbacksOnHeader bool
+}
+
+// Destination is where the messages for a queue are published.
+type Destination struct {
+	Exchange     string
+	ExchangeType string // direct, topic, fanout
+	RoutingKey   string
+}
+
+// Plan is what applying a signature does.
+type Plan struct {
+	Steps []Step // in order
+	// Result is that of what was applied; nil if that was an empty chain.
+	Result *Result
+	// Children are the results to be added to those of the running task.
+	Children []*Result
+}
+
+// Step is one of Publish, SetChordSize, SaveGroup and GrowChord.
+type Step interface{ step() }
+
+// Publish is a message to be published.
+type Publish struct {
+	Task        *protocol.Task // its Exchange and RoutingKey say where to
+	Publication protocol.Publication
+	Serializer  string // as the options name it; "": the default
+	Compression string // likewise
+	// Retry and RetryPolicy are the options of these names, raw JSON; nil without them.
+	Retry, RetryPolicy []byte
+}
+
+// SetChordSize stores how many parts a chord's header has.
+type SetChordSize struct {
+	GroupID string
+	Size    int
+}
+
+// SaveGroup stores the record of a group, so that results nested in the header of a
+// chord are given to the body as they are nested.
+type SaveGroup struct {
+	GroupID string
+	Record  []byte // JSON
+}
+
+// GrowChord adds one to the parts a running chord waits for.
+type GrowChord struct{ GroupID string }
+
+func (Publish) step()      {}
+func (SetChordSize) step() {}
+func (SaveGroup) step()    {}
+func (GrowChord) step()    {}

@@ -1,0 +1,41 @@
+package canvas
+
+// Result is where the result of something applied will be: one task's, or a group's.
+type Result struct {
+	ID      string
+	Parent  *Result // the result of the step before
+	Group   bool
+	Members []*Result // of a group
+}
+
+// Append writes the result as Python's as_tuple does: [[id, parent], members], in which
+// the members of a task are null. Records hold children in this form.
+func (r *Result) Append(dst []byte) []byte {
+	dst = appendString(append(dst, "[["...), r.ID)
+	dst = append(dst, ", "...)
+	if r.Parent != nil {
+		dst = r.Parent.Append(dst)
+	} else {
+		dst = append(dst, null...)
+	}
+	dst = append(dst, "], "...)
+	if !r.Group {
+		return append(dst, "null]"...)
+	}
+	dst = append(dst, '[')
+	for i, member := range r.Members {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = member.Append(dst)
+	}
+	return append(dst, "]]"...)
+}
+
+// first is the result at the beginning: the one without a parent.
+func (r *Result) first() *Result {
+	for r.Parent != nil {
+		r = r.Parent
+	}
+	return r
+}

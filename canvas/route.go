@@ -1,0 +1,60 @@
+package canvas
+
+import "github.com/apium/apium/protocol"
+
+// routed adds what the routing rules say (Router.route). What the call says itself
+// counts, unless it is null.
+func (p *planner) routed(name string, opts Options) Options {
+	var route Options
+	if p.ctx.Route != nil {
+		route = p.ctx.Route(name)
+	}
+	if len(route) == 0 && !opts.has("queue") {
+		route = Options{Queue(p.defaultQueue())}
+	}
+	if len(route) == 0 {
+		return opts
+	}
+	all := opts.clone()
+	for _, opt := range route {
+		if all.get(opt.name) == nil {
+			all.set(opt.name, opt.value)
+		}
+	}
+	return all
+}
+
+func (p *planner) defaultQueue() string {
+	if p.ctx.DefaultQueue != "" {
+		return p.ctx.DefaultQueue
+	}
+	return "celery"
+}
+
+// setDestination finds exchange and routing key, as AMQP.send_task_message: what goes to a
+// direct exchange goes to the default exchange, with the queue's name, unless the call
+// names both exchange and routing key.
+func (p *planner) setDestination(task *protocol.Task, opts Options) {
+	exchange, key, queue := opts.text("exchange"), opts.text("routing_key"), opts.text("queue")
+	if queue == "" {
+		queue = p.defaultQueue()
+	}
+	var to Destination
+	if p.ctx.Queue != nil {
+		to = p.ctx.Queue(queue)
+	}
+	kind := opts.text("exchange_type")
+	if kind == "" {
+		kind = to.ExchangeType
+	}
+	switch direct := kind == "" || kind == "direct"; {
+	case direct && (exchange == "" || key == ""):
+		exchange, key = "", queue
+	case exchange == "":
+		exchange = to.Exchange
+		if key == "" {
+			key = to.RoutingKey
+		}
+	}
+	task.Exchange, task.RoutingKey = exchange, key
+}

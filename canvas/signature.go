@@ -1,0 +1,177 @@
+package canvas
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// Signature is a call that has not been made: of a task, or of a chain, group or chord of
+// signatures. It does not change: methods return changed copies. The zero value is no
+// signature.
+type Signature struct{ node *node }
+
+// Sig is the signature of a call of a task by its name, Python's task.s(*args). Args
+// are values that pyjson can write; if one cannot be written, Apply says so.
+func Sig(task string, args ...any) Signature {
+	n := &node{task: task, tuple: true}
+	if len(args) > 0 {
+		raw, err := pyjson.Append(nil, args)
+		n.args = raw
+		n.note(err)
+	}
+	return Signature{n}
+}
+
+// note keeps an error made while building.
+func (n *node) note(err error) {
+	if err != nil {
+		n.options = append(n.options, Option{name: "", value: null, err: err})
+	}
+}
+
+// err returns what went wrong in building the signature or one inside it.
+func (s Signature) err() error {
+	if s.node == nil {
+		return errors.New("canvas: an empty signature")
+	}
+	return s.node.check()
+}
+
+func (n *node) check() error {
+	if n == nil {
+		return nil
+	}
+	if err := n.options.check(); err != nil {
+		return err
+	}
+	for _, task := range n.tasks {
+		if err := task.check(); err != nil {
+			return err
+		}
+	}
+	for _, opt := range n.options {
+		for _, value := range listOfNodes(opt.value) {
+			if err := value.check(); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(n.header.check(), n.body.check())
+}
+
+// listOfNodes are the signatures made here that an option holds.
+func listOfNodes(value any) (nodes []*node) {
+	list, _ := value.([]any)
+	for _, element := range list {
+		if n, ok := element.(*node); ok {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// with returns a changed copy.
+func (s Signature) with(change func(*node) error) Signature {
+	n := s.node.copy()
+	if n == nil {
+		return s
+	}
+	n.note(change(n))
+	return Signature{n}
+}
+
+// Kw adds keyword arguments.
+func (s Signature) Kw(kwargs map[string]any) Signature {
+	return s.with(func(n *node) error {
+		raw, err := pyjson.Append(nil, kwargs)
+		if err == nil {
+			n.kwargs = joinKwargs(n.kwargs, raw)
+		}
+		return err
+	})
+}
+
+// Set sets execution options.
+func (s Signature) Set(opts ...Option) Signature {
+	return s.with(func(n *node) error {
+		n.options.update(opts)
+		return Options(opts).check()
+	})
+}
+
+// Immutable makes a signature that takes no arguments from what runs before it. For a
+// group all members become so, for a chord its header.
+func (s Signature) Immutable() Signature {
+	return s.with(func(n *node) error {
+		n.setImmutable()
+		return nil
+	})
+}
+
+// Link adds callbacks, which are applied with the result. A chord's go to its body.
+func (s Signature) Link(callbacks ...Signature) Signature {
+	return s.with(func(n *node) error {
+		for _, callback := range callbacks {
+			if err := n.link(callback.node.copy()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// LinkError adds errbacks, which are applied when the task fails: each task of a group,
+// the body of a chord.
+func (s Signature) LinkError(errbacks ...Signature) Signature {
+	return s.with(func(n *node) error {
+		for _, errback := range errbacks {
+			if err := n.linkError(errback.node.copy(), false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Task is the name of the task, such as celery.chain for a chain.
+func (s Signature) Task() string { return s.node.task }
+
+// TaskID is the id the task will have, "" if that is open.
+func (s Signature) TaskID() string { return s.node.id() }
+
+// SubtaskType is "chain", "group" or "chord", and "" for a plain call.
+func (s Signature) SubtaskType() string { return subtaskTypes[s.node.kind] }
+
+// IsImmutable says that it takes no arguments from what runs before it.
+func (s Signature) IsImmutable() bool { return s.node.immutable }
+
+// Args are the positional arguments, a JSON array; nil if there are none.
+func (s Signature) Args() json.RawMessage { return s.node.args }
+
+// Option is the value of an option in JSON, nil if it is missing or null.
+func (s Signature) Option(name string) json.RawMessage { return encode(s.node.options.get(name)) }
+
+// Tasks are the steps of a chain, the members of a group or the header of a chord.
+func (s Signature) Tasks() []Signature {
+	var tasks []Signature
+	for _, task := range s.node.headerTasks() {
+		tasks = append(tasks, Signature{task})
+	}
+	return tasks
+}
+
+// Body is the body of a chord; false if there is none.
+func (s Signature) Body() (Signature, bool) { return Signature{s.node.body}, s.node.body != nil }
+
+// Append writes the signature as Python's json does.
+func (s Signature) Append(dst []byte) []byte { return s.node.append(dst) }
+
+// MarshalJSON is Append, with the errors made in building.
+func (s Signature) MarshalJSON() ([]byte, error) {
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	return s.Append(nil), nil
+}
