@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"backend/membackend":   {"backend", "protocol"},
 	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
 
-	"worker":  {"protocol", "protocol/pyjson", "tasks", "broker", "backend"},
+	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend"},
 	"client":  {"protocol", "protocol/pyjson", "broker", "backend"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 

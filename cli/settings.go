@@ -147,9 +147,8 @@ func (s *workerSettings) readIgnored(c *cli.Context) {
 func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 	s.worker.Hostname = s.hostname
 	s.worker.AcceptContent = commaList(c.String("accept-content"))
-	s.worker.AcksLate = c.Bool("acks-late")
-	s.worker.IgnoreResult = c.Bool("ignore-result")
-	s.worker.TrackStarted = c.Bool("track-started")
+	acksLate, ignoreResult, trackStarted := c.Bool("acks-late"), c.Bool("ignore-result"), c.Bool("track-started")
+	s.worker.Defaults.AcksLate, s.worker.Defaults.IgnoreResult, s.worker.Defaults.TrackStarted = &acksLate, &ignoreResult, &trackStarted
 	s.worker.ResultExtended = c.Bool("result-extended")
 	s.worker.ShutdownTimeout = flagSeconds(c, "shutdown-timeout")
 	expires, err := parseSeconds(c.String("result-expires"))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/worker"
@@ -126,6 +127,15 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	defer func() { err = errors.Join(err, consumer.Close()) }()
 	cfg.Consumer = consumer
 	s.brokerStats.consumer.Store(consumer)
+	publisher, err := redisbroker.OpenPublisher(warm, s.publisher)
+	if warm.Err() != nil && publisher == nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot connect to %s: %w", s.publisher.Redis, err)
+	}
+	defer func() { err = errors.Join(err, publisher.Close()) }()
+	cfg.Publisher = publisher
 	s.log.Info("Connected to " + s.consumer.Redis.String())
 	if s.results.Redis != nil {
 		store, err := s.openStore(warm)

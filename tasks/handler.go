@@ -13,12 +13,15 @@ var (
 )
 
 // newHandler makes a Handler of whatever Register accepts.
-func newHandler(name string, fn any, params *string) (Handler, error) {
+func newHandler(name string, fn any, opts *Options) (Handler, error) {
+	if opts.Errback {
+		return newErrbackHandler(fn, opts.params)
+	}
 	var sig *signature
-	if params != nil {
+	if opts.params != nil {
 		var err error
-		if sig, err = parseSignature(*params); err != nil {
-			return nil, fmt.Errorf("Params(%q): %w", *params, err)
+		if sig, err = parseSignature(*opts.params); err != nil {
+			return nil, fmt.Errorf("Params(%q): %w", *opts.params, err)
 		}
 	}
 	v := reflect.ValueOf(fn)

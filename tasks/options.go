@@ -194,16 +194,6 @@ func Throws(expected func(error) bool) Option {
 	return taskOption(func(o *Options) { o.Throws = expected })
 }
 
-// Errback marks a task whose arguments are those of Celery's new-style error callbacks,
-// the failed request, the exception and the traceback:
-//
-//	reg.Register("shop.on_error", func(ctx context.Context, failed tasks.Failure) error { … }, tasks.Errback())
-//
-// As a link_error it is called by the worker that ran the failed task, at once and
-// without a message. Without this option it is published with the failed task's id as
-// its first argument.
-func Errback() Option { return taskOption(func(o *Options) { o.Errback = true }) }
-
 // MaxRetries is how many retries a task may have; a negative number lifts the limit.
 // Default 3.
 func MaxRetries(n int) SharedOption {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/apium/apium/protocol"
 )
 
 // Causes of a cancelled handler context (context.Cause), besides those of package worker.
@@ -128,11 +126,4 @@ func (e *RejectError) Error() string {
 		return fmt.Sprintf("reject requeue=%t", e.Requeue)
 	}
 	return fmt.Sprintf("reject requeue=%t: %s", e.Requeue, e.Reason)
-}
-
-// Failure is what an Errback task learns about the task that failed.
-type Failure struct {
-	Request   *Request
-	Exception *protocol.Exception
-	Traceback string
 }

@@ -63,7 +63,7 @@ func (r *Registry) Register(name string, fn any, opts ...Option) {
 	}
 	err := entry.Options.Validate()
 	if err == nil {
-		entry.Handler, err = newHandler(name, fn, entry.Options.params)
+		entry.Handler, err = newHandler(name, fn, &entry.Options)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("tasks: Register(%q): %v", name, err))

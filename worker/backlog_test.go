@@ -25,10 +25,10 @@ func TestBacklogWant(t *testing.T) {
 	}
 	check("less than half is free and both slots have work waiting", 0)
 	for range 5 {
-		b.take()
+		b.take(never)
 	}
 	check("a slot would soon idle; late acks still count", 4)
-	b.take()
+	b.take(never)
 	check("early acks do not count once they run", 5)
 	for range 3 {
 		b.ran(late(), 0)
@@ -47,7 +47,7 @@ func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 	if b.want() != 0 {
 		t.Fatal("a full backlog wants more")
 	}
-	b.take()
+	b.take(never)
 	select {
 	case <-b.room:
 	default:
@@ -61,13 +61,13 @@ func TestBacklogClose(t *testing.T) {
 	first, second := &request{seq: 1}, &request{seq: 2}
 	b.push(first)
 	b.push(second)
-	if r, ok := b.take(); !ok || r != first {
+	if r, ok := b.take(never); !ok || r != first {
 		t.Fatalf("take = %v, %v", r, ok)
 	}
 	if left := b.close(); len(left) != 1 || left[0] != second {
 		t.Errorf("close = %v, want the second request", left)
 	}
-	if _, ok := b.take(); ok {
+	if _, ok := b.take(never); ok {
 		t.Error("take succeeds after close")
 	}
 	if b.push(first) {
@@ -84,7 +84,7 @@ func TestBacklogDoesNotGrowWhileItIsBusy(t *testing.T) {
 		if seq < waiting {
 			continue
 		}
-		if r, ok := b.take(); !ok || r.seq != seq-waiting {
+		if r, ok := b.take(never); !ok || r.seq != seq-waiting {
 			t.Fatalf("take = %v, %v after %d requests", r, ok, seq)
 		}
 	}
@@ -92,3 +92,5 @@ func TestBacklogDoesNotGrowWhileItIsBusy(t *testing.T) {
 		t.Errorf("%d requests wait in a slice of %d", n, cap(b.ready))
 	}
 }
+
+func never() bool { return false }

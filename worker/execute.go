@@ -33,6 +33,9 @@ func (w *Worker) execute(s *slot, r *request) (stay bool) {
 	w.started(r)
 	stopTimers := w.limitTime(s, r)
 
+	if r.task.entry.Options.Errback {
+		w.loadFailure(ctx, r)
+	}
 	w.hooks.taskPrerun(ctx, r)
 	result, err := w.cfg.Pool.Run(ctx, r.task.entry, &r.Request)
 	runtime = time.Since(r.started)

@@ -11,57 +11,69 @@ import (
 func TestGate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	entry := &tasks.Entry{}
+	w := &Worker{cfg: Config{MaxRedeliveries: 2}, revoked: newMemory(10, time.Hour)}
+	w.revoked.add(now.Add(-time.Minute), "revoked")
+	w.revoked.add(now.Add(-2*time.Hour), "revoked long ago")
+	known, limited := &taskConfig{}, &taskConfig{}
+	limited.limiter.Store(newLimiter(w, 1))
 	tests := []struct {
-		name  string
-		entry *tasks.Entry
-		task  protocol.Task
-		want  verdict
+		name    string
+		config  *taskConfig
+		task    protocol.Task
+		request request
+		want    verdict
 	}{
-		{"plain", entry, protocol.Task{}, run},
-		{"unknown wins over expired", nil, protocol.Task{Expires: now.Add(-time.Second)}, unknown},
-		{"expired", entry, protocol.Task{Expires: now.Add(-time.Nanosecond)}, expired},
-		{"expires now", entry, protocol.Task{Expires: now}, run},
-		{"expired before its ETA", entry, protocol.Task{Expires: now.Add(-1), ETA: now.Add(time.Hour)}, expired},
-		{"not due", entry, protocol.Task{ETA: now.Add(time.Nanosecond)}, hold},
-		{"due now", entry, protocol.Task{ETA: now}, run},
-		{"overdue", entry, protocol.Task{ETA: now.Add(-time.Hour)}, run},
-		{"expires after its ETA", entry, protocol.Task{ETA: now.Add(1), Expires: now.Add(2)}, hold},
-		{"in a group", entry, protocol.Task{GroupID: "g"}, run},
-		{"chord member", entry, protocol.Task{Embed: protocol.Embed{Chord: []byte("{}")}}, unsupported},
-		{"chain step", entry, protocol.Task{Embed: protocol.Embed{Chain: []byte("[{}]")}}, unsupported},
-		{"with callbacks", entry, protocol.Task{Embed: protocol.Embed{Callbacks: []byte("[{}]")}}, unsupported},
-		{"with errbacks", entry, protocol.Task{Embed: protocol.Embed{Errbacks: []byte("[{}]")}}, unsupported},
+		{"plain", known, protocol.Task{}, request{}, run},
+		{"unknown wins over expired", nil, protocol.Task{Expires: now.Add(-time.Second)}, request{}, unknown},
+		{"expired", known, protocol.Task{Expires: now.Add(-time.Nanosecond)}, request{}, expired},
+		{"expires now", known, protocol.Task{Expires: now}, request{}, run},
+		{"expired before its ETA", known, protocol.Task{Expires: now.Add(-1), ETA: now.Add(time.Hour)}, request{}, expired},
+		{"not due", known, protocol.Task{ETA: now.Add(time.Nanosecond)}, request{}, hold},
+		{"due now", known, protocol.Task{ETA: now}, request{}, run},
+		{"overdue", known, protocol.Task{ETA: now.Add(-time.Hour)}, request{}, run},
+		{"expires after its ETA", known, protocol.Task{ETA: now.Add(1), Expires: now.Add(2)}, request{}, hold},
+		{"revoked", known, protocol.Task{ID: "revoked"}, request{}, revoked},
+		{"revoked before its ETA", known, protocol.Task{ID: "revoked", ETA: now.Add(1)}, request{}, revoked},
+		{"expired and revoked", known, protocol.Task{ID: "revoked", Expires: now.Add(-1)}, request{}, expired},
+		{"revoked too long ago", known, protocol.Task{ID: "revoked long ago"}, request{}, run},
+		{"workers died of it", known, protocol.Task{}, request{redeliveries: 3}, poisoned},
+		{"workers died, not too often", known, protocol.Task{}, request{redeliveries: 2}, run},
+		{"rate limited", limited, protocol.Task{}, request{}, limit},
+		{"rate limited, ETA first", limited, protocol.Task{ETA: now.Add(1)}, request{}, hold},
+		{"has its token", limited, protocol.Task{}, request{limited: true}, run},
+		{"was kept to be left", nil, protocol.Task{}, request{leaving: true}, leave},
 	}
-	for _, tt := range tests {
+	for i := range tests {
+		tt := &tests[i]
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := &request{entry: tt.entry}
-			r.Task = &tt.task
-			if got := gate(r, now); got != tt.want {
+			r := &tt.request
+			r.Task, r.task = &tt.task, tt.config
+			if got := w.gate(r, now); got != tt.want {
 				t.Errorf("gate = %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestOptionsPrecedence(t *testing.T) {
+// TestOptionsOfATask: what a task says wins over the worker's defaults, and annotations
+// win over both, a task's own after those for all.
+func TestOptionsOfATask(t *testing.T) {
 	t.Parallel()
-	yes, no := true, false
-	tests := []struct {
-		name         string
-		setting      bool
-		task, header *bool
-		want         bool
-	}{
-		{"setting", true, nil, nil, true},
-		{"task wins over setting", true, &no, nil, false},
-		{"header wins over task", false, &no, &yes, true},
-		{"header wins in both directions", true, &yes, &no, false},
+	yes, no, one, two := true, false, 1, 2
+	c := Config{
+		Defaults: tasks.Options{AcksLate: &yes, TrackStarted: &yes},
+		Annotations: []map[string]tasks.Options{
+			{"*": {IgnoreResult: &yes, MaxRetries: &one}, "app.a": {MaxRetries: &two}},
+			{"app.a": {IgnoreResult: &no}},
+		},
 	}
-	for _, tt := range tests {
-		if got := pick(tt.setting, tt.task, tt.header); got != tt.want {
-			t.Errorf("%s: pick = %v, want %v", tt.name, got, tt.want)
-		}
+	o := c.optionsOf(&tasks.Entry{Name: "app.a", Options: tasks.Options{TrackStarted: &no}})
+	if !*o.AcksLate || *o.TrackStarted || *o.IgnoreResult || *o.MaxRetries != 2 {
+		t.Errorf("options of app.a: acks late %t, track started %t, ignore result %t, max retries %d",
+			*o.AcksLate, *o.TrackStarted, *o.IgnoreResult, *o.MaxRetries)
+	}
+	if o = c.optionsOf(&tasks.Entry{Name: "app.b"}); !*o.IgnoreResult || *o.MaxRetries != 1 {
+		t.Errorf("options of app.b: ignore result %t, max retries %d", *o.IgnoreResult, *o.MaxRetries)
 	}
 }

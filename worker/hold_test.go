@@ -4,8 +4,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/apium/apium/protocol"
 )
 
 func TestScheduleIsOnTimeAndInOrder(t *testing.T) {
@@ -23,9 +21,7 @@ func TestScheduleIsOnTimeAndInOrder(t *testing.T) {
 		go func() { s.run(stop); close(done) }()
 
 		add := func(seq uint64, in time.Duration) {
-			r := &request{seq: seq}
-			r.Task = &protocol.Task{ETA: start.Add(in)}
-			s.add(r)
+			s.add(&request{seq: seq, due: start.Add(in)})
 		}
 		add(1, time.Hour)
 		add(2, time.Second)

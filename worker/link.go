@@ -294,6 +294,29 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 	}
 }
 
+// loadFailure finds out about the failed task whose id an errback got as its argument.
+func (w *Worker) loadFailure(ctx context.Context, r *request) {
+	args := elements(r.Args)
+	if len(args) == 0 {
+		return
+	}
+	id := textOf(args[0])
+	r.Failed = &tasks.Failure{Request: &tasks.Request{Task: &protocol.Task{ID: id}}}
+	if w.loader == nil {
+		return
+	}
+	raw, err := w.loader.Load(ctx, id)
+	if err != nil {
+		return
+	}
+	if record, err := protocol.DecodeResult(raw); err == nil {
+		r.Failed.Exception, _ = protocol.DecodeException(record.Result) // nil: it has not failed
+		if record.Traceback != nil {
+			r.Failed.Traceback = *record.Traceback
+		}
+	}
+}
+
 // prepare does what must be in the backend before messages are published.
 func (w *Worker) prepare(ctx context.Context, group []settlement) {
 	for i := range group {

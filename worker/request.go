@@ -42,10 +42,10 @@ type request struct {
 	limited bool      // it has its rate limit's token
 
 	lost    atomic.Bool
-	phase   atomic.Int32                             // see the phases below
-	revoked atomic.Bool                              // terminated by an operator
+	phase   atomic.Int32                            // see the phases below
+	revoked atomic.Bool                             // terminated by an operator
 	cancel  atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
-	started time.Time                                // set before the phase is running
+	started time.Time                               // set before the phase is running
 
 	mu       sync.Mutex
 	children [][]byte // what the task has published, as a record's children tell it

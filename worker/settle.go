@@ -338,7 +338,7 @@ func (w *Worker) announce(s *settlement) {
 	if !s.end.returned.IsZero() {
 		e.Settle = time.Since(s.end.returned)
 	}
-	if s.end.kind == Succeeded {
+	if s.end.kind == Succeeded && !s.end.silent {
 		w.logSucceeded(s.req, s.end)
 	}
 	if s.end.exception != nil {

@@ -52,7 +52,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 			t.Fatal(err)
 		}
 		b.cfg = worker.Config{
-			Registry: b.reg, Store: b.results, Concurrency: 2, Hostname: "celery@test",
+			Registry: b.reg, Store: b.results, Publisher: b.broker.Publisher(), Concurrency: 2, Hostname: "celery@test",
 			Logger:    slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Observers: []worker.Observer{&b.events},
 		}
@@ -169,7 +169,8 @@ type events struct {
 
 var kinds = map[worker.Kind]string{
 	worker.Received: "received", worker.Started: "started", worker.Succeeded: "succeeded", worker.Failed: "failed",
-	worker.Revoked: "revoked", worker.Refused: "refused", worker.LeaseLost: "lease lost",
+	worker.Revoked: "revoked", worker.Refused: "refused", worker.LeaseLost: "lease lost", worker.Retried: "retried",
+	worker.Rejected: "rejected", worker.Ignored: "ignored", worker.Forwarded: "forwarded", worker.Left: "left", worker.Buried: "buried",
 }
 
 func (e *events) Observe(ev worker.Event) {
@@ -240,25 +241,6 @@ func TestUnknownTaskFails(t *testing.T) {
 	})
 }
 
-func TestPartOfACanvasIsRefusedBeforeItRuns(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.reg.Register("app.add", func() { t.Error("the task ran") })
-		b.start()
-		task := protocol.Task{
-			Name: "app.add", ID: "step", RoutingKey: queue,
-			Embed: protocol.Embed{Chain: []byte(`[{"task": "app.add"}]`)},
-		}
-		raw, err := protocol.EncodeTask(&task, protocol.Publication{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.publish(string(raw))
-		if got := b.result("step"); !strings.HasPrefix(got, `FAILURE {"exc_type": "NotImplementedError"`) {
-			t.Errorf("result = %s", got)
-		}
-	})
-}
-
 func TestGarbageIsDroppedAndTheWorkerLives(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.add", add)
@@ -318,7 +300,8 @@ func TestAcknowledgement(t *testing.T) {
 		t.Run(fmt.Sprintf("late=%v", late), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bench) {
 				b.reg.Register("app.sleep", func() { time.Sleep(time.Minute) }, tasks.AcksLate(late))
-				b.cfg.TrackStarted = true
+				yes := true
+				b.cfg.Defaults.TrackStarted = &yes
 				b.start()
 				id := b.send(client.Call{Task: "app.sleep"})
 				leased := map[bool]int{false: 0, true: 1}[late]
