@@ -33,7 +33,7 @@ var layers = map[string][]string{
 
 	"canvas": {"protocol", "protocol/pyjson"},
 
-	"tasks":        {"protocol", "protocol/pyjson"},
+	"tasks":        {"protocol", "protocol/pyjson", "canvas"},
 	"tasks/sample": {"tasks", "protocol/pyjson"},
 
 	"broker":             {"protocol"},

@@ -97,13 +97,20 @@ func Expires(at time.Time) RetryOption {
 }
 
 // IgnoreError is the outcome of a handler that has seen to its state itself: see Ignore.
-type IgnoreError struct{}
+type IgnoreError struct {
+	Replaced bool // another task runs in its place: see Replace
+}
 
 // Ignore ends a task without storing anything: its message is acknowledged, and its
 // state stays what it is.
 func Ignore() error { return IgnoreError{} }
 
-func (IgnoreError) Error() string { return "Ignore" }
+func (e IgnoreError) Error() string {
+	if e.Replaced {
+		return "Ignore: replaced by another task"
+	}
+	return "Ignore"
+}
 
 // RejectError is the outcome of a handler that rejects its message: see Reject.
 type RejectError struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -14,16 +15,51 @@ var _ tasks.Execution = (*request)(nil)
 // UpdateState implements tasks.Execution. The record goes the way of all others, so that
 // it comes after STARTED and before the result.
 func (r *request) UpdateState(ctx context.Context, state string, meta any) error {
-	w := r.worker
 	encoded, err := pyjson.Append(nil, meta)
 	if err != nil {
 		return fmt.Errorf("tasks: state %s of %s: %w", state, nameAndID(r.Task), err)
 	}
-	record := w.record(r, recordOf{state: protocol.State(state), result: encoded}, true)
+	record := r.worker.record(r, recordOf{state: protocol.State(state), result: encoded}, true)
 	if record == nil {
 		return nil
 	}
 	return r.write(ctx, settlement{req: r, record: record})
+}
+
+// Send implements tasks.Execution.
+func (r *request) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*canvas.Result, error) {
+	plan, err := canvas.Apply(sig, nil, opts, r.worker.canvasContext(r))
+	if err != nil {
+		return nil, err
+	}
+	return plan.Result, r.publish(ctx, plan)
+}
+
+// Replace implements tasks.Execution.
+func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
+	plan, err := canvas.Replace(sig, r.Task, r.worker.canvasContext(r))
+	if err != nil {
+		return err
+	}
+	return r.publish(ctx, plan)
+}
+
+// AddToChord implements tasks.Execution.
+func (r *request) AddToChord(ctx context.Context, sig canvas.Signature) (*canvas.Result, error) {
+	plan, err := canvas.AddToChord(sig, r.Task, r.worker.canvasContext(r))
+	if err != nil {
+		return nil, err
+	}
+	return plan.Result, r.publish(ctx, plan)
+}
+
+// publish carries out a plan of the running task, and waits until that is done.
+func (r *request) publish(ctx context.Context, plan *canvas.Plan) error {
+	s := settlement{req: r}
+	if err := r.worker.carryOut(s.with(), r, plan); err != nil {
+		return err
+	}
+	return r.write(ctx, s)
 }
 
 // write settles something of a task that runs, and waits until it is written.
