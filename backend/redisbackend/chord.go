@@ -127,7 +127,7 @@ func (c *chordBatch) answer(part backend.ChordPart, answer []any) backend.ChordC
 		count.Claim = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}
 	case countClaimed:
 		count.State = backend.ChordClaimed
-		count.Lease = max(time.Duration(number(3)), 1) * time.Millisecond
+		count.Lease = time.Duration(max(number(3), 1)) * time.Millisecond
 	case countDone:
 		count.State = backend.ChordDone
 	}
