@@ -143,7 +143,7 @@ func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordR
 	results := make([]backend.ChordResult, len(members))
 	for i, member := range members {
 		if results[i], err = decodeMember(member); err != nil {
-			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w", i, groupID, err)
+			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w: %w", i, groupID, backend.ErrUnreadable, err)
 		}
 	}
 	return results, nil
