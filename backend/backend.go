@@ -13,6 +13,10 @@ import (
 // in Celery's words, a task whose state is PENDING.
 var ErrNotFound = errors.New("backend: no result")
 
+// ErrUnreadable is in the errors about what is stored and will never be read: it is
+// compressed in an unknown way, say, or in another format. Reading it again is no use.
+var ErrUnreadable = errors.New("backend: unreadable")
+
 // Record is the encoded task-meta document of one task.
 type Record struct {
 	TaskID   string

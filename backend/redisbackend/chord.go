@@ -127,7 +127,7 @@ func (c *chordBatch) answer(part backend.ChordPart, answer []any) backend.ChordC
 		count.Claim = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}
 	case countClaimed:
 		count.State = backend.ChordClaimed
-		count.Lease = max(time.Duration(number(3)), 1) * time.Millisecond
+		count.Lease = time.Duration(max(number(3), 1)) * time.Millisecond
 	case countDone:
 		count.State = backend.ChordDone
 	}
@@ -143,7 +143,7 @@ func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordR
 	results := make([]backend.ChordResult, len(members))
 	for i, member := range members {
 		if results[i], err = decodeMember(member); err != nil {
-			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w", i, groupID, err)
+			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w: %w", i, groupID, backend.ErrUnreadable, err)
 		}
 	}
 	return results, nil

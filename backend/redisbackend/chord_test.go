@@ -21,7 +21,7 @@ func TestUnorderedChords(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	b := open(t, s.URL(0), redisbackend.Config{ChordUnordered: true})
-	setSize(t, b, "g", 3)
+	setSize(t, b, 3)
 	counts := count(t, b, backendtest.Part("g", 2), backendtest.Part("g", 0), backendtest.Part("g", 2), backendtest.Part("g", 1))
 	if got := counts[3].State; got != backend.ChordComplete {
 		t.Errorf("state %d", got)
@@ -34,9 +34,9 @@ func TestUnorderedChords(t *testing.T) {
 	}
 }
 
-func setSize(t *testing.T, b *redisbackend.Backend, groupID string, size int) {
+func setSize(t *testing.T, b *redisbackend.Backend, size int) {
 	t.Helper()
-	if err := b.SetSize(t.Context(), groupID, size); err != nil {
+	if err := b.SetSize(t.Context(), "g", size); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -90,7 +90,7 @@ func TestChordKeysAndExpiry(t *testing.T) {
 		if err := b.Grow(t.Context(), "g", 1); err != nil {
 			t.Fatal(err)
 		}
-		setSize(t, b, "g", 0)
+		setSize(t, b, 0)
 		claim := count(t, b, backendtest.Part("g", 0))[0].Claim
 		name := test.prefix + "celery-taskset-meta-g"
 		keys, _ := redis.Strings(conn.Do("KEYS", "*"))
@@ -122,6 +122,21 @@ func TestChordKeysAndExpiry(t *testing.T) {
 	}
 }
 
+// TestChordWithoutSizeKey has nothing but the mark to turn late parts away.
+func TestChordWithoutSizeKey(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	b := open(t, s.URL(0), redisbackend.Config{Expires: time.Minute})
+	part := backendtest.Part("g", 0)
+	part.Size = 1
+	if err := b.Finish(t.Context(), count(t, b, part)[0].Claim, false); err != nil {
+		t.Fatal(err)
+	}
+	if ttl, _ := redis.Int(s.Do(t, "TTL", "celery-taskset-meta-g.c"), nil); ttl < 86399 {
+		t.Errorf("TTL %d, want a day", ttl)
+	}
+}
+
 // TestOldWorkersParts counts where workers before Celery 5.7 have: they keep no set
 // of the tasks counted.
 func TestOldWorkersParts(t *testing.T) {
@@ -143,7 +158,7 @@ func TestOldWorkersParts(t *testing.T) {
 			add := func(member string) {
 				s.Do(t, test.theirs[0].(string), append(slices.Clone(test.theirs[1:]), member)...)
 			}
-			setSize(t, b, "g", 3)
+			setSize(t, b, 3)
 			add(`[1, "task0", "SUCCESS", "theirs"]`)
 			// The same part, with another result.
 			if c := count(t, b, backendtest.Part("g", 0))[0]; c.State != backend.ChordOpen || c.Count != 1 {
@@ -163,7 +178,7 @@ func TestOldWorkersParts(t *testing.T) {
 			}
 			// They finish the chord, and somebody applies it again.
 			s.Do(t, "DEL", "celery-taskset-meta-g.j", "celery-taskset-meta-g.t", "celery-taskset-meta-g.s")
-			setSize(t, b, "g", 1)
+			setSize(t, b, 1)
 			if c := count(t, b, backendtest.Part("g", 0))[0]; c.State != backend.ChordComplete || c.Count != 1 {
 				t.Errorf("in the next run: %+v", c)
 			}
@@ -186,7 +201,7 @@ func TestCompressedMembers(t *testing.T) {
 		t.Errorf("LoadGroup: %s, %v", got, err)
 	}
 	s.Do(t, "ZADD", "celery-taskset-meta-g.j", 1, "\x80pickle")
-	if _, err := b.Results(t.Context(), "g"); err == nil || !strings.Contains(err.Error(), "part 1 of chord g") {
+	if _, err := b.Results(t.Context(), "g"); !errors.Is(err, backend.ErrUnreadable) || !strings.Contains(err.Error(), "part 1 of chord g") {
 		t.Errorf("Results with a pickle: %v", err)
 	}
 }
@@ -199,7 +214,7 @@ func TestRefusedParts(t *testing.T) {
 	s.Do(t, "SET", "celery-taskset-meta-odd.s", "many")
 	big := backendtest.Part("g", 0)
 	big.Result = make([]byte, 512<<20+1)
-	setSize(t, b, "g", 1)
+	setSize(t, b, 1)
 	counts, err := b.Count(t.Context(), backendtest.Part("broken", 5), big, backendtest.Part("odd", 1), backendtest.Part("g", 1))
 	var one *backend.RecordError
 	if !errors.As(err, &one) || one.TaskID != "task0" && one.TaskID != "task5" ||
@@ -221,7 +236,7 @@ func TestCountWithoutMemory(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	b := open(t, s.URL(0), redisbackend.Config{})
-	setSize(t, b, "g", 1)
+	setSize(t, b, 1)
 	s.Do(t, "CONFIG", "SET", "maxmemory", "1")
 	_, err := b.Count(t.Context(), backendtest.Part("g", 0))
 	var one *backend.RecordError

@@ -27,7 +27,7 @@ func (b *Backend) LoadGroup(ctx context.Context, groupID string) ([]byte, error)
 	}
 	document, err := decompress(packed)
 	if err != nil {
-		return nil, fmt.Errorf("redisbackend: the record of group %s: %w", groupID, err)
+		return nil, fmt.Errorf("redisbackend: the record of group %s: %w: %w", groupID, backend.ErrUnreadable, err)
 	}
 	return document, nil
 }
@@ -49,7 +49,7 @@ func (b *Backend) LoadMany(ctx context.Context, taskIDs ...string) ([][]byte, er
 		for i, p := range packed {
 			record, err := decompress(p)
 			if err != nil {
-				return nil, fmt.Errorf("redisbackend: the record of task %s: %w", taskIDs[i], err)
+				return nil, fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskIDs[i], backend.ErrUnreadable, err)
 			}
 			records = append(records, record)
 		}

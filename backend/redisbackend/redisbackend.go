@@ -148,7 +148,7 @@ func (b *Backend) Load(ctx context.Context, taskID string) ([]byte, error) {
 	}
 	record, err := decompress(packed)
 	if err != nil {
-		return nil, fmt.Errorf("redisbackend: the record of task %s: %w", taskID, err)
+		return nil, fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
 	}
 	return record, nil
 }

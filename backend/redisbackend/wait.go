@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -51,8 +52,12 @@ func (b *Backend) Watch(ctx context.Context, taskID string, unready func([]byte)
 func (b *Backend) next(ctx context.Context, taskID string, w *waiter) ([]byte, error) {
 	for {
 		select {
-		case record := <-w.messages:
-			return decompress(record)
+		case packed := <-w.messages:
+			record, err := decompress(packed)
+			if err != nil {
+				err = fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
+			}
+			return record, err
 		case <-w.look:
 			record, err := b.Load(ctx, taskID)
 			switch {
