@@ -18,6 +18,9 @@ import (
 // result_chord_join_timeout.
 const chordJoinTimeout = 3 * time.Second
 
+// chordPublish is how long nobody else runs the body while it is being published.
+const chordPublish = 30 * time.Second
+
 // part is a chord's part to be counted, and the chord's body.
 type part struct {
 	backend.ChordPart
@@ -123,10 +126,17 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 	if err == nil {
 		err = w.runBody(f, r, p.body, results)
 	}
+	if ctx.Err() != nil {
+		return // the worker is stopping: counting the part again runs the body
+	}
 	if err != nil {
 		failed = true
 		*f = flow{}
 		w.failBody(f, r, p.body, err)
+	}
+	if err := w.chords.Renew(ctx, count.Claim, chordPublish); err != nil {
+		w.log.Warn("The body of chord "+p.GroupID+" is not published here: "+err.Error(), "task_id", r.ID)
+		return
 	}
 	written := make(chan struct{})
 	w.settle(settlement{req: r, flow: f, written: written})
@@ -161,18 +171,24 @@ func (e *chordError) exception() *protocol.Exception {
 func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, error) {
 	var results []backend.ChordResult
 	var record []byte
+	var unreadable error
 	ok := w.persist(ctx, "read a chord", func() (err error) {
-		if record, err = w.groups.LoadGroup(ctx, groupID); err == nil || !errors.Is(err, backend.ErrNotFound) {
-			return err
+		if record, err = w.groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
+			results, err = w.chords.Results(ctx, groupID)
 		}
-		results, err = w.chords.Results(ctx, groupID)
+		if errors.Is(err, backend.ErrUnreadable) {
+			unreadable, err = err, nil
+		}
 		return err
 	})
-	if !ok {
-		return nil, &chordError{text: "Join error: the worker is stopping"}
+	switch {
+	case unreadable != nil:
+		return nil, unreadable
+	case !ok:
+		return nil, ctx.Err()
 	}
 	if record != nil {
-		return w.joinGroup(ctx, record)
+		return w.joinTree(ctx, member(record, "result"))
 	}
 	list := []byte{'['}
 	for i, result := range results {
@@ -187,10 +203,9 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 	return append(list, ']'), nil
 }
 
-// joinGroup reads the results of a header in which groups are nested from the records of
-// its tasks, as nested lists.
-func (w *Worker) joinGroup(ctx context.Context, record []byte) ([]byte, error) {
-	tree := member(record, "result")
+// joinTree reads the results of the tasks in a result tuple from their records, as lists
+// nested as the groups are.
+func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	ids := leaves(nil, tree)
 	ctx, cancel := context.WithTimeout(ctx, chordJoinTimeout)
 	defer cancel()

@@ -55,7 +55,9 @@ func (w *Worker) task(name string) *taskConfig {
 	}
 	entry, ok := w.cfg.Registry.Lookup(name)
 	if !ok {
-		return nil
+		if entry, ok = w.builtin.Lookup(name); !ok {
+			return nil
+		}
 	}
 	known, _ := w.tasks.byName.LoadOrStore(name, w.newTaskConfig(entry))
 	return known.(*taskConfig)

@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
 )
 
 // Worker runs the tasks of one registry for the messages of one consumer.
@@ -25,6 +26,7 @@ type Worker struct {
 	decoder protocol.Decoder
 	hooks   hooks
 	tasks   taskConfigs
+	builtin *tasks.Registry
 	parker  broker.Parker  // nil: the consumer cannot park
 	chords  backend.Chords // nil: the store does not count chords
 	groups  backend.Groups // nil: likewise
@@ -98,6 +100,7 @@ func New(cfg Config) (*Worker, error) {
 	w.schedule = newSchedule(w.due)
 	w.slots = newSlots(w)
 	w.counts.init()
+	w.builtin = w.builtins()
 	return w, w.loadState()
 }
 
