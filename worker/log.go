@@ -54,18 +54,17 @@ func pythonSeconds(s float64) string {
 	return text
 }
 
-// logFailed logs a failure, and tells that it has. Expected errors are no errors.
-func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception) bool {
+// logFailed logs a failure. Expected errors are no errors.
+func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception) {
 	attrs := taskAttrs(r.Task)
 	if err != nil && r.task.throws != nil && r.task.throws(err) {
 		w.log.Info("Task "+nameAndID(r.Task)+" raised expected: "+exc.Repr(), attrs...)
-		return true
+		return
 	}
 	if exc.Traceback != "" {
 		attrs = append(attrs, slog.String(TracebackKey, exc.Traceback))
 	}
 	w.log.Error("Task "+nameAndID(r.Task)+" raised unexpected: "+exc.Repr(), attrs...)
-	return true
 }
 
 func (w *Worker) logRetry(r *request, retry *tasks.RetryError) {

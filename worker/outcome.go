@@ -22,36 +22,41 @@ type outcome struct {
 	reason              string // why a message was refused or buried
 	terminated, expired bool   // of a revocation
 	requeue             bool   // of a rejection
-	silent              bool   // was logged when it was decided
+	silent              bool   // a success that is not logged: nothing ran
 }
 
 // outcomeOf works out what a handler's return means.
 func (w *Worker) outcomeOf(ctx context.Context, r *request, result any, err error, runtime time.Duration) settlement {
 	var s settlement
-	var retry *tasks.RetryError
-	var reject *tasks.RejectError
-	if err != nil {
-		err = r.task.autoRetry.Retry(w.softTimeout(ctx, err), r.Retries)
-	}
 	switch {
 	case r.revoked.Load():
 		s = w.revocation(r, "terminated", true)
 		w.hooks.taskRevoked(r, true, false)
 	case err == nil:
 		s = w.success(r, result, runtime)
-	case errors.As(err, &retry):
-		s = w.retry(r, retry, runtime)
-	case errors.As(err, new(tasks.IgnoreError)):
-		w.logIgnored(r)
-		s = settlement{req: r, fate: r.ackAfter(), end: &outcome{kind: Ignored, runtime: runtime}}
-	case errors.As(err, &reject):
-		s = w.rejection(r, reject, runtime)
 	default:
-		s = w.failure(r, tasks.ExceptionOf(err), runtime)
-		s.end.silent = w.logFailed(r, err, s.end.exception)
+		s = w.errorOutcome(r, r.task.autoRetry.Retry(w.softTimeout(ctx, err), r.Retries), runtime)
 	}
 	s.end.returned = time.Now()
 	w.hooks.taskPostrun(ctx, r, stateOf(s.end.kind), s.end.result)
+	return s
+}
+
+// errorOutcome works out what an error means: an outcome of its own, or a failure.
+func (w *Worker) errorOutcome(r *request, err error, runtime time.Duration) settlement {
+	var retry *tasks.RetryError
+	var reject *tasks.RejectError
+	switch {
+	case errors.As(err, &retry):
+		return w.retry(r, retry, runtime)
+	case errors.As(err, new(tasks.IgnoreError)):
+		w.logIgnored(r)
+		return settlement{req: r, fate: r.ackAfter(), end: &outcome{kind: Ignored, runtime: runtime}}
+	case errors.As(err, &reject):
+		return w.rejection(r, reject, runtime)
+	}
+	s := w.failure(r, tasks.ExceptionOf(err), runtime)
+	w.logFailed(r, err, s.end.exception)
 	return s
 }
 
@@ -118,7 +123,6 @@ func (w *Worker) rejection(r *request, reject *tasks.RejectError, runtime time.D
 	if !reject.Requeue {
 		s := w.failure(r, exc, runtime)
 		s.rejected = r.acksLate
-		s.end.silent = true
 		return s
 	}
 	s := settlement{req: r, end: &outcome{kind: Ignored, exception: exc, runtime: runtime}}
@@ -143,7 +147,7 @@ func (w *Worker) lostHandler(r *request) {
 	}
 	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
 	s := w.failure(r, exc, runtime)
-	s.end.silent = w.logFailed(r, nil, exc)
+	w.logFailed(r, nil, exc)
 	w.settle(s)
 }
 

@@ -51,7 +51,7 @@ func (w *Worker) retriesExceeded(r *request, retry *tasks.RetryError, again *pro
 		exc = tasks.ExceptionOf(cause)
 	}
 	s := w.failure(r, exc, runtime)
-	s.end.silent = w.logFailed(r, cause, exc)
+	w.logFailed(r, cause, exc)
 	return s
 }
 

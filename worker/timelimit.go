@@ -70,7 +70,7 @@ func (w *Worker) hardLimit(member *slot, r *request, limit time.Duration) {
 		append(taskAttrs(r.Task), TracebackKey, member.stack())...)
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
 	s := w.failure(r, exc, limit)
-	s.rejected, s.end.silent = false, true
+	s.rejected = false
 	if r.acksLate && !r.task.acksOnTimeout {
 		s.fate, s.rejected, s.end.requeue = requeue, true, true
 	}
