@@ -118,8 +118,8 @@ func (w *Worker) record(r *request, what recordOf, store bool) []byte {
 		State: what.state, Result: what.result, Children: r.childrenJSON(),
 		TaskID: r.ID, GroupID: r.GroupID, ParentID: r.ParentID,
 	}
-	if what.traceback != "" {
-		rec.Traceback = &what.traceback
+	if traceback := what.traceback; traceback != "" {
+		rec.Traceback = &traceback
 	}
 	if what.state.Ready() {
 		rec.DateDone = time.Now().In(w.cfg.Location)

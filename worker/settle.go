@@ -131,20 +131,25 @@ func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 // finishApart starts what takes longer, and leaves it to settle the rest of its request.
 func (w *Worker) finishApart(ctx context.Context, group []settlement) (rest []settlement) {
 	rest = group[:0]
-	for _, s := range group {
+	for i := range group {
+		s := &group[i]
 		if s.flow == nil || s.flow.finish == nil || s.req.lost.Load() {
-			rest = append(rest, s)
+			rest = append(rest, *s)
 			continue
 		}
-		w.finishing.Go(func() {
-			for _, finish := range s.flow.finish {
-				finish(ctx)
-			}
-			s.flow, s.record = nil, nil
-			w.settle(s)
-		})
+		w.finishing.Go(w.finishThen(ctx, *s))
 	}
 	return rest
+}
+
+func (w *Worker) finishThen(ctx context.Context, s settlement) func() {
+	return func() {
+		for _, finish := range s.flow.finish {
+			finish(ctx)
+		}
+		s.flow, s.record = nil, nil
+		w.settle(s)
+	}
 }
 
 // publish sends the messages of a group, in one call. What follows a task whose lease was
