@@ -96,8 +96,12 @@ func (b *Broker) route(m broker.Publication) ([]string, error) {
 	return queues, nil
 }
 
-// hears tells whether a channel's pattern matches, as PSUBSCRIBE does.
+// hears tells whether a channel's pattern matches, as PSUBSCRIBE does. Without a
+// routing key a channel has another name.
 func hears(bindingKey, routingKey string) bool {
+	if bindingKey == "" || routingKey == "" {
+		return bindingKey == routingKey
+	}
 	hide := strings.NewReplacer("#", "*", "/", "\x00") // a star of package path stops at slashes
 	matches, err := path.Match(hide.Replace(bindingKey), hide.Replace(routingKey))
 	return matches && err == nil
