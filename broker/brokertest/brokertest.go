@@ -18,15 +18,19 @@ const patience = 20 * time.Second
 
 // Fixture is one fresh broker under test.
 type Fixture struct {
-	// Open returns a consumer, which the test may close.
+	// Open returns a consumer, which the test may close. It is a Parker, a Mover
+	// and has Queues.
 	Open func(t *testing.T, queues ...string) broker.Consumer
 	// Publisher publishes to the same broker.
-	Publisher broker.Publisher
+	Publisher   broker.Publisher
+	Broadcaster broker.Broadcaster
 	// TakeAway ends a lease as another worker would: the message goes back to
 	// its queue, marked as redelivered, to be served next.
 	TakeAway func(t *testing.T, tag string)
 	// Leased counts the messages claimed and not settled.
 	Leased func(t *testing.T) int
+	// DeadLetters returns what was buried, the oldest first.
+	DeadLetters func(t *testing.T) []broker.DeadLetter
 }
 
 // Run runs the tests, each on a broker of its own.
@@ -49,6 +53,21 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"undecodable":         testUndecodable,
 		"close":               testClose,
 		"close wakes claim":   testCloseWakesClaim,
+
+		"park":            testPark,
+		"parked queues":   testParkedQueues,
+		"overdue":         testOverdue,
+		"due interrupted": testDueInterrupted,
+
+		"forward":      testForward,
+		"bury":         testBury,
+		"redeliveries": testRedeliveries,
+
+		"queues":                testQueues,
+		"queues while claiming": testQueuesWhileClaiming,
+		"exchanges":             testExchanges,
+		"fanout queue":          testFanoutQueue,
+		"broadcast":             testBroadcast,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,6 @@
 package membroker
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -21,11 +20,16 @@ type Broker struct {
 	// VisibilityTimeout is the age at which a lease ends that nobody renewed; 0: never.
 	VisibilityTimeout time.Duration
 
-	mu      sync.Mutex // nobody waits while holding it
-	queues  map[string]*queue
-	leases  map[string]*lease
-	tags    int
-	changed chan struct{} // closed when messages are put back or added
+	mu        sync.Mutex // nobody waits while holding it
+	queues    map[string]*queue
+	leases    map[string]*lease
+	parked    []parked            // the next to be due first
+	deaths    map[string]int      // delivery tag of a message → how often its worker died
+	buried    []broker.DeadLetter // the oldest first
+	bindings  map[string][]broker.Binding
+	listeners []*listener
+	tags      int
+	changed   chan struct{} // closed when there may be something new to claim
 }
 
 // queue holds messages by priority step, the next to be served first.
@@ -33,6 +37,7 @@ type queue [len(steps)][][]byte
 
 type lease struct {
 	broker.Delivery
+	list  string // the queue the message goes back to
 	step  int
 	until time.Time
 }
@@ -40,9 +45,23 @@ type lease struct {
 // Publisher returns a publisher to all queues.
 func (b *Broker) Publisher() broker.Publisher { return &publisher{b: b} }
 
+// Broadcaster returns a broadcaster to all listeners.
+func (b *Broker) Broadcaster() broker.Broadcaster { return &publisher{b: b} }
+
 // Consumer returns a consumer of the named queues, round robin.
 func (b *Broker) Consumer(queues ...string) broker.Consumer {
-	return &consumer{b: b, cycle: slices.Clone(queues), closed: make(chan struct{})}
+	return b.ConsumerOf(broker.Named(queues...)...)
+}
+
+// ConsumerOf returns a consumer of queues, round robin.
+func (b *Broker) ConsumerOf(queues ...broker.Queue) broker.Consumer {
+	c := &consumer{b: b, closed: make(chan struct{})}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range queues {
+		c.add(q)
+	}
+	return c
 }
 
 // Len returns the number of messages waiting in a queue.
@@ -63,11 +82,26 @@ func (b *Broker) Leased() int {
 	return len(b.leases)
 }
 
-// Expire ends a lease now: the message goes back, to be served next.
+// Parked returns the number of messages that are parked.
+func (b *Broker) Parked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.parked)
+}
+
+// DeadLetters returns what was buried, the oldest first.
+func (b *Broker) DeadLetters() []broker.DeadLetter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.buried)
+}
+
+// Expire ends a lease now, as if its worker had died: the message goes back, to be
+// served next.
 func (b *Broker) Expire(tag string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.giveBack(tag, broker.Front)
+	b.bereave(tag)
 }
 
 // queue returns a queue, which exists by being named. b.mu is held, here and below.
@@ -75,6 +109,8 @@ func (b *Broker) queue(name string) *queue {
 	if b.queues == nil {
 		b.queues = map[string]*queue{}
 		b.leases = map[string]*lease{}
+		b.deaths = map[string]int{}
+		b.bindings = map[string][]broker.Binding{}
 	}
 	if b.queues[name] == nil {
 		b.queues[name] = new(queue)
@@ -89,6 +125,19 @@ func (b *Broker) notify() {
 	}
 }
 
+// bereave gives back the message of a worker that died.
+func (b *Broker) bereave(tag string) {
+	if l := b.leases[tag]; l != nil {
+		b.deaths[deliveryTag(l.Raw)]++
+	}
+	b.giveBack(tag, broker.Front)
+}
+
+func deliveryTag(raw []byte) string {
+	msg, _ := protocol.DecodeMessage(raw) // what cannot be read has no tag
+	return msg.Properties.DeliveryTag
+}
+
 func (b *Broker) giveBack(tag string, place broker.Place) {
 	l := b.leases[tag]
 	if l == nil {
@@ -99,7 +148,12 @@ func (b *Broker) giveBack(tag string, place broker.Place) {
 	if marked, err := protocol.MarkRedelivered(raw); err == nil {
 		raw = marked
 	}
-	list := &b.queue(l.Queue)[l.step]
+	b.put(l.list, l.step, place, raw)
+}
+
+// put puts a message into a queue.
+func (b *Broker) put(name string, step int, place broker.Place, raw []byte) {
+	list := &b.queue(name)[step]
 	if place == broker.Front {
 		*list = slices.Insert(*list, 0, raw)
 	} else {
@@ -108,8 +162,19 @@ func (b *Broker) giveBack(tag string, place broker.Place) {
 	b.notify()
 }
 
+// settle ends a lease for good and tells whether there was one.
+func (b *Broker) settle(tag string) (*lease, bool) {
+	l := b.leases[tag]
+	if l == nil {
+		return nil, false
+	}
+	delete(b.leases, tag)
+	delete(b.deaths, deliveryTag(l.Raw))
+	return l, true
+}
+
 // claim takes up to limit messages in kombu's order. Without any, it returns
-// what to wait for, and how long until the next lease ends (0: never).
+// what to wait for, and how long until a message goes back by itself (0: never).
 func (b *Broker) claim(c *consumer, limit int) (ds []broker.Delivery, changed chan struct{}, lapse time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -129,27 +194,37 @@ func (b *Broker) claim(c *consumer, limit int) (ds []broker.Delivery, changed ch
 
 func (b *Broker) take(c *consumer) (broker.Delivery, bool) {
 	for step := range steps {
-		for i, name := range c.cycle {
-			list := &b.queue(name)[step]
+		for i, s := range c.cycle {
+			list := &b.queue(s.list)[step]
 			if len(*list) == 0 {
 				continue
 			}
-			b.tags++
-			l := &lease{step: step, until: time.Now().Add(b.VisibilityTimeout)}
-			l.Delivery = broker.Delivery{Tag: fmt.Sprint("mem:", b.tags), Queue: name, Raw: slices.Clone((*list)[0])}
+			d := b.lease(s, step, (*list)[0])
 			*list = (*list)[1:]
-			b.leases[l.Tag] = l
-			c.cycle = append(slices.Delete(c.cycle, i, i+1), name)
-			return l.Delivery, true
+			c.cycle = append(slices.Delete(c.cycle, i, i+1), s)
+			return d, true
 		}
 	}
 	return broker.Delivery{}, false
 }
 
-// expire gives back what has not been renewed in time, the newest first.
+func (b *Broker) lease(s source, step int, raw []byte) broker.Delivery {
+	b.tags++
+	l := &lease{list: s.list, step: step, until: time.Now().Add(b.VisibilityTimeout)}
+	l.Delivery = broker.Delivery{
+		Tag: fmt.Sprint("mem:", b.tags), Queue: s.Name, Raw: slices.Clone(raw),
+		Redeliveries: b.deaths[deliveryTag(raw)],
+	}
+	b.leases[l.Tag] = l
+	return l.Delivery
+}
+
+// expire gives back what has not been renewed in time, the newest first, and what
+// was parked and is overdue. It returns the time until it has more to do.
 func (b *Broker) expire() (next time.Duration) {
+	next = b.unpark()
 	if b.VisibilityTimeout == 0 {
-		return 0
+		return next
 	}
 	var old []*lease
 	for _, l := range b.leases {
@@ -161,188 +236,7 @@ func (b *Broker) expire() (next time.Duration) {
 	}
 	slices.SortFunc(old, func(x, y *lease) int { return y.until.Compare(x.until) })
 	for _, l := range old {
-		b.giveBack(l.Tag, broker.Front)
+		b.bereave(l.Tag)
 	}
 	return next
-}
-
-// consumer claims. cycle belongs to the one caller of Claim.
-type consumer struct {
-	b      *Broker
-	cycle  []string
-	once   sync.Once
-	closed chan struct{}
-}
-
-var _ broker.Consumer = (*consumer)(nil)
-
-func (c *consumer) isClosed() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
-}
-
-// Claim implements [broker.Consumer].
-func (c *consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
-	if limit < 1 {
-		return nil, fmt.Errorf("membroker: claim of %d messages", limit)
-	}
-	for {
-		if c.isClosed() {
-			return nil, broker.ErrClosed
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		ds, changed, lapse := c.b.claim(c, limit)
-		if len(ds) > 0 {
-			return ds, nil
-		}
-		if err := c.wait(ctx, changed, lapse); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (c *consumer) wait(ctx context.Context, changed chan struct{}, lapse time.Duration) error {
-	var lapsed <-chan time.Time
-	if lapse > 0 {
-		timer := time.NewTimer(lapse)
-		defer timer.Stop()
-		lapsed = timer.C
-	}
-	select {
-	case <-changed:
-	case <-lapsed:
-	case <-c.closed:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
-// Ack implements [broker.Consumer].
-func (c *consumer) Ack(ctx context.Context, tags ...string) (lost []string, err error) {
-	if err := c.usable(ctx); err != nil {
-		return nil, err
-	}
-	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
-	c.b.expire()
-	for _, tag := range tags {
-		if c.b.leases[tag] == nil {
-			lost = append(lost, tag)
-		}
-		delete(c.b.leases, tag)
-	}
-	return lost, nil
-}
-
-// Requeue implements [broker.Consumer].
-func (c *consumer) Requeue(ctx context.Context, place broker.Place, deliveries ...broker.Delivery) error {
-	if err := c.usable(ctx); err != nil {
-		return err
-	}
-	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
-	if place == broker.Back {
-		for _, d := range deliveries {
-			c.b.giveBack(d.Tag, place)
-		}
-		return nil
-	}
-	for _, d := range slices.Backward(deliveries) {
-		c.b.giveBack(d.Tag, place)
-	}
-	return nil
-}
-
-// Extend implements [broker.Consumer].
-func (c *consumer) Extend(ctx context.Context, tags ...string) (lost []string, err error) {
-	if err := c.usable(ctx); err != nil {
-		return nil, err
-	}
-	c.b.mu.Lock()
-	defer c.b.mu.Unlock()
-	c.b.expire()
-	for _, tag := range tags {
-		if l := c.b.leases[tag]; l != nil {
-			l.until = time.Now().Add(c.b.VisibilityTimeout)
-		} else {
-			lost = append(lost, tag)
-		}
-	}
-	return lost, nil
-}
-
-func (c *consumer) usable(ctx context.Context) error {
-	if c.isClosed() {
-		return broker.ErrClosed
-	}
-	return ctx.Err()
-}
-
-// Close implements [broker.Consumer].
-func (c *consumer) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return nil
-}
-
-type publisher struct {
-	b      *Broker
-	mu     sync.Mutex
-	closed bool
-}
-
-// Publish implements [broker.Publisher]. Exchanges other than the default one have
-// no bindings.
-func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication) error {
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		return broker.ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	priorities := make([]int, len(messages))
-	for i, m := range messages {
-		if m.Exchange != "" || m.RoutingKey == "" {
-			return fmt.Errorf("publish message %d to exchange %q with routing key %q: no queue is bound for it", i+1, m.Exchange, m.RoutingKey)
-		}
-		msg, err := protocol.DecodeMessage(m.Message)
-		if err != nil {
-			return fmt.Errorf("publish message %d to queue %q: %w", i+1, m.RoutingKey, err)
-		}
-		priorities[i] = msg.Properties.Priority
-	}
-	p.b.mu.Lock()
-	defer p.b.mu.Unlock()
-	for i, m := range messages {
-		list := &p.b.queue(m.RoutingKey)[step(priorities[i])]
-		*list = append(*list, slices.Clone(m.Message))
-	}
-	p.b.notify()
-	return nil
-}
-
-// step returns the index of the priority step of a message.
-func step(priority int) int {
-	at, found := slices.BinarySearch(steps[:], min(max(priority, 0), 9))
-	if !found {
-		at--
-	}
-	return at
-}
-
-// Close implements [broker.Publisher].
-func (p *publisher) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	return nil
 }

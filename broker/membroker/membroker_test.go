@@ -20,6 +20,9 @@ func TestBroker(t *testing.T) {
 			Publisher: b.Publisher(),
 			TakeAway:  func(_ *testing.T, tag string) { b.Expire(tag) },
 			Leased:    func(*testing.T) int { return b.Leased() },
+
+			Broadcaster: b.Broadcaster(),
+			DeadLetters: func(*testing.T) []broker.DeadLetter { return b.DeadLetters() },
 		}
 	})
 }

@@ -36,7 +36,8 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 	}
 	lost, err = c.eachBatch(ctx, ackScript, []any{c.keys.unacked, c.keys.index}, tags)
 	if err == nil {
-		c.held.Add(-int64(len(tags)))
+		counters := c.released(len(tags), func(i int) string { return tags[i] })
+		c.forget(ctx, counters)
 	}
 	return lost, err
 }

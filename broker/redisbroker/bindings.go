@@ -3,11 +3,11 @@ package redisbroker
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 )
 
@@ -18,6 +18,9 @@ func (c *Consumer) route(ctx context.Context, exchange, routingKey string) ([]st
 		if routingKey == "" {
 			return nil, nil
 		}
+		if dead, err := c.orphaned(ctx, routingKey); dead || err != nil {
+			return nil, err
+		}
 		return []string{routingKey}, nil
 	}
 	members, err := readBindings(ctx, c.pipe, c.keys.bindings(exchange))
@@ -25,6 +28,16 @@ func (c *Consumer) route(ctx context.Context, exchange, routingKey string) ([]st
 		return nil, err
 	}
 	return matchBindings(members, c.keys.sep, routingKey), nil
+}
+
+// orphaned tells whether a queue is the private one of a worker that is gone.
+func (c *Consumer) orphaned(ctx context.Context, queue string) (dead bool, err error) {
+	owner := c.keys.owner(queue)
+	if owner == "" || owner == c.id {
+		return false, nil
+	}
+	alive, err := redis.Bool(c.pipe.Do(ctx, "EXISTS", c.keys.alive(owner)))
+	return !alive, err
 }
 
 // errUnroutable says that no queue is bound for a message.
@@ -35,9 +48,7 @@ func readBindings(ctx context.Context, pipe *redisconn.Pipeline, set string) ([]
 	return redis.Strings(pipe.Do(ctx, "SMEMBERS", set))
 }
 
-// matchBindings picks the queues of the bindings (routing key, pattern, queue)
-// that a routing key matches. Only topic exchanges have patterns: regular
-// expressions in Python's syntax, matched from the start.
+// matchBindings picks the queues of the bindings that a routing key matches.
 func matchBindings(members []string, sep, routingKey string) []string {
 	var queues []string
 	for _, member := range members {
@@ -45,14 +56,9 @@ func matchBindings(members []string, sep, routingKey string) []string {
 		if len(parts) != 3 {
 			continue
 		}
-		key, pattern, queue := parts[0], parts[1], parts[2]
-		matches := key == routingKey
-		if pattern != "" {
-			re, err := regexp.Compile("^(?:" + pattern + ")")
-			matches = err == nil && re.MatchString(routingKey)
-		}
-		if matches {
-			queues = append(queues, queue)
+		b := broker.Binding{RoutingKey: parts[0], Pattern: parts[1], Queue: parts[2]}
+		if b.Matches(routingKey) {
+			queues = append(queues, b.Queue)
 		}
 	}
 	return queues

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,11 +16,23 @@ import (
 
 // claimer is the state of Claim; its one caller at a time owns it.
 type claimer struct {
-	next    uint64 // number of the next tag
-	cycle   []int  // order of the queues (indices into Config.Queues), rotated by round_robin
-	tails   []any  // ends of the entries, by queue
-	unsure  span   // tags of a claim whose answer was lost
+	claims
+	layout *layout   // the one that cycle was made from
+	cycle  []*source // order of the queues, rotated by round_robin
+}
+
+// claims are what a caller of Claim or Due will be given before anything else.
+type claims struct {
+	unsure  span // tags of a claim whose answer was lost
 	pending []broker.Delivery
+}
+
+// take returns up to limit pending deliveries.
+func (c *claims) take(limit int) []broker.Delivery {
+	n := min(len(c.pending), limit)
+	ds := c.pending[:n:n]
+	c.pending = c.pending[n:]
+	return ds
 }
 
 // span is a range of tag numbers.
@@ -49,6 +62,7 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 		switch {
 		case len(ds) > 0:
 			c.held.Add(int64(len(ds)))
+			c.countRedeliveries(ctx, ds)
 			if c.cfg.OnClaim != nil {
 				c.cfg.OnClaim(len(ds))
 			}
@@ -88,45 +102,57 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 
 // claimOnce claims what is there now.
 func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery, error) {
-	if c.claim.unsure.n > 0 {
-		if err := c.recoverClaim(ctx); err != nil {
-			return nil, err
-		}
+	if err := c.recoverClaims(ctx, &c.claim.claims); err != nil {
+		return nil, err
 	}
-	if n := min(len(c.claim.pending), limit); n > 0 {
-		ds := c.claim.pending[:n:n]
-		c.claim.pending = c.claim.pending[n:]
+	if ds := c.claim.take(limit); len(ds) > 0 {
 		return ds, nil
 	}
-	first := c.claim.next
-	c.claim.next += uint64(limit) // numbers are never used twice, whatever becomes of this claim
+	if now := c.layout.Load(); now != c.claim.layout {
+		c.claim.layout, c.claim.cycle = now, slices.Clone(now.cycle) // as kombu, which starts its cycle anew
+	}
+	if len(c.claim.cycle) == 0 {
+		return nil, nil
+	}
+	first := c.newTags(limit)
+	reply, err := c.ask(ctx, &c.claim.claims, span{first, uint64(limit)}, claimScript, c.claimArgs(limit, first))
+	if err != nil {
+		return nil, err
+	}
+	return c.deliveries(reply, first)
+}
+
+// newTags reserves n numbers of tags and returns the first. They are never used
+// twice, whatever becomes of the claim.
+func (c *Consumer) newTags(n int) uint64 { return c.nextTag.Add(uint64(n)) - uint64(n) }
+
+// ask runs a script that records claims under tags. If its answer is lost, claims
+// remember what to look for.
+func (c *Consumer) ask(ctx context.Context, claims *claims, tags span, script *redisconn.Script, args []any) (any, error) {
 	asked, cancel := outlive(ctx, claimGrace)
 	defer cancel()
-	reply, err := c.pipe.Script(asked, claimScript, c.claimArgs(limit, first)...)
+	reply, err := c.pipe.Script(asked, script, args...)
 	if err != nil {
 		if mayHaveRun(err) && !c.cfg.NoAckEmulation {
-			c.claim.unsure = span{first, uint64(limit)}
+			claims.unsure = tags
 		}
 		return nil, err
 	}
 	if reply == nil {
 		return nil, errUnregistered
 	}
-	return c.deliveries(reply, first)
+	return reply, nil
 }
 
 // claimArgs returns KEYS (with their number) and ARGV of claimScript.
 func (c *Consumer) claimArgs(limit int, first uint64) []any {
-	var inboxes []any
-	if c.waits.mayHold() {
-		inboxes = c.inboxPairs
-	}
+	inboxes := c.waits.suspects()
 	lists := len(c.claim.cycle) * len(c.keys.steps)
 	args := make([]any, 0, 12+lists+len(inboxes)+len(c.claim.cycle))
 	args = append(args, 3+lists+len(inboxes), c.aliveKey, c.keys.unacked, c.keys.index)
 	for step := range c.keys.steps {
-		for _, q := range c.claim.cycle {
-			args = append(args, c.lists[q][step])
+		for _, s := range c.claim.cycle {
+			args = append(args, s.lists[step])
 		}
 	}
 	args = append(args, inboxes...)
@@ -139,8 +165,8 @@ func (c *Consumer) claimArgs(limit int, first uint64) []any {
 	}
 	args = append(args, strconv.FormatUint(c.epoch.Load(), 10), limit, score(time.Now()), prefix, first,
 		lists, len(c.claim.cycle), rotate)
-	for _, q := range c.claim.cycle {
-		args = append(args, c.claim.tails[q])
+	for _, s := range c.claim.cycle {
+		args = append(args, s.tail)
 	}
 	return args
 }
@@ -158,67 +184,73 @@ func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error
 	}
 	ds := make([]broker.Delivery, len(raws))
 	tags := c.tags(first, len(raws))
-	places := append([]int(nil), c.claim.cycle...) // the picks count in the order that was sent
+	places := slices.Clone(c.claim.cycle) // the picks count in the order that was sent
 	for i := range raws {
 		place, _ := picks[i].(int64)
 		raw, isText := raws[i].([]byte)
 		if !isText || place < 1 || int(place) > len(places) {
 			return nil, fmt.Errorf("redisbroker: unexpected message in the answer to a claim: %v", raws[i])
 		}
-		q := places[place-1]
-		ds[i] = broker.Delivery{Tag: tags[i], Queue: c.cfg.Queues[q].Name, Raw: raw}
+		s := places[place-1]
+		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Raw: raw}
 		if c.cfg.QueueOrderStrategy == RoundRobin {
-			moveToEnd(c.claim.cycle, q)
+			moveToEnd(c.claim.cycle, s)
 		}
 	}
 	return ds, nil
 }
 
-func moveToEnd(cycle []int, q int) {
-	for i, other := range cycle {
-		if other == q {
-			copy(cycle[i:], cycle[i+1:])
-			cycle[len(cycle)-1] = q
-			return
-		}
-	}
+func moveToEnd(cycle []*source, s *source) {
+	i := slices.Index(cycle, s)
+	copy(cycle[i:], cycle[i+1:])
+	cycle[len(cycle)-1] = s
 }
 
-// recoverClaim finds out what a claim did whose answer was lost:
+// recoverClaims finds out what a claim did whose answer was lost:
 //
 //  1. The claim was sent, and the connection broke or the caller stopped waiting.
 //  2. The claim may have run, may never run, or may still be on its way.
 //  3. We raise the epoch in our liveness key: from now on the old claim cannot run.
+//     Another one that is on its way is refused and made again.
 //  4. What it claimed, if it ran, is recorded under tags that only we know.
-func (c *Consumer) recoverClaim(ctx context.Context) error {
+func (c *Consumer) recoverClaims(ctx context.Context, claims *claims) error {
+	lost := claims.unsure
+	if lost.n == 0 {
+		return nil
+	}
 	if err := c.register(ctx, c.epoch.Add(1)); err != nil {
 		return err
 	}
-	lost := c.claim.unsure
 	args := make([]any, 0, 1+lost.n)
 	args = append(args, c.keys.unacked)
 	tags := c.tags(lost.first, int(lost.n))
 	for _, tag := range tags {
 		args = append(args, tag)
 	}
-	entries, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
+	records, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
 	if err != nil {
 		return err
 	}
-	for i, text := range entries {
+	claims.pending = append(claims.pending, c.recorded(tags, records)...)
+	claims.unsure = span{}
+	return nil
+}
+
+// recorded returns the deliveries of our own records; nil is none.
+func (c *Consumer) recorded(tags []string, records [][]byte) []broker.Delivery {
+	var ds []broker.Delivery
+	for i, text := range records {
 		if text == nil {
 			continue
 		}
-		tag := tags[i]
 		e, err := decodeEntry(text)
 		if err != nil {
-			c.log.Error("Cannot read a claimed message back; the sweep will remove it", "tag", tag, "error", err)
+			c.log.Error("Cannot read a claimed message back; the sweep will remove it", "tag", tags[i], "error", err)
 			continue
 		}
-		c.claim.pending = append(c.claim.pending, broker.Delivery{Tag: tag, Queue: e.routingKey, Raw: e.raw})
+		ds = append(ds, broker.Delivery{Tag: tags[i], Queue: c.queueOf(e.routingKey), Raw: e.raw})
 	}
-	c.claim.unsure = span{}
-	return nil
+	return ds
 }
 
 // mayHaveRun tells whether a script that failed may still have done its work.

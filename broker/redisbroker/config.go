@@ -104,7 +104,9 @@ func (c *Config) validate() error {
 	problem(c.Redis == nil, "Redis is missing")
 	problem(len(c.Queues) == 0, "Queues is empty")
 	for i, q := range c.Queues {
-		problem(q.Name == "", "Queues: name %d is empty", i+1)
+		if err := validQueue(q); err != nil {
+			problem(true, "Queues: %w", err)
+		}
 		same := func(other broker.Queue) bool { return other.Name == q.Name }
 		problem(slices.IndexFunc(c.Queues, same) < i, "Queues: %q is listed twice", q.Name)
 	}

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,12 +22,12 @@ const closeTimeout = 5 * time.Second
 
 // Consumer claims messages. Its goroutines: one per waiter (wait.go), the keeper
 // of the liveness key (live.go), the watch over peers (peers.go) and the
-// visibility sweep (sweep.go). All end in Close.
+// visibility sweep (sweep.go), what brings parked messages
+// back (unpark.go), and one per fanout queue (hear.go). All end in Close.
 type Consumer struct {
-	cfg   Config
-	keys  keyspace
-	log   *slog.Logger
-	lists [][]string // by queue, by step
+	cfg  Config
+	keys keyspace
+	log  *slog.Logger
 
 	id        string // names us in the registry, and starts our tags
 	tagPrefix string
@@ -37,17 +35,23 @@ type Consumer struct {
 
 	pipe     *redisconn.Pipeline
 	epoch    atomic.Uint64 // value of our liveness key; a claim under another one is refused
-	waits    waits
+	waits    *waits
 	stray    chan struct{} // wakes the keeper: a message lies in an inbox and nobody claims
 	graceEnd atomic.Int64  // Unix milliseconds until which no peer is judged; see peers.go
 	held     atomic.Int64  // deliveries returned by Claim and not settled, as far as we know
 	troubles troubles
 
-	// inboxPairs are the waiters' lists and inboxes, as KEYS of scripts.
-	inboxPairs []any
+	changing sync.Mutex // held while the queues change, and by Close
+	layout   atomic.Pointer[layout]
 
-	claiming sync.Mutex // held by the one caller of Claim, and by Close
+	nextTag  atomic.Uint64 // number of the next claim's first tag
+	claiming sync.Mutex    // held by the one caller of Claim, and by Close
 	claim    claimer
+	dueing   sync.Mutex // held by Due, and by Close
+	due      claims
+
+	countedMu sync.Mutex
+	counted   map[string]string // tag → redelivery counter, of held messages that have one
 
 	ctx    context.Context //nolint:containedctx // ends the goroutines and Claim
 	cancel context.CancelFunc
@@ -55,7 +59,12 @@ type Consumer struct {
 	once   sync.Once
 }
 
-var _ broker.Consumer = (*Consumer)(nil)
+var (
+	_ broker.Consumer = (*Consumer)(nil)
+	_ broker.Parker   = (*Consumer)(nil)
+	_ broker.Mover    = (*Consumer)(nil)
+	_ broker.Queues   = (*Consumer)(nil)
+)
 
 // Open connects, declares the queues' bindings, registers and starts consuming.
 // It fails if Redis cannot be reached now; once open, a consumer outlives outages.
@@ -75,14 +84,15 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 		log:   cfg.Logger,
 		id:    newID(),
 		stray: make(chan struct{}, 1),
+
+		counted: make(map[string]string),
 	}
 	c.tagPrefix = c.id + ":"
 	c.aliveKey = c.keys.alive(c.id)
 	c.epoch.Store(1)
-	if err := c.layOut(); err != nil {
-		return nil, err
-	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.waits = newWaits(c.ctx, cfg.PollingInterval, func(n int) string { return c.keys.inbox(c.id, n) })
+	c.layout.Store(&layout{})
 	c.pipe = redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: c.connState})
 	if err := c.start(ctx); err != nil {
 		c.cancel()
@@ -92,57 +102,30 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	return c, nil
 }
 
+// idPrefix starts every worker's id, and so the tags of its claims.
+const idPrefix = "apium-"
+
 func newID() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return "apium-" + hex.EncodeToString(b[:])
-}
-
-// layOut computes the names of the lists, the waiters and the ends of entries.
-func (c *Consumer) layOut() error {
-	queues := slices.Clone(c.cfg.Queues)
-	if c.cfg.QueueOrderStrategy == Sorted {
-		slices.SortFunc(queues, func(a, b broker.Queue) int { return strings.Compare(a.Name, b.Name) })
-	}
-	c.cfg.Queues = queues
-	for i, q := range queues {
-		tail, err := entryTail(q.Name)
-		if err != nil {
-			return err
-		}
-		c.lists = append(c.lists, c.keys.lists(q.Name))
-		c.claim.cycle = append(c.claim.cycle, i)
-		c.claim.tails = append(c.claim.tails, tail)
-	}
-	c.waits = newWaits(c.cfg.PollingInterval)
-	for _, list := range waitLists(c.lists) {
-		inbox := c.keys.inbox(c.id, len(c.waits.all))
-		c.waits.add(list, inbox)
-		c.inboxPairs = append(c.inboxPairs, list, inbox)
-	}
-	return nil
+	return idPrefix + hex.EncodeToString(b[:])
 }
 
 // start declares and registers, then starts the goroutines.
 func (c *Consumer) start(ctx context.Context) error {
-	for _, q := range c.cfg.Queues {
-		member := c.keys.binding(q.Name, "", q.Name)
-		for _, set := range []string{c.keys.bindings(q.Name), c.keys.permanent(q.Name)} {
-			if _, err := c.pipe.Do(ctx, "SADD", set, member); err != nil {
-				return fmt.Errorf("declare queue %q: %w", q.Name, err)
-			}
-		}
-	}
-	if err := c.register(ctx, c.epoch.Load()); err != nil {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if err := c.add(ctx, c.cfg.Queues...); err != nil {
 		return err
 	}
-	for _, w := range c.waits.all {
-		c.wg.Go(func() { c.wait(w) })
+	if err := c.announce(ctx); err != nil {
+		return err
 	}
 	c.wg.Go(c.keepAlive)
 	c.wg.Go(c.watchPeers)
 	if !c.cfg.NoAckEmulation {
 		c.wg.Go(c.sweepRegularly)
+		c.wg.Go(c.unparkRegularly)
 	}
 	return nil
 }
@@ -159,18 +142,24 @@ func (c *Consumer) close() error {
 	c.cancel()
 	c.claiming.Lock() // Claim has ended and does not start again
 	defer c.claiming.Unlock()
+	c.dueing.Lock()
+	defer c.dueing.Unlock()
+	c.changing.Lock()    // who changes queues has ended, and nobody starts
+	c.changing.Unlock()  //nolint:staticcheck // nothing to do inside
 	defer c.pipe.Close() //nolint:errcheck // nothing is left to lose
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	c.unblockWaiters(ctx)
 	c.wg.Wait()
 	var errs []error
-	if c.claim.unsure.n > 0 {
-		errs = append(errs, c.recoverClaim(ctx))
+	for _, claims := range []*claims{&c.claim.claims, &c.due} {
+		errs = append(errs, c.recoverClaims(ctx, claims))
+		if n := len(claims.pending); n > 0 {
+			c.held.Add(int64(n))
+			errs = append(errs, c.Requeue(ctx, broker.Front, claims.pending...))
+		}
 	}
-	if len(c.claim.pending) > 0 {
-		errs = append(errs, c.Requeue(ctx, broker.Front, c.claim.pending...))
-	}
+	errs = append(errs, c.unbind(ctx))
 	if errors.Join(errs...) == nil && c.waits.clean() {
 		errs = append(errs, c.withdraw(ctx))
 	}

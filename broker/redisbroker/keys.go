@@ -3,6 +3,9 @@ package redisbroker
 import (
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/apium/apium/broker"
 )
 
 // defaultSep is kombu's separator in list names and in the binding sets.
@@ -59,11 +62,6 @@ func (k *keyspace) permanent(exchange string) string {
 	return k.prefix + "_kombu.binding_permanent." + exchange
 }
 
-// binding returns the member of a binding set that routes a key to a queue.
-func (k *keyspace) binding(routingKey, pattern, queue string) string {
-	return routingKey + k.sep + pattern + k.sep + queue
-}
-
 // channel returns the channel that messages of a fanout exchange are published to.
 func (k *keyspace) channel(exchange, routingKey string) string {
 	if routingKey != "" && k.patterns {
@@ -71,6 +69,43 @@ func (k *keyspace) channel(exchange, routingKey string) string {
 	}
 	return k.prefix + k.fanout + exchange
 }
+
+// declaration returns the exchange a queue is bound to, and the member of its binding
+// set.
+func (k *keyspace) declaration(q broker.Queue) (exchange, member string) {
+	exchange, b := q.Binding()
+	return exchange, b.RoutingKey + k.sep + b.Pattern + k.sep + b.Queue
+}
+
+// private names the queue that what a worker hears of a fanout queue is kept in.
+func (k *keyspace) private(id, queue string) string { return privatePrefix + id + "." + queue }
+
+const privatePrefix = "apium.fanout."
+
+// owner returns the id of the worker whose private queue this is, "" if it is none.
+func (k *keyspace) owner(queue string) string {
+	rest, private := strings.CutPrefix(queue, privatePrefix)
+	id, _, _ := strings.Cut(rest, ".")
+	if !private {
+		return ""
+	}
+	return id
+}
+
+// parkedQueues is the set of the queues that have parked messages.
+func (k *keyspace) parkedQueues() string { return k.prefix + "apium.parked" }
+
+// parked is the index of a queue's parked messages: tag → time they are due.
+func (k *keyspace) parked(queue string) string { return k.prefix + "apium.parked." + queue }
+
+// redeliveries counts how often a message was given back because its worker had died.
+func (k *keyspace) redeliveries(deliveryTag string) string {
+	return k.prefix + "apium.redeliveries." + deliveryTag
+}
+
+// letters is the hash of dead letters, by id; letterIndex knows when they were buried.
+func (k *keyspace) letters() string     { return k.prefix + "apium.dlq" }
+func (k *keyspace) letterIndex() string { return k.prefix + "apium.dlq.index" }
 
 // workers is the hash of the workers that claim: id → registration.
 func (k *keyspace) workers() string { return k.prefix + "apium.workers" }

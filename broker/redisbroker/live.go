@@ -24,7 +24,8 @@ type registration struct {
 	Hostname string      `json:"hostname"`
 	PID      int         `json:"pid"`
 	Queues   []string    `json:"queues"`
-	Inboxes  [][2]string `json:"inboxes"` // list and inbox
+	Inboxes  [][2]string `json:"inboxes"`           // list and inbox
+	Private  []string    `json:"private,omitempty"` // lists that nobody else reads
 }
 
 // registerScript announces a worker under an epoch.
@@ -63,11 +64,12 @@ return 1
 `)
 
 func (c *Consumer) register(ctx context.Context, epoch uint64) error {
-	reg := registration{Hostname: c.cfg.Hostname, PID: os.Getpid()}
-	for _, q := range c.cfg.Queues {
-		reg.Queues = append(reg.Queues, q.Name)
+	layout := c.layout.Load()
+	reg := registration{Hostname: c.cfg.Hostname, PID: os.Getpid(), Private: layout.private}
+	for _, s := range layout.sources {
+		reg.Queues = append(reg.Queues, s.Name)
 	}
-	for _, w := range c.waits.all {
+	for _, w := range c.waits.each() {
 		reg.Inboxes = append(reg.Inboxes, [2]string{w.list, w.inbox})
 	}
 	text, err := json.Marshal(reg)
@@ -92,7 +94,12 @@ func (c *Consumer) keepAlive() {
 		case <-c.ctx.Done():
 			return
 		}
-		switch err := c.beat(c.ctx); {
+		start := time.Now()
+		err := c.beat(c.ctx)
+		if err == nil {
+			err = c.tidy(start)
+		}
+		switch {
 		case c.ctx.Err() != nil:
 			return
 		case err != nil:
@@ -104,12 +111,24 @@ func (c *Consumer) keepAlive() {
 	}
 }
 
+// tidy registers anew if waiters were retired or have not been started, given a time
+// before the inboxes were emptied.
+func (c *Consumer) tidy(emptied time.Time) error {
+	if reaped := c.waits.reap(emptied); !reaped && len(c.waits.unstarted()) == 0 {
+		return nil
+	}
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	return c.announce(c.ctx)
+}
+
 // beat renews the sign of life. A worker that was frozen, or whose Redis was away
 // for long, registers again; what was handed back meanwhile, Ack and Extend tell.
 func (c *Consumer) beat(ctx context.Context) error {
-	args := make([]any, 0, 3+len(c.inboxPairs))
-	args = append(args, 1+len(c.inboxPairs), c.aliveKey)
-	args = append(args, c.inboxPairs...)
+	inboxes := c.waits.inboxes()
+	args := make([]any, 0, 3+len(inboxes))
+	args = append(args, 1+len(inboxes), c.aliveKey)
+	args = append(args, inboxes...)
 	alive, err := redis.Int(c.pipe.Script(ctx, beatScript, append(args, int(aliveFor/time.Second))...))
 	if err != nil || alive == 1 {
 		return err
@@ -120,13 +139,17 @@ func (c *Consumer) beat(ctx context.Context) error {
 }
 
 func (c *Consumer) withdraw(ctx context.Context) error {
-	args := make([]any, 0, 4+len(c.inboxPairs))
-	args = append(args, 2+len(c.inboxPairs), c.aliveKey, c.keys.workers())
-	args = append(args, c.inboxPairs...)
+	inboxes := c.waits.inboxes()
+	args := make([]any, 0, 4+len(inboxes))
+	args = append(args, 2+len(inboxes), c.aliveKey, c.keys.workers())
+	args = append(args, inboxes...)
 	stay := "0"
 	if c.held.Load() > 0 && !c.cfg.NoAckEmulation {
 		stay = "1"
 	}
 	_, err := c.pipe.Script(ctx, withdrawScript, append(args, c.id, stay)...)
+	if private := c.layout.Load().private; err == nil && stay == "0" && len(private) > 0 {
+		_, err = c.pipe.Do(ctx, "DEL", redis.Args{}.AddFlat(private)...)
+	}
 	return err
 }

@@ -41,12 +41,14 @@ give_back(2)
 return 1
 `)
 
-// buryScript removes the registration of a dead worker.
+// buryScript removes the registration of a dead worker, and the lists that only it
+// would read: what was broadcast to it is lost with it, as with a Python worker.
 //
-//	KEYS  1 liveness key, 2 apium.workers
+//	KEYS  1 liveness key, 2 apium.workers, then private lists
 //	ARGV  1 id
-var buryScript = redisconn.NewScript(2, `
+var buryScript = redisconn.NewScript(-1, `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 return redis.call('HDEL', KEYS[2], ARGV[1])
 `)
 
@@ -155,7 +157,11 @@ func (c *Consumer) handBack(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, c.keys.alive(id), c.keys.workers(), id))
+	last := []any{2 + len(reg.Private), c.keys.alive(id), c.keys.workers()}
+	for _, list := range reg.Private {
+		last = append(last, list)
+	}
+	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, append(last, id)...))
 	if buried {
 		c.log.Warn("A worker is gone; the messages it held are back in their queues",
 			"worker", id, "hostname", reg.Hostname, "pid", reg.PID, "restored", restored)

@@ -34,6 +34,9 @@ type Publisher struct {
 	keys keyspace
 	cfg  PublisherConfig
 
+	ctx    context.Context //nolint:containedctx // ends subscriptions
+	cancel context.CancelFunc
+
 	mu       sync.Mutex
 	declared map[string]bool // queues whose binding we have written
 }
@@ -56,12 +59,14 @@ func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error)
 		return nil, fmt.Errorf("redisbroker: %w", err)
 	}
 	conn.Close()
-	return &Publisher{
+	p := &Publisher{
 		pipe:     redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{}),
 		keys:     whole.keyspace(),
 		cfg:      cfg,
 		declared: map[string]bool{},
-	}, nil
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p, nil
 }
 
 // publishScript declares queues and sends messages, all or none.
@@ -116,7 +121,7 @@ func address(m broker.Publication) string {
 // sending gathers the messages of one call.
 type sending struct {
 	p        *Publisher
-	queues   []string            // to be declared
+	queues   []string            // to be declared, with two binding sets each
 	places   map[string]int      // list or channel → place among targets, from 1
 	targets  []any               // lists and channels
 	messages []any               // ARGV of the messages; places are still those among targets
@@ -198,24 +203,22 @@ func (s *sending) declare(queue string) {
 
 // args returns KEYS (with their number) and ARGV of publishScript.
 func (s *sending) args() []any {
-	n := len(s.queues)
-	args := make([]any, 0, 2+2*n+len(s.targets)+len(s.messages))
-	args = append(args, n+len(s.targets))
+	keys := &s.p.keys
+	var sets, members []any
 	for _, queue := range s.queues {
-		args = append(args, s.p.keys.bindings(queue))
+		exchange, member := keys.declaration(broker.Queue{Name: queue})
+		sets = append(sets, keys.bindings(exchange), keys.permanent(exchange))
+		members = append(members, member, member)
 	}
-	args = append(append(args, s.targets...), n)
-	for _, queue := range s.queues {
-		args = append(args, s.p.keys.binding("", "", queue))
+	for i := 1; i < len(s.messages); i += 3 {
+		place, _ := s.messages[i].(int)
+		s.messages[i] = len(sets) + place
 	}
-	for i, arg := range s.messages {
-		if place, isPlace := arg.(int); isPlace && i%3 == 1 {
-			arg = n + place
-		}
-		args = append(args, arg)
-	}
-	return args
+	return slices.Concat([]any{len(sets) + len(s.targets)}, sets, s.targets, []any{len(sets)}, members, s.messages)
 }
 
-// Close ends the connection.
-func (p *Publisher) Close() error { return p.pipe.Close() }
+// Close ends the connection and all subscriptions.
+func (p *Publisher) Close() error {
+	p.cancel()
+	return p.pipe.Close()
+}

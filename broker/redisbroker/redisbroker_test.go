@@ -43,11 +43,13 @@ func newServer(t testing.TB, opts ...redistest.Option) *server {
 }
 
 func (s *server) fixture(t *testing.T) brokertest.Fixture {
+	p := s.publisher(t)
 	return brokertest.Fixture{
 		Open: func(t *testing.T, queues ...string) broker.Consumer {
 			return s.open(t, redisbroker.Config{Queues: broker.Named(queues...)})
 		},
-		Publisher: s.publisher(t),
+		Publisher:   p,
+		Broadcaster: p,
 		TakeAway: func(t *testing.T, tag string) {
 			s.Do(t, "ZADD", "unacked_index", 1, tag)
 			other := s.open(t, redisbroker.Config{Queues: broker.Named("unused")})
@@ -56,6 +58,16 @@ func (s *server) fixture(t *testing.T) brokertest.Fixture {
 			}
 		},
 		Leased: func(t *testing.T) int { return s.int(t, "HLEN", "unacked") },
+		DeadLetters: func(t *testing.T) (all []broker.DeadLetter) {
+			letters, err := s.deadLetters(t).List(t.Context(), 0, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range letters {
+				all = append(all, broker.DeadLetter{Delivery: broker.Delivery{Queue: l.Queue, Raw: l.Raw}, Reason: l.Reason, At: l.Time})
+			}
+			return all
+		},
 	}
 }
 
@@ -91,6 +103,16 @@ func (s *server) publisher(t testing.TB) *redisbroker.Publisher {
 	}
 	t.Cleanup(func() { p.Close() })
 	return p
+}
+
+func (s *server) deadLetters(t testing.TB) *redisbroker.DeadLetters {
+	t.Helper()
+	d, err := redisbroker.OpenDeadLetters(context.Background(), redisbroker.PublisherConfig{Redis: s.conn(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
 }
 
 func (s *server) int(t testing.TB, cmd string, args ...any) int {

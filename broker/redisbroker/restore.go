@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -17,17 +19,19 @@ import (
 // still the one that was read: what was acked, restored or claimed anew
 // meanwhile stays as it is. Like claimScript it writes before it removes.
 //
-//	KEYS  1 unacked, 2 unacked_index, 3 liveness key of the worker taken for dead, then lists
+//	KEYS  1 unacked, 2 unacked_index, 3 liveness key of the worker taken for dead, then
+//	      lists, indices of parked messages, counters
 //	ARGV  1 RPUSH (served next) or LPUSH (served last),
 //	      2 the highest score that may be moved, "" = any,
-//	      3 "1" = do nothing if the liveness key exists,
-//	      then per message: tag, record ("" = any), message, number of lists, their places in KEYS
+//	      3 "1" = do nothing if the liveness key exists, 4 seconds a counter lives,
+//	      then per message: tag, record ("" = any), message, place in KEYS of its index of
+//	      parked messages and of its counter (0 = none), number of lists, their places
 //	return nil if the worker is alive, else the places (from 1) of the messages moved
 var moveScript = redisconn.NewScript(-1, `
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[3]) == 1 then return false end
-local moved, n, i = {}, 0, 4
+local moved, n, i = {}, 0, 5
 while i <= #ARGV do
-  local tag, record, lists = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3])
+  local tag, record, index, counter, lists = ARGV[i], ARGV[i + 1], KEYS[tonumber(ARGV[i + 3])], KEYS[tonumber(ARGV[i + 4])], tonumber(ARGV[i + 5])
   n = n + 1
   local now = redis.call('HGET', KEYS[1], tag)
   local renewed = false
@@ -37,15 +41,21 @@ while i <= #ARGV do
   end
   if not now then
     redis.call('ZREM', KEYS[2], tag)
+    if index then redis.call('ZREM', index, tag) end
   elseif (record == '' or record == now) and not renewed then
-    for j = i + 4, i + 3 + lists do
+    for j = i + 6, i + 5 + lists do
       redis.call(ARGV[1], KEYS[tonumber(ARGV[j])], ARGV[i + 2])
+    end
+    if counter then
+      redis.call('INCR', counter)
+      redis.call('EXPIRE', counter, ARGV[4])
     end
     redis.call('HDEL', KEYS[1], tag)
     redis.call('ZREM', KEYS[2], tag)
+    if index then redis.call('ZREM', index, tag) end
     moved[#moved + 1] = n
   end
-  i = i + 4 + lists
+  i = i + 6 + lists
 end
 return moved
 `)
@@ -60,6 +70,9 @@ type move struct {
 	record []byte // the record that was read; nil: ours, whatever it is
 	raw    []byte
 	lists  []string
+
+	index   string // of the parked message; "": it is not parked
+	counter string // of redeliveries, to be raised; "": none
 }
 
 // moveOptions are the conditions of a group of moves.
@@ -67,6 +80,7 @@ type moveOptions struct {
 	place    broker.Place
 	maxScore string // only messages whose lease is not newer
 	deadKey  string // only while this liveness key is missing
+	parkedOf string // the messages are parked ones of this queue
 }
 
 // Limits of one call of moveScript, so that Redis is not held up for long.
@@ -97,7 +111,7 @@ func (c *Consumer) move(ctx context.Context, opts moveOptions, moves []move) (do
 
 func (c *Consumer) moveBatch(ctx context.Context, opts moveOptions, moves []move) ([]int, error) {
 	keys := []any{c.keys.unacked, c.keys.index, opts.deadKey}
-	args := []any{"RPUSH", opts.maxScore, "0"}
+	args := []any{"RPUSH", opts.maxScore, "0", int(countFor / time.Second)}
 	if opts.place == broker.Back {
 		args[0] = "LPUSH"
 	}
@@ -107,14 +121,17 @@ func (c *Consumer) moveBatch(ctx context.Context, opts moveOptions, moves []move
 		keys[2] = c.aliveKey
 	}
 	known := make(map[string]int)
+	place := func(key string) int {
+		if known[key] == 0 && key != "" {
+			keys = append(keys, key)
+			known[key] = len(keys)
+		}
+		return known[key]
+	}
 	for _, m := range moves {
-		args = append(args, m.tag, m.record, m.raw, len(m.lists))
+		args = append(args, m.tag, m.record, m.raw, place(m.index), place(m.counter), len(m.lists))
 		for _, list := range m.lists {
-			if known[list] == 0 {
-				keys = append(keys, list)
-				known[list] = len(keys)
-			}
-			args = append(args, known[list])
+			args = append(args, place(list))
 		}
 	}
 	reply, err := c.pipe.Script(ctx, moveScript, slices.Concat([]any{len(keys)}, keys, args)...)
@@ -129,7 +146,7 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	moves := make([]move, len(deliveries))
 	for i, d := range deliveries {
 		raw, priority := redeliver(d.Raw)
-		moves[i] = move{tag: d.Tag, raw: raw, lists: []string{c.keys.list(d.Queue, c.keys.step(priority))}}
+		moves[i] = move{tag: d.Tag, raw: raw, lists: []string{c.keys.list(c.listOf(d.Queue), c.keys.step(priority))}}
 	}
 	if place == broker.Front {
 		slices.Reverse(moves) // pushed last, served first
@@ -143,7 +160,7 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	if err != nil {
 		return fmt.Errorf("requeue: %w", closedError(err))
 	}
-	c.held.Add(-int64(len(deliveries)))
+	c.released(len(deliveries), func(i int) string { return deliveries[i].Tag })
 	return nil
 }
 
@@ -177,8 +194,11 @@ func redeliver(raw []byte) (marked []byte, priority int) {
 
 // restoration works out where the message of a record found in unacked goes. A
 // record that nothing can be made of is dropped: a Python neighbour would die of it.
-func (c *Consumer) restoration(ctx context.Context, tag string, record []byte) (move, error) {
+func (c *Consumer) restoration(ctx context.Context, opts moveOptions, tag string, record []byte) (move, error) {
 	m := move{tag: tag, record: record}
+	if opts.parkedOf != "" {
+		m.index = c.keys.parked(opts.parkedOf)
+	}
 	if record == nil {
 		return m, nil
 	}
@@ -187,12 +207,19 @@ func (c *Consumer) restoration(ctx context.Context, tag string, record []byte) (
 	if err == nil {
 		msg, err = protocol.DecodeMessage(e.raw)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case strings.HasPrefix(tag, parkedPrefix):
+		m.raw, m.index = e.raw, c.keys.parked(e.routingKey) // nobody ran it: no mark
+	default:
 		m.raw, err = protocol.MarkRedelivered(e.raw)
 	}
 	if err != nil {
 		c.log.Error("Removing an undecodable message from "+c.keys.unacked, "tag", tag, "error", err, "message", excerpt(record))
 		return m, nil
+	}
+	if strings.HasPrefix(tag, idPrefix) {
+		m.counter = c.keys.redeliveries(msg.Properties.DeliveryTag)
 	}
 	queues, err := c.route(ctx, e.exchange, e.routingKey)
 	if err != nil {
@@ -223,7 +250,7 @@ func (c *Consumer) restore(ctx context.Context, opts moveOptions, tags []string)
 		}
 		moves := make([]move, len(batch))
 		for i, tag := range batch {
-			if moves[i], err = c.restoration(ctx, tag, records[i]); err != nil {
+			if moves[i], err = c.restoration(ctx, opts, tag, records[i]); err != nil {
 				return restored, err
 			}
 		}

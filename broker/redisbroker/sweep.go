@@ -65,15 +65,28 @@ func (c *Consumer) sweep(ctx context.Context) error {
 	return errors.Join(err, errUnlock)
 }
 
+// sweepBatch is how many expired claims are looked up at a time.
+const sweepBatch = 1000
+
+// sweepLocked restores what has expired, the newest first as kombu does, so that the
+// oldest is served first.
 func (c *Consumer) sweepLocked(ctx context.Context) (restored int, err error) {
 	until := score(time.Now().Add(-c.cfg.VisibilityTimeout))
-	args := []any{c.keys.index, until, 0}
-	if c.cfg.UnackedRestoreLimit > 0 {
-		args = append(args, "LIMIT", 0, c.cfg.UnackedRestoreLimit)
+	left := c.cfg.UnackedRestoreLimit
+	for {
+		n := sweepBatch
+		if left > 0 {
+			n = min(n, left)
+		}
+		tags, err := redis.Strings(c.pipe.Do(ctx, "ZREVRANGEBYSCORE", c.keys.index, until, 0, "LIMIT", 0, n))
+		if err != nil {
+			return restored, err
+		}
+		done, err := c.restore(ctx, moveOptions{maxScore: until}, tags)
+		restored += done
+		left -= len(tags)
+		if err != nil || len(tags) < n || left == 0 {
+			return restored, err
+		}
 	}
-	tags, err := redis.Strings(c.pipe.Do(ctx, "ZREVRANGEBYSCORE", args...))
-	if err != nil {
-		return 0, err
-	}
-	return c.restore(ctx, moveOptions{maxScore: until}, tags)
 }

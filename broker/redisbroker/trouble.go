@@ -17,6 +17,9 @@ const (
 	troubleBeat  = "renew the sign of life"
 	troublePeers = "look after dead workers"
 	troubleSweep = "restore expired messages"
+
+	troubleUnpark = "bring back parked messages"
+	troubleHear   = "listen to a fanout exchange"
 )
 
 // troubles logs each trouble when it starts, when its reason changes, and when it is over.

@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,45 +50,121 @@ const waiterLimit = 32
 
 // waits is what Claim and the waiters share.
 type waits struct {
-	all  []*waiter
-	poll time.Duration
+	ctx   context.Context //nolint:containedctx // parent of the waiters'
+	poll  time.Duration
+	inbox func(n int) string // names the n-th inbox; no name is used twice
 
 	mu      sync.Mutex
+	all     []*waiter     // of the queues that are consumed
+	retired []*waiter     // of queues that were cancelled, until reap
+	made    int           // inboxes named so far
+	pairs   []any         // lists and inboxes of all of them, as KEYS of scripts; replaced, never changed
 	waiting bool          // a Claim is on: a moved message is its business
 	blocked int           // waiters whose command is on
 	touched bool          // an inbox may hold a message that no script has looked for
-	moved   chan struct{} // token: a waiter has moved one
+	moved   chan struct{} // token: a waiter has moved one, or the queues have changed
 }
 
 // waiter blocks on one list.
 type waiter struct {
 	list, inbox string
-	armed       chan struct{} // token: block now
-	conn        redis.Conn    // owned by the goroutine Consumer.wait
-	client      atomic.Int64  // CLIENT ID of conn, negative while it is not blocked; 0: unknown
-	broken      atomic.Int64  // when its connection failed last, Unix milliseconds
+	armed       chan struct{}   // token: block now
+	ctx         context.Context //nolint:containedctx // ends the goroutine
+	cancel      context.CancelFunc
+	started     atomic.Bool
+	conn        redis.Conn   // owned by the goroutine Consumer.wait
+	client      atomic.Int64 // CLIENT ID of conn, negative while it is not blocked; 0: unknown
+	broken      atomic.Int64 // when its connection failed last, Unix milliseconds
+	ended       atomic.Int64 // when its goroutine ended, Unix milliseconds; 0: it runs
 }
 
-func newWaits(poll time.Duration) waits {
-	return waits{poll: poll, moved: make(chan struct{}, 1)}
+func newWaits(ctx context.Context, poll time.Duration, inbox func(n int) string) *waits {
+	return &waits{ctx: ctx, poll: poll, inbox: inbox, moved: make(chan struct{}, 1)}
 }
 
-func (w *waits) add(list, inbox string) {
-	w.all = append(w.all, &waiter{list: list, inbox: inbox, armed: make(chan struct{}, 1)})
+// layOut makes waiters for lists that have none, and retires those of lists that are
+// no longer waited on: they end within waitTimeout.
+func (w *waits) layOut(lists []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var kept []*waiter
+	for _, one := range w.all {
+		if slices.Contains(lists, one.list) {
+			kept = append(kept, one)
+		} else {
+			one.cancel()
+			w.retired = append(w.retired, one)
+		}
+	}
+	for _, list := range lists {
+		if slices.ContainsFunc(kept, func(one *waiter) bool { return one.list == list }) {
+			continue
+		}
+		one := &waiter{list: list, inbox: w.inbox(w.made), armed: make(chan struct{}, 1)}
+		one.ctx, one.cancel = context.WithCancel(w.ctx)
+		one.ended.Store(1) // it is not running yet
+		kept = append(kept, one)
+		w.made++
+	}
+	w.all = kept
+	w.pair()
+}
+
+// unstarted returns the waiters without a goroutine.
+func (w *waits) unstarted() []*waiter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.all), func(one *waiter) bool { return one.started.Load() })
+}
+
+// reap forgets retired waiters that can move nothing any more, given a time at which
+// their inboxes were known to be empty. It tells whether there were any.
+func (w *waits) reap(emptied time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.retired)
+	w.retired = slices.DeleteFunc(w.retired, func(one *waiter) bool { return one.over(emptied) })
+	w.pair()
+	return len(w.retired) < n
+}
+
+// pair lists the inboxes anew. w.mu is held.
+func (w *waits) pair() {
+	w.pairs = nil
+	for _, one := range slices.Concat(w.all, w.retired) {
+		w.pairs = append(w.pairs, one.list, one.inbox)
+	}
+}
+
+// inboxes returns pairs of list and inbox, as KEYS of scripts.
+func (w *waits) inboxes() []any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pairs
+}
+
+// each returns the waiters, retired ones included.
+func (w *waits) each() []*waiter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Concat(w.all, w.retired)
 }
 
 // waitLists returns the lists to wait on, step by step.
-func waitLists(lists [][]string) []string {
+func waitLists(sources []*source) []string {
 	var all []string
-	for step := range lists[0] {
-		for _, keys := range lists {
-			all = append(all, keys[step])
+	if len(sources) == 0 {
+		return nil
+	}
+	for step := range sources[0].lists {
+		for _, s := range sources {
+			all = append(all, s.lists[step])
 		}
 	}
 	if len(all) <= waiterLimit {
 		return all
 	}
-	return all[:min(len(lists), waiterLimit)]
+	return all[:min(len(sources), waiterLimit)]
 }
 
 // begin is called when a Claim starts.
@@ -133,21 +210,34 @@ func (w *waits) stop() {
 	w.mu.Unlock()
 }
 
-// mayHold tells whether a script that is sent now may find messages in the
-// inboxes. A command left over in the server is the keeper's concern.
-func (w *waits) mayHold() bool {
+// suspects returns the pairs of list and inbox if a script that is sent now may find
+// messages there. A command left over in the server is the keeper's concern.
+func (w *waits) suspects() []any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	touched := w.touched
+	if !w.touched {
+		return nil
+	}
 	w.touched = w.blocked > 0
-	return touched
+	return w.pairs
+}
+
+// wake makes a Claim that waits look again.
+func (w *waits) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting {
+		put(w.moved)
+	}
 }
 
 // wait arms the waiters and blocks until a message has been moved, or it is time to look again.
 func (w *waits) wait(ctx context.Context) error {
+	w.mu.Lock()
 	for _, one := range w.all {
 		put(one.armed)
 	}
+	w.mu.Unlock()
 	timer := time.NewTimer(w.poll)
 	defer timer.Stop()
 	select {
@@ -162,13 +252,14 @@ func (w *waits) wait(ctx context.Context) error {
 
 // clean tells whether no command of ours can be blocked in the server any more.
 func (w *waits) clean() bool {
-	since := time.Now().Add(-3 * waitTimeout).UnixMilli()
-	for _, one := range w.all {
-		if one.broken.Load() > since {
-			return false
-		}
-	}
-	return true
+	now := time.Now()
+	return !slices.ContainsFunc(w.each(), func(one *waiter) bool { return !one.over(now) })
+}
+
+// over tells whether no command of a waiter could be blocked in the server at a time.
+func (w *waiter) over(at time.Time) bool {
+	ended := w.ended.Load()
+	return ended != 0 && ended <= at.UnixMilli() && w.broken.Load() <= at.Add(-3*waitTimeout).UnixMilli()
 }
 
 // put leaves a token, if there is none.
@@ -189,17 +280,28 @@ func drain(token chan struct{}) bool {
 	}
 }
 
+// startWaiters starts the goroutines of waiters that are registered. c.changing is held.
+func (c *Consumer) startWaiters(all []*waiter) {
+	for _, w := range all {
+		w.started.Store(true)
+		w.ended.Store(0)
+		c.wg.Go(func() { c.wait(w) })
+	}
+}
+
 // wait is the goroutine of one waiter.
 func (c *Consumer) wait(w *waiter) {
+	ctx := w.ctx
+	defer func() { w.ended.Store(time.Now().UnixMilli()) }()
 	defer w.close()
 	for attempt := 0; ; {
 		select {
 		case <-w.armed:
-		case <-c.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
-		for moved := false; !moved && c.ctx.Err() == nil && c.waits.start(); {
-			err := w.dial(c.ctx, c.cfg.Redis)
+		for moved := false; !moved && ctx.Err() == nil && c.waits.start(); {
+			err := w.dial(ctx, c.cfg.Redis)
 			if err == nil {
 				moved, err = w.block()
 			}
@@ -207,7 +309,7 @@ func (c *Consumer) wait(w *waiter) {
 			if err != nil {
 				w.close()
 				c.troubles.report(c.log, troubleWait, err)
-				pause(c.ctx, attempt)
+				pause(ctx, attempt)
 				attempt++
 				moved = true // perhaps; and Claim polls until it arms us again
 			} else {
@@ -268,7 +370,7 @@ func (c *Consumer) unblockWaiters(ctx context.Context) {
 		close(ended)
 	}()
 	for {
-		for _, w := range c.waits.all {
+		for _, w := range c.waits.each() {
 			if id := w.client.Load(); id > 0 {
 				// A server that cannot do it lets the command time out.
 				_, _ = c.pipe.Do(ctx, "CLIENT", "UNBLOCK", id)

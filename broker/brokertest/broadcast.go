@@ -1,0 +1,65 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+)
+
+// subscribe listens until the test ends, and returns once it hears.
+func (f *fixture) subscribe(exchange, bindingKey string) (heard chan string) {
+	f.t.Helper()
+	heard = make(chan string, 100)
+	ready := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() {
+		ended <- f.Broadcaster.Subscribe(ctx, broker.Subscription{
+			Exchange: exchange, BindingKey: bindingKey, Queue: "listener",
+			Handle: func(key string, message []byte) { heard <- key + " " + string(message) },
+			OnState: func(subscribed bool, _ error) {
+				if subscribed {
+					ready <- struct{}{}
+				}
+			},
+		})
+	}()
+	f.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) && !errors.Is(err, broker.ErrClosed) {
+			f.t.Errorf("Subscribe: %v", err)
+		}
+	})
+	<-ready
+	return heard
+}
+
+func testBroadcast(t *testing.T, f *fixture) {
+	plain, tasks, all := f.subscribe("ex", ""), f.subscribe("ex", "task.#"), f.subscribe("ex", "#")
+	m := func(key string) broker.Publication {
+		return broker.Publication{Exchange: "ex", RoutingKey: key, Message: Envelope("ex", key, 0)}
+	}
+	other := m("task.x")
+	other.Exchange = "ex2"
+	if err := f.Broadcaster.Broadcast(f.context(), m(""), other, m("task.a.b"), m("worker.c"), m("task.d")); err != nil {
+		t.Fatal(err)
+	}
+	want := func(heard chan string, keys ...string) {
+		t.Helper()
+		for _, key := range keys {
+			if diff := cmp.Diff(key+" "+string(Envelope("ex", key, 0)), <-heard); diff != "" {
+				t.Errorf("heard (-want +got):\n%s", diff)
+			}
+		}
+	}
+	want(all, "task.a.b", "worker.c", "task.d")
+	want(tasks, "task.a.b", "task.d")
+	want(plain, "")
+	if n := len(plain) + len(tasks) + len(all); n > 0 {
+		t.Errorf("%d messages too many", n)
+	}
+}

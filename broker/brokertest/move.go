@@ -1,0 +1,92 @@
+package brokertest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+)
+
+func (c *consumer) forward(queue string, ds ...broker.Delivery) {
+	c.f.t.Helper()
+	if err := c.Consumer.(broker.Mover).Forward(c.f.context(), queue, ds...); err != nil {
+		c.f.t.Fatalf("Forward: %v", err)
+	}
+}
+
+func testForward(t *testing.T, f *fixture) {
+	c, other := f.open("q"), f.open("other")
+	f.send("q", Envelope("q", "1", 0), Envelope("q", "2", 0), Envelope("q", "3", 0), Envelope("q", "low", 9))
+	ds := c.collect(4, 4)
+	f.TakeAway(t, ds[2].Tag)
+	f.publish("other", "before")
+	c.forward("other", ds...)
+	wantIDs(t, other.collect(4, 4), "before", "1", "2", "low")
+	wantIDs(t, c.claim(4), "3+") // was not ours any more
+	if lost := c.ack(ds...); len(lost) != 4 {
+		t.Errorf("ack of forwarded messages: lost %v, want all", lost)
+	}
+}
+
+func testBury(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3")
+	ds := c.collect(3, 3)
+	f.TakeAway(t, ds[1].Tag)
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	letters := make([]broker.DeadLetter, len(ds))
+	for i, d := range ds {
+		letters[i] = broker.DeadLetter{Delivery: d, Reason: "poison", At: at.Add(time.Duration(i) * time.Millisecond)}
+	}
+	if err := c.Consumer.(broker.Mover).Bury(f.context(), letters...); err != nil {
+		t.Fatalf("Bury: %v", err)
+	}
+	f.wantLeased(0)
+	wantIDs(t, c.claim(3), "2+")
+	type letter struct {
+		Queue, Reason, Raw string
+		At                 time.Time
+	}
+	var got []letter
+	for _, l := range f.DeadLetters(t) {
+		got = append(got, letter{l.Queue, l.Reason, string(l.Raw), l.At.UTC()})
+	}
+	want := []letter{
+		{"q", "poison", string(Envelope("q", "1", 0)), at},
+		{"q", "poison", string(Envelope("q", "3", 0)), at.Add(2 * time.Millisecond)},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+}
+
+// Only what went back because its worker died is counted, until it is done.
+func testRedeliveries(t *testing.T, f *fixture) {
+	c := f.open("q")
+	want := func(n int, ds []broker.Delivery) broker.Delivery {
+		t.Helper()
+		if ds[0].Redeliveries != n {
+			t.Errorf("%d redeliveries, want %d", ds[0].Redeliveries, n)
+		}
+		return ds[0]
+	}
+	f.publish("q", "1")
+	d := want(0, c.claim(1))
+	c.requeue(broker.Front, d)
+	d = want(0, c.claim(1))
+	for i := range 3 {
+		f.TakeAway(t, d.Tag)
+		d = want(i+1, c.claim(1))
+	}
+	c.requeue(broker.Back, d)
+	d = want(3, c.claim(1))
+	c.park(time.Hour, d)
+	d = want(3, c.due(2*time.Hour, 1))
+	c.ack(d)
+	f.publish("q", "1") // the same delivery tag
+	d = c.claim(1)[0]
+	c.requeue(broker.Front, d)
+	want(0, c.claim(1))
+}

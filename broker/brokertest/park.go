@@ -1,0 +1,121 @@
+package brokertest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+)
+
+// park parks deliveries for a time from now.
+func (c *consumer) park(in time.Duration, ds ...broker.Delivery) (lost []string) {
+	c.f.t.Helper()
+	parked := make([]broker.Parked, len(ds))
+	for i, d := range ds {
+		parked[i] = broker.Parked{Delivery: d, Due: time.Now().Add(in + time.Duration(i)*time.Millisecond)}
+	}
+	lost, err := c.Consumer.(broker.Parker).Park(c.f.context(), parked...)
+	if err != nil {
+		c.f.t.Fatalf("Park: %v", err)
+	}
+	return lost
+}
+
+func (c *consumer) due(in time.Duration, limit int) []broker.Delivery {
+	c.f.t.Helper()
+	ds, err := c.Consumer.(broker.Parker).Due(c.f.context(), time.Now().Add(in), limit)
+	if err != nil {
+		c.f.t.Fatalf("Due: %v", err)
+	}
+	return ds
+}
+
+func testPark(t *testing.T, f *fixture) {
+	c := f.open("a", "b")
+	f.publish("a", "1", "2", "3")
+	f.publish("b", "4")
+	ds := c.collect(4, 4) // a1 b4 a2 a3
+	c.park(2*time.Hour, ds[0])
+	c.park(time.Hour, ds[1:]...)
+	if lost := c.park(time.Hour, ds[0]); len(lost) != 1 || lost[0] != ds[0].Tag {
+		t.Errorf("parking twice: lost %v, want the tag", lost)
+	}
+	if lost := c.ack(ds...); len(lost) != 4 {
+		t.Errorf("ack of parked messages: lost %v, want all", lost)
+	}
+	if got := c.due(time.Minute, 10); len(got) > 0 {
+		t.Errorf("due within a minute: %v", ids(t, got))
+	}
+	wantIDs(t, c.due(90*time.Minute, 2), "4", "2")
+	rest := c.due(3*time.Hour, 10)
+	wantIDs(t, rest, "3", "1")
+	if d := rest[0]; d.Queue != "a" || d.Tag == ds[3].Tag || !cmp.Equal(d.Raw, Envelope("a", "3", 0)) {
+		t.Errorf("came back as %+v", d)
+	}
+	if lost := c.park(time.Hour, rest[0]); len(lost) > 0 {
+		t.Errorf("parking again: lost %v", lost)
+	}
+	if lost := c.ack(rest[1]); len(lost) > 0 {
+		t.Errorf("lost %v", lost)
+	}
+	wantIDs(t, c.due(3*time.Hour, 10), "3")
+}
+
+// The consumer of another queue does not get what is parked.
+func testParkedQueues(t *testing.T, f *fixture) {
+	a, b := f.open("a"), f.open("b")
+	f.publish("a", "1")
+	f.publish("b", "2")
+	a.park(time.Hour, a.claim(1)...)
+	b.park(time.Hour, b.claim(1)...)
+	wantIDs(t, a.due(2*time.Hour, 10), "1")
+	wantIDs(t, b.due(2*time.Hour, 10), "2")
+}
+
+// What nobody claims in time is ready for anybody, in order.
+func testOverdue(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3")
+	c.park(-time.Hour, c.collect(3, 3)...)
+	start := time.Now()
+	wantIDs(t, c.collect(3, 3), "1", "2", "3") // not marked: nobody has run them
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("came back after %v", took)
+	}
+}
+
+// Claims of parked messages that are interrupted lose nothing.
+func testDueInterrupted(t *testing.T, f *fixture) {
+	c := f.open("q")
+	const n = 20
+	for i := range n {
+		f.publish("q", fmt.Sprint(i))
+	}
+	c.park(time.Hour, c.collect(n, n)...)
+	var got []broker.Delivery
+	for range n {
+		ctx, cancel := context.WithCancel(f.context())
+		go cancel()
+		ds, err := c.Consumer.(broker.Parker).Due(ctx, time.Now().Add(2*time.Hour), 1)
+		if err == nil {
+			got = append(got, ds...)
+		}
+		<-ctx.Done()
+	}
+	for len(got) < n {
+		ds := c.due(2*time.Hour, n)
+		if len(ds) == 0 {
+			t.Fatalf("%d messages came back, want %d", len(got), n)
+		}
+		got = append(got, ds...)
+	}
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprint(i))
+	}
+	wantIDs(t, got, want...)
+}

@@ -1,0 +1,145 @@
+package membroker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
+
+// consumer claims. Its fields are under b.mu, as what it does to the broker is.
+type consumer struct {
+	b       *Broker
+	sources []source // in the order given
+	cycle   []source // the next to be served first
+	once    sync.Once
+	closed  chan struct{}
+}
+
+// source is a queue that is consumed. Each consumer of a fanout queue has a list of
+// its own.
+type source struct {
+	broker.Queue
+	list string
+}
+
+var (
+	_ broker.Consumer = (*consumer)(nil)
+	_ broker.Parker   = (*consumer)(nil)
+	_ broker.Mover    = (*consumer)(nil)
+	_ broker.Queues   = (*consumer)(nil)
+)
+
+func (c *consumer) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Claim implements [broker.Consumer].
+func (c *consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	if limit < 1 {
+		return nil, fmt.Errorf("membroker: claim of %d messages", limit)
+	}
+	for {
+		if err := c.usable(ctx); err != nil {
+			return nil, err
+		}
+		ds, changed, lapse := c.b.claim(c, limit)
+		if len(ds) > 0 {
+			return ds, nil
+		}
+		if err := c.wait(ctx, changed, lapse); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *consumer) wait(ctx context.Context, changed chan struct{}, lapse time.Duration) error {
+	var lapsed <-chan time.Time
+	if lapse > 0 {
+		timer := time.NewTimer(lapse)
+		defer timer.Stop()
+		lapsed = timer.C
+	}
+	select {
+	case <-changed:
+	case <-lapsed:
+	case <-c.closed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Ack implements [broker.Consumer].
+func (c *consumer) Ack(ctx context.Context, tags ...string) (lost []string, err error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	for _, tag := range tags {
+		if _, held := c.b.settle(tag); !held {
+			lost = append(lost, tag)
+		}
+	}
+	return lost, nil
+}
+
+// Requeue implements [broker.Consumer].
+func (c *consumer) Requeue(ctx context.Context, place broker.Place, deliveries ...broker.Delivery) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if place == broker.Back {
+		for _, d := range deliveries {
+			c.b.giveBack(d.Tag, place)
+		}
+		return nil
+	}
+	for _, d := range slices.Backward(deliveries) {
+		c.b.giveBack(d.Tag, place)
+	}
+	return nil
+}
+
+// Extend implements [broker.Consumer].
+func (c *consumer) Extend(ctx context.Context, tags ...string) (lost []string, err error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	for _, tag := range tags {
+		if l := c.b.leases[tag]; l != nil {
+			l.until = time.Now().Add(c.b.VisibilityTimeout)
+		} else {
+			lost = append(lost, tag)
+		}
+	}
+	return lost, nil
+}
+
+func (c *consumer) usable(ctx context.Context) error {
+	if c.isClosed() {
+		return broker.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Close implements [broker.Consumer].
+func (c *consumer) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}

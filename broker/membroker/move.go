@@ -1,0 +1,41 @@
+package membroker
+
+import (
+	"context"
+
+	"github.com/apium/apium/broker"
+)
+
+// Forward implements [broker.Mover].
+func (c *consumer) Forward(ctx context.Context, queue string, deliveries ...broker.Delivery) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	for _, d := range deliveries {
+		if l := c.b.leases[d.Tag]; l != nil {
+			delete(c.b.leases, d.Tag)
+			c.b.put(queue, l.step, broker.Back, l.Raw)
+		}
+	}
+	return nil
+}
+
+// Bury implements [broker.Mover].
+func (c *consumer) Bury(ctx context.Context, letters ...broker.DeadLetter) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	for _, letter := range letters {
+		if l, held := c.b.settle(letter.Tag); held {
+			letter.Delivery = l.Delivery
+			c.b.buried = append(c.b.buried, letter)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package membroker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
+
+// unparkAfter is how long after its time a parked message goes back to its queue.
+const unparkAfter = time.Second
+
+type parked struct {
+	list string
+	step int
+	raw  []byte
+	due  time.Time
+}
+
+// Park implements [broker.Parker].
+func (c *consumer) Park(ctx context.Context, deliveries ...broker.Parked) (lost []string, err error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	for _, p := range deliveries {
+		l := c.b.leases[p.Tag]
+		if l == nil {
+			lost = append(lost, p.Tag)
+			continue
+		}
+		delete(c.b.leases, p.Tag)
+		c.b.parked = append(c.b.parked, parked{list: l.list, step: l.step, raw: l.Raw, due: p.Due})
+	}
+	slices.SortStableFunc(c.b.parked, func(x, y parked) int { return x.due.Compare(y.due) })
+	c.b.notify() // a claim that waits has a new time to wake
+	return lost, nil
+}
+
+// Due implements [broker.Parker].
+func (c *consumer) Due(ctx context.Context, until time.Time, limit int) ([]broker.Delivery, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	var ds []broker.Delivery
+	c.b.parked = slices.DeleteFunc(c.b.parked, func(p parked) bool {
+		i := slices.IndexFunc(c.sources, func(s source) bool { return s.list == p.list })
+		if i < 0 || len(ds) >= limit || !p.due.Before(until) {
+			return false
+		}
+		ds = append(ds, c.b.lease(c.sources[i], p.step, p.raw))
+		return true
+	})
+	return ds, nil
+}
+
+// unpark gives back what nobody has claimed in time, the latest first, and returns
+// the time until the next is overdue (0: none).
+func (b *Broker) unpark() time.Duration {
+	now := time.Now()
+	n := 0
+	for n < len(b.parked) && !b.parked[n].due.Add(unparkAfter).After(now) {
+		n++
+	}
+	for _, p := range slices.Backward(b.parked[:n]) {
+		b.put(p.list, p.step, broker.Front, p.raw)
+	}
+	b.parked = b.parked[n:]
+	if len(b.parked) == 0 {
+		return 0
+	}
+	return b.parked[0].due.Add(unparkAfter).Sub(now)
+}

@@ -1,0 +1,125 @@
+package membroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+)
+
+// publisher is a Publisher and a Broadcaster.
+type publisher struct {
+	b      *Broker
+	mu     sync.Mutex
+	closed bool
+}
+
+var (
+	_ broker.Publisher   = (*publisher)(nil)
+	_ broker.Broadcaster = (*publisher)(nil)
+)
+
+var errUnroutable = errors.New("no queue is bound for it")
+
+func (p *publisher) usable(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return broker.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Publish implements [broker.Publisher].
+func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication) error {
+	if err := p.usable(ctx); err != nil {
+		return err
+	}
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	queues := make([][]string, len(messages))
+	steps := make([]int, len(messages))
+	for i, m := range messages {
+		msg, err := protocol.DecodeMessage(m.Message)
+		if err == nil {
+			queues[i], err = p.b.route(m)
+		}
+		if err != nil {
+			return fmt.Errorf("publish message %d to exchange %q with routing key %q: %w", i+1, m.Exchange, m.RoutingKey, err)
+		}
+		steps[i] = step(msg.Properties.Priority)
+	}
+	for i, m := range messages {
+		if m.ExchangeType == broker.Fanout {
+			p.b.tell(m)
+		}
+		for _, queue := range queues[i] {
+			p.b.put(queue, steps[i], broker.Back, slices.Clone(m.Message))
+		}
+	}
+	return nil
+}
+
+// Broadcast implements [broker.Broadcaster].
+func (p *publisher) Broadcast(ctx context.Context, messages ...broker.Publication) error {
+	all := slices.Clone(messages)
+	for i := range all {
+		all[i].ExchangeType = broker.Fanout
+	}
+	return p.Publish(ctx, all...)
+}
+
+// route returns the queues of a message. A broadcast one may have none.
+func (b *Broker) route(m broker.Publication) ([]string, error) {
+	if m.Exchange == "" && m.RoutingKey != "" {
+		return []string{m.RoutingKey}, nil
+	}
+	var queues []string
+	for _, binding := range b.bindings[m.Exchange] {
+		matches := binding.Matches(m.RoutingKey)
+		if m.ExchangeType == broker.Fanout {
+			matches = hears(binding.RoutingKey, m.RoutingKey)
+		}
+		if matches {
+			queues = append(queues, binding.Queue)
+		}
+	}
+	if queues == nil && m.ExchangeType != broker.Fanout {
+		return nil, errUnroutable
+	}
+	return queues, nil
+}
+
+// hears tells whether a channel's pattern matches, as PSUBSCRIBE does. Without a
+// routing key a channel has another name.
+func hears(bindingKey, routingKey string) bool {
+	if bindingKey == "" || routingKey == "" {
+		return bindingKey == routingKey
+	}
+	hide := strings.NewReplacer("#", "*", "/", "\x00") // a star of package path stops at slashes
+	matches, err := path.Match(hide.Replace(bindingKey), hide.Replace(routingKey))
+	return matches && err == nil
+}
+
+// step returns the index of the priority step of a message.
+func step(priority int) int {
+	at, found := slices.BinarySearch(steps[:], min(max(priority, 0), 9))
+	if !found {
+		at--
+	}
+	return at
+}
+
+// Close implements [broker.Publisher].
+func (p *publisher) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return nil
+}

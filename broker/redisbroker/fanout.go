@@ -1,0 +1,151 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+var _ broker.Broadcaster = (*Publisher)(nil)
+
+// Broadcast sends messages to fanout exchanges, in order and in one round trip.
+func (p *Publisher) Broadcast(ctx context.Context, messages ...broker.Publication) error {
+	all := slices.Clone(messages)
+	for i := range all {
+		all[i].ExchangeType = broker.Fanout
+	}
+	return p.Publish(ctx, all...)
+}
+
+// Subscribe hears what is broadcast until ctx is done or the publisher is closed. Its
+// connection is its own, made again after every failure; a server that has fallen
+// silent is noticed as it is by other connections (see redisconn.Options). The queue
+// is bound while a subscription is on, and unbound at the end.
+func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
+	b := broker.Queue{Name: s.Queue, Exchange: s.Exchange, ExchangeType: broker.Fanout, RoutingKey: s.BindingKey}
+	heard := func(subscribed bool, err error) {
+		if subscribed && s.Queue != "" {
+			err = bind(ctx, p.pipe, &p.keys, "SADD", b)
+		}
+		if s.OnState != nil {
+			s.OnState(subscribed, err)
+		}
+	}
+	listen(ctx, p.cfg.Redis, p.keys.topic(b), s.Handle, heard)
+	if p.ctx.Err() != nil {
+		return broker.ErrClosed
+	}
+	if s.Queue != "" {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		if err := bind(last, p.pipe, &p.keys, "SREM", b); err != nil {
+			return errors.Join(ctx.Err(), fmt.Errorf("unbind queue %q: %w", s.Queue, err))
+		}
+	}
+	return ctx.Err()
+}
+
+// bind adds a queue's binding to its exchange (SADD) or takes it away (SREM). The
+// second set keeps kombu 5.7 and later from sweeping the routing table.
+func bind(ctx context.Context, pipe *redisconn.Pipeline, keys *keyspace, cmd string, q broker.Queue) error {
+	exchange, member := keys.declaration(q)
+	for _, set := range []string{keys.bindings(exchange), keys.permanent(exchange)} {
+		if _, err := pipe.Do(ctx, cmd, set, member); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// topic is what to subscribe to.
+type topic struct {
+	channel string // of the exchange, without a routing key
+	pattern string // for PSUBSCRIBE
+}
+
+// topic returns what the channels of a fanout queue are called: kombu makes the
+// pattern from the binding key by putting a star for every #.
+func (k *keyspace) topic(q broker.Queue) topic {
+	return topic{k.channel(q.Exchange, ""), k.channel(q.Exchange, strings.ReplaceAll(q.RoutingKey, "#", "*"))}
+}
+
+// listen subscribes, again and again, until ctx is done.
+func listen(ctx context.Context, cfg *redisconn.Config, t topic, handle func(routingKey string, message []byte), state func(bool, error)) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		start := time.Now()
+		err := hearOnce(ctx, cfg, t, handle, state)
+		if ctx.Err() != nil {
+			return
+		}
+		state(false, err)
+		if time.Since(start) > time.Minute {
+			attempt = 0
+		}
+		pause(ctx, attempt)
+	}
+}
+
+// hearOnce hears what one connection brings. One goroutine of its own sends the PINGs
+// that keep the server from being silent, and ends with it.
+func hearOnce(ctx context.Context, cfg *redisconn.Config, t topic, handle func(routingKey string, message []byte), state func(bool, error)) error {
+	conn, err := cfg.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	sub := redis.PubSubConn{Conn: conn}
+	if err := sub.PSubscribe(t.pattern); err != nil {
+		return err
+	}
+	var silence time.Duration // 0: whatever time it takes
+	if opts := cfg.Options(); opts.HealthCheck > 0 && opts.ReadTimeout > 0 {
+		silence = opts.HealthCheck + opts.ReadTimeout
+		done := make(chan struct{})
+		ended := make(chan struct{})
+		defer func() { close(done); conn.Close(); <-ended }()
+		go func() {
+			defer close(ended)
+			pingRegularly(sub, opts.HealthCheck, done)
+		}()
+	}
+	for {
+		switch m := sub.ReceiveWithTimeout(silence).(type) {
+		case error:
+			return m
+		case redis.Subscription:
+			state(true, nil)
+		case redis.Message:
+			key, ours := strings.CutPrefix(m.Channel, t.channel)
+			if ours && (key == "" || key[0] == '/') {
+				handle(strings.TrimPrefix(key, "/"), m.Data)
+			}
+		}
+	}
+}
+
+func pingRegularly(sub redis.PubSubConn, every time.Duration, done chan struct{}) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if sub.Ping("") != nil {
+				return // the receiver sees it too
+			}
+		case <-done:
+			return
+		}
+	}
+}

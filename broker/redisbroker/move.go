@@ -1,0 +1,97 @@
+package redisbroker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol"
+)
+
+// forwardScript moves messages to the heads of other lists.
+//
+//	KEYS  1 unacked, 2 unacked_index, 3 binding set of the queue, 4 the one for kombu's sweep, then lists
+//	ARGV  1 binding, 2 "1" = messages are not recorded, then per message: tag, place of its list in KEYS, message
+var forwardScript = redisconn.NewScript(-1, `
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('SADD', KEYS[4], ARGV[1])
+for i = 3, #ARGV, 3 do
+  if ARGV[2] == '1' or redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+    redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2])
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    redis.call('ZREM', KEYS[2], ARGV[i])
+  end
+end
+return 1
+`)
+
+// Forward puts deliveries, byte for byte, at the end of another queue, which is declared
+// if need be.
+func (c *Consumer) Forward(ctx context.Context, queue string, deliveries ...broker.Delivery) error {
+	exchange, member := c.keys.declaration(broker.Queue{Name: queue})
+	for batch := range slices.Chunk(deliveries, moveBatch) {
+		keys := []any{c.keys.unacked, c.keys.index, c.keys.bindings(exchange), c.keys.permanent(exchange)}
+		args := []any{member, c.unrecorded()}
+		places := map[int]int{}
+		for _, d := range batch {
+			msg, _ := protocol.DecodeMessage(d.Raw) // what cannot be read has priority 0
+			step := c.keys.step(msg.Properties.Priority)
+			if places[step] == 0 {
+				keys = append(keys, c.keys.list(queue, step))
+				places[step] = len(keys)
+			}
+			args = append(args, d.Tag, places[step], d.Raw)
+		}
+		if _, err := c.pipe.Script(ctx, forwardScript, slices.Concat([]any{len(keys)}, keys, args)...); err != nil {
+			return fmt.Errorf("forward to queue %q: %w", queue, closedError(err))
+		}
+		c.released(len(batch), func(i int) string { return batch[i].Tag })
+	}
+	return nil
+}
+
+// unrecorded is "1" if claims leave no records, for scripts.
+func (c *Consumer) unrecorded() string {
+	if c.cfg.NoAckEmulation {
+		return "1"
+	}
+	return "0"
+}
+
+// letterScript moves messages to the dead letters.
+//
+//	KEYS  1 unacked, 2 unacked_index, 3 apium.dlq, 4 apium.dlq.index
+//	ARGV  1 "1" = messages are not recorded, then per message: tag, id, letter, time
+var letterScript = redisconn.NewScript(4, `
+for i = 2, #ARGV, 4 do
+  if ARGV[1] == '1' or redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+    redis.call('HSET', KEYS[3], ARGV[i + 1], ARGV[i + 2])
+    redis.call('ZADD', KEYS[4], ARGV[i + 3], ARGV[i + 1])
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    redis.call('ZREM', KEYS[2], ARGV[i])
+  end
+end
+return 1
+`)
+
+// Bury puts deliveries among the dead letters; see [DeadLetters].
+func (c *Consumer) Bury(ctx context.Context, letters ...broker.DeadLetter) error {
+	for batch := range slices.Chunk(letters, moveBatch) {
+		args := []any{c.keys.unacked, c.keys.index, c.keys.letters(), c.keys.letterIndex(), c.unrecorded()}
+		for _, l := range batch {
+			id, text, err := c.letter(l)
+			if err != nil {
+				return fmt.Errorf("bury: %w", err)
+			}
+			args = append(args, l.Tag, id, text, strconv.FormatInt(l.At.UnixMilli(), 10))
+		}
+		if _, err := c.pipe.Script(ctx, letterScript, args...); err != nil {
+			return fmt.Errorf("bury: %w", closedError(err))
+		}
+		c.forget(ctx, c.released(len(batch), func(i int) string { return batch[i].Tag }))
+	}
+	return nil
+}

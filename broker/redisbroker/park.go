@@ -1,0 +1,186 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// A parked message stays in unacked, as kombu writes it, under a tag that starts with
+// parkedPrefix. That is no worker's tag, so no worker's death brings it back.
+//
+// Its score in unacked_index is the time it is due less the visibility timeout, so
+// that every sweep, Python's and ours, takes it for expired at the moment it is due:
+// it runs even if no Go worker is left. For that, all sides must have the same
+// visibility timeout; one with a shorter timeout restores messages too early, and
+// whoever claims them then holds or parks them again.
+//
+// apium.parked.<queue> is the index by which we find them in time, and apium.parked
+// the set of the queues that have one. Python's sweep does not know the index: a tag
+// that is no longer in unacked is dropped when its time has come.
+//
+// Times are the clock of the worker that parked; that of another is compared with
+// them as they are. A worker whose clock is ahead claims a message early by as much,
+// and then finds by the same clock that it is due. A Python worker whose clock is
+// ahead restores it early; who claims it looks at the ETA by his own clock.
+const parkedPrefix = "apium.parked:"
+
+// parkScript moves records to parked tags.
+//
+//	KEYS  1 unacked, 2 unacked_index, 3 apium.parked, then an index per queue
+//	ARGV  1 number of queues, then their names, then per message: tag, parked tag,
+//	      score, time it is due, place of its queue's index in KEYS
+//	return the tags that were not recorded any more
+var parkScript = redisconn.NewScript(-1, `
+local lost, queues = {}, tonumber(ARGV[1])
+redis.call('SADD', KEYS[3], unpack(ARGV, 2, 1 + queues))
+for i = 2 + queues, #ARGV, 5 do
+  local tag, parked = ARGV[i], ARGV[i + 1]
+  local record = redis.call('HGET', KEYS[1], tag)
+  if record then
+    redis.call('HSET', KEYS[1], parked, record)
+    redis.call('ZADD', KEYS[2], ARGV[i + 2], parked)
+    redis.call('ZADD', KEYS[tonumber(ARGV[i + 4])], ARGV[i + 3], parked)
+    redis.call('HDEL', KEYS[1], tag)
+    redis.call('ZREM', KEYS[2], tag)
+  else
+    lost[#lost + 1] = tag
+  end
+end
+return lost
+`)
+
+// Park gives up deliveries until their time, up to 1000 in one round trip. After an
+// error it is unknown which were parked; those that were are lost to who asks again.
+func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []string, err error) {
+	if c.cfg.NoAckEmulation {
+		return nil, fmt.Errorf("redisbroker: park without ack emulation: %w", errors.ErrUnsupported)
+	}
+	for batch := range slices.Chunk(parked, maxBatch) {
+		gone, err := redis.Strings(c.pipe.Script(ctx, parkScript, c.parkArgs(batch)...))
+		if err != nil {
+			return lost, fmt.Errorf("park: %w", closedError(err))
+		}
+		lost = append(lost, gone...)
+		c.released(len(batch), func(i int) string { return batch[i].Tag })
+	}
+	return lost, nil
+}
+
+// parkArgs returns KEYS (with their number) and ARGV of parkScript.
+func (c *Consumer) parkArgs(batch []broker.Parked) []any {
+	keys := []any{c.keys.unacked, c.keys.index, c.keys.parkedQueues()}
+	var queues, messages []any
+	places := map[string]int{}
+	for _, p := range batch {
+		list := c.listOf(p.Queue)
+		if places[list] == 0 {
+			keys = append(keys, c.keys.parked(list))
+			queues = append(queues, list)
+			places[list] = len(keys)
+		}
+		// The start of our tags is known; what follows makes them unique.
+		tag := parkedPrefix + strings.TrimPrefix(p.Tag, idPrefix)
+		messages = append(messages, p.Tag, tag, score(p.Due.Add(-c.cfg.VisibilityTimeout)), score(p.Due), places[list])
+	}
+	return slices.Concat([]any{len(keys)}, keys, []any{len(queues)}, queues, messages)
+}
+
+// dueScript claims the parked messages that are due first.
+//
+//	KEYS  1 liveness key, 2 unacked, 3 unacked_index, then an index per queue
+//	ARGV  1 epoch, 2 limit, 3 score of the claims, 4 tag prefix, 5 number of the first tag,
+//	      6 time before which a message must be due
+//	return nil if the liveness key does not hold the epoch, else
+//	      number of index members dropped because their message is gone, {records}
+var dueScript = redisconn.NewScript(-1, `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+local limit, first, all = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
+for k = 4, #KEYS do
+  local found = redis.call('ZRANGEBYSCORE', KEYS[k], '-inf', '(' .. ARGV[6], 'WITHSCORES', 'LIMIT', 0, limit)
+  for i = 1, #found, 2 do all[#all + 1] = {tonumber(found[i + 1]), found[i], KEYS[k]} end
+end
+table.sort(all, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
+local records, stale = {}, 0
+for i = 1, math.min(#all, limit) do
+  local parked = all[i][2]
+  local record = redis.call('HGET', KEYS[2], parked)
+  if record then
+    local tag = ARGV[4] .. string.format('%.0f', first + #records)
+    redis.call('HSET', KEYS[2], tag, record)
+    redis.call('ZADD', KEYS[3], ARGV[3], tag)
+    redis.call('HDEL', KEYS[2], parked)
+    redis.call('ZREM', KEYS[3], parked)
+    records[#records + 1] = record
+  else
+    stale = stale + 1
+  end
+  redis.call('ZREM', all[i][3], parked)
+end
+return {stale, records}
+`)
+
+// Due claims parked messages of the queues that are consumed, up to 1000 in one round
+// trip. Unlike Claim it does not wait for Redis to come back.
+func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broker.Delivery, error) {
+	if limit < 1 {
+		return nil, fmt.Errorf("redisbroker: claim of %d parked messages", limit)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	c.dueing.Lock()
+	defer c.dueing.Unlock()
+	for {
+		ds, more, err := c.dueOnce(ctx, until, min(limit, maxBatch))
+		switch {
+		case c.ctx.Err() != nil && len(ds) == 0:
+			return nil, broker.ErrClosed
+		case errors.Is(err, errUnregistered):
+			err = c.register(ctx, c.epoch.Load())
+		case err == nil && (len(ds) > 0 || !more):
+			c.held.Add(int64(len(ds)))
+			c.countRedeliveries(ctx, ds)
+			return ds, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("claim parked messages: %w", err)
+		}
+	}
+}
+
+// dueOnce runs dueScript. more says that it dropped index members, and that there may
+// be messages behind them.
+func (c *Consumer) dueOnce(ctx context.Context, until time.Time, limit int) (ds []broker.Delivery, more bool, err error) {
+	if err := c.recoverClaims(ctx, &c.due); err != nil {
+		return nil, false, err
+	}
+	if ds := c.due.take(limit); len(ds) > 0 {
+		return ds, false, nil
+	}
+	first := c.newTags(limit)
+	args := []any{0, c.aliveKey, c.keys.unacked, c.keys.index}
+	for _, s := range c.layout.Load().sources {
+		args = append(args, c.keys.parked(s.list))
+	}
+	args[0] = len(args) - 1
+	args = append(args, c.epoch.Load(), limit, score(time.Now()), c.tagPrefix, first, score(until))
+	reply, err := redis.Values(c.ask(ctx, &c.due, span{first, uint64(limit)}, dueScript, args))
+	if err != nil {
+		return nil, false, err
+	}
+	var stale int
+	var records [][]byte
+	if _, err := redis.Scan(reply, &stale, &records); err != nil {
+		return nil, false, fmt.Errorf("redisbroker: unexpected answer to a claim of parked messages: %w", err)
+	}
+	return c.recorded(c.tags(first, len(records)), records), stale > 0, nil
+}

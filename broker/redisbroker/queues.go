@@ -1,0 +1,174 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apium/apium/broker"
+)
+
+// source is a queue that is consumed.
+type source struct {
+	broker.Queue
+	list  string   // the queue that is read in fact: a private one if the exchange is a fanout
+	lists []string // its keys, by step
+	tail  string   // end of the records of its messages
+
+	cancel context.CancelFunc // of a fanout: ends the subscription
+}
+
+// layout is what a consumer consumes. It is replaced as a whole and never changed.
+type layout struct {
+	sources []*source // in the order given
+	cycle   []*source // in the order of kombu's queue_order_strategy, before any message
+	private []string  // keys of the lists of fanout queues, cancelled ones included: what is held may go back there
+}
+
+func (c *Consumer) newLayout(sources []*source, private []string) *layout {
+	cycle := slices.Clone(sources)
+	if c.cfg.QueueOrderStrategy == Sorted {
+		slices.SortFunc(cycle, func(a, b *source) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return &layout{sources: sources, cycle: cycle, private: private}
+}
+
+func (c *Consumer) newSource(q broker.Queue) (*source, error) {
+	s := &source{Queue: q, list: q.Name}
+	if q.ExchangeType == broker.Fanout {
+		s.list = c.keys.private(c.id, q.Name)
+	}
+	s.lists = c.keys.lists(s.list)
+	var err error
+	s.tail, err = entryTail(s.list)
+	return s, err
+}
+
+// listOf returns the name of the queue whose lists hold what is claimed from a queue.
+func (c *Consumer) listOf(queue string) string {
+	private := c.keys.private(c.id, queue)
+	if slices.Contains(c.layout.Load().private, c.keys.list(private, 0)) {
+		return private
+	}
+	return queue
+}
+
+// queueOf returns the name of the queue that was claimed from lists of this name.
+func (c *Consumer) queueOf(list string) string {
+	return strings.TrimPrefix(list, c.keys.private(c.id, ""))
+}
+
+// AddQueue starts consuming a queue. It fails if the queue cannot be declared now.
+func (c *Consumer) AddQueue(ctx context.Context, q broker.Queue) error {
+	if err := validQueue(q); err != nil {
+		return fmt.Errorf("redisbroker: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if err := c.usable(); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(c.Queues(), func(other broker.Queue) bool { return other.Name == q.Name }) {
+		return nil
+	}
+	if err := c.add(ctx, q); err != nil {
+		return fmt.Errorf("redisbroker: %w", closedError(err))
+	}
+	if err := c.announce(ctx); err != nil {
+		c.log.Warn("Cannot wait for messages of a new queue yet (polling instead)", "queue", q.Name, "error", err)
+	}
+	return nil
+}
+
+// add declares queues and lets Claim know of them. c.changing is held.
+func (c *Consumer) add(ctx context.Context, queues ...broker.Queue) error {
+	old := c.layout.Load()
+	sources := slices.Clone(old.sources)
+	for _, q := range queues {
+		s, err := c.newSource(q)
+		if err != nil {
+			return err
+		}
+		if err := bind(ctx, c.pipe, &c.keys, "SADD", q); err != nil {
+			return fmt.Errorf("declare queue %q: %w", q.Name, err)
+		}
+		sources = append(sources, s)
+	}
+	c.change(sources)
+	for _, s := range sources[len(old.sources):] {
+		if s.ExchangeType == broker.Fanout {
+			c.hear(s)
+		}
+	}
+	return nil
+}
+
+// change puts another layout into force. Waiters of lists that are new do not start
+// before announce has registered their inboxes; those of lists that are gone end, and
+// the registration lists their inboxes until nothing can reach them (see keepAlive).
+func (c *Consumer) change(sources []*source) {
+	private := c.layout.Load().private
+	for _, s := range sources {
+		if s.ExchangeType == broker.Fanout && !slices.Contains(private, s.lists[0]) {
+			private = slices.Concat(private, s.lists)
+		}
+	}
+	c.layout.Store(c.newLayout(sources, private))
+	c.waits.layOut(waitLists(sources))
+	c.waits.wake()
+}
+
+// announce registers, then starts the waiters that were not registered before.
+func (c *Consumer) announce(ctx context.Context) error {
+	fresh := c.waits.unstarted()
+	if err := c.register(ctx, c.epoch.Load()); err != nil {
+		return err
+	}
+	c.startWaiters(fresh)
+	return nil
+}
+
+// CancelQueue stops consuming a queue. What a claim that is under way takes from it
+// is still delivered; what others broadcast to a fanout queue from now on is not.
+func (c *Consumer) CancelQueue(ctx context.Context, name string) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if err := c.usable(); err != nil {
+		return err
+	}
+	sources := slices.Clone(c.layout.Load().sources)
+	i := slices.IndexFunc(sources, func(s *source) bool { return s.Name == name || s.Alias != "" && s.Alias == name })
+	if i < 0 {
+		return nil
+	}
+	if hearing := sources[i].cancel; hearing != nil {
+		hearing()
+	}
+	c.change(slices.Delete(sources, i, i+1))
+	put(c.stray) // the keeper registers anew
+	return ctx.Err()
+}
+
+// Queues returns the queues consumed now, in the order they were given.
+func (c *Consumer) Queues() []broker.Queue {
+	var queues []broker.Queue
+	for _, s := range c.layout.Load().sources {
+		queues = append(queues, s.Queue)
+	}
+	return queues
+}
+
+func validQueue(q broker.Queue) error {
+	switch {
+	case q.Name == "":
+		return errors.New("queue without a name")
+	case !slices.Contains([]string{"", broker.Direct, broker.Topic, broker.Fanout}, q.ExchangeType):
+		return fmt.Errorf("queue %q: exchange type %q is not one of direct, topic, fanout", q.Name, q.ExchangeType)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package redisbroker
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+)
+
+// kombu marks a message that was given back, but does not count. A message that kills
+// its worker comes back for ever, so we count how often a message went back because
+// the worker that held it died: a key per message, named by the delivery tag that its
+// producer gave it. Only messages that have gone back cost anything.
+//
+// The script that gives back the claims of a dead worker raises the counter, and so
+// does our visibility sweep if the claim was a Go worker's, which renews the claims
+// it holds. Not so for a Python worker's: it never renews, so that a long task or
+// a distant ETA expires without any death. Nor is it known which of its messages a
+// dead worker was running; all that it held are counted.
+
+// countFor is how long a counter lives after it was raised.
+const countFor = 7 * 24 * time.Hour
+
+// countRedeliveries fills in Redeliveries of messages that are marked as redelivered,
+// in one round trip if there are any. What cannot be found out counts as 0.
+func (c *Consumer) countRedeliveries(ctx context.Context, ds []broker.Delivery) {
+	var places []int
+	var counters []any
+	for i := range ds {
+		if !bytes.Contains(ds[i].Raw, []byte(`"redelivered"`)) {
+			continue
+		}
+		msg, err := protocol.DecodeMessage(ds[i].Raw)
+		if err == nil && msg.Properties.Redelivered {
+			places = append(places, i)
+			counters = append(counters, c.keys.redeliveries(msg.Properties.DeliveryTag))
+		}
+	}
+	if len(counters) == 0 {
+		return
+	}
+	ctx, cancel := outlive(ctx, claimGrace)
+	defer cancel()
+	counts, err := redis.Ints(c.pipe.Do(ctx, "MGET", counters...))
+	if err != nil {
+		c.log.Warn("Cannot find out how often messages were redelivered", "count", len(counters), "error", err)
+		return
+	}
+	c.countedMu.Lock()
+	defer c.countedMu.Unlock()
+	for i, n := range counts {
+		if n > 0 {
+			ds[places[i]].Redeliveries = n
+			c.counted[ds[places[i]].Tag], _ = counters[i].(string)
+		}
+	}
+}
+
+// released notes that n deliveries are no longer held here, and returns the counters
+// of those that have one.
+func (c *Consumer) released(n int, tag func(i int) string) (counters []any) {
+	c.held.Add(-int64(n))
+	c.countedMu.Lock()
+	defer c.countedMu.Unlock()
+	for i := 0; i < n && len(c.counted) > 0; i++ {
+		if counter, has := c.counted[tag(i)]; has {
+			counters = append(counters, counter)
+			delete(c.counted, tag(i))
+		}
+	}
+	return counters
+}
+
+// forget deletes counters of messages that are done. If it fails they lapse.
+func (c *Consumer) forget(ctx context.Context, counters []any) {
+	if len(counters) > 0 {
+		_, _ = c.pipe.Do(ctx, "DEL", counters...)
+	}
+}
