@@ -41,7 +41,7 @@ func TestWorkerDefaults(t *testing.T) {
 		t.Errorf("broker %s", got)
 	}
 	if s.results.Redis != nil || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
-		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || s.worker.AcksLate {
+		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
 	if diff := cmp.Diff(broker.Named("celery"), s.consumer.Queues); diff != "" {
@@ -69,9 +69,9 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *workerSettings) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
 		{"worker --accept-content json,pickle", func(s *workerSettings) any { return strings.Join(s.worker.AcceptContent, " ") }, "json pickle"},
-		{"worker --acks-late", func(s *workerSettings) any { return s.worker.AcksLate }, true},
-		{"worker --track-started", func(s *workerSettings) any { return s.worker.TrackStarted }, true},
-		{"worker --ignore-result", func(s *workerSettings) any { return s.worker.IgnoreResult }, true},
+		{"worker --acks-late", func(s *workerSettings) any { return *s.worker.Defaults.AcksLate }, true},
+		{"worker --track-started", func(s *workerSettings) any { return *s.worker.Defaults.TrackStarted }, true},
+		{"worker --ignore-result", func(s *workerSettings) any { return *s.worker.Defaults.IgnoreResult }, true},
 		{"worker --result-extended", func(s *workerSettings) any { return s.worker.ResultExtended }, true},
 		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.results.Redis.String() }, "redis://:**@h:6379/3"},
 		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.results.Redis == nil }, true},
@@ -121,7 +121,7 @@ func TestEnvironment(t *testing.T) {
 		{map[string]string{"CELERY_WORKER_QUEUES": "a,b"}, "worker", func(s *workerSettings) any { return len(s.queues) }, 2},
 		{map[string]string{"CELERY_WORKER_HOSTNAME": "z@h"}, "worker", func(s *workerSettings) any { return s.hostname }, "z@h"},
 		{map[string]string{"CELERY_WORKER_LOGLEVEL": "debug"}, "worker", func(s *workerSettings) any { return levelName(s.level) }, "DEBUG"},
-		{map[string]string{"CELERY_WORKER_ACKS_LATE": "true"}, "worker", func(s *workerSettings) any { return s.worker.AcksLate }, true},
+		{map[string]string{"CELERY_WORKER_ACKS_LATE": "true"}, "worker", func(s *workerSettings) any { return *s.worker.Defaults.AcksLate }, true},
 		{map[string]string{"CELERY_WORKER_POOL": "gevent"}, "worker", func(s *workerSettings) any { return len(s.warnings) }, 1},
 		{
 			map[string]string{"CELERY_BROKER_TRANSPORT_OPTIONS": `{"global_keyprefix": "e"}`},
