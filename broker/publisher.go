@@ -1,6 +1,30 @@
 package broker
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrUnroutable says that no queue is bound for a message. kombu drops such messages
+// in silence.
+var ErrUnroutable = errors.New("no queue is bound for it")
+
+// RefusedError says that a message cannot be published, however often it is tried.
+// Nothing of the call was published.
+type RefusedError struct {
+	Publication
+	Err error // ErrUnroutable, or what is wrong with the message or its queue
+}
+
+func (e *RefusedError) Error() string {
+	if e.Exchange == "" {
+		return fmt.Sprintf("broker: message for queue %q: %v", e.RoutingKey, e.Err)
+	}
+	return fmt.Sprintf("broker: message for exchange %q with routing key %q: %v", e.Exchange, e.RoutingKey, e.Err)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Types of exchanges, in kombu's words. An empty type stands for Direct.
 const (
@@ -23,9 +47,8 @@ type Publication struct {
 // Publisher puts messages on queues.
 type Publisher interface {
 	// Publish sends messages in order and in one round trip where possible, all or
-	// none. Each message's own priority chooses the priority list. It is an error if
-	// no queue is bound for a message. After a connection failure it is unknown
-	// whether the messages were published.
+	// none. Each message's own priority chooses the priority list. A *RefusedError is
+	// final. After a connection failure it is unknown whether the messages were published.
 	Publish(ctx context.Context, messages ...Publication) error
 	Close() error
 }

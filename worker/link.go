@@ -322,7 +322,14 @@ func (w *Worker) prepare(ctx context.Context, group []settlement) {
 	for i := range group {
 		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
 			for _, step := range f.prepare {
-				w.persist(ctx, "prepare a chord", func() error { return w.prepareStep(ctx, step) })
+				w.persist(ctx, "prepare a chord", func() error {
+					err := w.prepareStep(ctx, step)
+					if errors.Is(err, backend.ErrUnreadable) {
+						w.log.Error("Cannot prepare a chord: "+err.Error(), requestAttrs(group[i].req)...)
+						return nil
+					}
+					return err
+				})
 			}
 		}
 	}

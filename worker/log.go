@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
@@ -109,6 +110,13 @@ func requestAttrs(r *request) []any {
 		attrs = append(attrs, taskAttrs(r.Task)...)
 	}
 	return attrs
+}
+
+// logUnpublished tells of a message that is gone because it cannot be published: kombu
+// drops those that no queue is bound for without a word.
+func (w *Worker) logUnpublished(refused *broker.RefusedError) {
+	w.log.Error("Cannot publish a message: "+refused.Error()+"\nThe message has been discarded: "+dump(refused.Message),
+		slog.String("exchange", refused.Exchange), slog.String("routing_key", refused.RoutingKey))
 }
 
 // logUnknown is Celery's line for a task nobody registered.

@@ -165,8 +165,40 @@ func (w *Worker) publish(ctx context.Context, group []settlement, of func(*flow)
 		return
 	}
 	w.messages = messages
-	w.persist(ctx, "publish messages", func() error { return w.cfg.Publisher.Publish(ctx, messages...) })
+	if refused := w.send(ctx, messages); refused != nil && len(messages) > 1 {
+		w.publishApart(ctx, group, of)
+	} else if refused != nil {
+		w.logUnpublished(refused)
+	}
 	clear(messages)
+}
+
+// publishApart sends the messages of a group one by one: those that can be published are,
+// whatever is wrong with the others.
+func (w *Worker) publishApart(ctx context.Context, group []settlement, of func(*flow) []broker.Publication) {
+	for i := range group {
+		f := group[i].flow
+		if f == nil || group[i].req.lost.Load() {
+			continue
+		}
+		for _, message := range of(f) {
+			if refused := w.send(ctx, []broker.Publication{message}); refused != nil {
+				w.logUnpublished(refused)
+			}
+		}
+	}
+}
+
+// send publishes messages, trying again until it works, unless one of them is refused.
+func (w *Worker) send(ctx context.Context, messages []broker.Publication) (refused *broker.RefusedError) {
+	w.persist(ctx, "publish messages", func() error {
+		err := w.cfg.Publisher.Publish(ctx, messages...)
+		if errors.As(err, &refused) {
+			return nil
+		}
+		return err
+	})
+	return refused
 }
 
 // disposeOf moves the messages that are not acknowledged but go elsewhere.

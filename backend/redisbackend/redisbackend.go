@@ -154,8 +154,12 @@ func (b *Backend) Load(ctx context.Context, taskID string) ([]byte, error) {
 }
 
 func (b *Backend) error(err error) error {
-	if errors.Is(err, redisconn.ErrClosed) {
+	var server redis.Error
+	switch {
+	case errors.Is(err, redisconn.ErrClosed):
 		return backend.ErrClosed
+	case errors.As(err, &server) && !redisconn.IsRetryable(err) && !redisconn.IsConfig(err):
+		return fmt.Errorf("%w: %w", backend.ErrUnreadable, err) // a key holds something else
 	}
 	return err
 }

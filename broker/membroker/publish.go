@@ -2,7 +2,6 @@ package membroker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -24,8 +23,6 @@ var (
 	_ broker.Publisher   = (*publisher)(nil)
 	_ broker.Broadcaster = (*publisher)(nil)
 )
-
-var errUnroutable = errors.New("no queue is bound for it")
 
 func (p *publisher) usable(ctx context.Context) error {
 	p.mu.Lock()
@@ -51,7 +48,7 @@ func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication)
 			queues[i], err = p.b.route(m)
 		}
 		if err != nil {
-			return fmt.Errorf("publish message %d to exchange %q with routing key %q: %w", i+1, m.Exchange, m.RoutingKey, err)
+			return &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: %w", i+1, err)}
 		}
 		steps[i] = step(msg.Properties.Priority)
 	}
@@ -91,7 +88,7 @@ func (b *Broker) route(m broker.Publication) ([]string, error) {
 		}
 	}
 	if queues == nil && m.ExchangeType != broker.Fanout {
-		return nil, errUnroutable
+		return nil, broker.ErrUnroutable
 	}
 	return queues, nil
 }

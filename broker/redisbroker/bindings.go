@@ -2,7 +2,6 @@ package redisbroker
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/gomodule/redigo/redis"
@@ -39,9 +38,6 @@ func (c *Consumer) orphaned(ctx context.Context, queue string) (dead bool, err e
 	alive, err := redis.Bool(c.pipe.Do(ctx, "EXISTS", c.keys.alive(owner)))
 	return !alive, err
 }
-
-// errUnroutable says that no queue is bound for a message.
-var errUnroutable = errors.New("no queue is bound for it")
 
 // readBindings returns the members of a binding set.
 func readBindings(ctx context.Context, pipe *redisconn.Pipeline, set string) ([]string, error) {

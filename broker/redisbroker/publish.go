@@ -2,9 +2,12 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
@@ -96,11 +99,11 @@ func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication)
 	s := p.newSending()
 	for i, m := range messages {
 		if err := s.add(ctx, m); err != nil {
-			return fmt.Errorf("publish message %d to %s: %w", i+1, address(m), closedError(err))
+			return p.refusal(m, fmt.Errorf("publish message %d to %s: %w", i+1, address(m), closedError(err)))
 		}
 	}
 	if _, err := p.pipe.Script(ctx, publishScript, s.args()...); err != nil {
-		return fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err))
+		return p.refusal(messages[0], fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,6 +111,19 @@ func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication)
 		p.declared[queue] = true
 	}
 	return nil
+}
+
+// refusal makes a *broker.RefusedError of what would be the same at every try: a message
+// that cannot be read or routed, a queue whose key is something else. Of several messages
+// it names the first.
+func (p *Publisher) refusal(m broker.Publication, err error) error {
+	var bad *protocol.DecodeError
+	var server redis.Error
+	if errors.As(err, &bad) || errors.Is(err, broker.ErrUnroutable) ||
+		errors.As(err, &server) && !redisconn.IsRetryable(err) && !redisconn.IsConfig(err) {
+		return &broker.RefusedError{Publication: m, Err: err}
+	}
+	return err
 }
 
 // address names where a message goes, for errors.
@@ -186,7 +202,7 @@ func (s *sending) route(ctx context.Context, m broker.Publication) ([]string, er
 // unroutable returns the queue for what no binding routes.
 func (s *sending) unroutable() ([]string, error) {
 	if s.p.cfg.DeadletterQueue == "" {
-		return nil, errUnroutable
+		return nil, broker.ErrUnroutable
 	}
 	return []string{s.p.cfg.DeadletterQueue}, nil
 }
