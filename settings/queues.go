@@ -1,0 +1,215 @@
+package settings
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/apium/apium/internal/nearest"
+)
+
+// Queue is a queue of task_queues, as kombu's Queue.
+type Queue struct {
+	Name         string
+	Exchange     string
+	ExchangeType string
+	RoutingKey   string
+	Alias        string // another name, for -Q and routes
+	DeliveryMode int    // of the exchange; 0: task_default_delivery_mode
+	NoAck        bool   // messages are not acknowledged
+	Broadcast    bool   // kombu's Broadcast: each worker has a queue of its own; Name is Alias
+	Bindings     []Binding
+}
+
+// Binding is one of several exchanges a queue gets messages from.
+type Binding struct {
+	Exchange, ExchangeType, RoutingKey string
+}
+
+func (q *Queue) fields() map[string]any {
+	fields := map[string]any{
+		"name":          &q.Name,
+		"exchange":      &q.Exchange,
+		"exchange_type": oneOf{&q.ExchangeType, exchangeTypes},
+		"routing_key":   &q.RoutingKey,
+		"binding_key":   &q.RoutingKey,
+		"alias":         &q.Alias,
+		"delivery_mode": deliveryMode{&q.DeliveryMode},
+		"no_ack":        &q.NoAck,
+		"broadcast":     &q.Broadcast,
+		"bindings":      bindings{&q.Bindings},
+	}
+	for _, name := range []string{ // for RabbitMQ's declarations
+		"queue_arguments", "binding_arguments", "consumer_arguments", "exchange_arguments", "durable", "queue_durable",
+		"exchange_durable", "auto_delete", "queue_auto_delete", "exchange_auto_delete", "exclusive", "no_declare", "expires",
+		"message_ttl", "max_length", "max_length_bytes", "max_priority",
+	} {
+		fields[name] = nothing{}
+	}
+	return fields
+}
+
+type bindings struct{ dst *[]Binding }
+
+func (b bindings) decode(d *decoder, value any) {
+	*b.dst = nil
+	each(d, value, func(v any) {
+		if o, ok := d.object(v); ok {
+			var one Binding
+			d.members(o, map[string]any{
+				"exchange": &one.Exchange, "exchange_type": oneOf{&one.ExchangeType, exchangeTypes}, "routing_key": &one.RoutingKey,
+				"arguments": nothing{}, "unbind_arguments": nothing{},
+			}, nil)
+			*b.dst = append(*b.dst, one)
+		}
+	})
+}
+
+// queueList is task_queues: a list, or a mapping of names. In the mapping, as in
+// Celery, a queue's routing key is its name unless it is given.
+type queueList struct{ dst *[]Queue }
+
+func (l queueList) decode(d *decoder, value any) {
+	*l.dst = nil
+	byName, ok := value.(object)
+	if !ok {
+		each(d, value, func(v any) { l.add(d, "", v) })
+		return
+	}
+	for _, m := range byName {
+		d.in(m.key, func() { l.add(d, m.key, m.value) })
+	}
+}
+
+func (l queueList) add(d *decoder, name string, value any) {
+	q := Queue{Name: name}
+	if text, ok := value.(string); ok && name == "" {
+		q.Name = text
+	} else if o, ok := d.object(value); ok {
+		d.members(o, q.fields(), nil)
+		if _, given := o.get("delivery_mode"); !given {
+			q.DeliveryMode = 0
+		}
+	} else {
+		return
+	}
+	switch {
+	case q.Name == "":
+		d.bad("a queue needs a name")
+		return
+	case name != "" && q.Name != name:
+		d.bad("the queue's name is '%s'", q.Name)
+		return
+	case name != "" && q.RoutingKey == "":
+		q.RoutingKey = name
+	}
+	for _, other := range *l.dst {
+		switch {
+		case other.Name == q.Name:
+			d.bad("the queue '%s' is named twice", q.Name)
+			return
+		case q.Alias != "" && (other.Alias == q.Alias || other.Name == q.Alias), other.Alias == q.Name:
+			d.bad("the queues '%s' and '%s' share a name", other.Name, q.Name)
+			return
+		}
+	}
+	*l.dst = append(*l.dst, q)
+}
+
+// Queues is the table of queues, with Celery's defaults filled in.
+type Queues struct {
+	declared      []Queue
+	createMissing bool
+	missingType   string
+}
+
+// Queues returns what task_queues and its companions say. Without task_queues there
+// is one queue, task_default_queue.
+func (s *Settings) Queues() *Queues {
+	qs := &Queues{createMissing: s.TaskCreateMissingQueues, missingType: s.TaskCreateMissingQueueExchangeType}
+	exchange := first(s.TaskDefaultExchange, s.TaskDefaultQueue)
+	key := first(s.TaskDefaultRoutingKey, s.TaskDefaultQueue)
+	for _, q := range s.TaskQueues {
+		if q.Exchange == "" && !q.Broadcast {
+			q.Exchange, q.ExchangeType = exchange, s.TaskDefaultExchangeType
+		}
+		q.ExchangeType = first(q.ExchangeType, "direct")
+		q.RoutingKey = first(q.RoutingKey, key)
+		qs.declared = append(qs.declared, q)
+	}
+	if len(qs.declared) == 0 && s.TaskDefaultQueue != "" {
+		qs.declared = []Queue{{Name: s.TaskDefaultQueue, Exchange: exchange, ExchangeType: s.TaskDefaultExchangeType, RoutingKey: key}}
+	}
+	return qs
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// All returns the declared queues, in order: what a worker consumes from without -Q.
+func (qs *Queues) All() []Queue { return slices.Clone(qs.declared) }
+
+// Get returns a queue by its name or alias. One that is not declared is made up, as
+// Celery does, unless task_create_missing_queues is off.
+func (qs *Queues) Get(name string) (Queue, error) {
+	for _, q := range qs.declared {
+		if q.Alias == name {
+			return q, nil
+		}
+	}
+	for _, q := range qs.declared {
+		if q.Name == name {
+			return q, nil
+		}
+	}
+	if !qs.createMissing {
+		near := ""
+		if n := nearest.Name(name, qs.names()); n != "" {
+			near = ". Did you mean '" + n + "'?"
+		}
+		return Queue{}, fmt.Errorf("queue '%s' missing from task_queues%s", name, near)
+	}
+	return Queue{Name: name, Exchange: name, ExchangeType: first(qs.missingType, "direct"), RoutingKey: name}, nil
+}
+
+// Select returns the queues to consume from: those of -Q, or all if it is empty,
+// without those of -X.
+func (qs *Queues) Select(include, exclude []string) ([]Queue, error) {
+	selected := qs.All()
+	if len(include) > 0 {
+		selected = nil
+		for _, name := range include {
+			q, err := qs.Get(name)
+			if err != nil {
+				return nil, err
+			}
+			if !slices.ContainsFunc(selected, func(s Queue) bool { return s.Name == q.Name }) {
+				selected = append(selected, q)
+			}
+		}
+	}
+	return slices.DeleteFunc(selected, func(q Queue) bool {
+		return slices.Contains(exclude, q.Name) || q.Alias != "" && slices.Contains(exclude, q.Alias)
+	}), nil
+}
+
+// DirectQueue is the queue of a worker's own that worker_direct stands for.
+func DirectQueue(hostname string) Queue {
+	return Queue{Name: hostname + ".dq2", Exchange: "C.dq2", ExchangeType: "direct", RoutingKey: hostname}
+}
+
+func (qs *Queues) names() []string {
+	var names []string
+	for _, q := range qs.declared {
+		names = append(names, q.Name)
+		if q.Alias != "" {
+			names = append(names, q.Alias)
+		}
+	}
+	return names
+}

@@ -1,0 +1,136 @@
+package settings
+
+import "fmt"
+
+// Options are the options of apply_async that concern where a message goes and how.
+// What is zero was not given.
+type Options struct {
+	Queue        string
+	Exchange     string
+	ExchangeType string
+	RoutingKey   string
+	Priority     *int
+	DeliveryMode int
+	Serializer   string
+	Compression  string
+	Retry        *bool
+	RetryPolicy  *RetryPolicy
+}
+
+func (o *Options) fields() map[string]any {
+	return map[string]any{
+		"queue":         &o.Queue,
+		"exchange":      &o.Exchange,
+		"exchange_type": oneOf{&o.ExchangeType, exchangeTypes},
+		"routing_key":   &o.RoutingKey,
+		"priority":      priority{&o.Priority},
+		"delivery_mode": deliveryMode{&o.DeliveryMode},
+		"serializer":    oneOf{&o.Serializer, serializers},
+		"compression":   oneOf{&o.Compression, compressions},
+		"retry":         &o.Retry,
+		"retry_policy":  policy{&o.RetryPolicy},
+		"mandatory":     nothing{}, // RabbitMQ's
+		"immediate":     nothing{},
+		"declare":       nothing{},
+	}
+}
+
+// policy is a RetryPolicy that may be missing.
+type policy struct{ dst **RetryPolicy }
+
+func (p policy) decode(d *decoder, value any) {
+	if *p.dst = nil; value != nil {
+		*p.dst = &RetryPolicy{}
+		(*p.dst).decode(d, value)
+	}
+}
+
+// over returns o with what p gives, which wins.
+func (o Options) over(p Options) Options {
+	merged := Options{
+		Queue:        first(p.Queue, o.Queue),
+		Exchange:     first(p.Exchange, o.Exchange),
+		ExchangeType: first(p.ExchangeType, o.ExchangeType),
+		RoutingKey:   first(p.RoutingKey, o.RoutingKey),
+		Priority:     p.Priority,
+		DeliveryMode: p.DeliveryMode,
+		Serializer:   first(p.Serializer, o.Serializer),
+		Compression:  first(p.Compression, o.Compression),
+		Retry:        p.Retry,
+		RetryPolicy:  p.RetryPolicy,
+	}
+	if merged.Priority == nil {
+		merged.Priority = o.Priority
+	}
+	if merged.DeliveryMode == 0 {
+		merged.DeliveryMode = o.DeliveryMode
+	}
+	if merged.Retry == nil {
+		merged.Retry = o.Retry
+	}
+	if merged.RetryPolicy == nil {
+		merged.RetryPolicy = o.RetryPolicy
+	}
+	return merged
+}
+
+// Router decides where a task's message is published.
+type Router struct {
+	routes   Routes
+	queues   *Queues
+	defaults Settings
+}
+
+// Router returns the router for task_routes, task_queues and the defaults. It is safe
+// for concurrent use.
+func (s *Settings) Router() *Router {
+	return &Router{routes: s.TaskRoutes, queues: s.Queues(), defaults: *s}
+}
+
+// Route returns where the message of a task goes and how it is written: what the
+// caller gave, else what the first route that knows the task says, else the defaults.
+// Exchange "" is the default one, whose routing key is the queue's name. It fails when
+// a queue is not declared and task_create_missing_queues is off.
+//
+// A task's own options count as given: in Celery they win over routes, and so does
+// task_default_priority, for tasks that are registered where they are sent from.
+func (r *Router) Route(task string, given Options) (Options, error) {
+	route, _ := r.routes.lookup(task)
+	options := route.over(given)
+	if options.Queue == "" && (options.Exchange == "" || route == Options{}) {
+		options.Queue = r.defaults.TaskDefaultQueue
+	}
+	if given.Queue != "" && route.Queue != "" { // Celery looks up both
+		if _, err := r.queues.Get(route.Queue); err != nil {
+			return options, fmt.Errorf("task %s: %w", task, err)
+		}
+	}
+	var queue Queue
+	if options.Queue != "" {
+		var err error
+		if queue, err = r.queues.Get(options.Queue); err != nil {
+			return options, fmt.Errorf("task %s: %w", task, err)
+		}
+		options.Queue = queue.Name
+	}
+	options.ExchangeType = first(options.ExchangeType, queue.ExchangeType, "direct")
+	switch {
+	case (options.Exchange == "" || options.RoutingKey == "") && options.ExchangeType == "direct":
+		if options.Queue == "" {
+			return options, fmt.Errorf("task %s: exchange '%s' without a queue or a routing key", task, options.Exchange)
+		}
+		options.Exchange, options.RoutingKey = "", options.Queue
+	case options.Exchange == "":
+		options.Exchange = queue.Exchange
+		options.RoutingKey = first(options.RoutingKey, queue.RoutingKey)
+	}
+	if options.DeliveryMode == 0 {
+		options.DeliveryMode = queue.DeliveryMode
+	}
+	if options.DeliveryMode == 0 {
+		options.DeliveryMode = r.defaults.TaskDefaultDeliveryMode
+	}
+	options.Serializer = first(options.Serializer, r.defaults.TaskSerializer)
+	options.Compression = first(options.Compression, r.defaults.TaskCompression)
+	return options, nil
+}

@@ -1,0 +1,172 @@
+package settings
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/apium/apium/internal/nearest"
+)
+
+// Routes is task_routes: tables that are asked one after the other.
+type Routes []routeTable
+
+// routeTable is what Celery calls a MapRoute: names first, then patterns in order.
+type routeTable struct {
+	names    map[string]Options
+	patterns []routePattern
+}
+
+type routePattern struct {
+	re      *regexp.Regexp
+	options Options
+}
+
+// lookup returns the options of the first table that knows the task.
+func (r Routes) lookup(task string) (Options, bool) {
+	for _, table := range r {
+		if options, ok := table.names[task]; ok {
+			return options, true
+		}
+		for _, p := range table.patterns {
+			if p.re.MatchString(task) {
+				return p.options, true
+			}
+		}
+	}
+	return Options{}, false
+}
+
+// decode takes a mapping of names and globs to routes, or a list of such mappings
+// and of lists of pairs. In a pair a regular expression may stand for the name:
+// [{"regex": "feed\\..*"}, "feeds"].
+func (r *Routes) decode(d *decoder, value any) {
+	*r = nil
+	each(d, value, func(v any) {
+		table := routeTable{names: map[string]Options{}}
+		switch v := v.(type) {
+		case object:
+			for _, m := range v {
+				d.in(m.key, func() { table.add(d, m.key, m.value) })
+			}
+		case []any:
+			for i, pair := range v {
+				d.in(strconv.Itoa(i+1), func() { table.addPair(d, pair) })
+			}
+		default:
+			d.bad("must be a mapping of tasks to routes, or a list of pairs, not %s", describe(v))
+		}
+		*r = append(*r, table)
+	})
+}
+
+func (t *routeTable) addPair(d *decoder, value any) {
+	pair, ok := value.([]any)
+	if !ok || len(pair) != 2 {
+		d.bad("must be a pair of task and route, not %s", describe(value))
+		return
+	}
+	switch name := pair[0].(type) {
+	case string:
+		d.in(name, func() { t.add(d, name, pair[1]) })
+	case object:
+		var expr string
+		d.members(name, map[string]any{"regex": &expr}, nil)
+		d.in("regex "+expr, func() { t.addPattern(d, fromPython(expr), pair[1]) })
+	default:
+		d.bad("must begin with a task's name, or {\"regex\": …}, not %s", describe(name))
+	}
+}
+
+// add enters a name, or a glob, which for Celery is what has a star.
+func (t *routeTable) add(d *decoder, name string, value any) {
+	if strings.Contains(name, "*") {
+		t.addPattern(d, translate(name), value)
+		return
+	}
+	if options, ok := routeOptions(d, value); ok {
+		t.names[name] = options
+	}
+}
+
+func (t *routeTable) addPattern(d *decoder, expr string, value any) {
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		d.bad("the pattern cannot be used in Go: %v", err)
+	}
+	if options, ok := routeOptions(d, value); ok && err == nil {
+		t.patterns = append(t.patterns, routePattern{re, options})
+	}
+}
+
+func routeOptions(d *decoder, value any) (Options, bool) {
+	var o Options
+	if queue, ok := value.(string); ok {
+		o.Queue = queue
+		return o, true
+	}
+	given, ok := value.(object)
+	if !ok {
+		d.bad("a route is a queue's name or a mapping, not %s", describe(value))
+		return o, false
+	}
+	fields := o.fields()
+	known := slices.Sorted(maps.Keys(fields))
+	d.members(given, fields, func(key string) {
+		d.misspelt(nearest.Name(key, known), "a route has no option '%s'", key)
+	})
+	return o, true
+}
+
+// fromPython makes a pattern of Python's re, matched at the start of the name, one of Go.
+func fromPython(expr string) string {
+	return `^(?:` + strings.ReplaceAll(expr, `\Z`, `\z`) + `)`
+}
+
+// translate makes a glob of Python's fnmatch a regular expression.
+func translate(glob string) string {
+	var re strings.Builder
+	re.WriteString(`(?s)^`)
+	for i := 0; i < len(glob); i++ {
+		switch c := glob[i]; c {
+		case '*':
+			re.WriteString(`.*`)
+		case '?':
+			re.WriteString(`.`)
+		case '[':
+			set, size := translateSet(glob[i:])
+			re.WriteString(set)
+			i += size - 1
+		default:
+			re.WriteString(regexp.QuoteMeta(glob[i : i+1]))
+		}
+	}
+	re.WriteString(`$`)
+	return re.String()
+}
+
+// translateSet takes [abc], [a-z] or [!abc] off the beginning of a glob; a bracket
+// that is not closed is itself.
+func translateSet(glob string) (re string, size int) {
+	from := 1
+	if strings.HasPrefix(glob[from:], "!") {
+		from++
+	}
+	if strings.HasPrefix(glob[from:], "]") {
+		from++
+	}
+	end := strings.IndexByte(glob[from:], ']')
+	if end < 0 {
+		return `\[`, 1
+	}
+	size = from + end + 1
+	set := glob[1 : size-1]
+	negate := ""
+	if strings.HasPrefix(set, "!") {
+		set, negate = set[1:], "^"
+	}
+	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`, `]`, `\]`, `^`, `\^`).Replace(set)
+	return "[" + negate + quoted + "]", size
+}

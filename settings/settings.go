@@ -1,0 +1,158 @@
+package settings
+
+import (
+	"time"
+)
+
+// Settings are Celery's settings that mean something to a worker or producer in Go,
+// each with Celery's default unless it was given. A pointer is nil where Celery has
+// None and that differs from every value.
+type Settings struct {
+	// Broker.
+	BrokerURL                      string // several, for failover, are joined with ;
+	BrokerReadURL                  string // for consuming; "": BrokerURL
+	BrokerWriteURL                 string // for publishing; "": BrokerURL
+	BrokerTransport                string // scheme of the URL made of BrokerHost and its like; "": as in BrokerURL
+	BrokerTransportOptions         TransportOptions
+	BrokerConnectionTimeout        time.Duration // until connected
+	BrokerConnectionRetry          bool          // reconnect after a loss
+	BrokerConnectionRetryOnStartup *bool         // try again at the start; nil: as BrokerConnectionRetry
+	BrokerConnectionMaxRetries     int           // at the start; 0: for ever
+	BrokerFailoverStrategy         string
+	BrokerUseSSL                   *TLS   // nil: as the URL says
+	BrokerHost                     string // stands in for BrokerURL when that is not given
+	BrokerPort                     int
+	BrokerUser                     string
+	BrokerPassword                 string
+	BrokerVhost                    string
+
+	// Results.
+	ResultAcceptContent           []string       // nil: as AcceptContent
+	RedisBackendUseSSL            *TLS           // nil: as the URL says
+	RedisDB                       int            // likewise
+	RedisHost                     string         // of a ResultBackend that is just redis
+	RedisUsername                 string         // if the URL has none
+	RedisPassword                 string         // if the URL has none
+	RedisPort                     int            // likewise
+	RedisSocketTimeout            time.Duration  // for a reply
+	RedisSocketConnectTimeout     time.Duration  // 0: DefaultConnectTimeout of the connection
+	ResultBackend                 string         // URL; "": results are not stored
+	ResultCompression             string         // "": none
+	ResultExpires                 time.Duration  // how long results are kept; 0: for ever
+	ResultChordExpires            *time.Duration // nil: as ResultExpires
+	ResultFailureExpires          *time.Duration // of failures; nil: as ResultExpires
+	ResultExtended                bool           // store name, arguments, worker and queue with results
+	ResultSerializer              string
+	ResultBackendTransportOptions ResultTransportOptions
+	ResultChordRetryInterval      time.Duration // of chord_unlock
+	ResultChordJoinTimeout        time.Duration // for the results of a chord
+
+	// Tasks.
+	TaskAcksLate                       bool        // acknowledge after the task has run
+	TaskAcksOnFailureOrTimeout         bool        // acknowledge late-acknowledged tasks that failed or timed out
+	TaskAcksOnFailure                  *bool       // likewise, those that failed; nil: as TaskAcksOnFailureOrTimeout
+	TaskAcksOnTimeout                  *bool       // likewise, those that timed out; nil: as TaskAcksOnFailureOrTimeout
+	TaskAnnotations                    Annotations // options of tasks by name
+	TaskCompression                    string      // of messages; "": none
+	TaskCreateMissingQueues            bool        // a queue that TaskQueues does not name may be used
+	TaskCreateMissingQueueExchangeType string      // of exchanges of such queues; "": TaskDefaultExchangeType
+	TaskInheritParentPriority          bool        // a task sent by a task gets its priority
+	TaskDefaultDeliveryMode            int         // 1: transient, 2: persistent; written into messages
+	TaskDefaultQueue                   string      // where a task goes that no route sends elsewhere
+	TaskDefaultExchange                string      // "": TaskDefaultQueue
+	TaskDefaultExchangeType            string
+	TaskDefaultRoutingKey              string        // "": TaskDefaultQueue
+	TaskDefaultRateLimit               *string       // "10/s", "100/m", "5/h" or tasks a second; nil: none
+	TaskDefaultPriority                *int          // of tasks; nil: none
+	TaskIgnoreResult                   bool          // store no results
+	TaskProtocol                       int           // of the messages sent: 1 or 2
+	TaskPublishRetry                   bool          // try again when publishing fails
+	TaskPublishRetryPolicy             RetryPolicy   // how
+	TaskQueues                         []Queue       // as given; see Settings.Queues
+	TaskRejectOnWorkerLost             *bool         // requeue a late-acknowledged task whose worker died
+	TaskRetryOnWorkerLost              bool          // retry a task whose worker died
+	TaskReprMaxlevels                  int           // how deep argsrepr and kwargsrepr go
+	TaskRoutes                         Routes        // where tasks go; see Settings.Router
+	TaskSendSentEvent                  bool          // send task-sent events
+	TaskSerializer                     string        // of messages
+	TaskSoftTimeLimit                  time.Duration // 0: none
+	TaskTimeLimit                      time.Duration // 0: none
+	TaskStoreErrorsEvenIfIgnored       bool          // store failures of tasks whose results are ignored
+	TaskTrackStarted                   bool          // store the state STARTED
+	TaskAllowErrorCbOnChordHeader      bool          // errbacks of a chord are put on its header tasks, too
+
+	// Worker.
+	WorkerCancelLongRunningTasksOnConnectionLoss bool          // cancel late-acknowledged tasks when the broker is lost
+	WorkerSoftShutdownTimeout                    time.Duration // between a warm and a cold shutdown; 0: none
+	WorkerEnableSoftShutdownOnIdle               bool          // wait so even if no task runs
+	WorkerConcurrency                            int           // tasks at the same time; 0: the number of CPUs
+	WorkerDirect                                 bool          // consume from a queue of the worker's own, <hostname>.dq2
+	WorkerDisableRateLimits                      bool          // no rate limits
+	WorkerDeduplicateSuccessfulTasks             bool          // do not run a redelivered task that has succeeded
+	WorkerEnableRemoteControl                    bool          // answer to celery inspect and control
+	WorkerLogColor                               *bool         // nil: if the log is a terminal
+	WorkerPool                                   string        // solo runs one task at a time; all others are goroutines
+	WorkerPrefetchMultiplier                     int           // messages held for each concurrent task; 0: no limit
+	WorkerETATaskLimit                           int           // messages with an ETA held at most; 0: no limit
+	WorkerDisablePrefetch                        bool          // hold only what a free slot can run
+	WorkerSendTaskEvents                         bool          // send task events
+	WorkerStateDB                                string        // file that keeps revoked tasks; "": none
+
+	// The rest.
+	AcceptContent    []string // serializers, by name or content type
+	EnableUTC        bool
+	Timezone         string // IANA name; "": UTC, or local time without EnableUTC
+	ControlExchange  string // of remote control
+	EventQueuePrefix string
+	EventSerializer  string
+	EventExchange    string // of events
+
+	// Apium's own, named apium_*.
+	UnknownTask     UnknownTasks  // what becomes of messages whose task has no handler
+	MaxRedeliveries int           // deliveries after a worker died, before a message goes to the dead letters; 0: no limit
+	ParkAfter       time.Duration // tasks due later than this are parked in the broker; 0: the worker's default
+	ShutdownTimeout time.Duration // of a warm shutdown; 0: as long as tasks take
+	MetricsAddr     string        // of the Prometheus endpoint; "": none
+	LogFormat       string        // text or json
+
+	// Warnings say, in one line each, what was given without having an effect.
+	Warnings []string
+
+	origins map[string]Origin // of what was given, by name
+}
+
+// Default returns Celery's defaults.
+func Default() *Settings {
+	s := &Settings{origins: map[string]Origin{}}
+	d := &decoder{}
+	for _, e := range entries() {
+		if e.field != nil {
+			d.assign(e.field(s), e.def)
+		}
+	}
+	return s
+}
+
+// IsSet reports whether a setting was given, by its Celery name: task_acks_late.
+func (s *Settings) IsSet(name string) bool {
+	_, ok := s.origins[name]
+	return ok
+}
+
+// Origin tells where a setting was given; that of a default is the zero value.
+func (s *Settings) Origin(name string) Origin { return s.origins[name] }
+
+// Location is the time zone of dates without an offset, as Celery's app.timezone.
+func (s *Settings) Location() *time.Location {
+	if s.Timezone == "" {
+		if s.EnableUTC {
+			return time.UTC
+		}
+		return time.Local
+	}
+	location, err := time.LoadLocation(s.Timezone)
+	if err != nil { // Load has tried it
+		return time.UTC
+	}
+	return location
+}

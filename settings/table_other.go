@@ -1,0 +1,37 @@
+package settings
+
+// otherEntries are the settings without a namespace, and those of beat, remote control,
+// events and security.
+var otherEntries = []entry{
+	{name: "accept_content", old: "CELERY_ACCEPT_CONTENT", kind: list, def: []any{"json"}, field: func(s *Settings) any { return content{&s.AcceptContent} }},
+	{name: "enable_utc", kind: boolean, def: true, field: func(s *Settings) any { return &s.EnableUTC }},
+	{name: "timezone", old: "CELERY_TIMEZONE", kind: text, field: func(s *Settings) any { return zone{&s.Timezone} }},
+	{name: "control_exchange", kind: text, def: "celery", field: func(s *Settings) any { return &s.ControlExchange }},
+	{name: "event_queue_prefix", old: "CELERY_EVENT_QUEUE_PREFIX", kind: text, def: "celeryev", field: func(s *Settings) any { return &s.EventQueuePrefix }},
+	{name: "event_serializer", old: "CELERY_EVENT_SERIALIZER", kind: text, def: "json", field: func(s *Settings) any { return oneOf{&s.EventSerializer, serializers} }},
+	{name: "event_exchange", old: "CELERY_EVENT_EXCHANGE", kind: text, def: "celeryev", field: func(s *Settings) any { return &s.EventExchange }},
+
+	{name: "imports", old: "CELERY_IMPORTS", kind: tuple, def: []any{}, ignored: "tasks are compiled in"},
+	{name: "include", old: "CELERY_INCLUDE", kind: tuple, def: []any{}, ignored: "tasks are compiled in"},
+	{name: "beat_enable_remote_control", old: "CELERYBEAT_ENABLE_REMOTE_CONTROL", kind: boolean, def: false, ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_remote_control_max_tick_age", old: "CELERYBEAT_REMOTE_CONTROL_MAX_TICK_AGE", kind: float, ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_max_loop_interval", old: "CELERYBEAT_MAX_LOOP_INTERVAL", kind: float, def: int64(0), ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_schedule", old: "CELERYBEAT_SCHEDULE", kind: mapping, def: object{}, ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_scheduler", old: "CELERYBEAT_SCHEDULER", kind: text, def: "celery.beat:PersistentScheduler", ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_schedule_filename", old: "CELERYBEAT_SCHEDULE_FILENAME", kind: text, def: "celerybeat-schedule", ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_sync_every", old: "CELERYBEAT_SYNC_EVERY", kind: integer, def: int64(0), ignored: "the scheduler is Python's celery beat"},
+	{name: "beat_cron_starting_deadline", old: "CELERYBEAT_CRON_STARTING_DEADLINE", kind: integer, ignored: "the scheduler is Python's celery beat"},
+	{name: "control_queue_ttl", kind: float, def: 300.0, ignored: "it concerns RabbitMQ"},
+	{name: "control_queue_expires", kind: float, def: 10.0, ignored: "it concerns RabbitMQ"},
+	{name: "control_queue_exclusive", kind: boolean, def: true, ignored: "it concerns RabbitMQ"},
+	{name: "control_queue_durable", kind: boolean, def: false, ignored: "it concerns RabbitMQ"},
+	{name: "event_queue_expires", old: "CELERY_EVENT_QUEUE_EXPIRES", kind: float, def: 60.0, ignored: "it concerns RabbitMQ"},
+	{name: "event_queue_ttl", old: "CELERY_EVENT_QUEUE_TTL", kind: float, def: 5.0, ignored: "it concerns RabbitMQ"},
+	{name: "event_queue_exclusive", old: "CELERY_EVENT_QUEUE_EXCLUSIVE", kind: boolean, def: true, ignored: "it concerns RabbitMQ"},
+	{name: "event_queue_durable", old: "CELERY_EVENT_QUEUE_DURABLE", kind: boolean, def: false, ignored: "it concerns RabbitMQ"},
+	{name: "security_certificate", old: "CELERY_SECURITY_CERTIFICATE", kind: text, ignored: "messages are not signed here"},
+	{name: "security_cert_store", old: "CELERY_SECURITY_CERT_STORE", kind: text, ignored: "messages are not signed here"},
+	{name: "security_key", old: "CELERY_SECURITY_KEY", kind: text, ignored: "messages are not signed here"},
+	{name: "security_key_password", old: "CELERY_SECURITY_KEY_PASSWORD", kind: binary, ignored: "messages are not signed here"},
+	{name: "security_digest", old: "CELERY_SECURITY_DIGEST", kind: text, def: "sha256", ignored: "messages are not signed here"},
+}

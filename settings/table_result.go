@@ -1,0 +1,36 @@
+package settings
+
+// resultEntries are the settings of results and of the Redis backend.
+var resultEntries = []entry{
+	{name: "result_accept_content", kind: list, field: func(s *Settings) any { return content{&s.ResultAcceptContent} }},
+	{name: "redis_backend_use_ssl", old: "CELERY_REDIS_BACKEND_USE_SSL", kind: mapping, field: func(s *Settings) any { return tlsOptions{&s.RedisBackendUseSSL} }},
+	{name: "redis_db", old: "CELERY_REDIS_DB", kind: integer, field: func(s *Settings) any { return &s.RedisDB }},
+	{name: "redis_host", old: "CELERY_REDIS_HOST", kind: text, field: func(s *Settings) any { return &s.RedisHost }},
+	{name: "redis_username", old: "CELERY_REDIS_USERNAME", kind: text, field: func(s *Settings) any { return &s.RedisUsername }},
+	{name: "redis_password", old: "CELERY_REDIS_PASSWORD", kind: text, field: func(s *Settings) any { return &s.RedisPassword }},
+	{name: "redis_port", old: "CELERY_REDIS_PORT", kind: integer, field: func(s *Settings) any { return &s.RedisPort }},
+	{name: "redis_socket_timeout", old: "CELERY_REDIS_SOCKET_TIMEOUT", kind: float, def: 120.0, field: func(s *Settings) any { return &s.RedisSocketTimeout }},
+	{name: "redis_socket_connect_timeout", old: "CELERY_REDIS_SOCKET_CONNECT_TIMEOUT", kind: float, field: func(s *Settings) any { return &s.RedisSocketConnectTimeout }},
+	{name: "result_backend", old: "CELERY_RESULT_BACKEND", kind: text, field: func(s *Settings) any { return &s.ResultBackend }},
+	{name: "result_compression", old: "CELERY_RESULT_COMPRESSION", kind: text, field: func(s *Settings) any { return oneOf{&s.ResultCompression, compressions} }},
+	{name: "result_expires", old: "CELERY_TASK_RESULT_EXPIRES", kind: float, def: 86400.0, field: func(s *Settings) any { return &s.ResultExpires }},
+	{name: "result_chord_expires", old: "CELERY_RESULT_CHORD_EXPIRES", kind: float, field: func(s *Settings) any { return &s.ResultChordExpires }},
+	{name: "result_failure_expires", old: "CELERY_RESULT_FAILURE_EXPIRES", kind: float, field: func(s *Settings) any { return &s.ResultFailureExpires }},
+	{name: "result_extended", old: "CELERY_RESULT_EXTENDED", kind: boolean, def: false, field: func(s *Settings) any { return &s.ResultExtended }},
+	{name: "result_serializer", old: "CELERY_RESULT_SERIALIZER", kind: text, def: "json", field: func(s *Settings) any { return oneOf{&s.ResultSerializer, serializers} }},
+	{name: "result_backend_transport_options", old: "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS", kind: mapping, def: object{}, field: func(s *Settings) any { return &s.ResultBackendTransportOptions }},
+	{name: "result_chord_retry_interval", old: "CELERY_RESULT_CHORD_RETRY_INTERVAL", kind: float, def: 1.0, field: func(s *Settings) any { return &s.ResultChordRetryInterval }},
+	{name: "result_chord_join_timeout", old: "CELERY_RESULT_CHORD_JOIN_TIMEOUT", kind: float, def: 3.0, field: func(s *Settings) any { return &s.ResultChordJoinTimeout }},
+
+	{name: "redis_max_connections", old: "CELERY_REDIS_MAX_CONNECTIONS", kind: integer, ignored: "a handful of connections is shared"},
+	{name: "redis_retry_on_timeout", old: "CELERY_REDIS_RETRY_ON_TIMEOUT", kind: boolean, def: false, ignored: "it is always so"},
+	{name: "redis_socket_keepalive", old: "CELERY_REDIS_SOCKET_KEEPALIVE", kind: boolean, def: false, ignored: "it is always so"},
+	{name: "result_cache_max", old: "CELERY_MAX_CACHED_RESULTS", kind: integer, def: int64(-1), ignored: "results are not cached"},
+	{name: "result_exchange", old: "CELERY_RESULT_EXCHANGE", kind: text, def: "celeryresults", ignored: "it concerns RabbitMQ"},
+	{name: "result_exchange_type", old: "CELERY_RESULT_EXCHANGE_TYPE", kind: text, def: "direct", ignored: "it concerns RabbitMQ"},
+	{name: "result_persistent", old: "CELERY_RESULT_PERSISTENT", kind: boolean, ignored: "it concerns RabbitMQ"},
+	{name: "result_backend_max_sleep_between_retries_ms", old: "CELERY_RESULT_BACKEND_MAX_SLEEP_BETWEEN_RETRIES_MS", kind: integer, def: int64(10000), ignored: "results are stored as soon as there is a connection"},
+	{name: "result_backend_max_retries", old: "CELERY_RESULT_BACKEND_MAX_RETRIES", kind: float, def: "inf", ignored: "results are stored as soon as there is a connection"},
+	{name: "result_backend_base_sleep_between_retries_ms", old: "CELERY_RESULT_BACKEND_BASE_SLEEP_BETWEEN_RETRIES_MS", kind: integer, def: int64(10), ignored: "results are stored as soon as there is a connection"},
+	{name: "result_backend_always_retry", old: "CELERY_RESULT_BACKEND_ALWAYS_RETRY", kind: boolean, def: false, ignored: "results are stored as soon as there is a connection"},
+}

@@ -1,0 +1,211 @@
+package settings
+
+import (
+	"time"
+)
+
+// TransportOptions is broker_transport_options, as far as kombu's Redis transport
+// knows them. A zero value is kombu's default.
+type TransportOptions struct {
+	ConnectionOptions
+
+	VisibilityTimeout      time.Duration
+	PrioritySteps          []int
+	Sep                    string
+	QueueOrderStrategy     string
+	GlobalKeyprefix        string
+	UnackedKey             string
+	UnackedIndexKey        string
+	UnackedMutexKey        string
+	UnackedMutexExpire     time.Duration
+	UnackedRestoreLimit    int
+	UnackedRestoreInterval time.Duration
+	UnackedRestoreThrottle int
+	PollingInterval        time.Duration
+	NoAckEmulation         bool    // ack_emulation: false
+	FanoutPrefix           *string // nil: "/{db}."; "" for fanout_prefix: false
+	NoFanoutPatterns       bool    // fanout_patterns: false
+}
+
+// ResultTransportOptions is result_backend_transport_options.
+type ResultTransportOptions struct {
+	ConnectionOptions
+
+	GlobalKeyprefix      string
+	NoResultChordOrdered bool // result_chord_ordered: false
+}
+
+// ConnectionOptions are what broker and result backend have in common.
+type ConnectionOptions struct {
+	SocketTimeout        time.Duration
+	SocketConnectTimeout time.Duration
+	HealthCheckInterval  time.Duration
+	ClientName           string
+	Username, Password   string
+
+	MasterName        string // of Sentinel
+	MinOtherSentinels int
+	SentinelUsername  string // sentinel_kwargs
+	SentinelPassword  string
+}
+
+func (o *ConnectionOptions) fields() map[string]any {
+	return map[string]any{
+		"socket_timeout":           &o.SocketTimeout,
+		"socket_connect_timeout":   &o.SocketConnectTimeout,
+		"health_check_interval":    &o.HealthCheckInterval,
+		"client_name":              &o.ClientName,
+		"username":                 &o.Username,
+		"password":                 &o.Password,
+		"master_name":              &o.MasterName,
+		"min_other_sentinels":      &o.MinOtherSentinels,
+		"sentinel_kwargs":          sentinel{o},
+		"sentinel_fanout_compat":   nothing{}, // for kombu before 5.4
+		"socket_keepalive":         nothing{}, // always on
+		"socket_keepalive_options": nothing{},
+		"retry_on_timeout":         nothing{}, // always
+		"max_connections":          nothing{}, // a handful, shared
+		"polling_interval":         nothing{},
+	}
+}
+
+func (o *TransportOptions) decode(d *decoder, value any) {
+	*o = TransportOptions{}
+	given, ok := d.object(value)
+	if !ok {
+		return
+	}
+	fields := o.fields()
+	for name, field := range map[string]any{
+		"visibility_timeout":       &o.VisibilityTimeout,
+		"priority_steps":           &o.PrioritySteps,
+		"sep":                      &o.Sep,
+		"queue_order_strategy":     oneOf{&o.QueueOrderStrategy, []string{"round_robin", "priority", "sorted"}},
+		"global_keyprefix":         &o.GlobalKeyprefix,
+		"unacked_key":              &o.UnackedKey,
+		"unacked_index_key":        &o.UnackedIndexKey,
+		"unacked_mutex_key":        &o.UnackedMutexKey,
+		"unacked_mutex_expire":     &o.UnackedMutexExpire,
+		"unacked_restore_limit":    &o.UnackedRestoreLimit,
+		"unacked_restore_interval": &o.UnackedRestoreInterval,
+		"unacked_restore_throttle": &o.UnackedRestoreThrottle,
+		"polling_interval":         &o.PollingInterval,
+		"ack_emulation":            unless{&o.NoAckEmulation},
+		"fanout_prefix":            prefix{&o.FanoutPrefix},
+		"fanout_patterns":          unless{&o.NoFanoutPatterns},
+		"body_encoding":            nothing{}, // messages say their own
+		"deadletter_queue":         nothing{}, // for messages without a queue, of which there are none
+		"max_retries":              nothing{}, // of publishing, in Python
+		"interval_start":           nothing{},
+		"interval_step":            nothing{},
+		"interval_max":             nothing{},
+	} {
+		fields[name] = field
+	}
+	d.members(given, fields, nil)
+	if _, given := given.get("visibility_timeout"); given && o.VisibilityTimeout < time.Second {
+		d.in("visibility_timeout", func() { d.bad("%v is less than a second", o.VisibilityTimeout) })
+	}
+}
+
+func (o *ResultTransportOptions) decode(d *decoder, value any) {
+	*o = ResultTransportOptions{}
+	given, ok := d.object(value)
+	if !ok {
+		return
+	}
+	fields := o.fields()
+	fields["global_keyprefix"] = &o.GlobalKeyprefix
+	fields["result_chord_ordered"] = unless{&o.NoResultChordOrdered}
+	fields["retry_policy"] = nothing{} // ours
+	d.members(given, fields, nil)
+}
+
+// sentinel takes the user and password for Sentinel itself.
+type sentinel struct{ o *ConnectionOptions }
+
+func (s sentinel) decode(d *decoder, value any) {
+	o, ok := d.object(value)
+	if !ok {
+		return
+	}
+	d.members(o, map[string]any{"username": &s.o.SentinelUsername, "password": &s.o.SentinelPassword}, func(string) {
+		d.warn("has no effect: only username and password have")
+	})
+}
+
+// unless is a bool whose zero value in Go means Python's True. None is the default.
+type unless struct{ dst *bool }
+
+func (u unless) decode(d *decoder, value any) {
+	on := true
+	if value != nil {
+		d.assign(&on, value)
+	}
+	*u.dst = !on
+}
+
+// prefix is a text, or False for none, or True for the default.
+type prefix struct{ dst **string }
+
+func (p prefix) decode(d *decoder, value any) {
+	switch v := value.(type) {
+	case nil:
+		*p.dst = nil
+	case bool:
+		if *p.dst = nil; !v {
+			*p.dst = new(string)
+		}
+	default:
+		d.assign(p.dst, v)
+	}
+}
+
+// TLS is broker_use_ssl or redis_backend_use_ssl.
+type TLS struct {
+	CertReqs      string // required, optional or none; "": as the connection's role has it
+	CACerts       string // file (PEM); "": the system's
+	CertFile      string // our own certificate (PEM)
+	KeyFile       string
+	CheckHostname *bool
+}
+
+// tlsOptions is a mapping of ssl_*; true is TLS as it comes, false and None are none.
+type tlsOptions struct{ dst **TLS }
+
+func (t tlsOptions) decode(d *decoder, value any) {
+	*t.dst = nil
+	o, ok := value.(object)
+	if !ok {
+		var on bool
+		if d.assign(&on, value); on {
+			*t.dst = &TLS{}
+		}
+		return
+	}
+	if len(o) == 0 {
+		return
+	}
+	tls := &TLS{}
+	*t.dst = tls
+	fields := map[string]any{}
+	for name, field := range map[string]any{
+		"cert_reqs": certReqs{&tls.CertReqs}, "ca_certs": &tls.CACerts, "certfile": &tls.CertFile, "keyfile": &tls.KeyFile,
+		"check_hostname": &tls.CheckHostname,
+	} {
+		fields["ssl_"+name] = field
+		fields[name] = field // as for other transports
+	}
+	d.members(o, fields, nil)
+}
+
+// certReqs is a name, or the number of ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED.
+type certReqs struct{ dst *string }
+
+func (c certReqs) decode(d *decoder, value any) {
+	names := []string{"none", "optional", "required", "CERT_NONE", "CERT_OPTIONAL", "CERT_REQUIRED"}
+	if n, ok := value.(int64); ok && n >= 0 && n <= 2 {
+		value = names[n]
+	}
+	oneOf{c.dst, names}.decode(d, value)
+}

@@ -1,0 +1,178 @@
+package settings
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apium/apium/internal/nearest"
+)
+
+// What Celery and kombu know by name. Serializers that an app registers itself are
+// unknown to Go, and so are messages written with them.
+var (
+	serializers = []string{
+		"json", "yaml", "msgpack", "pickle", "application/json", "application/x-yaml", "application/x-msgpack",
+		"application/x-python-serialize",
+	}
+	compressions = []string{
+		"gzip", "zlib", "bzip2", "bzip", "bz2", "lzma", "xz", "zstd", "zstandard", "brotli", "br", "application/x-gzip",
+		"application/x-bz2", "application/x-lzma", "application/x-xz", "application/zstd", "application/x-brotli",
+	}
+	exchangeTypes = []string{"direct", "topic", "fanout"}
+)
+
+// RetryPolicy says how often and when publishing is tried again.
+type RetryPolicy struct {
+	MaxRetries    int           // -1: for ever, Python's None
+	IntervalStart time.Duration // before the first retry
+	IntervalStep  time.Duration // is added for each further one
+	IntervalMax   time.Duration
+}
+
+// decode keeps Celery's default for what is not given, as Celery does.
+func (p *RetryPolicy) decode(d *decoder, value any) {
+	*p = RetryPolicy{MaxRetries: 3, IntervalStep: 200 * time.Millisecond, IntervalMax: time.Second}
+	if o, ok := d.object(value); ok {
+		d.members(o, map[string]any{
+			"max_retries":    orNone{&p.MaxRetries},
+			"interval_start": &p.IntervalStart,
+			"interval_step":  &p.IntervalStep,
+			"interval_max":   &p.IntervalMax,
+			"retry_errors":   nothing{}, // Python classes
+			"errback":        nothing{},
+			"timeout":        nothing{},
+		}, nil)
+	}
+}
+
+// orNone is a whole number; Python's None is -1.
+type orNone struct{ dst *int }
+
+func (n orNone) decode(d *decoder, value any) {
+	if value == nil {
+		*n.dst = -1
+		return
+	}
+	positive(n).decode(d, value)
+}
+
+// positive is a whole number that is not negative.
+type positive struct{ dst *int }
+
+func (p positive) decode(d *decoder, value any) {
+	var n int
+	d.assign(&n, value)
+	if n < 0 {
+		d.bad("%d is negative", n)
+		return
+	}
+	*p.dst = n
+}
+
+// priority is 0 to 9, or none.
+type priority struct{ dst **int }
+
+func (p priority) decode(d *decoder, value any) {
+	if text, ok := value.(string); ok { // Celery's type of task_default_priority is a string
+		if n, err := strconv.ParseInt(text, 10, 32); err == nil {
+			value = n
+		}
+	}
+	var n *int
+	d.assign(&n, value)
+	if n != nil && (*n < 0 || *n > 9) {
+		d.bad("priority %d is not between 0 and 9", *n)
+		return
+	}
+	*p.dst = n
+}
+
+// protocol is the version of task messages.
+type protocol struct{ dst *int }
+
+func (p protocol) decode(d *decoder, value any) {
+	n := 0
+	before := len(d.problems)
+	d.assign(&n, value)
+	switch {
+	case len(d.problems) > before:
+	case n != 1 && n != 2:
+		d.bad("there are task protocols 1 and 2, not %d", n)
+	default:
+		*p.dst = n
+	}
+}
+
+// concurrency is a number, or "auto" or None, which are 0.
+type concurrency struct{ dst *int }
+
+func (c concurrency) decode(d *decoder, value any) {
+	if text, ok := value.(string); ok {
+		if strings.EqualFold(text, "auto") {
+			value = nil
+		} else if n, err := strconv.ParseInt(text, 10, 32); err == nil {
+			value = n
+		}
+	}
+	positive(c).decode(d, value)
+}
+
+// deliveryMode is 1 or 2, or kombu's name for it.
+type deliveryMode struct{ dst *int }
+
+func (m deliveryMode) decode(d *decoder, value any) {
+	switch value {
+	case nil, int64(2), "2", "persistent":
+		*m.dst = 2
+	case int64(1), "1", "transient":
+		*m.dst = 1
+	default:
+		d.bad("must be 1 (transient) or 2 (persistent), not %s", describe(value))
+	}
+}
+
+// urls is one URL or several, which are joined with semicolons.
+type urls struct{ dst *string }
+
+func (u urls) decode(d *decoder, value any) {
+	var parts []string
+	d.assign(&parts, value)
+	*u.dst = strings.Join(parts, ";")
+}
+
+// zone is the name of a time zone.
+type zone struct{ dst *string }
+
+func (z zone) decode(d *decoder, value any) {
+	d.assign(z.dst, value)
+	if _, err := time.LoadLocation(*z.dst); err != nil {
+		d.bad("unknown time zone '%s'", *z.dst)
+		*z.dst = ""
+	}
+}
+
+// content is a list of serializers that messages may have. One that Go does not know
+// only narrows the list; but messages meant to be signed must not be read unsigned.
+type content struct{ dst *[]string }
+
+func (c content) decode(d *decoder, value any) {
+	*c.dst = nil
+	each(d, value, func(v any) {
+		var name string
+		switch d.assign(&name, v); {
+		case name == "":
+		case name == "auth" || name == "application/data":
+			d.bad("signed messages (the serializer auth) are not supported: their signature would not be checked")
+		case slices.Contains(serializers, name):
+			*c.dst = append(*c.dst, name)
+		default:
+			near := ""
+			if n := nearest.Name(name, serializers); n != "" {
+				near = " Did you mean '" + n + "'?"
+			}
+			d.warn("has no effect for '%s', which is no serializer of Celery's: messages of it are refused.%s", name, near)
+		}
+	})
+}
