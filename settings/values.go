@@ -47,11 +47,11 @@ func (p *RetryPolicy) decode(d *decoder, value any) {
 	}
 }
 
-// orNone is a whole number; Python's None is -1.
+// orNone is a whole number; Python's None is -1, and in TOML, which has no null, written so.
 type orNone struct{ dst *int }
 
 func (n orNone) decode(d *decoder, value any) {
-	if value == nil {
+	if value == nil || value == int64(-1) {
 		*n.dst = -1
 		return
 	}
