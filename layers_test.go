@@ -22,6 +22,8 @@ var modules = map[string]string{
 	"cli/v2":     "github.com/urfave/cli/v2",
 	"prometheus": "github.com/prometheus/client_golang",
 	"go-cmp":     "github.com/google/go-cmp",
+	"toml":       "github.com/BurntSushi/toml",
+	"yaml":       "go.yaml.in/yaml/v3",
 }
 
 // layers lists, for every package, what it may import besides the standard
@@ -50,6 +52,9 @@ var layers = map[string][]string{
 	"client":  {"protocol", "protocol/pyjson", "broker", "backend"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 
+	"settings":         {"internal/nearest", "toml", "yaml"},
+	"internal/nearest": {},
+
 	"internal/redisconn": {"redigo", "sentinel"},
 	"internal/redistest": {"redigo"},
 	"internal/embedded":  {"miniredis"},
@@ -57,6 +62,7 @@ var layers = map[string][]string{
 	"cli": {
 		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
+		"settings", "canvas", "internal/nearest",
 	},
 	".": {"cli", "tasks", "tasks/sample"},
 }

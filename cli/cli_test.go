@@ -76,10 +76,8 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker -Q a -X a", "No queue is left to consume from"},
 		{"worker --autoscale 3,1", "Option '--autoscale': autoscaling is not supported yet; use --concurrency"},
 		{"worker -B", "Option '--beat': the scheduler is not supported yet; run Python's celery beat beside this worker"},
-		{"worker -S x", "Option '--statedb': a state database is not supported yet"},
-		{"worker --time-limit 3", "Option '--time-limit': worker-wide time limits are not supported yet"},
 		{"worker -D", "Option '--detach': run the worker under systemd, a container or nohup"},
-		{"--config celeryconfig worker", "Option '--config': settings modules are Python; give options or environment variables"},
+		{"worker worker_concurency=3", "Command line: worker_concurency: unknown setting. Did you mean 'worker_concurrency'?"},
 		{
 			"worker --broker-transport-options visibilty_timeout=3",
 			"--broker-transport-options: unknown option 'visibilty_timeout'. Did you mean 'visibility_timeout'?",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -13,18 +12,32 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/settings"
 )
 
 // connections say how to reach the broker and the result backend.
 type connections struct {
-	brokerURL  string
+	brokerURL  string // to consume from
+	writeURL   string // to publish to; "": brokerURL
 	backendURL string // "": results are disabled
 	publisher  redisbroker.PublisherConfig
 	results    redisbackend.Config
 }
 
-func readURLs(c *cli.Context) connections {
-	cs := connections{brokerURL: c.String("broker"), backendURL: c.String("result-backend")}
+func readURLs(c *cli.Context, conf *settings.Settings) connections {
+	cs := connections{brokerURL: conf.BrokerURL, backendURL: conf.ResultBackend, writeURL: conf.BrokerWriteURL}
+	if conf.BrokerReadURL != "" {
+		cs.brokerURL = conf.BrokerReadURL
+		if cs.writeURL == "" {
+			cs.writeURL = conf.BrokerURL
+		}
+	}
+	if url := c.String("broker"); url != "" {
+		cs.brokerURL, cs.writeURL = url, ""
+	}
+	if url := c.String("result-backend"); url != "" {
+		cs.backendURL = url
+	}
 	if cs.brokerURL == "" {
 		cs.brokerURL = defaultURL
 	}
@@ -34,36 +47,63 @@ func readURLs(c *cli.Context) connections {
 	return cs
 }
 
-// useEmbedded takes an embedded Redis for broker and results.
-func (cs *connections) useEmbedded(url string) { cs.brokerURL, cs.backendURL = url, url }
+// useEmbedded takes an embedded Redis for broker and results, whatever conf says about others.
+func (cs *connections) useEmbedded(url string, conf *settings.Settings) {
+	cs.brokerURL, cs.writeURL, cs.backendURL = url, "", url
+	conf.BrokerUseSSL, conf.RedisBackendUseSSL, conf.RedisUsername, conf.RedisPassword = nil, nil, "", ""
+	conf.BrokerTransportOptions.ConnectionOptions = settings.ConnectionOptions{}
+	conf.ResultBackendTransportOptions.ConnectionOptions = settings.ConnectionOptions{}
+}
 
-// read parses URLs and transport options into consumer and cs.results.
-func (cs *connections) read(c *cli.Context, consumer *redisbroker.Config) error {
-	var options redisconn.Options
-	known := connectionSettings(&options)
-	maps.Copy(known, consumerSettings(consumer))
-	if err := applyOptions("broker-transport-options", c.StringSlice("broker-transport-options"), known); err != nil {
-		return err
+// read makes consumer, cs.publisher and cs.results out of URLs and settings.
+func (cs *connections) read(conf *settings.Settings, consumer *redisbroker.Config) (err error) {
+	options := connectionOptions(conf.BrokerTransportOptions.ConnectionOptions, conf.BrokerUseSSL)
+	options.Shuffle = conf.BrokerFailoverStrategy == "shuffle"
+	if options.ConnectTimeout == 0 && conf.IsSet("broker_connection_timeout") {
+		options.ConnectTimeout = conf.BrokerConnectionTimeout
 	}
-	var err error
 	if consumer.Redis, err = redisconn.Parse(cs.brokerURL, redisconn.Broker, options); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
+	applyTransport(consumer, conf.BrokerTransportOptions)
 	cs.publisher = redisbroker.PublisherConfig{
-		Redis:           consumer.Redis,
-		PrioritySteps:   consumer.PrioritySteps,
-		Sep:             consumer.Sep,
-		GlobalKeyprefix: consumer.GlobalKeyprefix,
+		Redis:            consumer.Redis,
+		PrioritySteps:    consumer.PrioritySteps,
+		Sep:              consumer.Sep,
+		GlobalKeyprefix:  consumer.GlobalKeyprefix,
+		FanoutPrefix:     consumer.FanoutPrefix,
+		NoFanoutPrefix:   consumer.NoFanoutPrefix,
+		NoFanoutPatterns: consumer.NoFanoutPatterns,
+	}
+	if cs.writeURL != "" {
+		if cs.publisher.Redis, err = redisconn.Parse(cs.writeURL, redisconn.Broker, options); err != nil {
+			return fmt.Errorf("broker: %w", err)
+		}
 	}
 	if cs.backendURL == "" {
 		return nil
 	}
-	options = redisconn.Options{}
-	known = connectionSettings(&options)
-	known["global_keyprefix"] = setText(&cs.results.GlobalKeyprefix)
-	known["retry_policy"] = setNothing // ours
-	if err := applyOptions("result-backend-transport-options", c.StringSlice("result-backend-transport-options"), known); err != nil {
-		return err
+	return cs.readResults(conf)
+}
+
+func (cs *connections) readResults(conf *settings.Settings) (err error) {
+	options := connectionOptions(conf.ResultBackendTransportOptions.ConnectionOptions, conf.RedisBackendUseSSL)
+	if conf.RedisUsername != "" {
+		options.Username = conf.RedisUsername
+	}
+	if conf.RedisPassword != "" {
+		options.Password = conf.RedisPassword
+	}
+	if options.ReadTimeout == 0 && conf.IsSet("redis_socket_timeout") {
+		options.ReadTimeout = conf.RedisSocketTimeout
+	}
+	if options.ConnectTimeout == 0 {
+		options.ConnectTimeout = conf.RedisSocketConnectTimeout
+	}
+	cs.results.GlobalKeyprefix = conf.ResultBackendTransportOptions.GlobalKeyprefix
+	cs.results.ChordUnordered = conf.ResultBackendTransportOptions.NoResultChordOrdered
+	if conf.ResultChordExpires != nil {
+		cs.results.ChordExpires = forEver(*conf.ResultChordExpires)
 	}
 	if cs.results.Redis, err = redisconn.Parse(cs.backendURL, redisconn.Backend, options); err != nil {
 		return fmt.Errorf("result backend: %w", err)
@@ -71,38 +111,18 @@ func (cs *connections) read(c *cli.Context, consumer *redisbroker.Config) error 
 	return nil
 }
 
-// consumerSettings are kombu's transport options about queues and claims.
-func consumerSettings(cfg *redisbroker.Config) map[string]setting {
-	return map[string]setting{
-		"visibility_timeout":       setSeconds(&cfg.VisibilityTimeout),
-		"priority_steps":           setInts(&cfg.PrioritySteps),
-		"sep":                      setText(&cfg.Sep),
-		"queue_order_strategy":     setText(&cfg.QueueOrderStrategy),
-		"global_keyprefix":         setText(&cfg.GlobalKeyprefix),
-		"unacked_key":              setText(&cfg.UnackedKey),
-		"unacked_index_key":        setText(&cfg.UnackedIndexKey),
-		"unacked_mutex_key":        setText(&cfg.UnackedMutexKey),
-		"unacked_mutex_expire":     setSeconds(&cfg.UnackedMutexExpire),
-		"unacked_restore_limit":    setInt(&cfg.UnackedRestoreLimit),
-		"unacked_restore_interval": setSeconds(&cfg.UnackedRestoreInterval),
-		"unacked_restore_throttle": setInt(&cfg.UnackedRestoreThrottle),
-		"polling_interval":         setSeconds(&cfg.PollingInterval),
-		"ack_emulation":            setFalse(&cfg.NoAckEmulation),
-		"fanout_prefix":            setNothing, // no broadcasts yet
-		"fanout_patterns":          setNothing,
-		"body_encoding":            setNothing, // messages say their own
-		"max_retries":              setNothing, // of publishing, in Python
-		"interval_start":           setNothing,
-		"interval_step":            setNothing,
-		"interval_max":             setNothing,
+// forEver is a time for which results are kept as redisbackend has it, where 0 is the default.
+func forEver(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
 	}
+	return d
 }
 
-// Celery's pace for the first connection: 2 s, 4 s, … up to 32 s, a hundred times.
+// Celery's pace for the first connection: 2 s, 4 s, … up to 32 s, by default a hundred times.
 const (
 	connectStep     = 2 * time.Second
 	connectMaxDelay = 32 * time.Second
-	connectMaxTries = 100
 )
 
 // openConsumer connects to the broker, trying again as Celery does while Redis
@@ -116,18 +136,37 @@ func (s *workerSettings) openConsumer(ctx context.Context) (*redisbroker.Consume
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if redisconn.IsConfig(err) || try > connectMaxTries {
+		if redisconn.IsConfig(err) || !s.triesAgain(try) {
 			return nil, fmt.Errorf("cannot connect to %s: %w", s.consumer.Redis, err)
 		}
 		delay := min(time.Duration(try)*connectStep, connectMaxDelay)
 		s.log.Error(fmt.Sprintf("consumer: Cannot connect to %s: %v.\nTrying again in %.2f seconds... (%d/%d)\n",
-			s.consumer.Redis, err, delay.Seconds(), try, connectMaxTries))
+			s.consumer.Redis, err, delay.Seconds(), try, s.conf.BrokerConnectionMaxRetries))
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// openPublisher connects for what tasks publish.
+func (cs *connections) openPublisher(ctx context.Context) (*redisbroker.Publisher, error) {
+	publisher, err := redisbroker.OpenPublisher(ctx, cs.publisher)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", cs.publisher.Redis, err)
+	}
+	return publisher, nil
+}
+
+// triesAgain tells whether to connect once more at the start, after so many times.
+func (s *workerSettings) triesAgain(tries int) bool {
+	retry := s.conf.BrokerConnectionRetry
+	if s.conf.BrokerConnectionRetryOnStartup != nil {
+		retry = *s.conf.BrokerConnectionRetryOnStartup
+	}
+	limit := s.conf.BrokerConnectionMaxRetries
+	return retry && (limit == 0 || tries <= limit)
 }
 
 // storeTimeout is how long a worker waits at its start for the result backend. It

@@ -49,6 +49,10 @@ func globalFlags() []cli.Flag {
 			Usage: "result_backend_transport_options, likewise: `KEY=VALUE`",
 		},
 		&cli.StringFlag{
+			Name: "config", EnvVars: []string{"APIUM_SETTINGS", "CELERY_CONFIG", "CONFIG_MODULE"},
+			Usage: "read Celery's settings from `FILE` (TOML, YAML or JSON), as scripts/export_settings.py writes it",
+		},
+		&cli.StringFlag{
 			Name: "workdir", EnvVars: []string{"CELERY_WORKDIR"},
 			Usage: "change to `DIRECTORY` first",
 		},
@@ -61,7 +65,6 @@ func globalFlags() []cli.Flag {
 			Usage: "no banner", DisableDefaultText: true,
 		},
 		&cli.StringFlag{Name: "loader", EnvVars: []string{"CELERY_LOADER"}, Hidden: true},
-		&cli.StringFlag{Name: "config", EnvVars: []string{"CONFIG_MODULE", "CELERY_CONFIG"}, Hidden: true},
 		&cli.BoolFlag{Name: "skip-checks", EnvVars: []string{"SKIP_CHECKS", "CELERY_SKIP_CHECKS"}, Hidden: true},
 		&cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true},
 		helpFlag(),
@@ -87,9 +90,11 @@ func workerFlags() []cli.Flag {
 		toggle(poolCategory, "disable-prefetch", "hold only what a free slot can run"),
 		text(poolCategory, "pool", "P", "", "solo runs one task at a time; all others are goroutines here"),
 
-		text(queueCategory, "queues", "Q", "celery", "`QUEUES` to consume from, separated by commas"),
+		text(queueCategory, "queues", "Q", "", "`QUEUES` to consume from, separated by commas (default: task_queues, or else celery)"),
 		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
 
+		duration(resultCategory, "time-limit", "`SECONDS` until a task is given up (task_time_limit)"),
+		duration(resultCategory, "soft-time-limit", "`SECONDS` until a task is asked to stop (task_soft_time_limit)"),
 		toggle(resultCategory, "acks-late", "acknowledge after the task has run, not before (task_acks_late)"),
 		toggle(resultCategory, "ignore-result", "store no results (task_ignore_result)"),
 		toggle(resultCategory, "track-started", "store the state STARTED (task_track_started)"),
@@ -101,6 +106,7 @@ func workerFlags() []cli.Flag {
 		text(redisCategory, "queue-order-strategy", "", "round_robin", "`STRATEGY`: round_robin, priority or sorted"),
 
 		text(daemonCategory, "logfile", "f", "", "log to `FILE` instead of stderr; expands %n, %h, %d, %p, %i"),
+		text(daemonCategory, "statedb", "S", "", "keep revoked tasks in `FILE` (worker_state_db)"),
 		text(daemonCategory, "pidfile", "", "", "write the process id to `FILE`"),
 
 		toggle(tryCategory, "embedded", "start a Redis in this process, in memory: broker and results"),
@@ -141,9 +147,6 @@ var ignoredFlags = []celeryFlag{
 // work yet: leaving them out in silence would be worse than an error.
 var missingFlags = []celeryFlag{
 	{"autoscale", "", true, "autoscaling is not supported yet; use --concurrency"},
-	{"statedb", "S", true, "a state database is not supported yet"},
-	{"time-limit", "", true, "worker-wide time limits are not supported yet"},
-	{"soft-time-limit", "", true, "worker-wide time limits are not supported yet"},
 	{"purge", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
 	{"discard", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
 	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker"},

@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/settings"
 )
 
 func (p *program) sendCommand() *cli.Command {
@@ -29,7 +30,7 @@ func (p *program) sendCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "args", Aliases: []string{"a"}, Usage: "all arguments as one JSON `ARRAY`"},
 			&cli.StringFlag{Name: "kwargs", Aliases: []string{"k"}, Usage: "keyword arguments as a JSON `OBJECT`"},
-			&cli.StringFlag{Name: "queue", Aliases: []string{"Q"}, Value: client.DefaultQueue, Usage: "`QUEUE` to publish to"},
+			&cli.StringFlag{Name: "queue", Aliases: []string{"Q"}, Usage: "`QUEUE` to publish to (default: what task_routes says, or else celery)"},
 			&cli.GenericFlag{Name: "countdown", Value: new(seconds), Usage: "run it `SECONDS` from now"},
 			&cli.StringFlag{Name: "eta", Usage: "run it at a `TIME` (ISO 8601)"},
 			&cli.StringFlag{Name: "expires", Usage: "do not run it after a `TIME` (ISO 8601, or seconds from now)"},
@@ -48,15 +49,22 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	if err != nil {
 		return usage(c, err, false)
 	}
+	conf, err := loadSettings(c, nil)
+	if err != nil {
+		return err
+	}
+	if err := routeCall(c, &call, conf); err != nil {
+		return err
+	}
 	wait := c.Bool("wait")
-	urls := readURLs(c)
+	urls := readURLs(c, conf)
 	if wait && urls.backendURL == "" {
 		return usage(c, errors.New("--wait needs a --result-backend to read the result from"), false)
 	}
 	if !wait {
 		urls.backendURL = ""
 	}
-	if err := urls.read(c, &redisbroker.Config{}); err != nil {
+	if err := urls.read(conf, &redisbroker.Config{}); err != nil {
 		return usage(c, err, false)
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
@@ -142,6 +150,26 @@ func readCall(c *cli.Context) (client.Call, error) {
 	}
 	call.Expires, err = readTime(c, "expires")
 	return call, err
+}
+
+// routeCall says where a call goes, as task_routes has it.
+func routeCall(c *cli.Context, call *client.Call, conf *settings.Settings) error {
+	given := settings.Options{Queue: call.Queue}
+	if c.IsSet("priority") {
+		given.Priority = &call.Priority
+	}
+	options, err := conf.Router().Route(call.Task, given)
+	if err != nil {
+		return err
+	}
+	if options.Exchange != "" {
+		return fmt.Errorf("task %s goes to the exchange '%s', to which this command cannot send; give a --queue", call.Task, options.Exchange)
+	}
+	call.Queue = options.Queue
+	if options.Priority != nil {
+		call.Priority = *options.Priority
+	}
+	return nil
 }
 
 // readArgument takes JSON, or a plain string that does not look like an attempt at it.

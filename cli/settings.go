@@ -12,13 +12,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
 )
 
-// workerSettings is what the worker's flags and environment say.
+// workerSettings is what the settings file, the environment and the worker's flags say.
 type workerSettings struct {
+	conf      *settings.Settings
 	app       string
 	hostname  string
 	queues    []string
@@ -47,35 +48,45 @@ type workerSettings struct {
 func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 	for _, f := range missingFlags {
 		if c.IsSet(f.name) {
-			return nil, fmt.Errorf("option '--%s': %s", f.name, f.why)
+			return nil, usage(c, fmt.Errorf("option '--%s': %s", f.name, f.why), false)
 		}
 	}
-	if c.IsSet("config") {
-		return nil, errors.New("option '--config': settings modules are Python; give options or environment variables")
-	}
-	if c.Args().Present() {
-		return nil, fmt.Errorf("got unexpected argument '%s'", c.Args().First())
+	conf, err := loadSettings(c, c.Args().Slice())
+	if err != nil {
+		return nil, err
 	}
 	s := &workerSettings{
+		conf:         conf,
 		app:          c.String("app"),
 		hostname:     nodeName(c.String("hostname"), hostName()),
-		logFormat:    c.String("log-format"),
+		logFormat:    conf.LogFormat,
 		quiet:        c.Bool("quiet"),
-		color:        !c.Bool("no-color"),
-		metricsAddr:  c.String("metrics-addr"),
+		color:        !c.Bool("no-color") && (conf.WorkerLogColor == nil || *conf.WorkerLogColor),
+		metricsAddr:  conf.MetricsAddr,
 		embedded:     c.Bool("embedded"),
 		embeddedPort: c.Int("port"),
-		connections:  readURLs(c),
+		connections:  readURLs(c, conf),
+		warnings:     slices.Concat(conf.Warnings, pendingWarnings(conf)),
 	}
+	applyWorker(&s.worker, conf)
+	given(c, "log-format", c.String, &s.logFormat)
+	given(c, "metrics-addr", c.String, &s.metricsAddr)
 	s.logfile = nodePath(c.String("logfile"), s.hostname)
 	s.pidfile = nodePath(c.String("pidfile"), s.hostname)
 	for _, read := range []func(*cli.Context) error{s.readLevel, s.readPool, s.readQueues, s.readTaskOptions} {
 		if err := read(c); err != nil {
-			return nil, err
+			return nil, usage(c, err, false)
 		}
 	}
 	s.readIgnored(c)
 	return s, nil
+}
+
+// given assigns a flag to a field if the flag was given.
+func given[T any](c *cli.Context, flag string, get func(string) T, field *T) {
+	if c.IsSet(flag) {
+		*field = get(flag)
+	}
 }
 
 func (s *workerSettings) readLevel(c *cli.Context) (err error) {
@@ -90,43 +101,57 @@ func (s *workerSettings) readLevel(c *cli.Context) (err error) {
 
 func (s *workerSettings) readPool(c *cli.Context) (err error) {
 	s.pool = "goroutines"
-	s.worker.Concurrency = runtime.GOMAXPROCS(0)
-	if value := c.String("concurrency"); value != "auto" && value != "0" {
-		if s.worker.Concurrency, err = strconv.Atoi(value); err != nil || s.worker.Concurrency < 0 {
-			return fmt.Errorf("invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '%s'", value)
+	if value := c.String("concurrency"); c.IsSet("concurrency") {
+		s.worker.Concurrency = 0
+		if value != "auto" {
+			if s.worker.Concurrency, err = strconv.Atoi(value); err != nil || s.worker.Concurrency < 0 {
+				return fmt.Errorf("invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '%s'", value)
+			}
 		}
 	}
-	switch pool := c.String("pool"); pool {
-	case "":
-	case "solo":
+	if s.worker.Concurrency == 0 {
+		s.worker.Concurrency = runtime.GOMAXPROCS(0)
+	}
+	pool, origin := s.conf.WorkerPool, s.conf.Origin("worker_pool").String()
+	if c.IsSet("pool") {
+		pool, origin = c.String("pool"), "-P/--pool "+c.String("pool")
+	}
+	switch {
+	case origin == "" || pool == "": // Celery's default, prefork
+	case pool == "solo" || strings.HasPrefix(pool, "celery.concurrency.solo"):
 		s.pool, s.worker.Concurrency = "solo", 1
 	default:
-		s.warnings = append(s.warnings, "-P/--pool "+pool+" has no effect: tasks run in goroutines")
+		s.warnings = append(s.warnings, origin+" has no effect: tasks run in goroutines")
 	}
 	prefetch := c.Int("prefetch-multiplier")
 	switch {
 	case prefetch < 0:
 		return fmt.Errorf("invalid value for '--prefetch-multiplier': %d is negative", prefetch)
 	case c.Bool("disable-prefetch"):
-		prefetch = 1
-	case prefetch == 0:
-		prefetch = worker.UnlimitedPrefetch
-	}
-	if c.IsSet("prefetch-multiplier") || c.Bool("disable-prefetch") {
-		s.worker.PrefetchMultiplier = prefetch // otherwise the worker adapts it
+		s.worker.PrefetchMultiplier = 1
+	case c.IsSet("prefetch-multiplier") && prefetch == 0:
+		s.worker.PrefetchMultiplier = worker.UnlimitedPrefetch
+	case c.IsSet("prefetch-multiplier"):
+		s.worker.PrefetchMultiplier = prefetch
 	}
 	return nil
 }
 
 func (s *workerSettings) readQueues(c *cli.Context) error {
-	excluded := commaList(c.String("exclude-queues"))
-	for _, q := range commaList(c.String("queues")) {
-		if !slices.Contains(excluded, q) && !slices.Contains(s.queues, q) {
-			s.queues = append(s.queues, q)
-		}
+	var include []string
+	if c.IsSet("queues") {
+		include = commaList(c.String("queues"))
 	}
-	if len(s.queues) == 0 {
+	queues, err := s.conf.Queues().Select(include, commaList(c.String("exclude-queues")))
+	if err != nil {
+		return err
+	}
+	if len(queues) == 0 {
 		return errors.New("no queue is left to consume from")
+	}
+	s.consumer.Queues = consumerQueues(queues)
+	for _, q := range queues {
+		s.queues = append(s.queues, q.Name)
 	}
 	return nil
 }
@@ -146,31 +171,33 @@ func (s *workerSettings) readIgnored(c *cli.Context) {
 
 func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 	s.worker.Hostname = s.hostname
-	s.worker.AcceptContent = commaList(c.String("accept-content"))
-	acksLate, ignoreResult, trackStarted := c.Bool("acks-late"), c.Bool("ignore-result"), c.Bool("track-started")
-	s.worker.Defaults.AcksLate, s.worker.Defaults.IgnoreResult, s.worker.Defaults.TrackStarted = &acksLate, &ignoreResult, &trackStarted
-	s.worker.ResultExtended = c.Bool("result-extended")
-	s.worker.ShutdownTimeout = flagSeconds(c, "shutdown-timeout")
-	expires, err := parseSeconds(c.String("result-expires"))
-	if err != nil {
-		return fmt.Errorf("invalid value for '--result-expires': %w", err)
+	if c.IsSet("accept-content") {
+		s.worker.AcceptContent = commaList(c.String("accept-content"))
 	}
-	if s.results.Expires = expires; expires == 0 {
-		s.results.Expires = -1 // for ever
+	seconds := func(flag string) time.Duration { return flagSeconds(c, flag) }
+	given(c, "acks-late", c.Bool, s.worker.Defaults.AcksLate)
+	given(c, "ignore-result", c.Bool, s.worker.Defaults.IgnoreResult)
+	given(c, "track-started", c.Bool, s.worker.Defaults.TrackStarted)
+	given(c, "time-limit", seconds, s.worker.Defaults.TimeLimit)
+	given(c, "soft-time-limit", seconds, s.worker.Defaults.SoftTimeLimit)
+	given(c, "statedb", c.String, &s.worker.StateDB)
+	given(c, "result-extended", c.Bool, &s.worker.ResultExtended)
+	given(c, "shutdown-timeout", seconds, &s.worker.ShutdownTimeout)
+	expires := s.conf.ResultExpires
+	if c.IsSet("result-expires") {
+		var err error
+		if expires, err = parseSeconds(c.String("result-expires")); err != nil {
+			return fmt.Errorf("invalid value for '--result-expires': %w", err)
+		}
 	}
+	s.results.Expires = forEver(expires)
 	return nil
 }
 
-// readConsumer reads what concerns the broker; transport options win over flags.
-func (s *workerSettings) readConsumer(c *cli.Context) error {
-	s.consumer = redisbroker.Config{
-		Queues:             broker.Named(s.queues...),
-		VisibilityTimeout:  flagSeconds(c, "visibility-timeout"),
-		QueueOrderStrategy: c.String("queue-order-strategy"),
-		Hostname:           s.hostname,
-		Logger:             s.log,
-	}
-	if err := s.read(c, &s.consumer); err != nil {
+// readConsumer reads what concerns the broker, which may be an embedded one by now.
+func (s *workerSettings) readConsumer() error {
+	s.consumer.Hostname, s.consumer.Logger = s.hostname, s.log
+	if err := s.read(s.conf, &s.consumer); err != nil {
 		return err
 	}
 	s.worker.VisibilityTimeout = s.consumer.VisibilityTimeout

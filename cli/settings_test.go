@@ -22,7 +22,7 @@ func readSettings(t *testing.T, args ...string) *workerSettings {
 		if s, err = readWorkerSettings(c); err != nil {
 			return err
 		}
-		return s.readConsumer(c)
+		return s.readConsumer()
 	}
 	options, err := normalise(app, args)
 	if err == nil {
@@ -44,7 +44,7 @@ func TestWorkerDefaults(t *testing.T) {
 		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
-	if diff := cmp.Diff(broker.Named("celery"), s.consumer.Queues); diff != "" {
+	if diff := cmp.Diff([]broker.Queue{{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"}}, s.consumer.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 }
@@ -72,6 +72,8 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --acks-late", func(s *workerSettings) any { return *s.worker.Defaults.AcksLate }, true},
 		{"worker --track-started", func(s *workerSettings) any { return *s.worker.Defaults.TrackStarted }, true},
 		{"worker --ignore-result", func(s *workerSettings) any { return *s.worker.Defaults.IgnoreResult }, true},
+		{"worker --time-limit 1m --soft-time-limit 30", func(s *workerSettings) any { return *s.worker.Defaults.TimeLimit - *s.worker.Defaults.SoftTimeLimit }, 30 * time.Second},
+		{"worker -S revoked.db", func(s *workerSettings) any { return s.worker.StateDB }, "revoked.db"},
 		{"worker --result-extended", func(s *workerSettings) any { return s.worker.ResultExtended }, true},
 		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.results.Redis.String() }, "redis://:**@h:6379/3"},
 		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.results.Redis == nil }, true},

@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/worker"
@@ -38,7 +37,7 @@ func (p *program) workerCommand() *cli.Command {
 func (p *program) runWorker(c *cli.Context) error {
 	s, err := readWorkerSettings(c)
 	if err != nil {
-		return usage(c, err, false)
+		return err
 	}
 	out, closeLog, err := openLog(s.logfile, p.stderr)
 	if err != nil {
@@ -59,9 +58,9 @@ func (p *program) runWorker(c *cli.Context) error {
 			return err
 		}
 		defer server.Close()
-		s.useEmbedded(server.URL())
+		s.useEmbedded(server.URL(), s.conf)
 	}
-	if err := s.readConsumer(c); err != nil {
+	if err := s.readConsumer(); err != nil {
 		return usage(c, err, false)
 	}
 
@@ -102,6 +101,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	}
 	cfg := s.worker
 	cfg.Registry, cfg.Logger = p.reg, s.log
+	cfg.Annotations = annotations(s.conf, p.reg.Names())
 	var figures *metrics.Metrics
 	if s.metricsAddr != "" {
 		figures = metrics.New(metrics.Options{
@@ -118,21 +118,15 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		s.consumer.OnClaim = figures.Claimed
 	}
 	consumer, err := s.openConsumer(warm)
-	if warm.Err() != nil && consumer == nil {
-		return nil // stopped while Redis was away
-	}
 	if err != nil {
-		return err
+		return unlessDone(warm, err)
 	}
 	defer func() { err = errors.Join(err, consumer.Close()) }()
 	cfg.Consumer = consumer
 	s.brokerStats.consumer.Store(consumer)
-	publisher, err := redisbroker.OpenPublisher(warm, s.publisher)
-	if warm.Err() != nil && publisher == nil {
-		return nil
-	}
+	publisher, err := s.openPublisher(warm)
 	if err != nil {
-		return fmt.Errorf("cannot connect to %s: %w", s.publisher.Redis, err)
+		return unlessDone(warm, err)
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	cfg.Publisher = publisher
@@ -159,6 +153,16 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	defer context.AfterFunc(cold, w.Abort)()
 	s.log.Info(s.hostname + " ready.")
 	return w.Run(warm)
+}
+
+// unlessDone is err, or nil if it came while the worker was being stopped.
+func unlessDone(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	default:
+		return err
+	}
 }
 
 func shutdown(ctx context.Context, server *metrics.Server) {

@@ -92,10 +92,10 @@ type Annotations []map[string]object
 // For returns what is said about a task: the options under its name in the first
 // mapping that has it, then those of the first "*". As in Celery (Task.annotate), the
 // latter win where both give the same option.
-func (a Annotations) For(task string) Annotation {
+func (a *Annotations) For(task string) Annotation {
 	var merged Annotation
 	for _, name := range []string{task, "*"} {
-		for _, table := range a {
+		for _, table := range *a {
 			if options, ok := table[name]; ok {
 				(&decoder{}).members(options, merged.fields(), func(string) {})
 				break
@@ -106,9 +106,9 @@ func (a Annotations) For(task string) Annotation {
 }
 
 // Tasks returns the names that are annotated, "*" not among them, in order.
-func (a Annotations) Tasks() []string {
+func (a *Annotations) Tasks() []string {
 	names := map[string]bool{}
-	for _, table := range a {
+	for _, table := range *a {
 		for name := range table {
 			names[name] = true
 		}

@@ -256,22 +256,6 @@ func (o oneOf) decode(d *decoder, value any) {
 	*o.dst = text
 }
 
-// number is a plain number.
-type number struct{ dst *float64 }
-
-func (n number) decode(d *decoder, value any) {
-	switch v := value.(type) {
-	case nil:
-		*n.dst = 0
-	case int64:
-		*n.dst = float64(v)
-	case float64:
-		*n.dst = v
-	default:
-		d.bad("must be a number, not %s", describe(value))
-	}
-}
-
 var rates = regexp.MustCompile(`^[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?(/[smh])?$`)
 
 // rate is a rate limit: "10/s", "100/m", "5/h", a number of tasks a second, or none.

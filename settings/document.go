@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,12 +19,8 @@ type member struct {
 	value any
 }
 
-func (o object) get(key string) (any, bool) {
-	i := slices.IndexFunc(o, func(m member) bool { return m.key == key })
-	if i < 0 {
-		return nil, false
-	}
-	return o[i].value, true
+func (o object) has(key string) bool {
+	return slices.ContainsFunc(o, func(m member) bool { return m.key == key })
 }
 
 // merge returns o with the members of p, which win.
@@ -49,20 +47,20 @@ var formats = map[string]func([]byte) (object, error){
 	".yml":  parseYAML,
 }
 
-// readFile reads a settings file of any format.
+// readFile reads a settings file of any format. Errors do not name it.
 func readFile(path string) (object, error) {
 	parse, ok := formats[strings.ToLower(filepath.Ext(path))]
 	if !ok {
-		return nil, fmt.Errorf("%s is no settings file: it must end in .toml, .yaml, .yml or .json; "+
-			"scripts/export_settings.py writes one from the settings of a Python app", path)
+		return nil, errors.New("no settings file: its name must end in .toml, .yaml, .yml or .json; " +
+			"scripts/export_settings.py writes one from the settings of a Python app")
 	}
 	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("settings file: %w", err)
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = failed.Err // without the path
 	}
-	doc, err := parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
-	return doc, nil
+	return parse(data)
 }

@@ -61,14 +61,18 @@ func (l *loader) suspect(name string) {
 	}
 }
 
+// commandLine is the Source of what stands behind the options.
+const commandLine = "command line"
+
 // args reads name=value. As in Celery a dot is an underscore, a leading one stands
 // for nothing, and (type) before a value is the value's own type.
 func (l *loader) args(args []string) {
 	layer := map[*entry]given{}
 	for _, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
-		l.origin = Origin{Source: "command line", Key: name}
+		l.origin = Origin{Source: commandLine, Key: name}
 		if !ok {
+			l.origin = Origin{} // the message says it all
 			l.bad("got unexpected argument '%s'", arg)
 			continue
 		}
@@ -141,8 +145,9 @@ func parseText(k kind, s string) (any, error) {
 		return object{{strings.TrimSpace(key), parseOption(value)}}, nil
 	case anything:
 		return parseAmount(s), nil
+	default:
+		return s, nil
 	}
-	return s, nil
 }
 
 // parseAmount is a number if it can be, else a text such as 1h30m.

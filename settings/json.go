@@ -79,7 +79,7 @@ func jsonObject(d *json.Decoder, depth int) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("key %v is not a string", token)
 		}
-		if _, twice := o.get(key); twice {
+		if o.has(key) {
 			return nil, fmt.Errorf("key %q stands twice in an object", key)
 		}
 		value, err := jsonValue(d, depth+1)

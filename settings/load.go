@@ -58,7 +58,7 @@ type given struct {
 func (l *loader) file(path string) {
 	doc, err := readFile(path)
 	if err != nil {
-		l.problems = append(l.problems, Problem{Message: err.Error()})
+		l.problems = append(l.problems, Problem{Origin: Origin{Source: path}, Message: err.Error()})
 		return
 	}
 	layer := map[*entry]given{}
@@ -136,12 +136,12 @@ func (l *loader) decode() *Settings {
 			continue
 		}
 		l.origin = g.origin
-		s.origins[e.name] = g.origin
+		s.origins[e.name], s.changed[e.name] = g.origin, !isDefault(e, g.value)
 		if e.field != nil {
 			l.assign(e.field(s), g.value)
 			continue
 		}
-		if !isDefault(e, g.value) {
+		if s.changed[e.name] {
 			l.warn("has no effect: %s", e.ignored)
 		}
 	}

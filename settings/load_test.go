@@ -104,8 +104,13 @@ func TestFormats(t *testing.T) {
 			queue("y"), len(s.TaskQueues), s.TaskQueues[1].Alias, s.UnknownTask.For("first"), s.UnknownTask.For("second"), s.Warnings,
 		}
 		want := []any{
-			"redis://h:1/2", true, time.Hour, 0, 90 * time.Second, []string{"json", "yaml"}, "/ca.pem", "required", 2 * time.Hour,
-			[]int{0, 5}, "", "first", "first", "exact", "celery", 2, "two", UnknownTask{UnknownForward, "python"}, UnknownTask{Action: UnknownLeave},
+			"redis://h:1/2", true, time.Hour, 0, 90 * time.Second,
+			[]string{"json", "yaml"},
+			"/ca.pem", "required", 2 * time.Hour,
+			[]int{0, 5},
+			"", "first", "first", "exact", "celery", 2, "two",
+			UnknownTask{UnknownForward, "python"},
+			UnknownTask{Action: UnknownLeave},
 			[]string(nil),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -224,7 +229,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"--broker-transport-options visibility_timeout", "CELERY_TASK_TIME_LIMIT ", "extra ", "task_result_expires_ task_remote_tracebacks",
+		" ", "--broker-transport-options visibility_timeout", "CELERY_TASK_TIME_LIMIT ", "task_result_expires_ task_remote_tracebacks",
 		"worker_concurency worker_concurrency", "x-unused ",
 	}
 	want[3] = got[3] // which name is the nearest does not matter here
@@ -303,7 +308,12 @@ func TestNoSettingsFile(t *testing.T) {
 // FuzzLoad: whatever a file holds, the answer is settings or an *Error.
 func FuzzLoad(f *testing.F) {
 	for _, seed := range []struct{ ext, doc string }{
-		{".toml", tomlDoc}, {".yaml", yamlGood}, {".yaml", yamlDoc}, {".json", jsonDoc}, {".yaml", "a: &a [*a, *a]"}, {".yaml", "<<: 1"},
+		{".toml", tomlDoc},
+		{".yaml", yamlGood},
+		{".yaml", yamlDoc},
+		{".json", jsonDoc},
+		{".yaml", "a: &a [*a, *a]"},
+		{".yaml", "<<: 1"},
 		{".json", `{"task_annotations": [{"*": {"rate_limit": 1e999, "retry_kwargs": {"max_retries": null}}}]}`},
 		{".toml", "a.b.c = 1\n[[a.d]]\nx = 1979-05-27"},
 	} {

@@ -2,12 +2,13 @@ package settings
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Origin says where a setting was given. The zero value is that of a default.
 type Origin struct {
-	Source string // a file's path, "environment", "command line"; "" for a default
+	Source string // a file's path, "environment", "command line"; "" for an option and a default
 	Key    string // as it is written there
 }
 
@@ -57,4 +58,11 @@ func (e *Error) Error() string {
 		text.WriteString("\n  " + p.String())
 	}
 	return text.String()
+}
+
+// OnCommandLine reports whether all that is wrong was given on the command line.
+func (e *Error) OnCommandLine() bool {
+	return !slices.ContainsFunc(e.Problems, func(p Problem) bool {
+		return p.Origin.Source != commandLine && p.Origin.Source != ""
+	})
 }

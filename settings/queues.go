@@ -86,7 +86,7 @@ func (l queueList) add(d *decoder, name string, value any) {
 		q.Name = text
 	} else if o, ok := d.object(value); ok {
 		d.members(o, q.fields(), nil)
-		if _, given := o.get("delivery_mode"); !given {
+		if !o.has("delivery_mode") {
 			q.DeliveryMode = 0
 		}
 	} else {

@@ -46,7 +46,7 @@ func (p policy) decode(d *decoder, value any) {
 }
 
 // over returns o with what p gives, which wins.
-func (o Options) over(p Options) Options {
+func (o *Options) over(p Options) Options {
 	merged := Options{
 		Queue:        first(p.Queue, o.Queue),
 		Exchange:     first(p.Exchange, o.Exchange),
@@ -87,6 +87,16 @@ func (s *Settings) Router() *Router {
 	return &Router{routes: s.TaskRoutes, queues: s.Queues(), defaults: *s}
 }
 
+// Lookup returns what the first route that knows a task says, and nothing else; the
+// alias of a queue has become its name.
+func (r *Router) Lookup(task string) Options {
+	route := r.routes.lookup(task)
+	if queue, err := r.queues.Get(route.Queue); route.Queue != "" && err == nil {
+		route.Queue = queue.Name
+	}
+	return route
+}
+
 // Route returns where the message of a task goes and how it is written: what the
 // caller gave, else what the first route that knows the task says, else the defaults.
 // Exchange "" is the default one, whose routing key is the queue's name. It fails when
@@ -95,7 +105,7 @@ func (s *Settings) Router() *Router {
 // A task's own options count as given: in Celery they win over routes, and so does
 // task_default_priority, for tasks that are registered where they are sent from.
 func (r *Router) Route(task string, given Options) (Options, error) {
-	route, _ := r.routes.lookup(task)
+	route := r.routes.lookup(task)
 	options := route.over(given)
 	if options.Queue == "" && (options.Exchange == "" || route == Options{}) {
 		options.Queue = r.defaults.TaskDefaultQueue

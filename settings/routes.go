@@ -25,18 +25,18 @@ type routePattern struct {
 }
 
 // lookup returns the options of the first table that knows the task.
-func (r Routes) lookup(task string) (Options, bool) {
-	for _, table := range r {
+func (r *Routes) lookup(task string) Options {
+	for _, table := range *r {
 		if options, ok := table.names[task]; ok {
-			return options, true
+			return options
 		}
 		for _, p := range table.patterns {
 			if p.re.MatchString(task) {
-				return p.options, true
+				return p.options
 			}
 		}
 	}
-	return Options{}, false
+	return Options{}
 }
 
 // decode takes a mapping of names and globs to routes, or a list of such mappings

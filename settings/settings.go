@@ -93,7 +93,7 @@ type Settings struct {
 	WorkerLogColor                               *bool         // nil: if the log is a terminal
 	WorkerPool                                   string        // solo runs one task at a time; all others are goroutines
 	WorkerPrefetchMultiplier                     int           // messages held for each concurrent task; 0: no limit
-	WorkerETATaskLimit                           int           // messages with an ETA held at most; 0: no limit
+	WorkerETATaskLimit                           int           // messages with an ETA held in memory at most; 0: the worker's default
 	WorkerDisablePrefetch                        bool          // hold only what a free slot can run
 	WorkerSendTaskEvents                         bool          // send task events
 	WorkerStateDB                                string        // file that keeps revoked tasks; "": none
@@ -109,7 +109,7 @@ type Settings struct {
 
 	// Apium's own, named apium_*.
 	UnknownTask     UnknownTasks  // what becomes of messages whose task has no handler
-	MaxRedeliveries int           // deliveries after a worker died, before a message goes to the dead letters; 0: no limit
+	MaxRedeliveries int           // deliveries after a worker died, before a message goes to the dead letters; default 10, 0: no limit
 	ParkAfter       time.Duration // tasks due later than this are parked in the broker; 0: the worker's default
 	ShutdownTimeout time.Duration // of a warm shutdown; 0: as long as tasks take
 	MetricsAddr     string        // of the Prometheus endpoint; "": none
@@ -119,11 +119,12 @@ type Settings struct {
 	Warnings []string
 
 	origins map[string]Origin // of what was given, by name
+	changed map[string]bool   // of these, what differs from the default
 }
 
 // Default returns Celery's defaults.
 func Default() *Settings {
-	s := &Settings{origins: map[string]Origin{}}
+	s := &Settings{origins: map[string]Origin{}, changed: map[string]bool{}}
 	d := &decoder{}
 	for _, e := range entries() {
 		if e.field != nil {
@@ -138,6 +139,9 @@ func (s *Settings) IsSet(name string) bool {
 	_, ok := s.origins[name]
 	return ok
 }
+
+// Changed reports whether a setting was given another value than Celery's default.
+func (s *Settings) Changed(name string) bool { return s.changed[name] }
 
 // Origin tells where a setting was given; that of a default is the zero value.
 func (s *Settings) Origin(name string) Origin { return s.origins[name] }

@@ -3,7 +3,7 @@ package settings
 // ownEntries are the settings Celery does not have.
 var ownEntries = []entry{
 	{name: "apium_unknown_task", kind: anything, def: "fail", field: func(s *Settings) any { return &s.UnknownTask }},
-	{name: "apium_max_redeliveries", kind: integer, def: int64(0), field: func(s *Settings) any { return positive{&s.MaxRedeliveries} }},
+	{name: "apium_max_redeliveries", kind: integer, def: int64(10), field: func(s *Settings) any { return positive{&s.MaxRedeliveries} }},
 	{name: "apium_park_after", kind: float, field: func(s *Settings) any { return &s.ParkAfter }},
 	{name: "apium_shutdown_timeout", kind: float, field: func(s *Settings) any { return &s.ShutdownTimeout }},
 	{name: "apium_metrics_addr", kind: text, field: func(s *Settings) any { return &s.MetricsAddr }},

@@ -103,7 +103,7 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 		fields[name] = field
 	}
 	d.members(given, fields, nil)
-	if _, given := given.get("visibility_timeout"); given && o.VisibilityTimeout < time.Second {
+	if given.has("visibility_timeout") && o.VisibilityTimeout < time.Second {
 		d.in("visibility_timeout", func() { d.bad("%v is less than a second", o.VisibilityTimeout) })
 	}
 }

@@ -32,7 +32,7 @@ type UnknownTasks struct {
 }
 
 // For returns what to do with an unknown task of a queue.
-func (u UnknownTasks) For(queue string) UnknownTask {
+func (u *UnknownTasks) For(queue string) UnknownTask {
 	if action, ok := u.Queues[queue]; ok {
 		return action
 	}

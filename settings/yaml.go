@@ -56,8 +56,9 @@ func (r *yamlReader) value(n *yaml.Node, depth int) (any, error) {
 			list = append(list, v)
 		}
 		return list, nil
+	default:
+		return yamlScalar(n)
 	}
-	return yamlScalar(n)
 }
 
 func yamlScalar(n *yaml.Node) (any, error) {
@@ -101,7 +102,7 @@ func (r *yamlReader) mapping(n *yaml.Node, depth int) (any, error) {
 		if key.Kind != yaml.ScalarNode {
 			return nil, fmt.Errorf("line %d: a key is no scalar", key.Line)
 		}
-		if _, twice := own.get(key.Value); twice {
+		if own.has(key.Value) {
 			return nil, fmt.Errorf("line %d: key %q stands twice in a mapping", key.Line, key.Value)
 		}
 		own = append(own, member{key.Value, value})

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/worker"
+)
+
+const configFile = `
+broker_url = "redis://file/1"
+CELERY_RESULT_BACKEND = "redis://file/2"
+worker_concurrency = 3
+task_acks_late = true
+task_acks_on_failure_or_timeout = false
+task_acks_on_timeout = true
+task_time_limit = 60
+task_default_rate_limit = "5/m"
+result_expires = 0
+timezone = "Asia/Shanghai"
+accept_content = ["json", "yaml"]
+worker_max_tasks_per_child = 5
+worker_send_task_events = true
+broker_use_ssl = {ssl_cert_reqs = "none"}
+apium_unknown_task = {"*" = "park", feeds = "forward:python"}
+apium_max_redeliveries = 0
+apium_metrics_addr = ":9"
+apium_log_format = "json"
+task_routes = {"feed.*" = {queue = "f", priority = 3}}
+task_annotations = {"proj.add" = {rate_limit = "1/s", max_retries = 7}, "*" = {rate_limit = "2/s"}}
+[broker_transport_options]
+visibility_timeout = 7200
+client_name = "file"
+[[task_queues]]
+name = "celery"
+[[task_queues]]
+name = "feeds"
+exchange = "feeds"
+exchange_type = "topic"
+routing_key = "feed.#"
+alias = "f"
+`
+
+// writeConfig returns a flag that names a settings file.
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "celery.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "--config=" + path
+}
+
+func TestConfigFile(t *testing.T) {
+	t.Parallel()
+	s := readSettings(t, "worker", writeConfig(t, configFile))
+	o := s.worker.Defaults
+	got := []any{
+		s.consumer.Redis.String(), s.results.Redis.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
+		*o.RateLimit, s.results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
+		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.consumer.VisibilityTimeout, s.worker.VisibilityTimeout,
+		s.consumer.Redis.Options().ClientName, s.consumer.Redis.Options().UseTLS.CertReqs, len(s.warnings), s.queues,
+	}
+	want := []any{
+		"redis://file:6379/1", "redis://file:6379/2", 3, true, false, true, time.Minute, "5/m", time.Duration(-1), "Asia/Shanghai", "json yaml",
+		worker.UnknownPark,
+		worker.UnknownPolicy{Action: worker.UnknownForward, Queue: "python"},
+		-1, ":9", "json", 2 * time.Hour, 2 * time.Hour,
+		"file", "none", 2,
+		[]string{"celery", "feeds"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s\n%q", diff, s.warnings)
+	}
+	queues := []broker.Queue{
+		{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"},
+		{Name: "feeds", Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#", Alias: "f"},
+	}
+	if diff := cmp.Diff(queues, s.consumer.Queues); diff != "" {
+		t.Errorf("queues (-want +got):\n%s", diff)
+	}
+	route := canvas.Options{canvas.Opt("queue", "feeds"), canvas.Priority(3)}
+	if diff := cmp.Diff(route, s.worker.Route("feed.add"), cmp.AllowUnexported(canvas.Option{})); diff != "" {
+		t.Errorf("route (-want +got):\n%s", diff)
+	}
+	if d := s.worker.Destination("f"); d != (canvas.Destination{Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#"}) {
+		t.Errorf("destination %+v", d)
+	}
+	table := annotations(s.conf, []string{"proj.add", "proj.echo"})[0]
+	add, echo := table["proj.add"], table["proj.echo"]
+	if *add.RateLimit != "2/s" || *add.MaxRetries != 7 || *echo.RateLimit != "2/s" || echo.MaxRetries != nil {
+		t.Errorf("annotations %+v", table)
+	}
+}
+
+// TestConfigPrecedence: flags win over the environment, and that over the file.
+// Not parallel: it changes the environment.
+func TestConfigPrecedence(t *testing.T) {
+	t.Setenv("CELERY_TASK_TIME_LIMIT", "70")
+	t.Setenv("CELERY_RESULT_BACKEND", "redis://env/2")
+	t.Setenv("CELERY_WORKER_CONCURRENCY", "5")
+	t.Setenv("CELERY_TASK_ACKS_LATE", "no")
+	s := readSettings(t, "worker", writeConfig(t, configFile), "-b", "redis://flag", "-c6", "-Q", "f,new", "--visibility-timeout", "90",
+		"--broker-transport-options", "socket_timeout=7", "worker.prefetch_multiplier=2", "--result-expires", "5", "--acks-late")
+	options := s.consumer.Redis.Options()
+	got := []any{
+		s.consumer.Redis.String(), s.results.Redis.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, s.queues, s.consumer.VisibilityTimeout,
+		options.ClientName, options.ReadTimeout, s.worker.PrefetchMultiplier, s.results.Expires, *s.worker.Defaults.AcksLate,
+	}
+	want := []any{
+		"redis://flag:6379/0", "redis://env:6379/2", 6, 70 * time.Second,
+		[]string{"feeds", "new"},
+		90 * time.Second,
+		"file", 7 * time.Second, 2, 5 * time.Second, true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	t.Setenv("APIUM_SETTINGS", strings.TrimPrefix(writeConfig(t, "task_default_queue = 'env'"), "--config="))
+	if s := readSettings(t, "worker"); cmp.Diff([]string{"env"}, s.queues) != "" {
+		t.Errorf("APIUM_SETTINGS: queues %v", s.queues)
+	}
+}
+
+func TestWrongConfig(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ args, want string }{
+		{"--config celeryconfig worker", "Error: celeryconfig: no settings file: its name must end in .toml, .yaml, .yml or .json; scripts/export_settings.py"},
+		{writeConfig(t, "task_ack_late = true\nresult_expire = 3") + " worker", "Error: 2 problems with the settings:\n  "},
+		{writeConfig(t, "task_ack_late = true") + " send x", "celery.toml: task_ack_late: unknown setting. Did you mean 'task_acks_late'?"},
+		{writeConfig(t, "task_queues = ['a']\ntask_default_queue = 'a'\ntask_create_missing_queues = false") + " send x -Q b", "queue 'b' missing from task_queues"},
+		{writeConfig(t, "task_routes = {x = {exchange = 'e', routing_key = 'k'}}") + " send x", "task x goes to the exchange 'e'"},
+	} {
+		status, stdout, stderr := call(t, strings.Fields(test.args)...)
+		if status != exitFailure || stdout != "" || !strings.Contains(stderr, test.want) {
+			t.Errorf("%s: status %d, stdout %q, stderr:\n%s\nwant %s", test.args, status, stdout, stderr, test.want)
+		}
+	}
+}
+
+// TestPendingSettings: what is pending exists, and says so.
+func TestPendingSettings(t *testing.T) {
+	t.Parallel()
+	s := readSettings(t, "worker", "task_protocol=1", "worker_direct=true", "worker_enable_remote_control=true")
+	want := []string{"command line: task_protocol has no effect yet", "command line: worker_direct has no effect yet"}
+	if diff := cmp.Diff(want, s.warnings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, name := range pendingSettings {
+		if s.conf.Changed(name) != (name == "task_protocol" || name == "worker_direct") {
+			t.Errorf("%s is changed: %t", name, s.conf.Changed(name))
+		}
+	}
+}
