@@ -77,8 +77,12 @@ func TestExportedSettings(t *testing.T) {
 		for _, format := range strings.Fields(test.formats) {
 			t.Run(test.app+" "+format+" "+test.venv, func(t *testing.T) {
 				t.Parallel()
-				want := pythonMeans(t, test.dir, test.venv, append([]string{test.app}, tasks...)...)
-				s := exportAndLoad(t, test.dir, test.venv, test.app, format)
+				a := app{venv: test.venv, broker: "redis://localhost:6379/3"}
+				want := pythonMeans(t, test.dir, a, append([]string{test.app}, tasks...)...)
+				s, err := settings.Load(settings.Sources{File: export(t, test.dir, a, test.app, format)})
+				if err != nil {
+					t.Fatal(err)
+				}
 				got := weMean(t, s, want)
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-Python +ours):\n%s", diff)
@@ -97,11 +101,11 @@ func TestExportedSettings(t *testing.T) {
 }
 
 // pythonIn runs a script in a directory and returns what it prints.
-func pythonIn(t *testing.T, dir, venv string, args ...string) []byte {
+func pythonIn(t *testing.T, dir string, a app, args ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(interpreter(venv), args...)
+	cmd := exec.Command(a.python(), args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), app{broker: "redis://localhost:6379/3"}.env(t)...)
+	cmd.Env = append(os.Environ(), a.env(t)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -120,9 +124,9 @@ func script(t *testing.T, path ...string) string {
 	return abs
 }
 
-func pythonMeans(t *testing.T, dir, venv string, args ...string) effective {
+func pythonMeans(t *testing.T, dir string, a app, args ...string) effective {
 	t.Helper()
-	out := pythonIn(t, dir, venv, append([]string{script(t, settingsDir, "effective.py")}, args...)...)
+	out := pythonIn(t, dir, a, append([]string{script(t, settingsDir, "effective.py")}, args...)...)
 	var e effective
 	if err := json.Unmarshal(out, &e); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -130,18 +134,37 @@ func pythonMeans(t *testing.T, dir, venv string, args ...string) effective {
 	return e
 }
 
-func exportAndLoad(t *testing.T, dir, venv, app, format string) *settings.Settings {
+// export writes the settings of an app into a file.
+func export(t *testing.T, dir string, a app, name, format string) (path string) {
 	t.Helper()
-	out := pythonIn(t, dir, venv, script(t, "..", "scripts", "export_settings.py"), "-A", app, "--format", format)
-	path := filepath.Join(t.TempDir(), "celery."+format)
+	out := pythonIn(t, dir, a, script(t, "..", "scripts", "export_settings.py"), "-A", name, "--format", format)
+	path = filepath.Join(t.TempDir(), "celery."+format)
 	if err := os.WriteFile(path, out, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := settings.Load(settings.Sources{File: path})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	return path
+}
+
+// TestWorkerWithExportedSettings: a Python app's own settings are all a worker needs.
+func TestWorkerWithExportedSettings(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(1), backend: server.url(2), settings: map[string]any{
+		"task_default_queue": "mine", "task_routes": map[string]any{"tapp.same": "other"}, "task_queues": map[string]any{"mine": map[string]any{}, "other": map[string]any{}},
+		"broker_transport_options": map[string]any{"global_keyprefix": "p:"}, "result_expires": 77,
+	}}
+	worker := start(t, "apium worker", "", nil, workerBinary, "worker", "-l", "info", "--config", export(t, appDir, a, "tapp", "toml"))
+	t.Cleanup(worker.kill)
+	worker.waitLog(t, " ready.")
+	var got []any
+	a.run(t, &got, `import json, tapp
+sum, same = tapp.add.delay(2, 3), tapp.same.delay("x")
+values = [sum.get(timeout=20), same.get(timeout=20)]
+ttl = tapp.app.backend.client.ttl(tapp.app.backend.get_key_for_task(sum.id))
+print(json.dumps(values + [60 < ttl <= 77]))`)
+	if diff := cmp.Diff([]any{5.0, "x", true}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
-	return s
 }
 
 // weMean answers for our settings the questions Python answered in want.
