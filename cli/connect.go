@@ -42,6 +42,7 @@ func (cs *connections) read(c *cli.Context, consumer *redisbroker.Config) error 
 	var options redisconn.Options
 	known := connectionSettings(&options)
 	maps.Copy(known, consumerSettings(consumer))
+	known["deadletter_queue"] = setText(&cs.publisher.DeadletterQueue)
 	if err := applyOptions("broker-transport-options", c.StringSlice("broker-transport-options"), known); err != nil {
 		return err
 	}
@@ -50,10 +51,14 @@ func (cs *connections) read(c *cli.Context, consumer *redisbroker.Config) error 
 		return fmt.Errorf("broker: %w", err)
 	}
 	cs.publisher = redisbroker.PublisherConfig{
-		Redis:           consumer.Redis,
-		PrioritySteps:   consumer.PrioritySteps,
-		Sep:             consumer.Sep,
-		GlobalKeyprefix: consumer.GlobalKeyprefix,
+		Redis:            consumer.Redis,
+		PrioritySteps:    consumer.PrioritySteps,
+		Sep:              consumer.Sep,
+		GlobalKeyprefix:  consumer.GlobalKeyprefix,
+		FanoutPrefix:     consumer.FanoutPrefix,
+		NoFanoutPrefix:   consumer.NoFanoutPrefix,
+		NoFanoutPatterns: consumer.NoFanoutPatterns,
+		DeadletterQueue:  cs.publisher.DeadletterQueue,
 	}
 	if cs.backendURL == "" {
 		return nil
@@ -88,8 +93,8 @@ func consumerSettings(cfg *redisbroker.Config) map[string]setting {
 		"unacked_restore_throttle": setInt(&cfg.UnackedRestoreThrottle),
 		"polling_interval":         setSeconds(&cfg.PollingInterval),
 		"ack_emulation":            setFalse(&cfg.NoAckEmulation),
-		"fanout_prefix":            setNothing, // no broadcasts yet
-		"fanout_patterns":          setNothing,
+		"fanout_prefix":            setPrefix(&cfg.FanoutPrefix, &cfg.NoFanoutPrefix),
+		"fanout_patterns":          setFalse(&cfg.NoFanoutPatterns),
 		"body_encoding":            setNothing, // messages say their own
 		"max_retries":              setNothing, // of publishing, in Python
 		"interval_start":           setNothing,

@@ -96,6 +96,17 @@ func setFalse(dst *bool) setting {
 	}
 }
 
+// setPrefix takes true for the default, false for none, or a prefix.
+func setPrefix(prefix *string, none *bool) setting {
+	return func(value string) error {
+		if on, err := strconv.ParseBool(value); err == nil {
+			*prefix, *none = "", !on
+			return nil
+		}
+		return setText(prefix)(value)
+	}
+}
+
 // setInts takes 0,3,6,9 or [0,3,6,9].
 func setInts(dst *[]int) setting {
 	return func(value string) error {
