@@ -138,9 +138,8 @@ func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broke
 	if c.cfg.NoAckEmulation {
 		return nil, fmt.Errorf("redisbroker: parked messages without ack emulation: %w", errors.ErrUnsupported)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := c.whileOpen(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
 	c.dueing.Lock()
 	defer c.dueing.Unlock()
 	for {

@@ -18,10 +18,11 @@ import (
 	"github.com/apium/apium/internal/redisconn"
 )
 
-func (s *server) publish(t testing.TB, queue string, n int) {
+// publish puts n messages on the queue q.
+func (s *server) publish(t testing.TB, n int) {
 	t.Helper()
 	for i := range n {
-		s.Do(t, "LPUSH", queue, brokertest.Envelope(queue, fmt.Sprint(i), 0))
+		s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint(i), 0))
 	}
 }
 
@@ -49,7 +50,7 @@ func TestParkedOnTheWire(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
-	s.publish(t, "q", 1)
+	s.publish(t, 1)
 	ds, err := c.Claim(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func TestOldestUnackedBehindParked(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
-	s.publish(t, "q", 1201)
+	s.publish(t, 1201)
 	park(t, c, 1200, 10*time.Minute)
 	if _, err := c.Claim(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func TestOldestUnackedBehindParked(t *testing.T) {
 func TestParkedOutliveWorkers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.publish(t, "q", 20)
+	s.publish(t, 20)
 	parker := s.startChild(t, modePark)
 	eventually(t, "all messages are parked", func() bool {
 		exists := s.int(t, "EXISTS", "apium.parked.q") == 1
@@ -149,7 +150,7 @@ func TestKilledParkers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	const n = 400
-	s.publish(t, "q", n)
+	s.publish(t, n)
 	for range 8 {
 		worker := s.startChild(t, modeParkAndRun)
 		before := s.int(t, "SCARD", "done")
@@ -171,7 +172,7 @@ func TestParkedRestoredBySweep(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
-	s.publish(t, "q", 3)
+	s.publish(t, 3)
 	park(t, c, 3, time.Hour)
 	tags := s.strings(t, "ZRANGE", "apium.parked.q", 0, -1)
 	s.Do(t, "ZADD", "unacked_index", 1, tags[0]) // ours
@@ -216,7 +217,7 @@ func TestLostAnswerOfDue(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	s.publish(t, "q", 9)
+	s.publish(t, 9)
 	park(t, c, 9, time.Hour)
 	wg.Go(func() { // a claim that waits meanwhile is not disturbed
 		if ds, err := c.Claim(ctx, 1); err == nil {
@@ -253,7 +254,7 @@ func TestParkWithoutAckEmulation(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q"), NoAckEmulation: true})
-	s.publish(t, "q", 2)
+	s.publish(t, 2)
 	ds, err := c.Claim(t.Context(), 2)
 	if err != nil || len(ds) != 2 {
 		t.Fatal(ds, err)
