@@ -68,6 +68,16 @@ type Mover interface {
 	Bury(ctx context.Context, letters ...DeadLetter) error
 }
 
+// Starter is implemented by consumers that tell what a dead worker was running from
+// what it merely held.
+type Starter interface {
+	// Started notes that messages with Redeliveries are about to be run, before they
+	// are. Of what a dead worker held, a message that was never redelivered counts one
+	// redelivery; another one counts one more only if it had been started. So the
+	// neighbours of a message that kills its workers are not taken for its like.
+	Started(ctx context.Context, tags ...string) error
+}
+
 // DeadLetter is a delivery that nobody shall try again unless an operator says so.
 type DeadLetter struct {
 	Delivery

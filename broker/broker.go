@@ -19,8 +19,8 @@ type Delivery struct {
 	Queue string // the queue it was claimed from
 	Raw   []byte // the queue entry, byte for byte; the receiver owns it
 
-	// Redeliveries counts how often the message went back because the worker that
-	// held it died, as far as is known; see redisbroker/redeliveries.go.
+	// Redeliveries counts how often the message went back because a worker that held it
+	// died, as far as is known; see [Starter].
 	Redeliveries int
 }
 

@@ -81,6 +81,7 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.workerCommand(),
 			p.sendCommand(),
+			p.dlqCommand(),
 			p.demoCommand(),
 			p.versionCommand(),
 		},

@@ -74,6 +74,7 @@ func (cs *connections) read(conf *settings.Settings, consumer *redisbroker.Confi
 		FanoutPrefix:     consumer.FanoutPrefix,
 		NoFanoutPrefix:   consumer.NoFanoutPrefix,
 		NoFanoutPatterns: consumer.NoFanoutPatterns,
+		DeadletterQueue:  conf.BrokerTransportOptions.DeadletterQueue,
 	}
 	if cs.writeURL != "" {
 		if cs.publisher.Redis, err = redisconn.Parse(cs.writeURL, redisconn.Broker, options); err != nil {

@@ -89,6 +89,11 @@ func TestWorkerFlags(t *testing.T) {
 			func(s *workerSettings) any { return s.consumer.PrioritySteps[2] }, 9,
 		},
 		{"worker --broker-transport-options ack_emulation=False", func(s *workerSettings) any { return s.consumer.NoAckEmulation }, true},
+		{"worker --broker-transport-options fanout_prefix=False", func(s *workerSettings) any { return s.publisher.NoFanoutPrefix }, true},
+		{"worker --broker-transport-options fanout_prefix=true", func(s *workerSettings) any { return s.consumer.NoFanoutPrefix }, false},
+		{"worker --broker-transport-options fanout_prefix=/{db}x.", func(s *workerSettings) any { return s.consumer.FanoutPrefix }, "/{db}x."},
+		{"worker --broker-transport-options fanout_patterns=False", func(s *workerSettings) any { return s.publisher.NoFanoutPatterns }, true},
+		{"worker --broker-transport-options deadletter_queue=dead", func(s *workerSettings) any { return s.publisher.DeadletterQueue }, "dead"},
 		{
 			"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
 			func(s *workerSettings) any { return s.results.GlobalKeyprefix }, "y",

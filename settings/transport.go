@@ -23,6 +23,7 @@ type TransportOptions struct {
 	UnackedRestoreThrottle int
 	PollingInterval        time.Duration
 	NoAckEmulation         bool    // ack_emulation: false
+	DeadletterQueue        string  // for messages that no queue is bound for; "": they are refused
 	FanoutPrefix           *string // nil: "/{db}."; "" for fanout_prefix: false
 	NoFanoutPatterns       bool    // fanout_patterns: false
 }
@@ -94,7 +95,7 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 		"fanout_prefix":            prefix{&o.FanoutPrefix},
 		"fanout_patterns":          unless{&o.NoFanoutPatterns},
 		"body_encoding":            nothing{}, // messages say their own
-		"deadletter_queue":         nothing{}, // for messages without a queue, of which there are none
+		"deadletter_queue":         &o.DeadletterQueue,
 		"max_retries":              nothing{}, // of publishing, in Python
 		"interval_start":           nothing{},
 		"interval_step":            nothing{},

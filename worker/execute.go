@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -30,6 +31,7 @@ func (w *Worker) execute(s *slot, r *request) (stay bool) {
 	if !r.start(cancel) {
 		return true // the lease was lost while the request waited
 	}
+	w.markStarted(ctx, r)
 	w.started(r)
 	stopTimers := w.limitTime(s, r)
 
@@ -70,6 +72,23 @@ func (w *Worker) discarded(r *request) bool {
 		w.hooks.taskRevoked(r, false, false)
 	}
 	return true
+}
+
+// markTimeout bounds how long a task waits for the mark that it was started.
+const markTimeout = time.Second
+
+// markStarted tells the broker that a message which has cost a worker its life is about
+// to be run, so that it is known for it if this one dies as well.
+func (w *Worker) markStarted(ctx context.Context, r *request) {
+	starter, ok := w.cfg.Consumer.(broker.Starter)
+	if !ok || r.redeliveries == 0 || !r.acksLate {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, markTimeout)
+	defer cancel()
+	if err := starter.Started(ctx, r.tag); err != nil {
+		w.log.Warn("Cannot mark a redelivered message as started: "+err.Error(), "task_id", r.ID)
+	}
 }
 
 // started acknowledges the message unless that comes late, and stores STARTED if

@@ -31,6 +31,7 @@ var (
 	_ broker.Parker   = (*consumer)(nil)
 	_ broker.Mover    = (*consumer)(nil)
 	_ broker.Queues   = (*consumer)(nil)
+	_ broker.Starter  = (*consumer)(nil)
 )
 
 func (c *consumer) isClosed() bool {
@@ -129,6 +130,21 @@ func (c *consumer) Extend(ctx context.Context, tags ...string) (lost []string, e
 		}
 	}
 	return lost, nil
+}
+
+// Started implements [broker.Starter].
+func (c *consumer) Started(ctx context.Context, tags ...string) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	for _, tag := range tags {
+		if l := c.b.leases[tag]; l != nil {
+			l.started = true
+		}
+	}
+	return nil
 }
 
 func (c *consumer) usable(ctx context.Context) error {

@@ -37,9 +37,10 @@ type queue [len(steps)][][]byte
 
 type lease struct {
 	broker.Delivery
-	list  string // the queue the message goes back to
-	step  int
-	until time.Time
+	list    string // the queue the message goes back to
+	step    int
+	until   time.Time
+	started bool
 }
 
 // Publisher returns a publisher to all queues.
@@ -128,7 +129,9 @@ func (b *Broker) notify() {
 // bereave gives back the message of a worker that died.
 func (b *Broker) bereave(tag string) {
 	if l := b.leases[tag]; l != nil {
-		b.deaths[deliveryTag(l.Raw)]++
+		if message := deliveryTag(l.Raw); l.started || b.deaths[message] == 0 {
+			b.deaths[message]++
+		}
 	}
 	b.giveBack(tag, broker.Front)
 }

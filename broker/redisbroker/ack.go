@@ -36,8 +36,7 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 	}
 	lost, err = c.eachBatch(ctx, ackScript, []any{c.keys.unacked, c.keys.index}, tags)
 	if err == nil {
-		counters := c.released(len(tags), func(i int) string { return tags[i] })
-		c.forget(ctx, counters)
+		c.forget(ctx, c.released(len(tags), func(i int) string { return tags[i] }))
 	}
 	return lost, err
 }

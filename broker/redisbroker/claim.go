@@ -46,9 +46,8 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 	if limit < 1 {
 		return nil, fmt.Errorf("redisbroker: claim of %d messages", limit)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := c.whileOpen(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
 	c.claiming.Lock()
 	defer c.claiming.Unlock()
 	c.waits.begin()

@@ -64,6 +64,7 @@ var (
 	_ broker.Parker   = (*Consumer)(nil)
 	_ broker.Mover    = (*Consumer)(nil)
 	_ broker.Queues   = (*Consumer)(nil)
+	_ broker.Starter  = (*Consumer)(nil)
 )
 
 // Open connects, declares the queues' bindings, registers and starts consuming.
@@ -159,7 +160,7 @@ func (c *Consumer) close() error {
 			errs = append(errs, c.Requeue(ctx, broker.Front, claims.pending...))
 		}
 	}
-	errs = append(errs, c.unbind(ctx))
+	errs = append(errs, c.unbind(ctx, c.Queues()...))
 	if errors.Join(errs...) == nil && c.waits.clean() {
 		errs = append(errs, c.withdraw(ctx))
 	}
@@ -178,6 +179,13 @@ func (c *Consumer) usable() error {
 		return broker.ErrClosed
 	}
 	return nil
+}
+
+// whileOpen returns a context that ends when the consumer is closed, too.
+func (c *Consumer) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 func closedError(err error) error {

@@ -2,6 +2,7 @@ package redisbroker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -21,8 +22,19 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// childURL, in the environment, makes the test binary a worker on that Redis.
-const childURL = "APIUM_TEST_CHILD"
+// childURL, in the environment, makes the test binary a worker on that Redis; childMode
+// says what it does.
+const (
+	childURL  = "APIUM_TEST_CHILD"
+	childMode = "APIUM_TEST_CHILD_MODE"
+)
+
+const (
+	modeRun        = "run"          // acks what it has noted as done
+	modePark       = "park"         // parks for an hour whatever it claims
+	modeParkAndRun = "park and run" // parks it, claims it again, and runs that
+	modeChange     = "change"       // runs, and adds and cancels queues all the time
+)
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv(childURL); url != "" {
@@ -34,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child claims for ever and acks what it has noted as done.
+// child claims for ever.
 func child(url string) error {
 	ctx := context.Background()
 	cfg, err := redisconn.Parse(url, redisconn.Broker, redisconn.Options{})
@@ -49,10 +61,33 @@ func child(url string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv(childMode) == modeChange {
+		go changeQueues(ctx, c)
+	}
 	for {
-		ds, err := c.Claim(ctx, 8)
-		if err != nil {
+		claim, cancel := ctx, context.CancelFunc(func() {})
+		if os.Getenv(childMode) == modeParkAndRun {
+			claim, cancel = context.WithTimeout(ctx, 20*time.Millisecond) // what is parked waits too
+		}
+		ds, err := c.Claim(claim, 8)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return err
+		}
+		if mode := os.Getenv(childMode); mode == modePark || mode == modeParkAndRun {
+			parked := make([]broker.Parked, len(ds))
+			for i, d := range ds {
+				parked[i] = broker.Parked{Delivery: d, Due: time.Now().Add(time.Hour)}
+			}
+			if _, err := c.Park(ctx, parked...); err != nil {
+				return err
+			}
+			if mode == modePark {
+				continue
+			}
+			if ds, err = c.Due(ctx, time.Now().Add(2*time.Hour), 4); err != nil {
+				return err
+			}
 		}
 		for _, d := range ds {
 			msg, err := protocol.DecodeMessage(d.Raw)
@@ -69,10 +104,20 @@ func child(url string) error {
 	}
 }
 
-func (s *server) startChild(t *testing.T) *exec.Cmd {
+func changeQueues(ctx context.Context, c *redisbroker.Consumer) {
+	for {
+		for _, queue := range []string{"x", "y", "z"} {
+			if c.AddQueue(ctx, broker.Queue{Name: queue}) != nil || c.CancelQueue(ctx, queue) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *server) startChild(t *testing.T, mode string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childURL+"="+s.URL(0))
+	cmd.Env = append(os.Environ(), childURL+"="+s.URL(0), childMode+"="+mode)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +136,7 @@ func TestKilledWorkers(t *testing.T) {
 	p := s.publisher(t)
 	sent := 0
 	for range 12 {
-		worker := s.startChild(t)
+		worker := s.startChild(t, modeRun)
 		before := s.int(t, "SCARD", "done")
 		for range 60 {
 			for range 5 {
@@ -106,7 +151,7 @@ func TestKilledWorkers(t *testing.T) {
 		_ = worker.Wait()
 	}
 	killed := time.Now()
-	s.startChild(t)
+	s.startChild(t, modeRun)
 	eventually(t, "all messages are done", func() bool { return s.int(t, "SCARD", "done") == sent })
 	eventually(t, "nothing is held", func() bool { return s.int(t, "HLEN", "unacked") == 0 })
 	t.Logf("all %d done %v after the last kill", sent, time.Since(killed))
@@ -120,7 +165,7 @@ func TestFrozenWorker(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := s.publisher(t)
-	frozen := s.startChild(t)
+	frozen := s.startChild(t, modeRun)
 	eventually(t, "the worker is up", func() bool { return s.int(t, "HLEN", "apium.workers") == 1 })
 	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,9 @@ func (c *Consumer) Sweep(ctx context.Context) error { return c.sweep(ctx) }
 // ID returns the worker's id, the start of its tags.
 func (c *Consumer) ID() string { return c.id }
 
+// TagsOf returns the tags of a worker's claims.
+func (c *Consumer) TagsOf(ctx context.Context, id string) ([]string, error) { return c.tagsOf(ctx, id) }
+
 // DecodeEntry returns the message of a record.
 func DecodeEntry(record []byte) ([]byte, error) {
 	e, err := decodeEntry(record)

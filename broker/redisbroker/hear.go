@@ -41,9 +41,9 @@ func (c *Consumer) hear(s *source) {
 }
 
 // unbind takes back the bindings of fanout queues that do not outlive us.
-func (c *Consumer) unbind(ctx context.Context) error {
+func (c *Consumer) unbind(ctx context.Context, queues ...broker.Queue) error {
 	var errs []error
-	for _, q := range c.Queues() {
+	for _, q := range queues {
 		if q.AutoDelete && q.ExchangeType == broker.Fanout {
 			errs = append(errs, bind(ctx, c.pipe, &c.keys, "SREM", q))
 		}

@@ -103,6 +103,9 @@ func (k *keyspace) redeliveries(deliveryTag string) string {
 	return k.prefix + "apium.redeliveries." + deliveryTag
 }
 
+// started marks a claim of a message that was redelivered before and is being run.
+func (k *keyspace) started(tag string) string { return k.prefix + "apium.started." + tag }
+
 // letters is the hash of dead letters, by id; letterIndex knows when they were buried.
 func (k *keyspace) letters() string     { return k.prefix + "apium.dlq" }
 func (k *keyspace) letterIndex() string { return k.prefix + "apium.dlq.index" }

@@ -129,14 +129,17 @@ return {stale, records}
 `)
 
 // Due claims parked messages of the queues that are consumed, up to 1000 in one round
-// trip. Unlike Claim it does not wait for Redis to come back.
+// trip. It fails if the connection breaks meanwhile; what it had claimed by then comes
+// with the next call.
 func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broker.Delivery, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("redisbroker: claim of %d parked messages", limit)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	if c.cfg.NoAckEmulation {
+		return nil, fmt.Errorf("redisbroker: parked messages without ack emulation: %w", errors.ErrUnsupported)
+	}
+	ctx, cancel := c.whileOpen(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
 	c.dueing.Lock()
 	defer c.dueing.Unlock()
 	for {

@@ -65,9 +65,8 @@ func (c *Consumer) AddQueue(ctx context.Context, q broker.Queue) error {
 	if err := validQueue(q); err != nil {
 		return fmt.Errorf("redisbroker: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := c.whileOpen(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if err := c.usable(); err != nil {
@@ -136,6 +135,8 @@ func (c *Consumer) announce(ctx context.Context) error {
 // CancelQueue stops consuming a queue. What a claim that is under way takes from it
 // is still delivered; what others broadcast to a fanout queue from now on is not.
 func (c *Consumer) CancelQueue(ctx context.Context, name string) error {
+	ctx, cancel := c.whileOpen(ctx)
+	defer cancel()
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if err := c.usable(); err != nil {
@@ -146,12 +147,14 @@ func (c *Consumer) CancelQueue(ctx context.Context, name string) error {
 	if i < 0 {
 		return nil
 	}
-	if hearing := sources[i].cancel; hearing != nil {
-		hearing()
-	}
+	gone := sources[i]
 	c.change(slices.Delete(sources, i, i+1))
 	put(c.stray) // the keeper registers anew
-	return ctx.Err()
+	if gone.cancel == nil {
+		return nil
+	}
+	gone.cancel()
+	return c.unbind(ctx, gone.Queue)
 }
 
 // Queues returns the queues consumed now, in the order they were given.

@@ -19,8 +19,11 @@ import (
 // The script that gives back the claims of a dead worker raises the counter, and so
 // does our visibility sweep if the claim was a Go worker's, which renews the claims
 // it holds. Not so for a Python worker's: it never renews, so that a long task or
-// a distant ETA expires without any death. Nor is it known which of its messages a
-// dead worker was running; all that it held are counted.
+// a distant ETA expires without any death.
+//
+// At the first death it is not known which of its messages the worker was running; all
+// that it held count one. From then on they are watched: who starts one marks the claim,
+// and only what was marked counts more.
 
 // countFor is how long a counter lives after it was raised.
 const countFor = 7 * 24 * time.Hour
@@ -60,24 +63,34 @@ func (c *Consumer) countRedeliveries(ctx context.Context, ds []broker.Delivery) 
 	}
 }
 
-// released notes that n deliveries are no longer held here, and returns the counters
-// of those that have one.
-func (c *Consumer) released(n int, tag func(i int) string) (counters []any) {
+// Started marks claims of messages that were redelivered before.
+func (c *Consumer) Started(ctx context.Context, tags ...string) error {
+	for _, tag := range tags {
+		if _, err := c.pipe.Do(ctx, "SETEX", c.keys.started(tag), int(countFor/time.Second), 1); err != nil {
+			return closedError(err)
+		}
+	}
+	return nil
+}
+
+// released notes that n deliveries are no longer held here, and returns the keys that
+// count their redeliveries.
+func (c *Consumer) released(n int, tag func(i int) string) (keys []any) {
 	c.held.Add(-int64(n))
 	c.countedMu.Lock()
 	defer c.countedMu.Unlock()
 	for i := 0; i < n && len(c.counted) > 0; i++ {
 		if counter, has := c.counted[tag(i)]; has {
-			counters = append(counters, counter)
+			keys = append(keys, counter, c.keys.started(tag(i)))
 			delete(c.counted, tag(i))
 		}
 	}
-	return counters
+	return keys
 }
 
-// forget deletes counters of messages that are done. If it fails they lapse.
-func (c *Consumer) forget(ctx context.Context, counters []any) {
-	if len(counters) > 0 {
-		_, _ = c.pipe.Do(ctx, "DEL", counters...)
+// forget deletes what was counted of messages that are done. If it fails it lapses.
+func (c *Consumer) forget(ctx context.Context, keys []any) {
+	if len(keys) > 0 {
+		_, _ = c.pipe.Do(ctx, "DEL", keys...)
 	}
 }

@@ -24,12 +24,12 @@ import (
 //	ARGV  1 RPUSH (served next) or LPUSH (served last),
 //	      2 the highest score that may be moved, "" = any,
 //	      3 "1" = do nothing if the liveness key exists, 4 seconds a counter lives,
-//	      then per message: tag, record ("" = any), message, place in KEYS of its index of
+//	      5 start of the marks of what was started, then per message: tag, record ("" = any), message, place in KEYS of its index of
 //	      parked messages and of its counter (0 = none), number of lists, their places
 //	return nil if the worker is alive, else the places (from 1) of the messages moved
 var moveScript = redisconn.NewScript(-1, `
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[3]) == 1 then return false end
-local moved, n, i = {}, 0, 5
+local moved, n, i = {}, 0, 6
 while i <= #ARGV do
   local tag, record, index, counter, lists = ARGV[i], ARGV[i + 1], KEYS[tonumber(ARGV[i + 3])], KEYS[tonumber(ARGV[i + 4])], tonumber(ARGV[i + 5])
   n = n + 1
@@ -46,7 +46,7 @@ while i <= #ARGV do
     for j = i + 6, i + 5 + lists do
       redis.call(ARGV[1], KEYS[tonumber(ARGV[j])], ARGV[i + 2])
     end
-    if counter then
+    if counter and (redis.call('DEL', ARGV[5] .. tag) == 1 or redis.call('EXISTS', counter) == 0) then
       redis.call('INCR', counter)
       redis.call('EXPIRE', counter, ARGV[4])
     end
@@ -111,7 +111,7 @@ func (c *Consumer) move(ctx context.Context, opts moveOptions, moves []move) (do
 
 func (c *Consumer) moveBatch(ctx context.Context, opts moveOptions, moves []move) ([]int, error) {
 	keys := []any{c.keys.unacked, c.keys.index, opts.deadKey}
-	args := []any{"RPUSH", opts.maxScore, "0", int(countFor / time.Second)}
+	args := []any{"RPUSH", opts.maxScore, "0", int(countFor / time.Second), c.keys.started("")}
 	if opts.place == broker.Back {
 		args[0] = "LPUSH"
 	}

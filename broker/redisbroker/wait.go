@@ -82,6 +82,13 @@ func newWaits(ctx context.Context, poll time.Duration, inbox func(n int) string)
 	return &waits{ctx: ctx, poll: poll, inbox: inbox, moved: make(chan struct{}, 1)}
 }
 
+func newWaiter(ctx context.Context, list, inbox string) *waiter {
+	w := &waiter{list: list, inbox: inbox, armed: make(chan struct{}, 1)}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	w.ended.Store(1) // it is not running yet
+	return w
+}
+
 // layOut makes waiters for lists that have none, and retires those of lists that are
 // no longer waited on: they end within waitTimeout.
 func (w *waits) layOut(lists []string) {
@@ -100,10 +107,7 @@ func (w *waits) layOut(lists []string) {
 		if slices.ContainsFunc(kept, func(one *waiter) bool { return one.list == list }) {
 			continue
 		}
-		one := &waiter{list: list, inbox: w.inbox(w.made), armed: make(chan struct{}, 1)}
-		one.ctx, one.cancel = context.WithCancel(w.ctx)
-		one.ended.Store(1) // it is not running yet
-		kept = append(kept, one)
+		kept = append(kept, newWaiter(w.ctx, list, w.inbox(w.made)))
 		w.made++
 	}
 	w.all = kept

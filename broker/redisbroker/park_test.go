@@ -1,0 +1,274 @@
+package redisbroker_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/brokertest"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// publish puts n messages on the queue q.
+func (s *server) publish(t testing.TB, n int) {
+	t.Helper()
+	for i := range n {
+		s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint(i), 0))
+	}
+}
+
+// park claims n messages and parks them for a time from now.
+func park(t *testing.T, c *redisbroker.Consumer, n int, in time.Duration) {
+	t.Helper()
+	for n > 0 {
+		ds, err := c.Claim(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n -= len(ds)
+		parked := make([]broker.Parked, len(ds))
+		for i, d := range ds {
+			parked[i] = broker.Parked{Delivery: d, Due: time.Now().Add(in)}
+		}
+		if lost, err := c.Park(t.Context(), parked...); len(lost) > 0 || err != nil {
+			t.Fatalf("Park: lost %v, %v", lost, err)
+		}
+	}
+}
+
+// What is parked looks to Python like a claim that expires when it is due.
+func TestParkedOnTheWire(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	s.publish(t, 1)
+	ds, err := c.Claim(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := time.Unix(1900000000, 250000000)
+	if _, err := c.Park(t.Context(), broker.Parked{Delivery: ds[0], Due: due}); err != nil {
+		t.Fatal(err)
+	}
+	tag := "apium.parked:" + strings.TrimPrefix(ds[0].Tag, "apium-")
+	record := fmt.Sprintf(`[%s,"","q"]`, brokertest.Envelope("q", "0", 0))
+	for key, want := range map[string][]string{
+		"unacked":        s.strings(t, "HGETALL", "unacked"),
+		"unacked_index":  s.strings(t, "ZRANGE", "unacked_index", 0, -1, "WITHSCORES"),
+		"apium.parked":   s.strings(t, "SMEMBERS", "apium.parked"),
+		"apium.parked.q": s.strings(t, "ZRANGE", "apium.parked.q", 0, -1, "WITHSCORES"),
+	} {
+		got := map[string][]string{
+			"unacked":        {tag, record},
+			"unacked_index":  {tag, "1899996400.25"},
+			"apium.parked":   {"q"},
+			"apium.parked.q": {tag, "1900000000.25"},
+		}[key]
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", key, diff)
+		}
+	}
+	n, next, err := c.Parked(t.Context())
+	if n != 1 || !next.Equal(due) || err != nil {
+		t.Errorf("Parked: %d, %v, %v; want 1, %v", n, next, err, due)
+	}
+	unacked, err := c.Unacked(t.Context())
+	age, errAge := c.OldestUnacked(t.Context())
+	if unacked != 0 || age != 0 || err != nil || errAge != nil {
+		t.Errorf("%d unacked, the oldest for %v (%v, %v); want none", unacked, age, err, errAge)
+	}
+}
+
+func TestOldestUnackedBehindParked(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	s.publish(t, 1201)
+	park(t, c, 1200, 10*time.Minute)
+	if _, err := c.Claim(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	s.Do(t, "ZADD", "unacked_index", time.Now().Add(-time.Minute).Unix(), c.ID()+":1200")
+	unacked, err := c.Unacked(t.Context())
+	age, errAge := c.OldestUnacked(t.Context())
+	if unacked != 1 || age < time.Minute || age > 2*time.Minute || err != nil || errAge != nil {
+		t.Errorf("%d unacked, the oldest for %v (%v, %v); want 1 for a minute", unacked, age, err, errAge)
+	}
+}
+
+// Parked messages outlive the worker that parked them, and are not handed back early.
+func TestParkedOutliveWorkers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.publish(t, 20)
+	parker := s.startChild(t, modePark)
+	eventually(t, "all messages are parked", func() bool {
+		exists := s.int(t, "EXISTS", "apium.parked.q") == 1
+		return exists && s.int(t, "ZCARD", "apium.parked.q") == 20
+	})
+	_ = parker.Process.Kill()
+	_ = parker.Wait()
+	other := s.open(t, redisbroker.Config{Queues: broker.Named("other")})
+	eventually(t, "the dead worker is buried", func() bool {
+		return len(s.strings(t, "HKEYS", "apium.workers")) == 1
+	})
+	if n := s.int(t, "LLEN", "q"); n != 0 {
+		t.Errorf("%d messages came back with their worker's death", n)
+	}
+	// Whose time has come, goes back to a queue that nobody consumes.
+	for i, tag := range s.strings(t, "ZRANGE", "apium.parked.q", 0, -1) {
+		s.Do(t, "ZADD", "apium.parked.q", i+1, tag)
+	}
+	eventually(t, "all messages are back", func() bool { return s.int(t, "LLEN", "q") == 20 })
+	eventually(t, "the indices are gone", func() bool { return s.int(t, "EXISTS", "apium.parked", "apium.parked.q") == 0 })
+	if n, _, err := other.Parked(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d parked, %v", n, err)
+	}
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	ds, err := c.Claim(t.Context(), 20)
+	if err != nil || len(ds) != 20 {
+		t.Fatalf("%d deliveries, %v", len(ds), err)
+	}
+	for _, d := range ds {
+		if strings.Contains(string(d.Raw), "redelivered") {
+			t.Errorf("marked as redelivered: %s", d.Raw)
+		}
+	}
+}
+
+// Workers killed while they park and claim parked messages lose and double nothing.
+func TestKilledParkers(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	const n = 400
+	s.publish(t, n)
+	for range 8 {
+		worker := s.startChild(t, modeParkAndRun)
+		before := s.int(t, "SCARD", "done")
+		eventually(t, "the worker works", func() bool {
+			done := s.int(t, "SCARD", "done")
+			return done > before || done == n
+		})
+		_ = worker.Process.Kill()
+		_ = worker.Wait()
+	}
+	s.startChild(t, modeParkAndRun)
+	eventually(t, "all messages are done", func() bool { return s.int(t, "SCARD", "done") == n })
+	eventually(t, "nothing is held", func() bool { return s.int(t, "HLEN", "unacked") == 0 })
+	eventually(t, "nothing is left", func() bool { return s.int(t, "EXISTS", "q", "unacked_index", "apium.parked.q") == 0 })
+}
+
+// The sweep, here as if Python's, restores parked messages; the index forgets them.
+func TestParkedRestoredBySweep(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	s.publish(t, 3)
+	park(t, c, 3, time.Hour)
+	tags := s.strings(t, "ZRANGE", "apium.parked.q", 0, -1)
+	s.Do(t, "ZADD", "unacked_index", 1, tags[0]) // ours
+	if err := c.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.int(t, "ZCARD", "apium.parked.q"); n != 2 {
+		t.Errorf("%d messages in the index after our sweep, want 2", n)
+	}
+	s.Do(t, "HDEL", "unacked", tags[1]) // kombu does not know the index
+	s.Do(t, "ZREM", "unacked_index", tags[1])
+	ds, err := c.Due(t.Context(), time.Now().Add(2*time.Hour), 1)
+	if err != nil || len(ds) != 1 {
+		t.Errorf("Due: %d deliveries, %v", len(ds), err)
+	}
+	if n := s.int(t, "EXISTS", "apium.parked.q"); n != 0 {
+		t.Error("the index is still there")
+	}
+	ds, err = c.Claim(t.Context(), 3)
+	if err != nil || len(ds) != 1 || ds[0].Redeliveries != 0 {
+		t.Errorf("restored: %+v, %v", ds, err)
+	}
+}
+
+// The answer to a claim of parked messages is lost with the connection: they are not.
+func TestLostAnswerOfDue(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var armed atomic.Bool
+	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{
+		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			return cutter{conn, &armed}, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	s.publish(t, 9)
+	park(t, c, 9, time.Hour)
+	wg.Go(func() { // a claim that waits meanwhile is not disturbed
+		if ds, err := c.Claim(ctx, 1); err == nil {
+			t.Errorf("claimed %v", ids(t, ds))
+		}
+	})
+	for i := range 3 {
+		armed.Store(true)
+		ds, err := c.Due(t.Context(), time.Now().Add(2*time.Hour), 3)
+		if err == nil || armed.Load() {
+			t.Fatalf("Due: %d deliveries, %v; cut: %v", len(ds), err, !armed.Load())
+		}
+		ds, err = c.Due(t.Context(), time.Now().Add(2*time.Hour), 9)
+		if err != nil || len(ds) != 3 {
+			t.Fatalf("Due again: %d deliveries, %v", len(ds), err)
+		}
+		for _, d := range ds {
+			if lost, err := c.Ack(t.Context(), d.Tag); len(lost) > 0 || err != nil {
+				t.Errorf("Ack %d: lost %v, %v", i, lost, err)
+			}
+		}
+	}
+	cancel()
+	wg.Wait()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := s.int(t, "EXISTS", "unacked", "unacked_index", "apium.workers", "q"); n != 0 {
+		t.Errorf("%d keys left", n)
+	}
+}
+
+func TestParkWithoutAckEmulation(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q"), NoAckEmulation: true})
+	s.publish(t, 2)
+	ds, err := c.Claim(t.Context(), 2)
+	if err != nil || len(ds) != 2 {
+		t.Fatal(ds, err)
+	}
+	if _, err := c.Park(t.Context(), broker.Parked{Delivery: ds[0]}); err == nil {
+		t.Error("parked what is not recorded")
+	}
+	if err := c.Forward(t.Context(), "other", ds[0]); err != nil {
+		t.Error(err)
+	}
+	if err := c.Bury(t.Context(), broker.DeadLetter{Delivery: ds[1]}); err != nil {
+		t.Error(err)
+	}
+	if moved, buried := s.int(t, "LLEN", "other"), s.int(t, "HLEN", "apium.dlq"); moved != 1 || buried != 1 {
+		t.Errorf("%d forwarded and %d buried, want one each", moved, buried)
+	}
+}

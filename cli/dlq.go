@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/broker/redisbroker"
+)
+
+// dlqActions are what can be done with dead letters.
+var dlqActions = []string{"list", "show", "replay", "drop"}
+
+func (p *program) dlqCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "dlq",
+		Usage:     "look at dead letters, replay them or drop them",
+		ArgsUsage: "list | show ID | replay ID... | drop ID...",
+		Description: "Dead letters are messages that a worker has given up: it cannot read them, they killed\n" +
+			"workers again and again, or no task is known by their name and the worker was told to park them.\n\n" +
+			"apium dlq list --limit 20\n" +
+			"apium dlq show 5f1c0f3a9b7d2e44\n" +
+			"apium dlq replay --all",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON, one object a line; raw is the message in base64", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "all", Usage: "replay or drop every letter there is now", DisableDefaultText: true},
+			&cli.IntFlag{Name: "limit", Value: 100, Usage: "list `N` letters at most, 0 for all"},
+			&cli.IntFlag{Name: "offset", Usage: "leave out the `N` oldest"},
+		},
+		Action: p.runDLQ,
+	}
+}
+
+func (p *program) runDLQ(c *cli.Context) (err error) {
+	action, ids := c.Args().First(), c.Args().Tail()
+	if err := checkDLQ(c, action, ids); err != nil {
+		return usage(c, err, false)
+	}
+	conf, err := loadSettings(c, nil)
+	if err != nil {
+		return err
+	}
+	cs := readURLs(c, conf)
+	cs.backendURL = "" // of no concern here
+	if err := cs.read(conf, &redisbroker.Config{}); err != nil {
+		return usage(c, err, false)
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
+	defer stop()
+	letters, err := redisbroker.OpenDeadLetters(ctx, cs.publisher)
+	if err != nil {
+		return fmt.Errorf("cannot connect to %s: %w", cs.publisher.Redis, err)
+	}
+	defer func() { err = errors.Join(err, letters.Close()) }()
+	switch action {
+	case "list":
+		return p.listLetters(ctx, letters, c)
+	case "show":
+		return p.showLetter(ctx, letters, ids[0], c.Bool("json"))
+	case "replay":
+		return p.moveLetters(ctx, letters, ids, "Replayed", letters.Replay)
+	}
+	return p.moveLetters(ctx, letters, ids, "Dropped", letters.Drop)
+}
+
+// checkDLQ finds mistakes before anything is connected to.
+func checkDLQ(c *cli.Context, action string, ids []string) error {
+	all := c.Bool("all")
+	switch {
+	case action == "":
+		return fmt.Errorf("missing argument: one of %s", strings.Join(dlqActions, ", "))
+	case c.Int("limit") < 0 || c.Int("offset") < 0:
+		return errors.New("--limit and --offset cannot be negative")
+	}
+	switch action {
+	case "list":
+		if len(ids) > 0 {
+			return fmt.Errorf("got unexpected argument '%s'; 'show' takes an ID", ids[0])
+		}
+	case "show":
+		if len(ids) != 1 {
+			return errors.New("'show' takes one ID; 'list' prints them")
+		}
+	case "replay", "drop":
+		switch {
+		case len(ids) == 0 && !all:
+			return fmt.Errorf("'%s' takes IDs, or --all; 'list' prints them", action)
+		case len(ids) > 0 && all:
+			return errors.New("give IDs or --all, not both")
+		}
+	default:
+		return fmt.Errorf("no such action '%s'.%s", action, didYouMean(action, dlqActions, ""))
+	}
+	return nil
+}
+
+func (p *program) listLetters(ctx context.Context, d *redisbroker.DeadLetters, c *cli.Context) error {
+	limit := c.Int("limit")
+	if limit == 0 {
+		limit = -1
+	}
+	letters, err := d.List(ctx, c.Int("offset"), limit)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		encoder := json.NewEncoder(p.stdout)
+		for _, l := range letters {
+			if err := encoder.Encode(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	if len(letters) > 0 {
+		fmt.Fprintln(table, "ID\tTIME\tQUEUE\tTASK\tREASON")
+	}
+	for _, l := range letters {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", l.ID, l.Time.Format(time.RFC3339), l.Queue, orDash(l.Task), l.Reason)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	count, err := d.Count(ctx)
+	if err != nil {
+		return err
+	}
+	if more := count - c.Int("offset") - len(letters); more > 0 && len(letters) > 0 {
+		fmt.Fprintf(p.stderr, "%d more; see --limit and --offset.\n", more)
+	} else if count == 0 {
+		fmt.Fprintln(p.stderr, "There are no dead letters.")
+	}
+	return nil
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func (p *program) showLetter(ctx context.Context, d *redisbroker.DeadLetters, id string, asJSON bool) error {
+	l, err := d.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(p.stdout).Encode(l)
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"ID", l.ID},
+		{"Time", l.Time.Format(time.RFC3339Nano)},
+		{"Queue", l.Queue},
+		{"Reason", l.Reason},
+		{"Worker", l.Hostname},
+		{"Task", orDash(l.Task)},
+		{"Task ID", orDash(l.TaskID)},
+		{"Redeliveries", fmt.Sprint(l.Redeliveries)},
+	} {
+		fmt.Fprintf(table, "%s:\t%s\n", line[0], line[1])
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	var indented bytes.Buffer
+	switch {
+	case json.Indent(&indented, l.Raw, "", "  ") == nil:
+		fmt.Fprintf(p.stdout, "Message:\n%s\n", indented.Bytes())
+	case utf8.Valid(l.Raw):
+		fmt.Fprintf(p.stdout, "Message (no JSON):\n%s\n", l.Raw)
+	default:
+		fmt.Fprintf(p.stdout, "Message (no text):\n%q\n", l.Raw)
+	}
+	return nil
+}
+
+// moveLetters replays or drops letters, those named or all, and tells what it did.
+func (p *program) moveLetters(ctx context.Context, d *redisbroker.DeadLetters, ids []string, done string,
+	move func(context.Context, ...string) ([]string, error),
+) error {
+	named := len(ids) > 0
+	if !named {
+		var err error
+		if ids, err = d.IDs(ctx, 0, -1); err != nil {
+			return err
+		}
+	}
+	moved, err := move(ctx, ids...)
+	fmt.Fprintf(p.stdout, "%s %d of %d.\n", done, len(moved), len(ids))
+	if err != nil {
+		return err
+	}
+	if !named {
+		return nil
+	}
+	was := map[string]bool{}
+	for _, id := range moved {
+		was[id] = true
+	}
+	var missing []string
+	for _, id := range ids {
+		if !was[id] {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s", redisbroker.ErrNoLetter, strings.Join(missing, ", "))
+	}
+	return nil
+}

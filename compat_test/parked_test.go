@@ -1,0 +1,118 @@
+package compat_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// goConsumer opens a consumer of ours in this process.
+func goConsumer(t *testing.T, server *redisServer, cfg redisbroker.Config) *redisbroker.Consumer {
+	t.Helper()
+	var err error
+	if cfg.Redis, err = redisconn.Parse(server.url(0), redisconn.Broker, redisconn.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := redisbroker.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// sendLater publishes tapp.work, due in some seconds, and returns when it is due.
+func sendLater(t *testing.T, a app, key string, seconds int) time.Time {
+	t.Helper()
+	var now float64
+	a.run(t, &now, `
+import json, sys, time, datetime, tapp
+now = datetime.datetime.now(datetime.timezone.utc)
+tapp.work.apply_async([sys.argv[1], 0], eta=now + datetime.timedelta(seconds=int(sys.argv[2])))
+print(json.dumps(now.timestamp()))
+`, key, fmt.Sprint(seconds))
+	return time.Unix(0, int64(now*1e9)).Add(time.Duration(seconds) * time.Second)
+}
+
+// TestParkedRunsInPython parks a message, kills every worker of ours, and lets a
+// Python worker find it by its own sweep: it gets the message when it is due, not
+// earlier, and runs it.
+func TestParkedRunsInPython(t *testing.T) {
+	t.Parallel()
+	const timeout = 3
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(timeout)}
+	ours := startWorker(t, a, "--visibility-timeout", fmt.Sprint(timeout))
+	due := sendLater(t, a, "later", 12)
+	eventually(t, patience, "the message is parked", func() bool {
+		keys := server.strings(t, "HKEYS", "unacked")
+		return len(keys) == 1 && len(keys[0]) > 13 && keys[0][:13] == "apium.parked:"
+	})
+	ours.kill()
+	python := a.startWorker(t)
+	eventually(t, patience, "the task is done", func() bool {
+		if time.Now().Before(due) && (python.log.contains("received") || server.int(t, "LLEN", "celery") > 0) {
+			t.Fatalf("came back %v before it is due", time.Until(due))
+		}
+		return server.journalLen(t, "done") == 1
+	})
+	if late := time.Since(due); late < 0 || late > 3*time.Second {
+		t.Errorf("done %v after it was due", late)
+	}
+	eventually(t, patience, "nothing is held", func() bool { return server.int(t, "HLEN", "unacked") == 0 })
+	if j := readJournal(t, server); j.started["later"] != 1 {
+		t.Errorf("started %d times", j.started["later"])
+	}
+	// The next worker of ours forgets what Python has restored.
+	c := goConsumer(t, server, redisbroker.Config{Queues: broker.Named("celery")})
+	eventually(t, patience, "the index is gone", func() bool {
+		n, _, err := c.Parked(t.Context())
+		return n == 0 && err == nil
+	})
+}
+
+// TestPythonETARunsHere is the mirror image: a killed Python worker held a message
+// for its ETA; our sweep finds it, and it runs on time.
+func TestPythonETARunsHere(t *testing.T) {
+	t.Parallel()
+	const timeout = 3
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(timeout)}
+	python := a.startWorker(t)
+	due := sendLater(t, a, "later", 15)
+	eventually(t, patience, "the Python worker holds it", func() bool { return server.int(t, "HLEN", "unacked") == 1 })
+	python.kill()
+	startWorker(t, a, "--visibility-timeout", fmt.Sprint(timeout),
+		"--broker-transport-options", `{"unacked_restore_interval": 1, "unacked_restore_throttle": 1}`)
+	eventually(t, patience, "the task is done", func() bool { return server.journalLen(t, "done") == 1 })
+	if late := time.Since(due); late < 0 || late > time.Second {
+		t.Errorf("done %v after it was due", late)
+	}
+	eventually(t, patience, "nothing is held", func() bool { return server.int(t, "HLEN", "unacked") == 0 })
+	if j := readJournal(t, server); j.started["later"] != 1 {
+		t.Errorf("started %d times", j.started["later"])
+	}
+}
+
+// TestParkedBesidePython: while both live, Python's sweep never takes what is parked.
+func TestParkedBesidePython(t *testing.T) {
+	t.Parallel()
+	const timeout = 2
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(timeout)}
+	startWorker(t, a, "--visibility-timeout", fmt.Sprint(timeout))
+	due := sendLater(t, a, "later", 14)
+	eventually(t, patience, "the message is parked", func() bool { return server.int(t, "EXISTS", "apium.parked.celery") == 1 })
+	python := a.startWorker(t)
+	eventually(t, patience, "the task is done", func() bool { return server.journalLen(t, "done") == 1 })
+	if late := time.Since(due); late < 0 || late > time.Second {
+		t.Errorf("done %v after it was due", late)
+	}
+	if python.log.contains("received") {
+		t.Error("the Python worker received it")
+	}
+}
