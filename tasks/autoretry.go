@@ -67,12 +67,8 @@ const defaultBackoffMax = 600 * time.Second
 // Retry makes the outcome of an error, which stays as it is when the policy does not
 // concern it. retries is how many there have been.
 func (p *AutoRetryPolicy) Retry(err error, retries int) error {
-	var retry *RetryError
-	var ignore IgnoreError
-	var reject *RejectError
 	switch {
-	case p == nil, errors.As(err, &retry), errors.As(err, &ignore), errors.As(err, &reject),
-		p.Not != nil && p.Not(err), p.For != nil && !p.For(err):
+	case p == nil, IsOutcome(err), p.Not != nil && p.Not(err), p.For != nil && !p.For(err):
 		return err
 	case p.Backoff == 0:
 		return Retry(err)

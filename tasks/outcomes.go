@@ -134,3 +134,11 @@ func (e *RejectError) Error() string {
 	}
 	return fmt.Sprintf("reject requeue=%t: %s", e.Requeue, e.Reason)
 }
+
+// IsOutcome tells whether an error is no failure but something a handler asks for:
+// Retry, Ignore, Replace or Reject.
+func IsOutcome(err error) bool {
+	var retry *RetryError
+	var reject *RejectError
+	return errors.As(err, &retry) || errors.As(err, &reject) || errors.As(err, new(IgnoreError))
+}

@@ -51,18 +51,19 @@ func chordSize(body []byte) int {
 // countParts counts the parts of a group of settlements in one call. What completes a
 // chord is left to the settlement's finish.
 func (w *Worker) countParts(ctx context.Context, group []settlement) {
-	parts := w.parts[:0]
+	parts, of := w.parts[:0], w.partsOf[:0]
 	for i := range group {
 		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			for _, p := range f.parts {
-				parts = append(parts, p.ChordPart)
+			for j := range f.parts {
+				parts, of = append(parts, f.parts[j].ChordPart), append(of, partOf{&group[i], j})
 			}
 		}
 	}
 	if len(parts) == 0 {
 		return
 	}
-	w.parts = parts
+	w.parts, w.partsOf = parts, of
+	defer clear(parts)
 	if w.chords == nil {
 		w.log.Error("A task is part of a chord, and " + errNoChords.Error() + ": its body will not run")
 		return
@@ -71,21 +72,20 @@ func (w *Worker) countParts(ctx context.Context, group []settlement) {
 	if !ok {
 		return
 	}
-	n := 0
-	for i := range group {
-		f := group[i].flow
-		if f == nil || group[i].req.lost.Load() {
+	for i, count := range counted {
+		if count.State != backend.ChordComplete && count.State != backend.ChordClaimed {
 			continue
 		}
-		for _, p := range f.parts {
-			if count := counted[n]; count.State == backend.ChordComplete || count.State == backend.ChordClaimed {
-				r := group[i].req
-				f.finish = append(f.finish, func(ctx context.Context) { w.completeChord(ctx, r, p, count) })
-			}
-			n++
-		}
+		f, r := of[i].settlement.flow, of[i].settlement.req
+		p := f.parts[of[i].index]
+		f.finish = append(f.finish, func(ctx context.Context) { w.completeChord(ctx, r, p, count) })
 	}
-	clear(parts)
+}
+
+// partOf says whose part one is.
+type partOf struct {
+	settlement *settlement
+	index      int
 }
 
 func (w *Worker) count(ctx context.Context, parts []backend.ChordPart) (counted []backend.ChordCount, ok bool) {
@@ -139,7 +139,8 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		return
 	}
 	written := make(chan struct{})
-	w.settle(settlement{req: r, flow: f, written: written})
+	// Not on the task's lease: once its part has completed the chord, nobody else will.
+	w.settle(settlement{req: &request{Request: r.Request, task: r.task}, flow: f, written: written})
 	select {
 	case <-written:
 	case <-ctx.Done(): // unfinished: counting the part again runs the body

@@ -71,6 +71,9 @@ func (r *request) write(ctx context.Context, s settlement) error {
 	r.worker.settle(s)
 	select {
 	case <-s.written:
+		if r.lost.Load() {
+			return ErrLeaseLost // nothing is published for a task that runs elsewhere by now
+		}
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -71,7 +71,27 @@ func (w *Worker) settle(s settlement) {
 	w.settleMu.RLock()
 	defer w.settleMu.RUnlock()
 	if !w.settleClosed {
+		w.unsettled.Add(1)
 		w.settlements <- s
+	}
+}
+
+// settled notes that settlements are written.
+func (w *Worker) settled(n int) {
+	if n > 0 && w.unsettled.Add(-int64(n)) == 0 {
+		signal(w.allSettled)
+	}
+}
+
+// awaitSettled waits until everything that was handed over is written, with what that
+// leads to: a chord's body is published after its last member is stored.
+func (w *Worker) awaitSettled(ctx context.Context) {
+	for w.unsettled.Load() > 0 {
+		select {
+		case <-w.allSettled:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -126,6 +146,7 @@ func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 			close(group[i].written)
 		}
 	}
+	w.settled(len(group))
 }
 
 // finishApart starts what takes longer, and leaves it to settle the rest of its request.
@@ -137,19 +158,19 @@ func (w *Worker) finishApart(ctx context.Context, group []settlement) (rest []se
 			rest = append(rest, *s)
 			continue
 		}
-		w.finishing.Go(w.finishThen(ctx, *s))
+		go w.finish(ctx, *s)
 	}
 	return rest
 }
 
-func (w *Worker) finishThen(ctx context.Context, s settlement) func() {
-	return func() {
-		for _, finish := range s.flow.finish {
-			finish(ctx)
-		}
-		s.flow, s.record = nil, nil
-		w.settle(s)
+// finish does what takes longer. The settlement counts as unwritten until its rest does.
+func (w *Worker) finish(ctx context.Context, s settlement) {
+	for _, finish := range s.flow.finish {
+		finish(ctx)
 	}
+	s.flow, s.record = nil, nil
+	w.settle(s)
+	w.settled(1)
 }
 
 // publish sends the messages of a group, in one call. What follows a task whose lease was

@@ -44,13 +44,12 @@ func (w *Worker) softLimit(r *request, limit time.Duration) {
 // softTimeout says what an error means that a handler returned after its soft limit: that
 // it gave up because its context was done is SoftTimeLimitExceeded.
 func (w *Worker) softTimeout(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), tasks.ErrSoftTimeLimit) && errors.Is(err, context.Canceled) {
-		return softTimeLimitExceeded
+	gaveUp := errors.Is(err, tasks.ErrSoftTimeLimit) ||
+		errors.Is(context.Cause(ctx), tasks.ErrSoftTimeLimit) && errors.Is(err, context.Canceled)
+	if !gaveUp || tasks.IsOutcome(err) {
+		return err
 	}
-	if errors.Is(err, tasks.ErrSoftTimeLimit) {
-		return softTimeLimitExceeded
-	}
-	return err
+	return softTimeLimitExceeded
 }
 
 // softTimeLimitExceeded is what Celery raises in the task, without arguments.

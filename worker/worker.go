@@ -50,7 +50,8 @@ type Worker struct {
 	settlements  chan settlement
 	settleMu     sync.RWMutex // held for reading while sending to settlements
 	settleClosed bool
-	finishing    sync.WaitGroup // what takes longer than a settlement
+	unsettled    atomic.Int64  // settlements that are not written yet
+	allSettled   chan struct{} // capacity 1: there are none any more
 
 	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
 	cancelTasks context.CancelCauseFunc
@@ -68,6 +69,7 @@ type Worker struct {
 	records  []backend.Record     // likewise
 	messages []broker.Publication // likewise
 	parts    []backend.ChordPart  // likewise
+	partsOf  []partOf             // likewise
 }
 
 // New checks the configuration, naming every problem in it, and builds a worker.
@@ -90,6 +92,7 @@ func New(cfg Config) (*Worker, error) {
 		revoked:     newMemory(cfg.RevokesMax, cfg.RevokeExpires),
 		successful:  newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
 		settlements: make(chan settlement, settleBacklog),
+		allSettled:  make(chan struct{}, 1),
 		abort:       make(chan struct{}),
 	}
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem) }}
@@ -152,7 +155,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.giveBackUnstarted(settleCtx)
 	finished := waited(&w.slots.ended)
 	w.awaitHandlers(settleCtx, finished)
-	w.finishing.Wait()
+	w.awaitSettled(settleCtx)
 	w.closeSettlements()
 	<-settled
 	w.keepState()
