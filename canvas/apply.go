@@ -65,7 +65,8 @@ func (p *planner) apply(n *node, args, kwargs []byte, opts Options) *Result {
 	}
 	opts = opts.present().without("route_name") // as in Celery, which drops it
 	args, kwargs, opts = n.merge(args, kwargs, opts)
-	return p.publish(n.task, args, kwargs, opts, "")
+	asList := !n.tuple && len(args) == len(n.args) // not joined with others, which makes a tuple
+	return p.publish(call{name: n.task, args: args, kwargs: kwargs, opts: opts, asList: asList})
 }
 
 func (p *planner) applyChain(n *node, args, kwargs []byte, opts Options) *Result {
@@ -208,7 +209,7 @@ func (p *planner) applyMap(n *node, opts Options) *Result {
 	if route == "" {
 		route = n.mappedTask()
 	}
-	return p.publish(n.task, nil, n.kwargs, merged, route)
+	return p.publish(call{name: n.task, kwargs: n.kwargs, opts: merged, route: route})
 }
 
 // mappedTask is the name of the task a map applies.

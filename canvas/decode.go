@@ -81,6 +81,7 @@ func (n *node) decodeTasks(subtaskType string, depth int) error {
 	var err error
 	n.tasks, err = decodeList(members.get("tasks"), depth)
 	n.args, n.kwargs, n.immutable, n.tuple = nil, nil, false, true
+	n.takeImmutable()
 	return err
 }
 

@@ -68,7 +68,8 @@ func (p *planner) freezeTask(n *node, f frozen) *Result {
 }
 
 func (n *node) setMembership(f frozen) {
-	if f.chord != nil {
+	// An empty group is false to Python, and so is no chord's body here.
+	if body, ok := f.chord.(*node); f.chord != nil && !(ok && body.emptyGroup()) {
 		n.options.set("chord", f.chord)
 	}
 	if f.groupIndex != nil {

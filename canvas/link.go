@@ -49,8 +49,12 @@ func (n *node) linkChordError(errback any, onHeader bool) error {
 		return err
 	}
 	if onHeader {
-		for _, task := range n.headerTasks() {
-			// As in Celery this is an option, not the signature's immutability.
+		header := n.tasks
+		if n.header != nil {
+			header = []*node{n.header}
+		}
+		for _, task := range header {
+			// As in Celery this is an option, and what it does depends on the type.
 			fixed := sig.cloneWith(nil, nil, Options{Opt("immutable", true)})
 			if err := task.linkError(fixed, onHeader); err != nil {
 				return err

@@ -1,6 +1,10 @@
 package canvas
 
-import "github.com/apium/apium/protocol"
+import (
+	"encoding/json"
+
+	"github.com/apium/apium/protocol"
+)
 
 // kind is the class a signature has in Celery.
 type kind int
@@ -131,6 +135,7 @@ func (n *node) cloneWith(args, kwargs []byte, opts Options) *node {
 			}
 			c.tasks = append(c.tasks, task)
 		}
+		c.takeImmutable()
 	case chord:
 		c.cloneChord(n)
 		if !n.immutable {
@@ -140,6 +145,14 @@ func (n *node) cloneWith(args, kwargs []byte, opts Options) *node {
 		c.kind = plain
 	}
 	return c
+}
+
+// takeImmutable gives a chain or group the immutability that stands in its options, where
+// Celery's constructors find it.
+func (n *node) takeImmutable() {
+	if raw, ok := n.options.pop("immutable").(json.RawMessage); ok {
+		n.immutable = string(raw) == "true"
+	}
 }
 
 func (c *node) cloneChord(n *node) {

@@ -1,0 +1,515 @@
+package canvas_test
+
+import (
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// recipe says how scripts/capture_canvas.py built a canvas.
+type recipe struct {
+	Kind      string                     `json:"kind"`
+	Task      string                     `json:"task"`
+	Args      []json.RawMessage          `json:"args"`
+	Kwargs    map[string]json.RawMessage `json:"kwargs"`
+	Immutable bool                       `json:"immutable"`
+	Options   json.RawMessage            `json:"options"`
+	Of        []*recipe                  `json:"of"`
+	Body      *recipe                    `json:"body"`
+	Items     json.RawMessage            `json:"items"`
+	N         int                        `json:"n"`
+	Link      []*recipe                  `json:"link"`
+	LinkError []*recipe                  `json:"link_error"`
+}
+
+func (r *recipe) build() canvas.Signature {
+	var s canvas.Signature
+	var items any
+	if r.Items != nil {
+		if err := pyjson.Unmarshal(r.Items, &items); err != nil {
+			panic(err)
+		}
+	}
+	switch r.Kind {
+	case "sig":
+		var args []any
+		for _, arg := range r.Args {
+			args = append(args, arg)
+		}
+		kwargs := map[string]any{}
+		for name, value := range r.Kwargs {
+			kwargs[name] = value
+		}
+		s = canvas.Sig(r.Task, args...).Kw(kwargs)
+	case "chain":
+		s = canvas.Chain(buildAll(r.Of)...)
+	case "group":
+		s = canvas.Group(buildAll(r.Of)...)
+	case "chord":
+		s = canvas.Chord(buildAll(r.Of), r.Body.build())
+	case "map":
+		s = canvas.Map(r.Of[0].build(), items)
+	case "starmap":
+		s = canvas.Starmap(r.Of[0].build(), items)
+	case "chunks":
+		s = canvas.Chunks(r.Of[0].build(), items, r.N)
+	}
+	s = s.Set(options(r.Options)...)
+	if r.Immutable {
+		s = s.Immutable()
+	}
+	return s.Link(buildAll(r.Link)...).LinkError(buildAll(r.LinkError)...)
+}
+
+func buildAll(recipes []*recipe) []canvas.Signature {
+	sigs := make([]canvas.Signature, 0, len(recipes))
+	for _, r := range recipes {
+		sigs = append(sigs, r.build())
+	}
+	return sigs
+}
+
+// options reads options from a JSON object, in its order.
+func options(raw []byte) (opts canvas.Options) {
+	s := pyjson.NewScanner(raw)
+	if !s.Enter('{') {
+		return nil
+	}
+	for s.Next() {
+		name := string(s.Key())
+		var value any
+		if err := pyjson.Unmarshal(s.Value(), &value); err != nil {
+			panic(err)
+		}
+		opts = append(opts, canvas.Opt(name, value))
+	}
+	return opts
+}
+
+// did is what Celery did.
+type did struct {
+	Error    string            `json:"error"`
+	Result   json.RawMessage   `json:"result"`
+	Children []json.RawMessage `json:"children"`
+	Steps    json.RawMessage   `json:"steps"`
+}
+
+// request is the task that was running.
+type request struct {
+	ID        string          `json:"id"`
+	RootID    string          `json:"root_id"`
+	Group     string          `json:"group"`
+	Index     *int            `json:"group_index"`
+	Nesting   int             `json:"replaced_task_nesting"`
+	Callbacks json.RawMessage `json:"callbacks"`
+	Errbacks  json.RawMessage `json:"errbacks"`
+	Chain     json.RawMessage `json:"chain"`
+	Chord     json.RawMessage `json:"chord"`
+}
+
+func (r *request) task() *protocol.Task {
+	return &protocol.Task{
+		ID: r.ID, RootID: r.RootID, GroupID: r.Group, GroupIndex: r.Index, ReplacedTaskNesting: r.Nesting,
+		Embed: protocol.Embed{Callbacks: r.Callbacks, Errbacks: r.Errbacks, Chain: r.Chain, Chord: r.Chord},
+	}
+}
+
+func testContext(r *request, inherit bool) canvas.Context {
+	n := 0
+	ctx := canvas.Context{
+		Now: time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC),
+		NewID: func() string {
+			n++
+			return fmt.Sprintf("go-%d", n)
+		},
+		Origin: "gen1@host", ReplyTo: "producer", Lang: "py",
+		Route: func(name string) canvas.Options {
+			switch {
+			case strings.HasPrefix(name, "routed."):
+				return canvas.Options{canvas.Queue("other"), canvas.Priority(4)}
+			case strings.HasPrefix(name, "keyed."):
+				return canvas.Options{canvas.Exchange("ex"), canvas.RoutingKey("k")}
+			}
+			return nil
+		},
+	}
+	if r != nil {
+		ctx.ParentID, ctx.RootID = r.ID, r.RootID
+		if inherit {
+			priority := 3
+			ctx.Priority = &priority
+		}
+	}
+	return ctx
+}
+
+// readCases reads what was captured, from APIUM_CANVAS_CASES if that is set.
+func readCases(t *testing.T, name string, into any) {
+	t.Helper()
+	dir := os.Getenv("APIUM_CANVAS_CASES")
+	if dir == "" {
+		dir = "testdata"
+	}
+	file, err := os.Open(filepath.Join(dir, name+".gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(unzipped).Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type applyCase struct {
+	Recipe   *recipe           `json:"recipe"`
+	JSON     string            `json:"json"`
+	Args     []json.RawMessage `json:"args"`
+	Options  json.RawMessage   `json:"options"`
+	Request  *request          `json:"request"`
+	Inherit  bool              `json:"inherit"`
+	OnHeader bool              `json:"onheader"`
+	Built    did               `json:"built"`
+	Decoded  *did              `json:"decoded"` // absent: as Built
+}
+
+func TestApply(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"systematic.json", "random.json"} {
+		var cases []applyCase
+		readCases(t, file, &cases)
+		for i, c := range cases {
+			t.Run(fmt.Sprintf("%s/%d", file, i), func(t *testing.T) {
+				t.Parallel()
+				testApply(t, &c)
+			})
+		}
+	}
+}
+
+func testApply(t *testing.T, c *applyCase) {
+	built := c.Recipe.build()
+	raw, err := json.Marshal(built)
+	if err != nil {
+		t.Fatalf("built: %v", err)
+	}
+	if got := string(built.Append(nil)); got != c.JSON {
+		t.Errorf("built:\n got %s\nwant %s\n%s", got, c.JSON, raw)
+	}
+	ctx := testContext(c.Request, c.Inherit)
+	ctx.ErrbacksOnHeader = c.OnHeader
+	plan, err := canvas.Apply(built, c.Args, options(c.Options), ctx)
+	check(t, "built", c.JSON, plan, err, &c.Built)
+
+	decoded, err := canvas.Decode([]byte(c.JSON))
+	if err != nil {
+		t.Fatalf("Decode %s: %v", c.JSON, err)
+	}
+	ctx = testContext(c.Request, c.Inherit)
+	ctx.ErrbacksOnHeader = c.OnHeader
+	plan, err = canvas.Apply(decoded, c.Args, options(c.Options), ctx)
+	want := &c.Built
+	if c.Decoded != nil {
+		want = c.Decoded
+	}
+	check(t, "decoded", c.JSON, plan, err, want)
+}
+
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	var cases []struct {
+		Request *request `json:"request"`
+		Inherit bool     `json:"inherit"`
+		Message struct {
+			Callbacks json.RawMessage `json:"callbacks"`
+			Chain     json.RawMessage `json:"chain"`
+		} `json:"message"`
+		Did did `json:"did"`
+	}
+	readCases(t, "follow.json", &cases)
+	for i, c := range cases {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			embed := protocol.Embed{Callbacks: c.Message.Callbacks, Chain: c.Message.Chain}
+			plan, err := canvas.Follow(embed, []byte(`"the result"`), testContext(c.Request, c.Inherit))
+			check(t, "follow", string(c.Message.Callbacks)+string(c.Message.Chain), plan, err, &c.Did)
+		})
+	}
+}
+
+func TestErrbacks(t *testing.T) {
+	t.Parallel()
+	var cases []struct {
+		Request *request        `json:"request"`
+		Message json.RawMessage `json:"message"`
+		Did     did             `json:"did"`
+	}
+	readCases(t, "errbacks.json", &cases)
+	for i, c := range cases {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			errbacks, err := canvas.DecodeList(c.Message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := canvas.Errbacks(errbacks, c.Request.ID, c.Request.RootID, testContext(c.Request, false))
+			check(t, "errbacks", string(c.Message), plan, err, &c.Did)
+		})
+	}
+}
+
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	var cases []struct {
+		How     string   `json:"how"`
+		Recipe  *recipe  `json:"recipe"`
+		Message *request `json:"message"`
+		Did     did      `json:"did"`
+	}
+	readCases(t, "replace.json", &cases)
+	for i, c := range cases {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			sig, ctx := c.Recipe.build(), testContext(c.Message, false)
+			apply := canvas.Replace
+			if c.How == "add_to_chord" {
+				apply = canvas.AddToChord
+			}
+			plan, err := apply(sig, c.Message.task(), ctx)
+			check(t, c.How, string(sig.Append(nil)), plan, err, &c.Did)
+		})
+	}
+}
+
+func TestFail(t *testing.T) {
+	t.Parallel()
+	var cases []struct {
+		Message *request `json:"message"`
+		Did     struct {
+			Failures json.RawMessage `json:"failures"`
+		} `json:"did"`
+	}
+	readCases(t, "fail.json", &cases)
+	for i, c := range cases {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			testFail(t, c.Message, c.Did.Failures)
+		})
+	}
+}
+
+func testFail(t *testing.T, message *request, want []byte) {
+	var failures []canvas.Failure
+	var err error
+	if message.Chain != nil {
+		failures, err = canvas.FailChain(message.Chain)
+	} else {
+		body, decodeErr := canvas.Decode(message.Chord)
+		if decodeErr != nil {
+			t.Fatal(decodeErr)
+		}
+		failures, err = canvas.FailBody(body, testContext(nil, false).NewID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	did := []any{}
+	for _, f := range failures {
+		if len(f.Errbacks) > 0 {
+			did = append(did, []any{"errbacks", f.TaskID, f.Errbacks})
+		}
+		did = append(did, []any{"store", f.TaskID})
+		if f.Chord != nil {
+			did = append(did, []any{"part", f.TaskID, f.GroupID, f.GroupIndex, f.Chord})
+		}
+	}
+	got, err := pyjson.Append(nil, did)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := idMap{there: map[string]string{}, back: map[string]string{}}
+	if path := ids.differ("failures", decodeAny(t, got), decodeAny(t, want)); path != "" {
+		t.Errorf("%s\ninput %s %s\ngot  %s\nwant %s", path, message.Chain, message.Chord, got, want)
+	}
+}
+
+// check compares a plan with what Celery did. Where Celery failed, with whatever
+// exception, there has to be an error.
+func check(t *testing.T, what, input string, plan *canvas.Plan, err error, want *did) {
+	t.Helper()
+	if want.Error != "" || err != nil {
+		if want.Error == "" || err == nil {
+			t.Errorf("%s: error %v, Celery's: %q\ninput %s", what, err, want.Error, input)
+		}
+		return
+	}
+	ids := idMap{there: map[string]string{}, back: map[string]string{}}
+	steps, wantSteps := decodeAny(t, stepsJSON(t, plan)), decodeAny(t, want.Steps)
+	if path := ids.differ("steps", steps, wantSteps); path != "" {
+		t.Errorf("%s: %s\ninput %s\ngot  %s\nwant %s", what, path, input, stepsJSON(t, plan), want.Steps)
+		return
+	}
+	if want.Result != nil {
+		got := []byte("null")
+		if plan.Result != nil {
+			got = plan.Result.Append(nil)
+		}
+		if path := ids.differ("result", decodeAny(t, got), decodeAny(t, want.Result)); path != "" {
+			t.Errorf("%s: %s\ninput %s\ngot  %s\nwant %s", what, path, input, got, want.Result)
+		}
+	}
+	if want.Children == nil {
+		return
+	}
+	if len(plan.Children) != len(want.Children) {
+		t.Errorf("%s: %d children, want %d\ninput %s", what, len(plan.Children), len(want.Children), input)
+		return
+	}
+	for i, child := range plan.Children {
+		got := child.Append(nil)
+		if path := ids.differ("children", decodeAny(t, got), decodeAny(t, want.Children[i])); path != "" {
+			t.Errorf("%s: %s\ninput %s\ngot  %s\nwant %s", what, path, input, got, want.Children[i])
+		}
+	}
+}
+
+// stepsJSON writes a plan as the script does.
+func stepsJSON(t *testing.T, plan *canvas.Plan) []byte {
+	t.Helper()
+	steps := []any{}
+	for _, step := range plan.Steps {
+		switch s := step.(type) {
+		case canvas.Publish:
+			steps = append(steps, map[string]any{"publish": messageOf(t, s)})
+		case canvas.SetChordSize:
+			steps = append(steps, map[string]any{"size": []any{s.GroupID, s.Size}})
+		case canvas.SaveGroup:
+			steps = append(steps, map[string]any{"group": []any{s.GroupID, json.RawMessage(s.Record)}})
+		case canvas.GrowChord:
+			steps = append(steps, map[string]any{"grow": s.GroupID})
+		}
+	}
+	raw, err := pyjson.Append(nil, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func messageOf(t *testing.T, p canvas.Publish) map[string]any {
+	t.Helper()
+	raw, err := protocol.EncodeTask(p.Task, p.Publication)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := decodeAny(t, raw).(map[string]any)
+	body, err := base64.StdEncoding.DecodeString(message["body"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	properties := message["properties"].(map[string]any)
+	delete(properties, "delivery_tag")
+	return map[string]any{"headers": message["headers"], "properties": properties, "body": json.RawMessage(body)}
+}
+
+func decodeAny(t *testing.T, raw []byte) any {
+	t.Helper()
+	var value any
+	if err := pyjson.Unmarshal(raw, &value); err != nil {
+		t.Fatalf("%v in %s", err, raw)
+	}
+	return value
+}
+
+// idMap maps our ids to Celery's, one to one.
+type idMap struct{ there, back map[string]string }
+
+func (m idMap) same(ours, theirs string) bool {
+	if !strings.HasPrefix(ours, "go-") || !strings.HasPrefix(theirs, "py-") {
+		return ours == theirs
+	}
+	if _, ok := m.there[ours]; !ok && m.back[theirs] == "" {
+		m.there[ours], m.back[theirs] = theirs, ours
+	}
+	return m.there[ours] == theirs && m.back[theirs] == ours
+}
+
+// alike accepts two differences: dates are written anew, and a signature in the kwargs of
+// a map that was built in the process shows a tuple of arguments in their repr.
+func alike(path, ours, theirs string) bool {
+	if strings.HasSuffix(path, ".headers.kwargsrepr") {
+		return ours == strings.ReplaceAll(theirs, "'args': ()", "'args': []")
+	}
+	a, errA := protocol.ParseTime(ours, nil)
+	b, errB := protocol.ParseTime(theirs, nil)
+	return errA == nil && errB == nil && a.Equal(b)
+}
+
+// differ returns where two values differ, "" if they do not.
+func (m idMap) differ(path string, ours, theirs any) string {
+	switch a := ours.(type) {
+	case map[string]any:
+		b, ok := theirs.(map[string]any)
+		if !ok {
+			break
+		}
+		for _, key := range keysOf(a, b) {
+			x, ours := a[key]
+			y, theirs := b[key]
+			if ours != theirs {
+				return fmt.Sprintf("%s.%s: there %v, in Celery %v", path, key, ours, theirs)
+			}
+			if p := m.differ(path+"."+key, x, y); p != "" {
+				return p
+			}
+		}
+		return ""
+	case []any:
+		b, ok := theirs.([]any)
+		if !ok || len(a) != len(b) {
+			break
+		}
+		for i := range a {
+			if p := m.differ(fmt.Sprintf("%s[%d]", path, i), a[i], b[i]); p != "" {
+				return p
+			}
+		}
+		return ""
+	case string:
+		if b, ok := theirs.(string); ok && (m.same(a, b) || alike(path, a, b)) {
+			return ""
+		}
+	default:
+		if reflect.DeepEqual(ours, theirs) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s: got %.300v, want %.300v", path, ours, theirs)
+}
+
+func keysOf(a, b map[string]any) []string {
+	var keys []string
+	for key := range a {
+		keys = append(keys, key)
+	}
+	for key := range b {
+		if _, both := a[key]; !both {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
