@@ -138,7 +138,7 @@ func (n *node) decodeMap(subtaskType string) error {
 		}
 		kept.set(name, members.get(name))
 	}
-	n.kwargs, n.args, n.immutable, n.tuple = kept.append(nil), nil, true, true
+	n.kwargs, n.args, n.immutable, n.tuple = kept.encode(), nil, true, true
 	return nil
 }
 

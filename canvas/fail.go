@@ -17,9 +17,9 @@ type Failure struct {
 // Celery stores it: the steps as they stand in the message's chain, then the bodies of
 // steps that are chords, which have the result that others wait for. A step without
 // an id is left out unless it is part of a chord.
-func FailChain(chain []byte) ([]Failure, error) {
+func FailChain(steps []byte) ([]Failure, error) {
 	var failures []Failure
-	for left := elements(chain); len(left) > 0; {
+	for left := elements(steps); len(left) > 0; {
 		n, err := decodeValue(left[0])
 		if err != nil {
 			return nil, err

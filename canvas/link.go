@@ -38,9 +38,10 @@ func (n *node) linkError(errback any, onHeader bool) error {
 		return nil
 	case chord:
 		return n.linkChordError(errback, onHeader)
+	default:
+		n.appendTo("link_error", errback)
+		return nil
 	}
-	n.appendTo("link_error", errback)
-	return nil
 }
 
 func (n *node) linkChordError(errback any, onHeader bool) error {
@@ -149,15 +150,13 @@ func (n *node) linkBodyError(errback *node, runsAsGroup, onHeader bool) error {
 // cloneWithMembers is clone that also clones what link changes.
 func (n *node) cloneWithMembers() *node {
 	c := n.clone()
-	switch c.kind {
-	case group:
+	if c.kind == group {
 		for i, task := range c.tasks {
 			c.tasks[i] = task.cloneWithMembers()
 		}
-	case chord:
-		if c.body != nil {
-			c.body = c.body.cloneWithMembers()
-		}
+	}
+	if c.body != nil {
+		c.body = c.body.cloneWithMembers()
 	}
 	return c
 }

@@ -141,7 +141,7 @@ func setFields(task *protocol.Task, opts Options) {
 		}
 	}
 	if len(stamps) > 0 {
-		task.Stamps = stamps.append(nil)
+		task.Stamps = stamps.encode()
 	}
 }
 
@@ -210,5 +210,5 @@ func properties(opts Options) []byte {
 	if len(left) == 0 {
 		return nil
 	}
-	return left.append(nil)
+	return left.encode()
 }

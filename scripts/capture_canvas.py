@@ -142,7 +142,6 @@ def run(action):
     """What an action does, with ids that start anew."""
     global counter
     counter = itertools.count(1)
-    celery.canvas._state = None
     steps.clear()
     out = {}
     try:
