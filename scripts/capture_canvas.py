@@ -119,6 +119,8 @@ def build(recipe):
         made = app.signature(recipe["task"], args=tuple(recipe.get("args", ())), kwargs=recipe.get("kwargs", {}))
     elif kind == "chain":
         made = chain(*of)
+    elif kind == "flat":  # a chain as older producers send it, in which groups are not made chords
+        made = celery.canvas._chain(*of, app=app)
     elif kind == "group":
         made = group(*of)
     elif kind == "chord":
@@ -353,6 +355,8 @@ def systematic():
                chord_of([sig("h1"), sig("h2")], sig("body")), of("group"), of("chain"), of("chain", sig("only"))]
     for a, b in itertools.product(shapes, repeat=2):
         yield from ({"recipe": r} for r in composites([a, b]))
+    for a, b, c in itertools.product(shapes[:1] + shapes[4:], repeat=3):
+        yield {"recipe": of("flat", a, b, c)}
     for special in shapes[4:]:
         yield {"recipe": special, "args": [1, {"x": 2}]}
         yield {"recipe": {**special, "link": [CB], "link_error": [EB]}, "args": ["in"]}
@@ -388,10 +392,11 @@ def systematic():
 class Generator:
     def __init__(self, seed):
         self.rnd = random.Random(seed)
+        self.flat = 0  # how often flat chains come, among six others
 
     def recipe(self, depth):
         rnd = self.rnd
-        kinds = ["sig"] if depth == 0 else ["sig", "chain", "chain", "group", "chord", "chord"]
+        kinds = ["sig"] if depth == 0 else ["sig", "chain", "chain", "group", "chord", "chord"] + ["flat"] * self.flat
         kind = rnd.choice(kinds)
         made = {"kind": kind}
         if kind == "sig":
@@ -488,9 +493,12 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     write(options.out / "systematic.json.gz", collect(capture_apply, systematic()))
     write(options.out / "random.json.gz", collect(capture_apply, (make.apply(3) for _ in range(options.random))))
+    make.flat = 2
+    write(options.out / "flat.json.gz", collect(capture_apply, (make.apply(3) for _ in range(options.random))))
     write(options.out / "follow.json.gz", collect(capture_follow, (make.follow() for _ in range(options.random))))
     write(options.out / "errbacks.json.gz", collect(capture_errbacks, (make.errbacks() for _ in range(options.random))))
     write(options.out / "fail.json.gz", collect(capture_fail, (make.fail() for _ in range(options.random))))
+    make.flat = 0
     write(options.out / "replace.json.gz", collect(capture_replace, (make.replace() for _ in range(options.random))))
 
 
