@@ -43,7 +43,7 @@ func TestNesting(t *testing.T) {
 	for name, nesting := range nestings {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			raw := nesting(40)
+			raw := nesting(25)
 			sig, err := canvas.Decode([]byte(raw))
 			if err != nil {
 				t.Fatal(err)
