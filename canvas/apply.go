@@ -17,7 +17,7 @@ func Apply(sig Signature, args []json.RawMessage, opts Options, ctx Context) (*P
 		return nil, err
 	}
 	p := &planner{ctx: ctx}
-	p.plan.Result = p.apply(sig.node.copy(), arrayOf(args), nil, opts.clone())
+	p.plan.Result = p.apply(sig.node.copy(), arrayOf(args), nil, Options(nil).merged(opts))
 	return p.done()
 }
 
@@ -62,10 +62,16 @@ func (p *planner) apply(n *node, args, kwargs []byte, opts Options) *Result {
 		return p.applyMap(n, opts)
 	case chunks:
 		return p.applyChunks(n, args, kwargs, opts)
+	default:
+		return p.applyTask(n, args, kwargs, opts)
 	}
+}
+
+func (p *planner) applyTask(n *node, args, kwargs []byte, opts Options) *Result {
 	opts = opts.present().without("route_name") // as in Celery, which drops it
 	args, kwargs, opts = n.merge(args, kwargs, opts)
-	return p.publish(n.task, args, kwargs, opts, "")
+	asList := !n.tuple && len(args) == len(n.args) // not joined with others, which makes a tuple
+	return p.publish(call{name: n.task, args: args, kwargs: kwargs, opts: opts, asList: asList})
 }
 
 func (p *planner) applyChain(n *node, args, kwargs []byte, opts Options) *Result {
@@ -121,6 +127,9 @@ func (p *planner) applyGroup(n *node, args, kwargs []byte, opts Options) *Result
 	}
 	merged.set("group_id", quote(id))
 	body := merged.pop("chord")
+	if n, ok := body.(*node); ok && !n.emptyGroup() {
+		body = json.RawMessage(n.append(nil)) // once for all members
+	}
 	merged = merged.without("group_index", "add_to_parent")
 	merged.set("add_to_parent", json.RawMessage("false"))
 
@@ -197,8 +206,9 @@ func descend(n *node) int {
 			return 0
 		}
 		return descend(n.body)
+	default:
+		return 1
 	}
-	return 1
 }
 
 func (p *planner) applyMap(n *node, opts Options) *Result {
@@ -208,7 +218,7 @@ func (p *planner) applyMap(n *node, opts Options) *Result {
 	if route == "" {
 		route = n.mappedTask()
 	}
-	return p.publish(n.task, nil, n.kwargs, merged, route)
+	return p.publish(call{name: n.task, kwargs: n.kwargs, opts: merged, route: route})
 }
 
 // mappedTask is the name of the task a map applies.
@@ -237,7 +247,7 @@ func (p *planner) applyChunks(n *node, args, kwargs []byte, opts Options) *Resul
 		it = it[len(part):]
 		all.tasks = append(all.tasks, &node{
 			kind: xstarmap, task: "celery.starmap", immutable: true, tuple: true,
-			kwargs: Options{{name: "task", value: members.get("task")}, {name: "it", value: part}}.append(nil),
+			kwargs: Options{{name: "task", value: members.get("task")}, {name: "it", value: part}}.encode(),
 		})
 	}
 	opts = opts.clone()

@@ -32,9 +32,10 @@ func Group(sigs ...Signature) Signature {
 }
 
 // Chord is Python's chord(header, body): the body runs with the list of the results of
-// the header, when all are there.
+// the header, when all are there. A group among others in the header is flattened when
+// it is applied, in reverse, as in Celery; for one group as the header use Chain.
 func Chord(header []Signature, body Signature) Signature {
-	return Signature{newChord(copies(header), body.node.copy())}
+	return Signature{newChord(copies(header), copies([]Signature{body})[0])}
 }
 
 // Map is one task that calls sig's task for each of items, a slice: Python's xmap.
@@ -50,7 +51,7 @@ func Chunks(sig Signature, items any, n int) Signature {
 	s := mapping(chunks, "celery.chunks", sig, items)
 	members := membersOf(s.node.kwargs)
 	members = append(members, Opt("n", n))
-	s.node.kwargs = members.append(nil)
+	s.node.kwargs = members.encode()
 	return s
 }
 
@@ -60,7 +61,7 @@ func mapping(k kind, task string, sig Signature, items any) Signature {
 	n.note(err)
 	n.note(sig.err())
 	if len(n.options) == 0 {
-		n.kwargs = Options{{name: "task", value: sig.node}, RawOpt("it", it)}.append(nil)
+		n.kwargs = Options{{name: "task", value: sig.node}, RawOpt("it", it)}.encode()
 	}
 	return Signature{n}
 }
@@ -71,7 +72,7 @@ func copies(sigs []Signature) []*node {
 		n := sig.node.copy()
 		if n == nil {
 			n = &node{}
-			n.note(sig.err())
+			n.note(sig.err()) // Apply says so
 		}
 		nodes = append(nodes, n)
 	}

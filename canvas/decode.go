@@ -81,6 +81,7 @@ func (n *node) decodeTasks(subtaskType string, depth int) error {
 	var err error
 	n.tasks, err = decodeList(members.get("tasks"), depth)
 	n.args, n.kwargs, n.immutable, n.tuple = nil, nil, false, true
+	n.takeImmutable()
 	return err
 }
 
@@ -137,7 +138,7 @@ func (n *node) decodeMap(subtaskType string) error {
 		}
 		kept.set(name, members.get(name))
 	}
-	n.kwargs, n.args, n.immutable, n.tuple = kept.append(nil), nil, true, true
+	n.kwargs, n.args, n.immutable, n.tuple = kept.encode(), nil, true, true
 	return nil
 }
 

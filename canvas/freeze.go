@@ -39,8 +39,9 @@ func (p *planner) freeze(n *node, f frozen) *Result {
 		return p.freezeGroup(n, f)
 	case chord:
 		return p.freezeChord(n, f)
+	default:
+		return p.freezeTask(n, f)
 	}
-	return p.freezeTask(n, f)
 }
 
 func (p *planner) freezeTask(n *node, f frozen) *Result {
@@ -68,7 +69,8 @@ func (p *planner) freezeTask(n *node, f frozen) *Result {
 }
 
 func (n *node) setMembership(f frozen) {
-	if f.chord != nil {
+	// An empty group is false to Python, and so is no chord's body here.
+	if body, ok := f.chord.(*node); f.chord != nil && (!ok || !body.emptyGroup()) {
 		n.options.set("chord", f.chord)
 	}
 	if f.groupIndex != nil {

@@ -38,9 +38,10 @@ func (n *node) linkError(errback any, onHeader bool) error {
 		return nil
 	case chord:
 		return n.linkChordError(errback, onHeader)
+	default:
+		n.appendTo("link_error", errback)
+		return nil
 	}
-	n.appendTo("link_error", errback)
-	return nil
 }
 
 func (n *node) linkChordError(errback any, onHeader bool) error {
@@ -49,8 +50,12 @@ func (n *node) linkChordError(errback any, onHeader bool) error {
 		return err
 	}
 	if onHeader {
-		for _, task := range n.headerTasks() {
-			// As in Celery this is an option, not the signature's immutability.
+		header := n.tasks
+		if n.header != nil {
+			header = []*node{n.header}
+		}
+		for _, task := range header {
+			// As in Celery this is an option, and what it does depends on the type.
 			fixed := sig.cloneWith(nil, nil, Options{Opt("immutable", true)})
 			if err := task.linkError(fixed, onHeader); err != nil {
 				return err
@@ -145,15 +150,13 @@ func (n *node) linkBodyError(errback *node, runsAsGroup, onHeader bool) error {
 // cloneWithMembers is clone that also clones what link changes.
 func (n *node) cloneWithMembers() *node {
 	c := n.clone()
-	switch c.kind {
-	case group:
+	if c.kind == group {
 		for i, task := range c.tasks {
 			c.tasks[i] = task.cloneWithMembers()
 		}
-	case chord:
-		if c.body != nil {
-			c.body = c.body.cloneWithMembers()
-		}
+	}
+	if c.body != nil {
+		c.body = c.body.cloneWithMembers()
 	}
 	return c
 }

@@ -1,6 +1,10 @@
 package canvas
 
-import "github.com/apium/apium/protocol"
+import (
+	"encoding/json"
+
+	"github.com/apium/apium/protocol"
+)
 
 // kind is the class a signature has in Celery.
 type kind int
@@ -131,8 +135,9 @@ func (n *node) cloneWith(args, kwargs []byte, opts Options) *node {
 			}
 			c.tasks = append(c.tasks, task)
 		}
+		c.takeImmutable()
 	case chord:
-		c.cloneChord(n)
+		n.cloneChord(c)
 		if !n.immutable {
 			c.rest.update(membersOf(kwargs))
 		}
@@ -142,7 +147,15 @@ func (n *node) cloneWith(args, kwargs []byte, opts Options) *node {
 	return c
 }
 
-func (c *node) cloneChord(n *node) {
+// takeImmutable gives a chain or group the immutability that stands in its options, where
+// Celery's constructors find it.
+func (n *node) takeImmutable() {
+	if raw, ok := n.options.pop("immutable").(json.RawMessage); ok {
+		n.immutable = string(raw) == "true"
+	}
+}
+
+func (n *node) cloneChord(c *node) {
 	c.kwargs, c.rest = nil, n.rest.clone()
 	if n.header != nil {
 		c.tasks = append(c.tasks, n.header.tasks...)
@@ -187,21 +200,22 @@ func (n *node) setImmutable() {
 // append writes the signature as Python's json does.
 func (n *node) append(dst []byte) []byte {
 	sig := protocol.Signature{
-		Task: n.task, Args: n.args, Kwargs: n.kwargs, Options: n.options.append(nil),
+		Task: n.task, Args: n.args, Kwargs: n.kwargs, Options: n.options.encode(),
 		SubtaskType: subtaskTypes[n.kind], Immutable: n.immutable, Extra: n.extra,
 	}
 	switch n.kind {
 	case chain, group:
 		sig.Kwargs = append(appendNodes([]byte(`{"tasks": `), n.tasks), '}')
 	case chord:
-		sig.Kwargs = n.appendChord(nil)
+		sig.Kwargs = n.chordKwargs()
+	default:
 	}
 	return sig.Append(dst)
 }
 
-func (n *node) appendChord(dst []byte) []byte {
-	rest := n.rest.append(nil)
-	dst = append(dst, rest[:len(rest)-1]...)
+func (n *node) chordKwargs() []byte {
+	dst := n.rest.encode()
+	dst = dst[:len(dst)-1]
 	if len(n.rest) > 0 {
 		dst = append(dst, ", "...)
 	}

@@ -18,7 +18,7 @@ type Option struct {
 }
 
 // Options are execution options in order. Where two have one name, the later counts.
-type Options []Option
+type Options []Option //nolint:recvcheck // as with append: what changes the slice needs a pointer, what reads it does not
 
 // Opt is any option by its name. A nil value is null, which for most options means
 // the same as leaving it out.
@@ -47,13 +47,13 @@ func RoutingKey(key string) Option { return Opt("routing_key", key) }
 func Priority(p int) Option { return Opt("priority", p) }
 
 // Countdown says to run the task no sooner than d after it is published.
-func Countdown(d time.Duration) Option { return RawOpt("countdown", appendSeconds(nil, d)) }
+func Countdown(d time.Duration) Option { return RawOpt("countdown", secondsOf(d)) }
 
 // ETA says to run the task no sooner than t.
 func ETA(t time.Time) Option { return Opt("eta", t) }
 
 // Expires says not to run the task later than d after it is published.
-func Expires(d time.Duration) Option { return RawOpt("expires", appendSeconds(nil, d)) }
+func Expires(d time.Duration) Option { return RawOpt("expires", secondsOf(d)) }
 
 // ExpiresAt says not to run the task later than t.
 func ExpiresAt(t time.Time) Option { return Opt("expires", t) }
@@ -68,11 +68,11 @@ func Shadow(name string) Option { return Opt("shadow", name) }
 func IgnoreResult(ignore bool) Option { return Opt("ignore_result", ignore) }
 
 // TimeLimit is the hard time limit.
-func TimeLimit(d time.Duration) Option { return RawOpt("time_limit", appendSeconds(nil, d)) }
+func TimeLimit(d time.Duration) Option { return RawOpt("time_limit", secondsOf(d)) }
 
 // SoftTimeLimit is the soft time limit.
 func SoftTimeLimit(d time.Duration) Option {
-	return RawOpt("soft_time_limit", appendSeconds(nil, d))
+	return RawOpt("soft_time_limit", secondsOf(d))
 }
 
 // Serializer is the name of the body's serializer, such as "json".
@@ -208,8 +208,9 @@ func (o Options) check() error {
 	return nil
 }
 
-func (o Options) append(dst []byte) []byte {
-	dst = append(dst, '{')
+// encode writes the options as a JSON object.
+func (o Options) encode() []byte {
+	dst := []byte{'{'}
 	for i, opt := range o {
 		if i > 0 {
 			dst = append(dst, ", "...)

@@ -16,7 +16,14 @@ func or(a, b *node) (*node, error) {
 			c := a.clone()
 			return c, c.continueBody(b.unrolled())
 		}
+		return orTask(a, b)
+	default:
+		return orTask(a, b)
 	}
+}
+
+// orTask makes a chain.
+func orTask(a, b *node) (*node, error) {
 	if b.kind == chain {
 		steps, err := b.unchain()
 		return newNode(chain, append([]*node{a}, steps...)), err
@@ -29,6 +36,13 @@ func (n *node) continueBody(next *node) (err error) {
 	if n.body == nil {
 		return errNoBody
 	}
+	depth := 0
+	for end := n.body; end != nil; depth++ {
+		if depth > maxDepth {
+			return ErrTooDeep
+		}
+		end = end.end()
+	}
 	n.body, err = or(n.body, next)
 	return err
 }
@@ -37,17 +51,8 @@ func orChain(a, b *node) (*node, error) {
 	if b.emptyGroup() {
 		return a, nil
 	}
-	switch b = b.unrolled(); b.kind {
-	case group:
-		steps, err := a.unchain()
-		if err != nil || len(steps) == 0 {
-			return b, err
-		}
-		if last := steps[len(steps)-1]; last.kind == chord {
-			return newNode(chain, steps), last.continueBody(b)
-		}
-		return newNode(chain, append(steps, b)), nil
-	case chain:
+	b = b.unrolled()
+	if b.kind == chain {
 		steps, err := b.unchain()
 		for _, step := range steps {
 			if err == nil {
@@ -56,7 +61,7 @@ func orChain(a, b *node) (*node, error) {
 		}
 		return a, err
 	}
-	if len(a.tasks) > 0 {
+	if b.kind != group && len(a.tasks) > 0 {
 		switch last := a.tasks[len(a.tasks)-1]; {
 		case last.kind == group:
 			return orChord(a.clone(), b)
@@ -66,7 +71,23 @@ func orChain(a, b *node) (*node, error) {
 		}
 	}
 	steps, err := a.unchain()
-	return newNode(chain, append(steps, b)), err
+	switch {
+	case err != nil || b.kind != group:
+		return newNode(chain, append(steps, b)), err
+	case len(steps) == 0:
+		return b, nil
+	case steps[len(steps)-1].kind == chord:
+		return newNode(chain, steps), steps[len(steps)-1].continueBody(b)
+	}
+	return newNode(chain, append(steps, b)), nil
+}
+
+// end is the signature inside n that completes last, nil if n has none.
+func (n *node) end() *node {
+	if n.kind == chain && len(n.tasks) > 0 {
+		return n.tasks[len(n.tasks)-1]
+	}
+	return n.body
 }
 
 // orChord makes a chord of the group at a chain's end. A chord before it takes that

@@ -25,19 +25,28 @@ var usedOptions = []string{
 	"content_type", "content_encoding",
 }
 
-// publish adds one task message (Task.apply_async and Celery.send_task). route is the
-// name to route by, if it is not the task's.
-func (p *planner) publish(name string, args, kwargs []byte, opts Options, route string) *Result {
-	if own, known := p.known(name); known {
+// call is what is known of one task message.
+type call struct {
+	name         string
+	args, kwargs []byte
+	opts         Options
+	route        string // the name to route by, if it is not the task's
+	asList       bool   // the arguments are a list to Python, and show as one
+}
+
+// publish adds one task message (Task.apply_async and Celery.send_task).
+func (p *planner) publish(c call) *Result {
+	opts, route := c.opts, c.route
+	if own, known := p.known(c.name); known {
 		opts = own.merged(opts)
 		opts.setDefault("ignore_result", json.RawMessage("false"))
 	}
 	if route == "" {
-		route = name
+		route = c.name
 	}
 	opts = p.routed(route, opts)
 	task := &protocol.Task{
-		Protocol: 2, Name: name, ID: opts.text("task_id"), Args: args, Kwargs: kwargs,
+		Protocol: 2, Name: c.name, ID: opts.text("task_id"), Args: c.args, Kwargs: c.kwargs,
 		Lang: p.ctx.Lang, Origin: p.ctx.Origin,
 	}
 	if task.ID == "" {
@@ -45,6 +54,9 @@ func (p *planner) publish(name string, args, kwargs []byte, opts Options, route 
 	}
 	p.setFamily(task, &opts)
 	setFields(task, opts)
+	if c.asList && task.ArgsRepr == "" && len(inner(c.args)) > 0 {
+		task.ArgsRepr = protocol.SafeRepr(c.args)
+	}
 	step := Publish{
 		Task: task, Serializer: opts.text("serializer"), Compression: opts.text("compression"),
 		Retry: encode(opts.get("retry")), RetryPolicy: encode(opts.get("retry_policy")),
@@ -129,7 +141,7 @@ func setFields(task *protocol.Task, opts Options) {
 		}
 	}
 	if len(stamps) > 0 {
-		task.Stamps = stamps.append(nil)
+		task.Stamps = stamps.encode()
 	}
 }
 
@@ -198,5 +210,5 @@ func properties(opts Options) []byte {
 	if len(left) == 0 {
 		return nil
 	}
-	return left.append(nil)
+	return left.encode()
 }

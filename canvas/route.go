@@ -9,19 +9,13 @@ func (p *planner) routed(name string, opts Options) Options {
 	if p.ctx.Route != nil {
 		route = p.ctx.Route(name)
 	}
-	if len(route) == 0 && !opts.has("queue") {
+	if len(route) == 0 && opts.get("queue") == nil {
 		route = Options{Queue(p.defaultQueue())}
 	}
 	if len(route) == 0 {
 		return opts
 	}
-	all := opts.clone()
-	for _, opt := range route {
-		if all.get(opt.name) == nil {
-			all.set(opt.name, opt.value)
-		}
-	}
-	return all
+	return route.merged(opts.present())
 }
 
 func (p *planner) defaultQueue() string {

@@ -74,10 +74,7 @@ func listOfNodes(value any) (nodes []*node) {
 
 // with returns a changed copy.
 func (s Signature) with(change func(*node) error) Signature {
-	n := s.node.copy()
-	if n == nil {
-		return s
-	}
+	n := copies([]Signature{s})[0]
 	n.note(change(n))
 	return Signature{n}
 }
@@ -113,8 +110,8 @@ func (s Signature) Immutable() Signature {
 // Link adds callbacks, which are applied with the result. A chord's go to its body.
 func (s Signature) Link(callbacks ...Signature) Signature {
 	return s.with(func(n *node) error {
-		for _, callback := range callbacks {
-			if err := n.link(callback.node.copy()); err != nil {
+		for _, callback := range copies(callbacks) {
+			if err := n.link(callback); err != nil {
 				return err
 			}
 		}
@@ -126,8 +123,8 @@ func (s Signature) Link(callbacks ...Signature) Signature {
 // the body of a chord.
 func (s Signature) LinkError(errbacks ...Signature) Signature {
 	return s.with(func(n *node) error {
-		for _, errback := range errbacks {
-			if err := n.linkError(errback.node.copy(), false); err != nil {
+		for _, errback := range copies(errbacks) {
+			if err := n.linkError(errback, false); err != nil {
 				return err
 			}
 		}
@@ -135,38 +132,49 @@ func (s Signature) LinkError(errbacks ...Signature) Signature {
 	})
 }
 
+// read is the node to read from.
+func (s Signature) read() *node {
+	if s.node == nil {
+		return &node{}
+	}
+	return s.node
+}
+
 // Task is the name of the task, such as celery.chain for a chain.
-func (s Signature) Task() string { return s.node.task }
+func (s Signature) Task() string { return s.read().task }
 
 // TaskID is the id the task will have, "" if that is open.
-func (s Signature) TaskID() string { return s.node.id() }
+func (s Signature) TaskID() string { return s.read().id() }
 
 // SubtaskType is "chain", "group" or "chord", and "" for a plain call.
-func (s Signature) SubtaskType() string { return subtaskTypes[s.node.kind] }
+func (s Signature) SubtaskType() string { return subtaskTypes[s.read().kind] }
 
 // IsImmutable says that it takes no arguments from what runs before it.
-func (s Signature) IsImmutable() bool { return s.node.immutable }
+func (s Signature) IsImmutable() bool { return s.read().immutable }
 
 // Args are the positional arguments, a JSON array; nil if there are none.
-func (s Signature) Args() json.RawMessage { return s.node.args }
+func (s Signature) Args() json.RawMessage { return s.read().args }
 
 // Option is the value of an option in JSON, nil if it is missing or null.
-func (s Signature) Option(name string) json.RawMessage { return encode(s.node.options.get(name)) }
+func (s Signature) Option(name string) json.RawMessage { return encode(s.read().options.get(name)) }
 
 // Tasks are the steps of a chain, the members of a group or the header of a chord.
 func (s Signature) Tasks() []Signature {
 	var tasks []Signature
-	for _, task := range s.node.headerTasks() {
+	for _, task := range s.read().headerTasks() {
 		tasks = append(tasks, Signature{task})
 	}
 	return tasks
 }
 
 // Body is the body of a chord; false if there is none.
-func (s Signature) Body() (Signature, bool) { return Signature{s.node.body}, s.node.body != nil }
+func (s Signature) Body() (Signature, bool) {
+	body := s.read().body
+	return Signature{body}, body != nil
+}
 
 // Append writes the signature as Python's json does.
-func (s Signature) Append(dst []byte) []byte { return s.node.append(dst) }
+func (s Signature) Append(dst []byte) []byte { return s.read().append(dst) }
 
 // MarshalJSON is Append, with the errors made in building.
 func (s Signature) MarshalJSON() ([]byte, error) {

@@ -206,42 +206,36 @@ func (p *planner) unrollChords(n *node) {
 // stripHeaderLinks removes the copies of a chord's body that freezing gave the header
 // tasks: the chord carries the body, and they get it again when the header is sent.
 func stripHeaderLinks(n *node) {
-	switch n.kind {
-	case chord:
+	if n.kind == chord {
 		for _, task := range n.headerTasks() {
 			clearChord(task)
 		}
 		if n.header != nil {
 			n.header.options.pop("chord")
 		}
-		for _, task := range n.headerTasks() {
-			stripHeaderLinks(task)
-		}
 		if n.body != nil {
 			stripHeaderLinks(n.body)
 		}
-	case group, chain:
-		for _, task := range n.tasks {
-			stripHeaderLinks(task)
-		}
+	}
+	for _, task := range n.headerTasks() {
+		stripHeaderLinks(task)
 	}
 }
 
 // clearChord takes the chord from the tasks whose end it waits for.
 func clearChord(n *node) {
 	n.options.pop("chord")
-	switch n.kind {
-	case group:
-		for _, task := range n.tasks {
-			clearChord(task)
-		}
-	case chain:
-		if len(n.tasks) > 0 {
-			clearChord(n.tasks[len(n.tasks)-1])
-		}
-	case chord:
+	tasks := n.tasks
+	switch {
+	case n.kind == chord:
+		tasks = nil
 		if n.body != nil {
-			clearChord(n.body)
+			tasks = []*node{n.body}
 		}
+	case n.kind == chain && len(tasks) > 0:
+		tasks = tasks[len(tasks)-1:]
+	}
+	for _, task := range tasks {
+		clearChord(task)
 	}
 }

@@ -92,12 +92,12 @@ func quote(text string) any {
 	return json.RawMessage(appendString(nil, text))
 }
 
-// appendSeconds writes whole seconds as an int, as Python callers give them.
-func appendSeconds(dst []byte, d time.Duration) []byte {
+// secondsOf writes whole seconds as an int, as Python callers give them.
+func secondsOf(d time.Duration) []byte {
 	if d%time.Second == 0 {
-		return strconv.AppendInt(dst, int64(d/time.Second), 10)
+		return strconv.AppendInt(nil, int64(d/time.Second), 10)
 	}
-	return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
+	return strconv.AppendFloat(nil, d.Seconds(), 'f', -1, 64)
 }
 
 // joinArgs writes two JSON arrays of arguments as one.
@@ -146,7 +146,7 @@ func joinKwargs(base, over []byte) []byte {
 	}
 	all := membersOf(base)
 	all.update(membersOf(over))
-	return all.append(nil)
+	return all.encode()
 }
 
 // membersOf reads a JSON object, keeping its values as they stand.
