@@ -5,6 +5,7 @@ import "encoding/json"
 // Failure is a result that has to be stored as failed because its task will never run.
 type Failure struct {
 	TaskID   string
+	Step     Signature   // of a chain; zero for the body of a chord and what is in it
 	Errbacks []Signature // to be called before it is stored
 
 	// The step's place in a group and chord: the chord counts it as a failed part.
@@ -26,7 +27,7 @@ func FailChain(steps []byte) ([]Failure, error) {
 		}
 		left = left[1:]
 		f := Failure{
-			TaskID: n.id(), GroupID: n.options.text("group_id"), Chord: encode(n.options.get("chord")),
+			TaskID: n.id(), Step: Signature{n}, GroupID: n.options.text("group_id"), Chord: encode(n.options.get("chord")),
 		}
 		if index, ok := n.options.integer("group_index"); ok {
 			f.GroupIndex = &index

@@ -140,6 +140,9 @@ func (s Signature) read() *node {
 	return s.node
 }
 
+// IsZero tells that there is no signature.
+func (s Signature) IsZero() bool { return s.node == nil }
+
 // Task is the name of the task, such as celery.chain for a chain.
 func (s Signature) Task() string { return s.read().task }
 

@@ -305,91 +305,28 @@ func (w *Worker) failBody(f *flow, r *request, body []byte, err error) {
 		failure = &chordError{text: "Join error: " + tasks.ExceptionOf(err).Repr()}
 	}
 	exc := failure.exception()
-	w.log.Error(fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, exc.Repr()), "task_id", r.ID)
-	sig, err := protocol.DecodeSignature(body)
+	w.log.Error(fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, exc.Repr()), taskAttrs(r.Task)...)
+	sig, err := canvas.Decode(body)
+	var failures []canvas.Failure
+	if err == nil {
+		failures, err = canvas.FailBody(sig, protocol.NewID)
+	}
 	if err != nil {
-		w.log.Error("Cannot read the body of a chord: "+err.Error(), "task_id", r.ID)
+		w.log.Error("Cannot read the body of chord "+r.GroupID+": "+err.Error(), taskAttrs(r.Task)...)
 		return
 	}
-	if sig.SubtaskType == "group" {
-		w.failGroupBody(f, r, sig, failure)
-	} else {
-		w.failSignature(f, r, sig, exc, member(sig.Options, "link_error"))
-	}
-	if chain := member(sig.Options, "chain"); chain != nil {
-		w.failChain(f, r, chain, exc, exc.Append(nil))
-	}
-}
-
-// failSignature stores a failure for a task that was never published.
-func (w *Worker) failSignature(f *flow, r *request, sig *protocol.Signature, exc *protocol.Exception, errbacks []byte) {
-	id := orElse(stepOptions(sig.Options).id, protocol.NewID())
-	request := &tasks.Request{
-		Task:     &protocol.Task{Protocol: 2, Name: sig.Task, ID: id, Args: sig.Args, Kwargs: sig.Kwargs},
-		Hostname: w.cfg.Hostname,
-	}
-	if errbacks != nil {
-		w.callErrbacks(f, errbacks, failedTask{r: r, id: id, request: request, exc: exc})
-	}
-	f.records = append(f.records, backend.Record{TaskID: id, Document: w.bareFailure(id, exc)})
-}
-
-// bareFailure is the record of a failure that no request belongs to.
-func (w *Worker) bareFailure(id string, exc *protocol.Exception) []byte {
-	rec := protocol.Result{
-		State: protocol.Failure, Result: exc.Append(nil), Children: []byte("null"), TaskID: id,
-		DateDone: time.Now().In(w.cfg.Location),
-	}
-	if exc.Traceback != "" {
-		rec.Traceback = &exc.Traceback
-	}
-	return rec.Append(nil)
-}
-
-// failGroupBody fails every task of a group (Backend._handle_group_chord_error).
-func (w *Worker) failGroupBody(f *flow, r *request, group *protocol.Signature, failure *chordError) {
-	exc := failure.exception()
-	if failure.cause != nil {
+	own := exc
+	if failure.cause != nil && sig.SubtaskType() == "group" {
 		cause := *failure.cause
-		cause.Traceback = exc.Traceback
-		exc = &cause
+		own, cause.Traceback = &cause, exc.Traceback
 	}
-	for _, raw := range elements(member(group.Kwargs, "tasks")) {
-		sig, err := protocol.DecodeSignature(raw)
-		if err != nil {
-			w.log.Error("Cannot read a task of a chord's body: "+err.Error(), "task_id", r.ID)
-			continue
-		}
-		w.failSignature(f, r, sig, exc, joinLists(member(sig.Options, "link_error"), member(group.Options, "link_error")))
-	}
-	if id := stepOptions(group.Options).id; id != "" {
-		f.records = append(f.records, backend.Record{TaskID: id, Document: w.bareFailure(id, exc)})
-	}
-}
-
-// joinLists returns the elements of two JSON arrays in one, each once; nil if there are none.
-func joinLists(lists ...[]byte) []byte {
-	var joined []byte
-	seen := map[string]bool{}
-	for _, list := range lists {
-		if pyjson.Kind(list) == '{' {
-			list = append(append([]byte{'['}, list...), ']')
-		}
-		for _, element := range elements(list) {
-			if seen[string(element)] {
-				continue
-			}
-			seen[string(element)] = true
-			if joined != nil {
-				joined = append(joined, ", "...)
-			} else {
-				joined = []byte{'['}
-			}
-			joined = append(joined, element...)
+	after := *exc
+	after.Traceback = ""
+	for i := range failures {
+		if failures[i].Step.IsZero() {
+			w.failOther(f, r, &failures[i], own)
+		} else {
+			w.failOther(f, r, &failures[i], &after)
 		}
 	}
-	if joined == nil {
-		return nil
-	}
-	return append(joined, ']')
 }

@@ -114,92 +114,68 @@ func (w *Worker) publishLater(s *settlement, task *protocol.Task) error {
 // error callbacks.
 func (w *Worker) failFollowing(s *settlement, exc *protocol.Exception) {
 	r := s.req
-	encoded := exc.Append(nil)
-	w.countPart(s, protocol.Failure, encoded)
+	w.countPart(s, protocol.Failure, exc.Append(nil))
 	if r.Embed.Chain != nil {
-		w.failChain(s.with(), r, r.Embed.Chain, exc, encoded)
+		w.failChain(s.with(), r, r.Embed.Chain, exc)
 	}
-	if r.Embed.Errbacks != nil {
-		w.callErrbacks(s.with(), r.Embed.Errbacks, failedTask{r: r, id: r.ID, rootID: r.RootID, request: &r.Request, exc: exc})
+	if r.Embed.Errbacks == nil {
+		return
+	}
+	errbacks, err := canvas.DecodeList(r.Embed.Errbacks)
+	if err != nil {
+		w.log.Error("Cannot read the errbacks of task "+nameAndID(r.Task)+": "+err.Error(), taskAttrs(r.Task)...)
+		return
+	}
+	w.callErrbacks(s.with(), errbacks, failedTask{r: r, id: r.ID, rootID: r.RootID, request: &r.Request, exc: exc})
+}
+
+// failChain fails the remaining steps of a chain, and the bodies of the chords among them
+// (Backend._fail_chain).
+func (w *Worker) failChain(f *flow, r *request, chain []byte, exc *protocol.Exception) {
+	failures, err := canvas.FailChain(chain)
+	if err != nil {
+		w.log.Error("Cannot read the chain of task "+nameAndID(r.Task)+": "+err.Error(), taskAttrs(r.Task)...)
+		return
+	}
+	for i := range failures {
+		w.failOther(f, r, &failures[i], exc)
 	}
 }
 
-// failChain fails the remaining steps of a chain, front to back, and the bodies of the
-// chords among them (Backend._fail_chain).
-func (w *Worker) failChain(f *flow, r *request, chain []byte, exc *protocol.Exception, encoded []byte) {
-	steps := elements(chain)
-	for i := 0; i < len(steps) && i < maxSteps; i++ {
-		sig, err := protocol.DecodeSignature(steps[i])
-		if err != nil {
-			w.log.Error("Cannot read a step of the chain of task "+nameAndID(r.Task)+": "+err.Error(), taskAttrs(r.Task)...)
-			continue
-		}
-		o := stepOptions(sig.Options)
-		if o.id != "" && r.storeErrors {
-			f.records = append(f.records, backend.Record{TaskID: o.id, Document: w.stepRecord(sig, &o, exc, encoded)})
-		}
-		if o.chord != nil && o.groupID != "" && o.id != "" {
-			f.parts = append(f.parts, part{backend.ChordPart{
-				GroupID: o.groupID, Index: o.groupIndex, TaskID: o.id, State: protocol.Failure, Result: encoded, Size: chordSize(o.chord),
-			}, o.chord})
-		}
-		if sig.SubtaskType == "chord" {
-			if body := member(sig.Kwargs, "body"); body != nil {
-				steps = append(steps, body)
-			}
-		}
+// failOther adds to a flow that a task, which was never published, has failed.
+func (w *Worker) failOther(f *flow, r *request, failure *canvas.Failure, exc *protocol.Exception) {
+	encoded := exc.Append(nil)
+	if len(failure.Errbacks) > 0 {
+		request := &tasks.Request{Task: &protocol.Task{Protocol: 2, ID: failure.TaskID}, Hostname: w.cfg.Hostname}
+		w.callErrbacks(f, failure.Errbacks, failedTask{r: r, id: failure.TaskID, request: request, exc: exc})
+	}
+	if failure.TaskID != "" && (r.storeErrors || failure.Step.IsZero()) {
+		f.records = append(f.records, backend.Record{TaskID: failure.TaskID, Document: w.otherRecord(failure, exc, encoded)})
+	}
+	if failure.Chord != nil && failure.GroupID != "" && failure.TaskID != "" {
+		f.parts = append(f.parts, part{backend.ChordPart{
+			GroupID: failure.GroupID, Index: failure.GroupIndex, TaskID: failure.TaskID,
+			State: protocol.Failure, Result: encoded, Size: chordSize(failure.Chord),
+		}, failure.Chord})
 	}
 }
 
-// maxSteps bounds the work that one message can cause.
-const maxSteps = 100_000
-
-func (w *Worker) stepRecord(sig *protocol.Signature, o *step, exc *protocol.Exception, encoded []byte) []byte {
+// otherRecord is the record of a task that was never published. For the body of a chord
+// Celery has no request, and so no children.
+func (w *Worker) otherRecord(failure *canvas.Failure, exc *protocol.Exception, encoded []byte) []byte {
 	rec := protocol.Result{
-		State: protocol.Failure, Result: encoded, TaskID: o.id, GroupID: o.groupID, ParentID: o.parentID,
+		State: protocol.Failure, Result: encoded, TaskID: failure.TaskID, GroupID: failure.GroupID,
 		DateDone: time.Now().In(w.cfg.Location),
 	}
-	if exc.Traceback != "" {
-		rec.Traceback = &exc.Traceback
+	if traceback := exc.Traceback; traceback != "" {
+		rec.Traceback = &traceback
 	}
-	if w.cfg.ResultExtended {
-		rec.Extended = &protocol.Extended{Name: sig.Task, Args: sig.Args, Kwargs: sig.Kwargs}
+	if failure.Step.IsZero() {
+		rec.Children = []byte("null")
+	} else if w.cfg.ResultExtended {
+		rec.Extended = &protocol.Extended{Name: failure.Step.Task(), Args: failure.Step.Args()}
 	}
 	return rec.Append(nil)
-}
-
-// step are the options of a signature that say where its result belongs.
-type step struct {
-	id, groupID, parentID string
-	groupIndex            *int
-	chord                 []byte
-}
-
-func stepOptions(options []byte) (o step) {
-	s := pyjson.NewScanner(options)
-	if !s.Enter('{') {
-		return o
-	}
-	for s.Next() {
-		switch string(s.Key()) {
-		case "task_id":
-			o.id = textOf(s.Value())
-		case "group_id":
-			o.groupID = textOf(s.Value())
-		case "parent_id":
-			o.parentID = textOf(s.Value())
-		case "group_index":
-			var index int
-			if pyjson.Unmarshal(s.Value(), &index) == nil {
-				o.groupIndex = &index
-			}
-		case "chord":
-			if raw := s.Value(); pyjson.Kind(raw) == '{' {
-				o.chord = raw
-			}
-		}
-	}
-	return o
 }
 
 func textOf(raw []byte) string {
@@ -249,12 +225,7 @@ type failedTask struct {
 // callErrbacks adds error callbacks to a flow (Backend._call_task_errbacks). Those that
 // are registered here as Errback are called in this process once the failure is stored;
 // all others are published with the failed task's id.
-func (w *Worker) callErrbacks(f *flow, raw []byte, failed failedTask) {
-	errbacks, err := canvas.DecodeList(raw)
-	if err != nil {
-		w.log.Error("Cannot read the errbacks of task "+failed.id+": "+err.Error(), "task_id", failed.id)
-		return
-	}
+func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed failedTask) {
 	var published []canvas.Signature
 	for _, errback := range errbacks {
 		t := w.task(errback.Task())
