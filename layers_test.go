@@ -23,7 +23,12 @@ var modules = map[string]string{
 	"prometheus": "github.com/prometheus/client_golang",
 	"go-cmp":     "github.com/google/go-cmp",
 	"toml":       "github.com/BurntSushi/toml",
+	"msgp":       "github.com/tinylib/msgp",
 	"yaml":       "go.yaml.in/yaml/v3",
+	"zstd":       "github.com/klauspost/compress",
+	"brotli":     "github.com/andybalholm/brotli",
+	"bzip2":      "github.com/dsnet/compress",
+	"xz":         "github.com/ulikunitz/xz",
 }
 
 // layers lists, for every package, what it may import besides the standard
@@ -32,6 +37,13 @@ var modules = map[string]string{
 var layers = map[string][]string{
 	"protocol/pyjson": {},
 	"protocol":        {"protocol/pyjson"},
+
+	"compression":       {"bzip2", "brotli", "xz", "zstd"},
+	"serializer/plain":  {"protocol/pyjson"},
+	"serializer/pickle": {"serializer/plain", "protocol", "protocol/pyjson"},
+	"serializer": {
+		"serializer/plain", "serializer/pickle", "compression", "protocol", "protocol/pyjson", "msgp", "yaml",
+	},
 
 	"canvas": {"protocol", "protocol/pyjson"},
 
@@ -46,10 +58,10 @@ var layers = map[string][]string{
 	"backend":              {"protocol"},
 	"backend/backendtest":  {"backend", "protocol", "go-cmp"},
 	"backend/membackend":   {"backend", "protocol"},
-	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
+	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo", "serializer", "compression"},
 
-	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend"},
-	"client":  {"protocol", "protocol/pyjson", "broker", "backend"},
+	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
+	"client":  {"protocol", "protocol/pyjson", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 
 	"settings":         {"internal/nearest", "toml", "yaml"},

@@ -17,10 +17,10 @@ var ErrNotFound = errors.New("backend: no result")
 // compressed in an unknown way, say, or in another format. Reading it again is no use.
 var ErrUnreadable = errors.New("backend: unreadable")
 
-// Record is the encoded task-meta document of one task.
+// Record is the task-meta document of one task.
 type Record struct {
 	TaskID   string
-	Document []byte
+	Document []byte // JSON; a store may translate it
 }
 
 // RecordError is a record that can never be stored, whatever the backend's
@@ -50,9 +50,17 @@ type Store interface {
 	Close() error
 }
 
+// Encoder is implemented by stores whose records are in a serializer that does not have
+// every value JSON has.
+type Encoder interface {
+	// CanEncode returns an error if a task's result, raw JSON, cannot be stored. It
+	// says which value is the reason.
+	CanEncode(result []byte) error
+}
+
 // Loader reads result records.
 type Loader interface {
-	// Load returns the record of a task, or ErrNotFound.
+	// Load returns the record of a task, as JSON, or ErrNotFound.
 	Load(ctx context.Context, taskID string) ([]byte, error)
 	// Wait blocks until the task has a record in a ready state (SUCCESS, FAILURE
 	// or REVOKED), or ctx is done.

@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/serializer"
 )
 
 // DefaultQueue is where a task goes that names no queue: Celery's task_default_queue.
@@ -26,12 +27,17 @@ type Config struct {
 	Publisher broker.Publisher // the client does not close it
 	Loader    backend.Loader   // reads results; nil: Get fails with ErrNoBackend
 	Queue     string           // for calls that name none. Default: DefaultQueue
-	Origin    string           // who sends, for the origin header. Default: gen<pid>@<host>
+	// Serializer and Compression are Celery's task_serializer ("json", "yaml", "msgpack",
+	// "pickle") and task_compression ("zlib", "bzip2", "lzma", "zstd", "brotli"). The
+	// workers must accept them. Default: JSON that is not compressed.
+	Serializer, Compression string
+	Origin                  string // who sends, for the origin header. Default: gen<pid>@<host>
 }
 
 // Client sends tasks. It is safe for concurrent use.
 type Client struct {
 	cfg     Config
+	format  protocol.Format
 	replyTo string // one for each producer, as in Celery; read by the rpc backend only
 }
 
@@ -39,6 +45,10 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	if cfg.Publisher == nil {
 		return nil, errors.New("client: Publisher is required")
+	}
+	format, err := serializer.Format(cfg.Serializer, cfg.Compression)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
 	}
 	if cfg.Queue == "" {
 		cfg.Queue = DefaultQueue
@@ -50,7 +60,7 @@ func New(cfg Config) (*Client, error) {
 		}
 		cfg.Origin = fmt.Sprintf("gen%d@%s", os.Getpid(), host)
 	}
-	return &Client{cfg: cfg, replyTo: protocol.NewID()}, nil
+	return &Client{cfg: cfg, format: format, replyTo: protocol.NewID()}, nil
 }
 
 // Call is one task to run: what Python's apply_async takes. Only Task is required.
@@ -113,7 +123,7 @@ func (c *Client) encode(call *Call) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var publication protocol.Publication
+	publication := protocol.Publication{Format: c.format}
 	if !call.Expires.IsZero() {
 		publication.Expiration = max(time.Until(call.Expires), time.Millisecond)
 	}
@@ -161,7 +171,6 @@ func (c *Client) task(call *Call) (*protocol.Task, error) {
 		Priority:      call.Priority,
 		RoutingKey:    call.Queue,
 		ReplyTo:       c.replyTo,
-		ContentType:   protocol.ContentTypeJSON,
 	}
 	if call.IgnoreResult {
 		task.IgnoreResult = &call.IgnoreResult

@@ -6,15 +6,24 @@ import (
 	"strings"
 )
 
-// ContentTypeJSON is the only content type whose bodies this package decodes.
-const ContentTypeJSON = "application/json"
+// The content types of kombu's serializers. This package decodes JSON; the others need
+// a Serializer.
+const (
+	ContentTypeJSON    = "application/json"
+	ContentTypeYAML    = "application/x-yaml"
+	ContentTypeMsgpack = "application/x-msgpack"
+	ContentTypePickle  = "application/x-python-serialize"
+)
+
+// contentTypeData is that of raw bytes, and of what the auth serializer signs.
+const contentTypeData = "application/data"
 
 // contentTypes maps kombu's serializer names to content types.
 var contentTypes = map[string]string{
 	"json":    ContentTypeJSON,
-	"yaml":    "application/x-yaml",
-	"msgpack": "application/x-msgpack",
-	"pickle":  "application/x-python-serialize",
+	"yaml":    ContentTypeYAML,
+	"msgpack": ContentTypeMsgpack,
+	"pickle":  ContentTypePickle,
 }
 
 // Accept is the set of content types a worker takes: Celery's accept_content.
@@ -30,6 +39,9 @@ func NewAccept(names ...string) (Accept, error) {
 	for _, name := range names {
 		contentType, isName := contentTypes[name]
 		if !isName {
+			if name == "auth" {
+				return Accept{}, fmt.Errorf("accept_content: auth: %w", errSigned)
+			}
 			if !strings.Contains(name, "/") {
 				return Accept{}, fmt.Errorf("accept_content: unknown serializer %q", name)
 			}
@@ -44,7 +56,7 @@ func NewAccept(names ...string) (Accept, error) {
 // always trusts the two types whose bodies are raw text.
 func (a Accept) Accepts(contentType string) bool {
 	switch {
-	case contentType == "application/data", contentType == "application/text":
+	case contentType == contentTypeData, contentType == "application/text":
 		return true
 	case a.types == nil:
 		return contentType == ContentTypeJSON

@@ -2,12 +2,9 @@ package protocol
 
 import (
 	"bytes"
-	"compress/bzip2"
-	"compress/zlib"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"unicode/utf8"
 
 	"github.com/apium/apium/protocol/pyjson"
@@ -17,9 +14,9 @@ import (
 // largest Redis string, which is the limit for a body that is not compressed.
 const maxInflated = 512 << 20
 
-// content returns the JSON text of the body: unwrapped, inflated and checked, except
-// for its syntax.
-func (e *envelope) content(contentType string) ([]byte, error) {
+// content returns the JSON text of the body: unwrapped, decompressed, translated and
+// checked, except for its syntax.
+func (d *Decoder) content(e *envelope, contentType string) ([]byte, error) {
 	if contentType == "" {
 		return nil, &DecodeError{"content-type", errMissing}
 	}
@@ -27,17 +24,23 @@ func (e *envelope) content(contentType string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(e.headers.compression) > 0 {
-		if body, err = inflate(body, string(e.headers.compression)); err != nil {
+	if method := e.headers.compression; len(method) > 0 {
+		if d.Decompress == nil {
+			return nil, &DecodeError{"body", fmt.Errorf("compression %q is not supported", method)}
+		}
+		if body, err = d.Decompress(string(method), body, maxInflated); err != nil {
 			return nil, &DecodeError{"body", err}
 		}
 	}
-	switch {
-	case contentType != ContentTypeJSON:
-		return nil, &DecodeError{"body", fmt.Errorf("content type %s is not supported", contentType)}
-	case len(body) == 0:
+	if len(body) == 0 {
 		return nil, &DecodeError{"body", errors.New("empty")}
-	case !utf8.Valid(body):
+	}
+	if contentType != ContentTypeJSON {
+		if body, err = d.translate(body, contentType); err != nil {
+			return nil, &DecodeError{"body", err}
+		}
+	}
+	if !utf8.Valid(body) {
 		return nil, &DecodeError{"body", errors.New("invalid UTF-8")}
 	}
 	if bytes.Contains(body, []byte("__type__")) {
@@ -46,6 +49,27 @@ func (e *envelope) content(contentType string) ([]byte, error) {
 		}
 	}
 	return body, nil
+}
+
+// translate makes JSON of a body in another serializer.
+func (d *Decoder) translate(body []byte, contentType string) ([]byte, error) {
+	if d.Serializer != nil {
+		if s := d.Serializer(contentType); s != nil {
+			return s.ToJSON(body)
+		}
+	}
+	if contentType == contentTypeData && isSigned(body) {
+		return nil, errSigned
+	}
+	return nil, fmt.Errorf("content type %s is not supported", contentType)
+}
+
+// isSigned recognizes what Celery's auth serializer writes: base64 of five parts
+// (celery/security/serialization.py, SecureSerializer._pack).
+func isSigned(body []byte) bool {
+	fields := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
+	n, err := base64.StdEncoding.Decode(fields, body)
+	return err == nil && bytes.Count(fields[:n], []byte("\x00\x01")) >= 4
 }
 
 // unwrap undoes body_encoding.
@@ -63,28 +87,4 @@ func (e *envelope) unwrap() ([]byte, error) {
 		return nil, &DecodeError{"body", err}
 	}
 	return body[:n], nil
-}
-
-// inflate undoes kombu's compression. What kombu calls gzip is a zlib stream.
-func inflate(body []byte, method string) ([]byte, error) {
-	var r io.Reader
-	switch method {
-	case "application/x-gzip", "gzip", "zlib":
-		var err error
-		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil {
-			return nil, fmt.Errorf("decompressing: %w", err)
-		}
-	case "application/x-bz2", "bzip2", "bzip":
-		r = bzip2.NewReader(bytes.NewReader(body))
-	default:
-		return nil, fmt.Errorf("compression %q is not supported", method)
-	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxInflated+1))
-	if err != nil {
-		return nil, fmt.Errorf("decompressing: %w", err)
-	}
-	if len(plain) > maxInflated {
-		return nil, fmt.Errorf("decompressing: more than %d bytes", maxInflated)
-	}
-	return plain, nil
 }

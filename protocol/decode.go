@@ -17,9 +17,17 @@ type Decoder struct {
 	// with enable_utc off: their dates are in the application's time zone, without
 	// saying so. nil is UTC, which is what Celery 4 and later take them for.
 	Location *time.Location
+	// Serializer returns the one of a content type besides JSON, or nil: package
+	// serializer's ByContentType. Without it there is only JSON.
+	Serializer func(contentType string) Serializer
+	// Decompress unpacks a body with the method that its compression header names, and
+	// fails if it becomes longer than limit bytes: package compression's Decompress.
+	// Without it compressed messages are errors.
+	Decompress func(method string, body []byte, limit int) ([]byte, error)
 }
 
-// DecodeTask reads a task message with a Decoder that has this accept list.
+// DecodeTask reads a task message with a Decoder that has this accept list and knows
+// neither other serializers than JSON nor compression.
 func DecodeTask(raw []byte, accept Accept) (*Task, error) {
 	d := Decoder{Accept: accept}
 	return d.Decode(raw)
@@ -49,7 +57,7 @@ func (d *Decoder) Decode(raw []byte) (*Task, error) {
 	if t.ContentType != "" && !d.Accept.Accepts(t.ContentType) {
 		return t.orNil(), &ContentDisallowedError{Task: t.Name, ID: t.ID, ContentType: t.ContentType}
 	}
-	body, err := e.content(t.ContentType)
+	body, err := d.content(&e, t.ContentType)
 	if err != nil {
 		return t.orNil(), err
 	}

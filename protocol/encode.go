@@ -24,6 +24,7 @@ type Publication struct {
 	// DeliveryMode is 1 for a message that need not survive the broker, else 2. Redis
 	// does not care. 0: 2.
 	DeliveryMode int
+	Format       Format // of the body
 }
 
 // EncodeTask writes a protocol 2 message as the producer of Celery 5.7 does: the same
@@ -32,8 +33,8 @@ type Publication struct {
 // Name, ID and RoutingKey (the queue; with an exchange it may be empty) are required. Left empty, RootID and CorrelationID
 // are the ID, Lang is "go", Args and Kwargs are empty, and ArgsRepr and KwargsRepr are
 // computed. The raw fields must be JSON. Custom headers, those of t.Headers that have no
-// field in Task, are written behind the others. Body and content type are JSON without
-// compression, whatever the task came in.
+// field in Task, are written behind the others. The body is written in p.Format, whatever
+// the task came in; an error is about a value that its serializer does not have.
 func EncodeTask(t *Task, p Publication) ([]byte, error) {
 	switch {
 	case t.Name == "":
@@ -43,12 +44,23 @@ func EncodeTask(t *Task, p Publication) ([]byte, error) {
 	case t.RoutingKey == "" && t.Exchange == "":
 		return nil, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
 	}
-	body := t.appendBody(make([]byte, 0, 128+len(t.Args)+len(t.Kwargs)))
+	body, err := p.Format.encode(t.appendBody(make([]byte, 0, 128+len(t.Args)+len(t.Kwargs))))
+	if err != nil {
+		return nil, fmt.Errorf("encoding task %s: %w", t.Name, err)
+	}
 	dst := make([]byte, 0, 1024+base64.StdEncoding.EncodedLen(len(body))+len(t.Headers))
 	dst = append(dst, `{"body": "`...)
 	dst = base64.StdEncoding.AppendEncode(dst, body)
-	dst = append(dst, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": {`...)
+	dst = append(dst, `", "content-encoding": "`...)
+	dst = append(dst, p.Format.contentEncoding()...)
+	dst = append(dst, `", "content-type": "`...)
+	dst = append(dst, p.Format.contentType()...)
+	dst = append(dst, `", "headers": {`...)
 	dst = t.appendHeaders(dst)
+	if p.Format.Compression != "" {
+		dst = append(dst, `, "compression": `...)
+		dst = appendString(dst, p.Format.Compression)
+	}
 	dst = append(dst, `}, "properties": {`...)
 	dst = t.appendProperties(dst, p)
 	return append(dst, "}}"...), nil

@@ -50,4 +50,5 @@ func (e *InvalidTaskError) Error() string { return e.Reason }
 var (
 	errMissing = errors.New("missing")
 	errNoArgs  = errors.New("an object without args")
+	errSigned  = errors.New("signatures are not checked yet, so signed messages are refused")
 )

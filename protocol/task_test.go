@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/compression"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -20,7 +21,7 @@ func TestDecodeCapturedTasks(t *testing.T) {
 			t.Run(version+"/"+c.Name, func(t *testing.T) {
 				t.Parallel()
 				for _, e := range c.Entries {
-					task, err := protocol.DecodeTask([]byte(e.Raw), protocol.Accept{})
+					task, err := (&protocol.Decoder{Decompress: compression.Decompress}).Decode([]byte(e.Raw))
 					if e.Want.Error != "" {
 						var refused *protocol.ContentDisallowedError
 						if !errors.As(err, &refused) || refused.ContentType != e.Want.ContentType {

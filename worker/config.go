@@ -57,6 +57,10 @@ type Config struct {
 	// AcceptContent lists the serializers, by name or content type, whose
 	// messages are accepted. Default: json.
 	AcceptContent []string
+	// TaskSerializer and TaskCompression say how the messages that the worker publishes
+	// are written (task_serializer: json, yaml, msgpack, pickle; task_compression: zlib,
+	// bzip2, lzma, zstd, brotli). Default: JSON that is not compressed.
+	TaskSerializer, TaskCompression string
 	// Location is the app's time zone. It is used for dates without offset in
 	// protocol 1 messages that say utc=false. Default: UTC.
 	Location *time.Location

@@ -88,6 +88,7 @@ func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (broker.Pub
 		return broker.Publication{}, errNoPublisher
 	}
 	w.hooks.beforePublish(w.taskCtx, task)
+	p.Format = w.format
 	raw, err := protocol.EncodeTask(task, p)
 	if err != nil {
 		return broker.Publication{}, err

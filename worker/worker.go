@@ -15,7 +15,9 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/compression"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/serializer"
 	"github.com/apium/apium/tasks"
 )
 
@@ -24,6 +26,7 @@ type Worker struct {
 	cfg     Config
 	log     *slog.Logger
 	decoder protocol.Decoder
+	format  protocol.Format // of what is published
 	hooks   hooks
 	tasks   taskConfigs
 	builtin *tasks.Registry
@@ -78,13 +81,18 @@ func New(cfg Config) (*Worker, error) {
 	adaptive := cfg.PrefetchMultiplier == 0
 	cfg.setDefaults()
 	accept, acceptErr := protocol.NewAccept(cfg.AcceptContent...)
-	if err := errors.Join(cfg.validate(), acceptErr); err != nil {
+	format, formatErr := serializer.Format(cfg.TaskSerializer, cfg.TaskCompression)
+	if err := errors.Join(cfg.validate(), acceptErr, formatErr); err != nil {
 		return nil, err
 	}
 	w := &Worker{
-		cfg:         cfg,
-		log:         cfg.Logger,
-		decoder:     protocol.Decoder{Accept: accept, Location: cfg.Location},
+		cfg:    cfg,
+		log:    cfg.Logger,
+		format: format,
+		decoder: protocol.Decoder{
+			Accept: accept, Location: cfg.Location,
+			Serializer: serializer.ByContentType, Decompress: compression.Decompress,
+		},
 		backlog:     newBacklog(cfg.prefetch(cfg.Concurrency), cfg.Concurrency, adaptive),
 		leases:      newLeases(),
 		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),

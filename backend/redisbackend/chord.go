@@ -62,7 +62,7 @@ func (c *chordBatch) add(part backend.ChordPart) bool {
 		return false
 	}
 	c.parts = append(c.parts, part)
-	member, head, err := encodeMember(part)
+	member, head, err := c.b.encodeMember(part)
 	if err != nil {
 		c.refused = append(c.refused, &backend.RecordError{TaskID: part.TaskID, Err: err})
 		return true
@@ -142,7 +142,7 @@ func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordR
 	}
 	results := make([]backend.ChordResult, len(members))
 	for i, member := range members {
-		if results[i], err = decodeMember(member); err != nil {
+		if results[i], err = b.decodeMember(member); err != nil {
 			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w: %w", i, groupID, backend.ErrUnreadable, err)
 		}
 	}

@@ -13,7 +13,11 @@ import (
 // SaveGroup implements backend.Groups. Unlike GroupResult.save it does not publish
 // the record as well: nobody can subscribe to groups.
 func (b *Backend) SaveGroup(ctx context.Context, groupID string, document []byte) error {
-	return b.set(ctx, b.groupKey(groupID, ""), document, b.expires)
+	encoded, err := b.encode(document)
+	if err != nil {
+		return fmt.Errorf("redisbackend: the record of group %s: %w", groupID, err)
+	}
+	return b.set(ctx, b.groupKey(groupID, ""), encoded, b.expires)
 }
 
 // LoadGroup implements backend.Groups.
@@ -25,7 +29,7 @@ func (b *Backend) LoadGroup(ctx context.Context, groupID string) ([]byte, error)
 	if err != nil {
 		return nil, b.error(err)
 	}
-	document, err := decompress(packed)
+	document, err := b.decode(packed)
 	if err != nil {
 		return nil, fmt.Errorf("redisbackend: the record of group %s: %w: %w", groupID, backend.ErrUnreadable, err)
 	}
@@ -47,7 +51,7 @@ func (b *Backend) LoadMany(ctx context.Context, taskIDs ...string) ([][]byte, er
 			return nil, b.error(err)
 		}
 		for i, p := range packed {
-			record, err := decompress(p)
+			record, err := b.decode(p)
 			if err != nil {
 				return nil, fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskIDs[i], backend.ErrUnreadable, err)
 			}

@@ -35,13 +35,35 @@ func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
 
 var errMember = errors.New(`not [1, "<task id>", "<state>", <result>]`)
 
+// encodeMember is the function of that name, in the configured serializer. There the
+// head is the whole: what old workers have counted in it is only known again if it is
+// the very same.
+func (b *Backend) encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
+	if b.serializer == nil {
+		return encodeMember(part)
+	}
+	if part.State != protocol.Success {
+		part.Result = b.storableException(part.Result)
+	}
+	if member, _, err = encodeMember(part); err != nil {
+		return nil, 0, err
+	}
+	member, err = b.encode(member)
+	return member, len(member), err
+}
+
+func (b *Backend) decodeMember(member []byte) (backend.ChordResult, error) {
+	plain, err := b.decode(member)
+	if err != nil {
+		return backend.ChordResult{}, err
+	}
+	return decodeMember(plain)
+}
+
+// decodeMember reads a part that is JSON.
 func decodeMember(member []byte) (backend.ChordResult, error) {
 	var result backend.ChordResult
-	plain, err := decompress(member)
-	if err != nil {
-		return result, err
-	}
-	s := pyjson.NewScanner(plain)
+	s := pyjson.NewScanner(member)
 	s.Enter('[')
 	n := 0
 	for ; s.Next(); n++ {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/serializer"
 )
 
 // DefaultExpires is Celery's result_expires.
@@ -45,6 +46,10 @@ type Config struct {
 	// themselves, unless they renew it. 0: DefaultChordLease.
 	ChordLease time.Duration
 
+	// Serializer is result_serializer: "json", "yaml", "msgpack" or "pickle". Whoever
+	// reads the results needs the same setting. Default: json.
+	Serializer string
+
 	// OnState hears of the connection: made (true, nil), or lost or not made (false, why).
 	OnState func(connected bool, err error)
 }
@@ -61,6 +66,8 @@ type Backend struct {
 
 	chordZset int // 1: new chords are sorted sets; 0: lists
 	lease     time.Duration
+
+	serializer *serializer.Serializer // nil: JSON
 }
 
 var (
@@ -75,11 +82,16 @@ func New(cfg Config) (*Backend, error) {
 	if cfg.Redis == nil {
 		return nil, errors.New("redisbackend: Config.Redis is missing")
 	}
+	s, err := serializer.Lookup(cfg.Serializer)
+	if err != nil {
+		return nil, fmt.Errorf("redisbackend: Config.Serializer: %w", err)
+	}
 	b := &Backend{
-		pipe:      redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
-		keyprefix: keyprefix(cfg.GlobalKeyprefix),
-		expires:   seconds(cfg.Expires),
-		lease:     cmp.Or(cfg.ChordLease, DefaultChordLease),
+		serializer: s,
+		pipe:       redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
+		keyprefix:  keyprefix(cfg.GlobalKeyprefix),
+		expires:    seconds(cfg.Expires),
+		lease:      cmp.Or(cfg.ChordLease, DefaultChordLease),
 	}
 	b.chordExpires = b.expires
 	if cfg.ChordExpires != 0 {
@@ -146,7 +158,7 @@ func (b *Backend) Load(ctx context.Context, taskID string) ([]byte, error) {
 	if err != nil {
 		return nil, b.error(err)
 	}
-	record, err := decompress(packed)
+	record, err := b.decode(packed)
 	if err != nil {
 		return nil, fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
 	}

@@ -1,6 +1,7 @@
 package redisbackend
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +24,9 @@ const (
 // storeScript stores records and wakes their clients, except where a SUCCESS is.
 //
 // KEYS the keys, which are also the channels; ARGV[1] seconds or 0 for ever, then
-// the records; last, when there is one key only, a compressed record that is
-// known not to be a SUCCESS. Returns for each: 1 stored; 0 there is a SUCCESS;
-// a string: there is this compressed record, which only the caller can read;
+// the records; last, when there is one key only, a record that is known not to be
+// a SUCCESS. Returns for each: 1 stored; 0 there is a SUCCESS; a string: there is
+// this record, compressed or in another serializer, which only the caller can read;
 // an error: the key is no string.
 //
 // Most tasks have no record yet, so SET NX comes first. The same record once more
@@ -45,16 +46,17 @@ local function success(old)
     return sub(old, 13, 20) == 'SUCCESS"'
   end
   local ok, meta = pcall(cjson.decode, old)
-  return ok and type(meta) == 'table' and meta.status == 'SUCCESS'
+  if ok then
+    return type(meta) == 'table' and meta.status == 'SUCCESS'
+  end
+  return nil
 end
 local function present(old, record)
   if type(old) == 'table' then return old end
   if old == record then return nil end
-  if sub(old, 1, 19) == '\0celery-compressed\0' then
-    if old ~= known then return old end
-  elseif success(old) then
-    return 0
-  end
+  local done = success(old)
+  if done then return 0 end
+  if done == nil and old ~= known then return old end
 end
 local out = {}
 for i, key in ipairs(KEYS) do
@@ -72,7 +74,7 @@ return out
 
 // Store implements backend.Store.
 func (b *Backend) Store(ctx context.Context, records ...backend.Record) error {
-	var refused []error
+	records, refused := b.encodeAll(records)
 	for len(records) > 0 {
 		n, size := 0, 0
 		for n < len(records) && n < maxGroup && (n == 0 || size+len(records[n].Document) <= maxGroupBytes) {
@@ -136,11 +138,12 @@ func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (ref
 	return refused, nil
 }
 
-// storeOver stores a record where a compressed one is, unless that is a SUCCESS.
+// storeOver stores a record where one is that only we can read, unless that is a
+// SUCCESS. What cannot be read at all is no SUCCESS, but a compressed record may be.
 func (b *Backend) storeOver(ctx context.Context, r backend.Record, packed []byte) error {
 	for {
-		present, err := decompress(packed)
-		if err != nil {
+		present, err := b.decode(packed)
+		if err != nil && bytes.HasPrefix(packed, compressedMark) {
 			return &backend.RecordError{TaskID: r.TaskID, Err: fmt.Errorf("the present record: %w", err)}
 		}
 		if state, err := backend.State(present); err == nil && state == protocol.Success {

@@ -53,7 +53,7 @@ func (b *Backend) next(ctx context.Context, taskID string, w *waiter) ([]byte, e
 	for {
 		select {
 		case packed := <-w.messages:
-			record, err := decompress(packed)
+			record, err := b.decode(packed)
 			if err != nil {
 				err = fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
 			}

@@ -1,0 +1,95 @@
+package redisbackend
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+var _ backend.Encoder = (*Backend)(nil)
+
+// CanEncode implements backend.Encoder.
+func (b *Backend) CanEncode(value []byte) error {
+	if b.serializer == nil {
+		return nil
+	}
+	_, err := b.serializer.FromJSON(value)
+	return err
+}
+
+// encode writes a record, which is JSON, in the configured serializer.
+func (b *Backend) encode(record []byte) ([]byte, error) {
+	if b.serializer == nil {
+		return record, nil
+	}
+	encoded, err := b.serializer.RecordFromJSON(record)
+	if err == nil {
+		return encoded, nil
+	}
+	result, decodeErr := protocol.DecodeResult(record)
+	if decodeErr != nil || result.State == protocol.Success {
+		return nil, err
+	}
+	result.Result = b.storableException(result.Result)
+	return b.serializer.RecordFromJSON(result.Append(nil))
+}
+
+// decode returns a stored record as JSON. It may be compressed, and is in the
+// configured serializer; Celery's JSON is recognized whatever that is, for the
+// records that were stored before the setting was changed.
+func (b *Backend) decode(stored []byte) ([]byte, error) {
+	record, err := decompress(stored)
+	if err != nil || len(record) == 0 || b.serializer == nil || bytes.HasPrefix(record, []byte(`{"status": "`)) && pyjson.Valid(record) == nil {
+		return record, err
+	}
+	if record, err = b.serializer.RecordToJSON(record); err != nil {
+		return nil, fmt.Errorf("in serializer %s: %w", b.serializer.Name(), err)
+	}
+	return record, nil
+}
+
+// storableException replaces the arguments of an exception that the serializer refuses
+// by their repr, as Celery does: they may be anything.
+func (b *Backend) storableException(raw []byte) []byte {
+	exception, err := protocol.DecodeException(raw)
+	if err != nil || b.CanEncode(raw) == nil {
+		return raw
+	}
+	args := []byte{'['}
+	s := pyjson.NewScanner(exception.Message)
+	if s.Enter('[') {
+		for s.Next() {
+			arg := s.Value()
+			if b.CanEncode(arg) != nil {
+				if arg, err = pyjson.Append(nil, protocol.SafeRepr(arg)); err != nil {
+					return raw
+				}
+			}
+			if len(args) > 1 {
+				args = append(args, ", "...)
+			}
+			args = append(args, arg...)
+		}
+	}
+	exception.Message = append(args, ']')
+	return exception.Append(nil)
+}
+
+// encodeAll returns records as they are stored. refused is about single ones.
+func (b *Backend) encodeAll(records []backend.Record) (encoded []backend.Record, refused []error) {
+	if b.serializer == nil {
+		return records, nil
+	}
+	for _, r := range records {
+		document, err := b.encode(r.Document)
+		if err != nil {
+			refused = append(refused, &backend.RecordError{TaskID: r.TaskID, Err: err})
+			continue
+		}
+		encoded = append(encoded, backend.Record{TaskID: r.TaskID, Document: document})
+	}
+	return encoded, refused
+}

@@ -1,0 +1,98 @@
+package compression
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/andybalholm/brotli"
+	dsnet "github.com/dsnet/compress/bzip2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// maxWindow is the most memory, in bytes, that a stream may ask for its dictionary.
+// What Python's libraries write by default needs 8 MiB.
+const maxWindow = 128 << 20
+
+func zlibReader(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }
+
+func zlibWriter(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil }
+
+// bzip2Reader refuses what is empty: to the library it is a stream without any data.
+func bzip2Reader(r io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReader(r)
+	if _, err := buffered.Peek(1); err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return bzip2.NewReader(buffered), nil
+}
+
+func bzip2Writer(w io.Writer) (io.WriteCloser, error) {
+	return dsnet.NewWriter(w, &dsnet.WriterConfig{Level: dsnet.BestCompression}) // Python's default
+}
+
+func brotliReader(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil }
+
+func brotliWriter(w io.Writer) (io.WriteCloser, error) {
+	return brotli.NewWriterLevel(w, brotli.DefaultCompression), nil
+}
+
+// xzReader looks at the first block's header before the library does: it allocates
+// whatever dictionary a header asks for, and 4 GiB may be asked for.
+func xzReader(r io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(r, 4096)
+	const streamHeader, maxBlockHeader = 12, 1024
+	head, err := buffered.Peek(streamHeader + maxBlockHeader)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if size := dictionary(head[min(streamHeader, len(head)):]); size > maxWindow {
+		return nil, fmt.Errorf("its dictionary has %d bytes, more than %d", size, maxWindow)
+	}
+	return xz.NewReader(buffered)
+}
+
+// dictionary finds the size that an xz block header (section 3.1 of the format) with
+// one LZMA2 filter, which is what everybody writes, asks for; 0 if it is none.
+func dictionary(header []byte) int64 {
+	const lzma2 = 0x21
+	if len(header) < 2 || header[0] == 0 {
+		return 0
+	}
+	at := 2
+	for _, present := range []byte{0x40, 0x80} { // compressed and uncompressed size
+		if header[1]&present == 0 {
+			continue
+		}
+		for at < len(header) && header[at]&0x80 != 0 {
+			at++
+		}
+		at++
+	}
+	if at+3 > len(header) || header[at] != lzma2 {
+		return 0
+	}
+	bits := header[at+2]
+	if bits > 40 {
+		return 0 // the library refuses it
+	}
+	return int64(2|bits&1) << (bits/2 + 11)
+}
+
+func xzWriter(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }
+
+func zstdReader(r io.Reader) (io.Reader, error) {
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, err
+	}
+	return d.IOReadCloser(), nil
+}
+
+func zstdWriter(w io.Writer) (io.WriteCloser, error) {
+	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+}
