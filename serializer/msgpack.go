@@ -112,13 +112,8 @@ func unpackMap(b []byte, depth int) (any, []byte, error) {
 		if key, b, err = unpack(b, depth+1); err != nil {
 			return nil, nil, err
 		}
-		switch k := key.(type) {
-		case string:
-		case []byte:
-			if !utf8.Valid(k) {
-				return nil, nil, errors.New("a key that is no text")
-			}
-			key = string(k)
+		switch key.(type) {
+		case string, []byte:
 		default: // strict_map_key
 			return nil, nil, fmt.Errorf("a key that is neither str nor bytes but %T", key)
 		}

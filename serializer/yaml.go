@@ -47,14 +47,15 @@ func parseYAML(data []byte) (any, error) {
 	if len(document.Content) != 1 {
 		return nil, errors.New("no document")
 	}
-	c := constructor{made: map[*yaml.Node]any{}}
+	c := constructor{made: map[*yaml.Node]any{}, anchors: map[string]*yaml.Node{}}
 	return c.value(document.Content[0], 0)
 }
 
 // constructor makes values of nodes; a node with aliases is one value.
 type constructor struct {
-	made  map[*yaml.Node]any
-	steps int // taken for merging, which aliases can multiply
+	made    map[*yaml.Node]any
+	anchors map[string]*yaml.Node
+	steps   int // taken for merging, which aliases can multiply
 }
 
 func (c *constructor) value(n *yaml.Node, depth int) (any, error) {
@@ -66,6 +67,12 @@ func (c *constructor) value(n *yaml.Node, depth int) (any, error) {
 	}
 	if depth > maxDepth {
 		return nil, errors.New("nested too deep")
+	}
+	if n.Anchor != "" {
+		if other := c.anchors[n.Anchor]; other != nil && other != n {
+			return nil, fmt.Errorf("line %d: found duplicate anchor %q", n.Line, n.Anchor)
+		}
+		c.anchors[n.Anchor] = n
 	}
 	switch n.Kind {
 	case yaml.SequenceNode:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"time"
+	"unicode/utf8"
 
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -97,8 +99,8 @@ func (w *writer) dict(dict *Dict, depth int) error {
 }
 
 // keyText is the name a dict's key has in JSON. Python's json takes str, int, float,
-// bool and None; dates, UUIDs, Decimals and bytes that are text would be refused
-// there, and have only one sensible name.
+// bool and None. Dates, UUIDs, Decimals and bytes that are text would be refused
+// there: they get their str().
 func keyText(key any) (string, error) {
 	switch key := key.(type) {
 	case string:
@@ -120,6 +122,12 @@ func keyText(key any) (string, error) {
 		return key.String(), nil
 	case pyjson.Date:
 		return key.String(), nil
+	case time.Time:
+		return datetimeText(key), nil
+	case []byte:
+		if utf8.Valid(key) {
+			return string(key), nil
+		}
 	case Value:
 		inner, err := key.Plain()
 		if err != nil {
@@ -128,6 +136,18 @@ func keyText(key any) (string, error) {
 		return keyText(inner)
 	}
 	return "", fmt.Errorf("a dict's keys must be str, int, float, bool or None, not %s", typeName(key))
+}
+
+// datetimeText is Python's str() of a datetime.
+func datetimeText(t time.Time) string {
+	layout := "2006-01-02 15:04:05"
+	if t.Nanosecond() >= 1000 {
+		layout += ".000000"
+	}
+	if t.Location() != pyjson.Naive {
+		layout += "-07:00"
+	}
+	return t.Format(layout)
 }
 
 func typeName(v any) string {
