@@ -23,6 +23,12 @@ func main() {
 	registerDjango(reg)
 	registerJournal(reg)
 	registerGocelery(reg)
+	if serializer := os.Getenv("SERIALIZER"); serializer != "" {
+		if err := runSerializer(reg, serializer); err != nil {
+			panic(err)
+		}
+		return
+	}
 	cli.Main(reg)
 }
 
@@ -42,6 +48,7 @@ func register(reg *tasks.Registry) {
 		return greeting + " " + name + mark
 	}, tasks.Params("name, greeting='hi', *, mark='!'"))
 	reg.Register("tapp.named", func(a, b, c any) []any { return []any{a, b, c} }, tasks.Params("a, *, b, c=None"))
+	reg.Register("tapp.decimal", func() pyjson.Decimal { return "1.10" }, tasks.Params(""))
 	reg.Register("tapp.nothing", func() {}, tasks.Params(""))
 	reg.Register("tapp.fail", tasks.HandlerFunc(func(_ context.Context, req *tasks.Request) (any, error) {
 		return nil, &protocol.Exception{
