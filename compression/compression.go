@@ -73,6 +73,9 @@ func Decompress(name string, data []byte, limit int) ([]byte, error) {
 		return nil, err
 	}
 	r, err := m.reader(bytes.NewReader(data))
+	if len(data) == 0 {
+		err = io.ErrUnexpectedEOF // to some libraries it is a stream without any data
+	}
 	if err != nil {
 		return nil, fmt.Errorf("decompressing %s: %w", name, err)
 	}

@@ -22,14 +22,7 @@ func zlibReader(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }
 
 func zlibWriter(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil }
 
-// bzip2Reader refuses what is empty: to the library it is a stream without any data.
-func bzip2Reader(r io.Reader) (io.Reader, error) {
-	buffered := bufio.NewReader(r)
-	if _, err := buffered.Peek(1); err != nil {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return bzip2.NewReader(buffered), nil
-}
+func bzip2Reader(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }
 
 func bzip2Writer(w io.Writer) (io.WriteCloser, error) {
 	return dsnet.NewWriter(w, &dsnet.WriterConfig{Level: dsnet.BestCompression}) // Python's default

@@ -62,21 +62,28 @@ func unpack(b []byte, depth int) (v any, rest []byte, err error) {
 		return unpackArray(b, depth)
 	case msgp.MapType:
 		return unpackMap(b, depth)
-	case msgp.TimeType:
-		t, rest, err := msgp.ReadTimeBytes(b)
-		return t.UTC(), rest, err
+	default:
+		return unpackExtension(b)
 	}
-	return nil, nil, unknownType(b)
 }
 
 // as makes a value of any type of what the library returns.
 func as[T any](v T, rest []byte, err error) (any, []byte, error) { return v, rest, err }
 
-func unknownType(b []byte) error {
+// timestamps are the ways to write extension type -1: the first byte, and where the
+// type is.
+var timestamps = map[byte]int{0xd6: 1, 0xd7: 1, 0xc7: 2}
+
+func unpackExtension(b []byte) (any, []byte, error) {
 	if len(b) == 0 {
-		return msgp.ErrShortBytes
+		return nil, nil, msgp.ErrShortBytes
 	}
-	return fmt.Errorf("type 0x%02x is not plain data", b[0])
+	const timestamp = 0xff
+	if at := timestamps[b[0]]; at > 0 && at < len(b) && b[at] == timestamp {
+		t, rest, err := msgp.ReadTimeBytes(b)
+		return t.UTC(), rest, err
+	}
+	return nil, nil, fmt.Errorf("type 0x%02x is not plain data", b[0])
 }
 
 func unpackArray(b []byte, depth int) (any, []byte, error) {
@@ -145,7 +152,7 @@ func pack(dst []byte, v any) ([]byte, error) {
 		return msgp.AppendInt64(dst, v), nil
 	case *big.Int:
 		if !v.IsUint64() {
-			return nil, errors.New("Integer value out of range") //nolint:revive,staticcheck // Python's words
+			return nil, errors.New("Integer value out of range") //nolint:staticcheck // Python's words
 		}
 		return msgp.AppendUint64(dst, v.Uint64()), nil
 	case float64:

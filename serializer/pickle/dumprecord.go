@@ -40,6 +40,7 @@ func DumpRecord(v any) ([]byte, error) {
 				record.Values[i] = asRaised(record.Values[i])
 			}
 		}
+	default: // its result is no exception
 	}
 	return Dump(record)
 }

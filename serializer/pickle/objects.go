@@ -56,16 +56,19 @@ func (r *reader) stepObject(op byte) error {
 			return err
 		}
 		return r.reduce()
-	case opObj:
-		items, err := r.popMark()
-		if err == nil && len(items) == 0 {
-			err = failf("an object without a class")
-		}
-		if err != nil {
-			return err
-		}
-		return r.push(r.call(items[0], slices.Clone(items[1:])))
-	case opInst:
+	case opObj, opInst:
+		return r.instance(op)
+	case opBuild:
+		return r.build()
+	}
+	return failf("opcode %q at %d is not for plain data", op, r.pos-1)
+}
+
+// instance makes an object of everything above the last mark. The class of INST is in
+// the text, that of OBJ comes first.
+func (r *reader) instance(op byte) error {
+	var c any
+	if op == opInst {
 		module, err := r.line()
 		if err != nil {
 			return err
@@ -74,19 +77,21 @@ func (r *reader) stepObject(op byte) error {
 		if err != nil {
 			return err
 		}
-		c, err := r.global(module, name)
-		if err != nil {
+		if c, err = r.global(module, name); err != nil {
 			return err
 		}
-		items, err := r.popMark()
-		if err != nil {
-			return err
-		}
-		return r.push(r.call(c, slices.Clone(items)))
-	case opBuild:
-		return r.build()
 	}
-	return failf("opcode %q at %d is not for plain data", op, r.pos-1)
+	items, err := r.popMark()
+	if err != nil {
+		return err
+	}
+	if op == opObj {
+		if len(items) == 0 {
+			return failf("an object without a class")
+		}
+		c, items = items[0], items[1:]
+	}
+	return r.push(r.call(c, slices.Clone(items)))
 }
 
 // renamed are modules whose names Python 2 and 3 write differently.
