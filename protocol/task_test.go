@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/compression"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/serializer"
 )
 
 func TestDecodeCapturedTasks(t *testing.T) {
@@ -36,6 +37,34 @@ func TestDecodeCapturedTasks(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDecodeCapturedPickles reads the messages that are refused without accept_content.
+func TestDecodeCapturedPickles(t *testing.T) {
+	t.Parallel()
+	accept, err := protocol.NewAccept("pickle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := protocol.Decoder{Accept: accept, Serializer: serializer.ByContentType}
+	n := 0
+	for _, version := range captures(t) {
+		for _, c := range load[[]messageCase](t, version, "messages.json") {
+			for _, e := range c.Entries {
+				if e.Want.ContentType != protocol.ContentTypePickle {
+					continue
+				}
+				n++
+				task, err := d.Decode([]byte(e.Raw))
+				if err != nil || string(task.Args) != "[2, 3]" || string(task.Kwargs) != "{}" || !strings.HasSuffix(task.Name, ".add") {
+					t.Errorf("%s, %s: %+v, %v", version, c.Name, task, err)
+				}
+			}
+		}
+	}
+	if n < 7 {
+		t.Errorf("%d pickles", n)
 	}
 }
 
