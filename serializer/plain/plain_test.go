@@ -39,9 +39,17 @@ func TestKeys(t *testing.T) {
 		key  any
 		want string
 	}{
-		{"text", "text"}, {nil, "null"}, {true, "true"}, {int64(7), "7"}, {2.0, "2.0"}, {new(big.Int).Lsh(big.NewInt(1), 70), "1180591620717411303424"},
-		{[]byte("b"), "b"}, {pyjson.Decimal("1.10"), "1.10"}, {pyjson.Date{Year: 2030, Month: 1, Day: 2}, "2030-01-02"},
-		{pyjson.UUID{15: 7}, "00000000-0000-0000-0000-000000000007"}, {utc, "2030-01-02 03:04:05.000006+00:00"},
+		{"text", "text"},
+		{nil, "null"},
+		{true, "true"},
+		{int64(7), "7"},
+		{2.0, "2.0"},
+		{new(big.Int).Lsh(big.NewInt(1), 70), "1180591620717411303424"},
+		{[]byte("b"), "b"},
+		{pyjson.Decimal("1.10"), "1.10"},
+		{pyjson.Date{Year: 2030, Month: 1, Day: 2}, "2030-01-02"},
+		{pyjson.UUID{15: 7}, "00000000-0000-0000-0000-000000000007"},
+		{utc, "2030-01-02 03:04:05.000006+00:00"},
 		{time.Date(2030, 1, 2, 3, 4, 5, 0, pyjson.Naive), "2030-01-02 03:04:05"},
 	} {
 		dict := &plain.Dict{}
