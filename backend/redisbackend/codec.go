@@ -20,8 +20,20 @@ func (b *Backend) CanEncode(value []byte) error {
 	return err
 }
 
-// encode writes a record, which is JSON, in the configured serializer.
+// plainly tells that records are stored as the JSON that they are.
+func (b *Backend) plainly() bool { return b.serializer == nil && b.compression == "" }
+
+// encode writes a record, which is JSON, as it is stored.
 func (b *Backend) encode(record []byte) ([]byte, error) {
+	encoded, err := b.serialize(record)
+	if err != nil || b.compression == "" {
+		return encoded, err
+	}
+	return compress(encoded, b.compression)
+}
+
+// serialize writes a record in the configured serializer.
+func (b *Backend) serialize(record []byte) ([]byte, error) {
 	if b.serializer == nil {
 		return record, nil
 	}
@@ -85,7 +97,7 @@ func (b *Backend) storableException(raw []byte) []byte {
 
 // encodeAll returns records as they are stored. refused is about single ones.
 func (b *Backend) encodeAll(records []backend.Record) (encoded []backend.Record, refused []error) {
-	if b.serializer == nil {
+	if b.plainly() {
 		return records, nil
 	}
 	for _, r := range records {

@@ -20,3 +20,16 @@ func decompress(record []byte) ([]byte, error) {
 	method, data, _ := bytes.Cut(rest, []byte{0})
 	return compression.Decompress(string(method), data, maxRecord)
 }
+
+// compress returns what stands for a record with result_compression.
+func compress(record []byte, method string) ([]byte, error) {
+	contentType, err := compression.ContentType(method)
+	if err != nil {
+		return nil, err
+	}
+	data, err := compression.Compress(method, record)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Join([][]byte{append(bytes.Clone(compressedMark), contentType...), data}, []byte{0}), nil
+}

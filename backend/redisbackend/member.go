@@ -35,14 +35,14 @@ func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
 
 var errMember = errors.New(`not [1, "<task id>", "<state>", <result>]`)
 
-// encodeMember is the function of that name, in the configured serializer. There the
-// head is the whole: what old workers have counted in it is only known again if it is
+// encodeMember is the function of that name, as members are stored. In another serializer
+// or compressed, the head is the whole: what old workers have counted in it is only known again if it is
 // the very same.
 func (b *Backend) encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
-	if b.serializer == nil {
+	if b.plainly() {
 		return encodeMember(part)
 	}
-	if part.State != protocol.Success {
+	if b.serializer != nil && part.State != protocol.Success {
 		part.Result = b.storableException(part.Result)
 	}
 	if member, _, err = encodeMember(part); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/compression"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/serializer"
 )
@@ -28,6 +29,10 @@ type Config struct {
 	// Expires is result_expires: how long records are kept, cut to whole seconds.
 	// 0: 24 hours; negative, and less than a second: for ever.
 	Expires time.Duration
+
+	// FailureExpires is result_failure_expires: how long the records of failed tasks are
+	// kept. 0: as Expires; negative: for ever.
+	FailureExpires time.Duration
 
 	// GlobalKeyprefix is result_backend_transport_options' global_keyprefix. As
 	// in Celery 5.5 and later, _ follows it unless it ends in one of : _ - .
@@ -50,6 +55,10 @@ type Config struct {
 	// reads the results needs the same setting. Default: json.
 	Serializer string
 
+	// Compression is result_compression: "gzip", "bzip2", "brotli", "lzma", "zstd". "":
+	// none. Celery before 5.7 cannot read compressed results.
+	Compression string
+
 	// OnState hears of the connection: made (true, nil), or lost or not made (false, why).
 	OnState func(connected bool, err error)
 }
@@ -62,12 +71,13 @@ type Backend struct {
 	hub       *hub
 
 	// In seconds; 0: for ever.
-	expires, chordExpires, groupExpires int64
+	expires, failureExpires, chordExpires, groupExpires int64
 
 	chordZset int // 1: new chords are sorted sets; 0: lists
 	lease     time.Duration
 
-	serializer *serializer.Serializer // nil: JSON
+	serializer  *serializer.Serializer // nil: JSON
+	compression string                 // "": none
 }
 
 var (
@@ -86,12 +96,22 @@ func New(cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redisbackend: Config.Serializer: %w", err)
 	}
+	if cfg.Compression != "" {
+		if _, err := compression.ContentType(cfg.Compression); err != nil {
+			return nil, fmt.Errorf("redisbackend: Config.Compression: %w", err)
+		}
+	}
 	b := &Backend{
-		serializer: s,
-		pipe:       redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
-		keyprefix:  keyprefix(cfg.GlobalKeyprefix),
-		expires:    seconds(cfg.Expires),
-		lease:      cmp.Or(cfg.ChordLease, DefaultChordLease),
+		serializer:  s,
+		compression: cfg.Compression,
+		pipe:        redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
+		keyprefix:   keyprefix(cfg.GlobalKeyprefix),
+		expires:     seconds(cfg.Expires),
+		lease:       cmp.Or(cfg.ChordLease, DefaultChordLease),
+	}
+	b.failureExpires = b.expires
+	if cfg.FailureExpires != 0 {
+		b.failureExpires = seconds(cfg.FailureExpires)
 	}
 	b.chordExpires = b.expires
 	if cfg.ChordExpires != 0 {

@@ -74,14 +74,16 @@ return out
 
 // Store implements backend.Store.
 func (b *Backend) Store(ctx context.Context, records ...backend.Record) error {
-	records, refused := b.encodeAll(records)
-	for len(records) > 0 {
-		n, size := 0, 0
-		for n < len(records) && n < maxGroup && (n == 0 || size+len(records[n].Document) <= maxGroupBytes) {
-			size += len(records[n].Document)
-			n++
+	var refused []error
+	for len(records) > 0 { // in order, those that are kept equally long together
+		n, expires := len(records), b.expires
+		if b.failureExpires != b.expires {
+			n, expires = 1, b.keptFor(records[0])
+			for n < len(records) && b.keptFor(records[n]) == expires {
+				n++
+			}
 		}
-		errs, err := b.storeGroup(ctx, records[:n])
+		errs, err := b.storeFor(ctx, expires, records[:n])
 		if err != nil {
 			return b.error(err)
 		}
@@ -91,8 +93,35 @@ func (b *Backend) Store(ctx context.Context, records ...backend.Record) error {
 	return errors.Join(refused...)
 }
 
+// keptFor is how long a record is kept, in seconds.
+func (b *Backend) keptFor(r backend.Record) int64 {
+	if state, err := backend.State(r.Document); err == nil && state == protocol.Failure {
+		return b.failureExpires
+	}
+	return b.expires
+}
+
+// storeFor stores records that are kept for the same time. refused is about single records.
+func (b *Backend) storeFor(ctx context.Context, expires int64, records []backend.Record) (refused []error, err error) {
+	records, refused = b.encodeAll(records)
+	for len(records) > 0 {
+		n, size := 0, 0
+		for n < len(records) && n < maxGroup && (n == 0 || size+len(records[n].Document) <= maxGroupBytes) {
+			size += len(records[n].Document)
+			n++
+		}
+		errs, err := b.storeGroup(ctx, expires, records[:n])
+		if err != nil {
+			return nil, err
+		}
+		refused = append(refused, errs...)
+		records = records[n:]
+	}
+	return refused, nil
+}
+
 // storeGroup stores records by one script. refused is about single records.
-func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (refused []error, err error) {
+func (b *Backend) storeGroup(ctx context.Context, expires int64, records []backend.Record) (refused []error, err error) {
 	sent := make([]backend.Record, 0, len(records))
 	for _, r := range records {
 		if n := len(r.Document); n > maxRecord {
@@ -112,7 +141,7 @@ func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (ref
 	for _, r := range sent {
 		args = append(args, b.key(r.TaskID))
 	}
-	args = append(args, b.expires)
+	args = append(args, expires)
 	for _, r := range sent {
 		args = append(args, r.Document)
 	}
@@ -123,7 +152,7 @@ func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (ref
 	for i, reply := range replies {
 		switch reply := reply.(type) {
 		case []byte:
-			err = b.storeOver(ctx, sent[i], reply)
+			err = b.storeOver(ctx, expires, sent[i], reply)
 		case redis.Error:
 			err = &backend.RecordError{TaskID: sent[i].TaskID, Err: reply}
 		}
@@ -140,7 +169,7 @@ func (b *Backend) storeGroup(ctx context.Context, records []backend.Record) (ref
 
 // storeOver stores a record where one is that only we can read, unless that is a
 // SUCCESS. What cannot be read at all is no SUCCESS, but a compressed record may be.
-func (b *Backend) storeOver(ctx context.Context, r backend.Record, packed []byte) error {
+func (b *Backend) storeOver(ctx context.Context, expires int64, r backend.Record, packed []byte) error {
 	for {
 		present, err := b.decode(packed)
 		if err != nil && bytes.HasPrefix(packed, compressedMark) {
@@ -149,7 +178,7 @@ func (b *Backend) storeOver(ctx context.Context, r backend.Record, packed []byte
 		if state, err := backend.State(present); err == nil && state == protocol.Success {
 			return nil
 		}
-		replies, err := redis.Values(b.pipe.Script(ctx, storeScript, 1, b.key(r.TaskID), b.expires, r.Document, packed))
+		replies, err := redis.Values(b.pipe.Script(ctx, storeScript, 1, b.key(r.TaskID), expires, r.Document, packed))
 		if err != nil {
 			return err
 		}
