@@ -58,10 +58,11 @@ type Step interface{ step() }
 
 // Publish is a message to be published.
 type Publish struct {
-	Task        *protocol.Task // its Exchange and RoutingKey say where to
-	Publication protocol.Publication
-	Serializer  string // as the options name it; "": the default
-	Compression string // likewise
+	Task         *protocol.Task // its Exchange and RoutingKey say where to
+	ExchangeType string         // of its Exchange; "": direct
+	Publication  protocol.Publication
+	Serializer   string // as the options name it; "": the default
+	Compression  string // likewise
 	// Retry and RetryPolicy are the options of these names, raw JSON; nil without them.
 	Retry, RetryPolicy []byte
 }

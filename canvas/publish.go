@@ -62,7 +62,7 @@ func (p *planner) publish(c call) *Result {
 		Retry: encode(opts.get("retry")), RetryPolicy: encode(opts.get("retry_policy")),
 	}
 	p.setTimes(&step, opts)
-	p.setDestination(task, opts)
+	p.setDestination(&step, opts)
 	step.Publication.Properties = properties(opts)
 	if mode, ok := opts.integer("delivery_mode"); ok {
 		step.Publication.DeliveryMode = mode

@@ -1,7 +1,5 @@
 package canvas
 
-import "github.com/apium/apium/protocol"
-
 // routed adds what the routing rules say (Router.route). What the call says itself
 // counts, unless it is null.
 func (p *planner) routed(name string, opts Options) Options {
@@ -28,7 +26,7 @@ func (p *planner) defaultQueue() string {
 // setDestination finds exchange and routing key, as AMQP.send_task_message: what goes to a
 // direct exchange goes to the default exchange, with the queue's name, unless the call
 // names both exchange and routing key.
-func (p *planner) setDestination(task *protocol.Task, opts Options) {
+func (p *planner) setDestination(step *Publish, opts Options) {
 	exchange, key, queue := opts.text("exchange"), opts.text("routing_key"), opts.text("queue")
 	if queue == "" {
 		queue = p.defaultQueue()
@@ -50,5 +48,5 @@ func (p *planner) setDestination(task *protocol.Task, opts Options) {
 			key = to.RoutingKey
 		}
 	}
-	task.Exchange, task.RoutingKey = exchange, key
+	step.Task.Exchange, step.Task.RoutingKey, step.ExchangeType = exchange, key, kind
 }

@@ -43,6 +43,11 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	for queue, action := range conf.UnknownTask.Queues {
 		cfg.UnknownByQueue[queue] = unknownPolicy(action)
 	}
+	cfg.SoftShutdownTimeout, cfg.SoftShutdownOnIdle = conf.WorkerSoftShutdownTimeout, conf.WorkerEnableSoftShutdownOnIdle
+	cfg.ChordJoinTimeout, cfg.ChordRetryInterval = conf.ResultChordJoinTimeout, conf.ResultChordRetryInterval
+	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression
+	cfg.ErrbacksOnHeader = conf.TaskAllowErrorCbOnChordHeader
+	cfg.PublishOptions = func(task string) canvas.Options { return publishOptions(conf, task) }
 	cfg.DefaultQueue = conf.TaskDefaultQueue
 	router, queues := conf.Router(), conf.Queues()
 	cfg.Route = func(task string) canvas.Options { return routeOptions(router.Lookup(task)) }
@@ -70,6 +75,7 @@ func taskDefaults(conf *settings.Settings) tasks.Options {
 		AcksOnFailure:            &conf.TaskAcksOnFailureOrTimeout,
 		AcksOnTimeout:            &conf.TaskAcksOnFailureOrTimeout,
 		RejectOnWorkerLost:       conf.TaskRejectOnWorkerLost,
+		RetryOnWorkerLost:        &conf.TaskRetryOnWorkerLost,
 		IgnoreResult:             &conf.TaskIgnoreResult,
 		StoreErrorsEvenIfIgnored: &conf.TaskStoreErrorsEvenIfIgnored,
 		TrackStarted:             &conf.TaskTrackStarted,
@@ -97,12 +103,50 @@ func annotations(conf *settings.Settings, names []string) []map[string]tasks.Opt
 		a := conf.TaskAnnotations.For(name)
 		table[name] = tasks.Options{ // acks_on_failure_or_timeout has no effect as an annotation, in Celery either
 			AcksLate: a.AcksLate, AcksOnFailure: a.AcksOnFailure, AcksOnTimeout: a.AcksOnTimeout, RejectOnWorkerLost: a.RejectOnWorkerLost,
-			IgnoreResult: a.IgnoreResult, StoreErrorsEvenIfIgnored: a.StoreErrorsEvenIfIgnored, TrackStarted: a.TrackStarted,
+			RetryOnWorkerLost: a.RetryOnWorkerLost,
+			IgnoreResult:      a.IgnoreResult, StoreErrorsEvenIfIgnored: a.StoreErrorsEvenIfIgnored, TrackStarted: a.TrackStarted,
 			SendEvents: a.SendEvents, Trail: a.Trail, MaxRetries: a.MaxRetries, RetryDelay: a.DefaultRetryDelay,
 			TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit, RateLimit: a.RateLimit,
 		}
 	}
 	return []map[string]tasks.Options{table}
+}
+
+// publishOptions are what task_annotations and task_default_priority say about publishing
+// a task that is registered.
+func publishOptions(conf *settings.Settings, task string) canvas.Options {
+	var o canvas.Options
+	if conf.TaskDefaultPriority != nil {
+		o = append(o, canvas.Priority(*conf.TaskDefaultPriority))
+	}
+	if len(conf.TaskAnnotations) == 0 {
+		return o
+	}
+	a := conf.TaskAnnotations.For(task)
+	for _, opt := range []struct {
+		name  string
+		value *string
+	}{
+		{"queue", a.Queue},
+		{"exchange", a.Exchange},
+		{"routing_key", a.RoutingKey},
+		{"serializer", a.Serializer},
+		{"compression", a.Compression},
+	} {
+		if opt.value != nil {
+			o = append(o, canvas.Opt(opt.name, *opt.value))
+		}
+	}
+	if a.Priority != nil {
+		o = append(o, canvas.Priority(*a.Priority))
+	}
+	if a.DeliveryMode != nil {
+		o = append(o, canvas.Opt("delivery_mode", *a.DeliveryMode))
+	}
+	if a.Expires != nil {
+		o = append(o, canvas.Expires(*a.Expires))
+	}
+	return o
 }
 
 // routeOptions are a route as canvas takes it.

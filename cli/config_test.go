@@ -149,7 +149,10 @@ func TestWrongConfig(t *testing.T) {
 func TestPendingSettings(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "worker", "task_protocol=1", "worker_direct=true", "worker_enable_remote_control=true")
-	want := []string{"command line: task_protocol has no effect yet", "command line: worker_direct has no effect yet"}
+	want := []string{"command line: task_protocol has no effect yet"}
+	if last := s.consumer.Queues[len(s.consumer.Queues)-1]; last.Exchange != "C.dq2" || !strings.HasSuffix(last.Name, ".dq2") {
+		t.Errorf("the worker's own queue: %+v", last)
+	}
 	if diff := cmp.Diff(want, s.warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -103,6 +103,10 @@ func (cs *connections) readResults(conf *settings.Settings) (err error) {
 	}
 	cs.results.GlobalKeyprefix = conf.ResultBackendTransportOptions.GlobalKeyprefix
 	cs.results.ChordUnordered = conf.ResultBackendTransportOptions.NoResultChordOrdered
+	cs.results.Serializer, cs.results.Compression = conf.ResultSerializer, conf.ResultCompression
+	if conf.ResultFailureExpires != nil {
+		cs.results.FailureExpires = forEver(*conf.ResultFailureExpires)
+	}
 	if conf.ResultChordExpires != nil {
 		cs.results.ChordExpires = forEver(*conf.ResultChordExpires)
 	}

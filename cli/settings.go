@@ -149,6 +149,9 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 	if len(queues) == 0 {
 		return errors.New("no queue is left to consume from")
 	}
+	if s.conf.WorkerDirect {
+		queues = append(queues, settings.DirectQueue(s.hostname))
+	}
 	s.consumer.Queues = consumerQueues(queues)
 	for _, q := range queues {
 		s.queues = append(s.queues, q.Name)

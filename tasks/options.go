@@ -13,6 +13,7 @@ type Options struct {
 	AcksOnFailure      *bool // late: acknowledge a task that failed (default true), not reject it
 	AcksOnTimeout      *bool // late: acknowledge a task that ran out of time (default true), not requeue it
 	RejectOnWorkerLost *bool // late: requeue a task whose goroutine ended without an outcome (default false)
+	RetryOnWorkerLost  *bool // retry such a task (default false)
 
 	IgnoreResult             *bool
 	TrackStarted             *bool
@@ -65,6 +66,7 @@ func (o *Options) Override(other Options) {
 	override(&o.AcksOnFailure, other.AcksOnFailure)
 	override(&o.AcksOnTimeout, other.AcksOnTimeout)
 	override(&o.RejectOnWorkerLost, other.RejectOnWorkerLost)
+	override(&o.RetryOnWorkerLost, other.RetryOnWorkerLost)
 	override(&o.IgnoreResult, other.IgnoreResult)
 	override(&o.TrackStarted, other.TrackStarted)
 	override(&o.StoreErrorsEvenIfIgnored, other.StoreErrorsEvenIfIgnored)
@@ -156,6 +158,13 @@ func AcksOnFailureOrTimeout(ack bool) Option {
 // WorkerLostError. What a worker held that died as a whole always runs again.
 func RejectOnWorkerLost(reject bool) Option {
 	return taskOption(func(o *Options) { o.RejectOnWorkerLost = &reject })
+}
+
+// RetryOnWorkerLost says whether a task whose goroutine ends without an outcome
+// (runtime.Goexit) is retried, as if it had returned Retry. It comes before
+// RejectOnWorkerLost.
+func RetryOnWorkerLost(retry bool) Option {
+	return taskOption(func(o *Options) { o.RetryOnWorkerLost = &retry })
 }
 
 // IgnoreResult says whether to drop the task's result and states.

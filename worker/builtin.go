@@ -152,7 +152,7 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 	tree = append(tree, "]]"...)
 	ready, err := w.allReady(ctx, leaves(nil, tree))
 	if err != nil || !ready {
-		wait := time.Second // result_chord_retry_interval
+		wait := w.cfg.ChordRetryInterval
 		if interval != nil {
 			wait = time.Duration(*interval * float64(time.Second))
 		}

@@ -14,10 +14,6 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// chordJoinTimeout is how long the records of a nested header are waited for: Celery's
-// result_chord_join_timeout.
-const chordJoinTimeout = 3 * time.Second
-
 // chordPublish is how long nobody else runs the body while it is being published.
 const chordPublish = 30 * time.Second
 
@@ -208,7 +204,7 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 // nested as the groups are.
 func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	ids := leaves(nil, tree)
-	ctx, cancel := context.WithTimeout(ctx, chordJoinTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
 	defer cancel()
 	records, err := backend.WaitAll(ctx, w.loader, ids...)
 	if errors.Is(err, context.DeadlineExceeded) {

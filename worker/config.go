@@ -79,6 +79,18 @@ type Config struct {
 	// InheritParentPriority gives callbacks and chain steps the priority of the task
 	// before them (task_inherit_parent_priority).
 	InheritParentPriority bool
+	// PublishOptions tells the options that a registered task gives to what is published of
+	// it: priority, queue, serializer and others of annotations. Nil: none.
+	PublishOptions func(task string) canvas.Options
+	// ErrbacksOnHeader links the errbacks of chords that are published here to their
+	// header's tasks, too (task_allow_error_cb_on_chord_header).
+	ErrbacksOnHeader bool
+	// ChordJoinTimeout is how long a nested chord header's records are waited for
+	// (result_chord_join_timeout). Default 3 s.
+	ChordJoinTimeout time.Duration
+	// ChordRetryInterval is how often celery.chord_unlock looks (result_chord_retry_interval).
+	// Default 1 s.
+	ChordRetryInterval time.Duration
 	// Route tells the options of a task that is published without saying where to
 	// (task_routes). Nil: none.
 	Route func(task string) canvas.Options
@@ -124,6 +136,13 @@ type Config struct {
 	// before it cancels their contexts. Default: as long as they take.
 	ShutdownTimeout time.Duration
 
+	// SoftShutdownTimeout is how long a cold shutdown lets handlers finish before it cancels
+	// their contexts (worker_soft_shutdown_timeout). Default: not at all.
+	SoftShutdownTimeout time.Duration
+	// SoftShutdownOnIdle waits for as long when nothing runs, too
+	// (worker_enable_soft_shutdown_on_idle).
+	SoftShutdownOnIdle bool
+
 	// Logger gets Celery's log lines. Default: slog.Default().
 	Logger *slog.Logger
 	// Observers are told each step of each task.
@@ -159,6 +178,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.RevokeExpires, 3*time.Hour)
 	setDefault(&c.SuccessfulMax, 1000)
 	setDefault(&c.SuccessfulExpires, 3*time.Hour)
+	setDefault(&c.ChordJoinTimeout, 3*time.Second)
+	setDefault(&c.ChordRetryInterval, time.Second)
 	setDefault(&c.VisibilityTimeout, defaultVisibilityTimeout)
 }
 
@@ -184,6 +205,7 @@ func (c *Config) validate() error {
 	for name, d := range map[string]time.Duration{
 		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "ParkAfter": c.ParkAfter,
 		"RevokeExpires": c.RevokeExpires, "SuccessfulExpires": c.SuccessfulExpires,
+		"ChordJoinTimeout": c.ChordJoinTimeout, "ChordRetryInterval": c.ChordRetryInterval, "SoftShutdownTimeout": c.SoftShutdownTimeout,
 	} {
 		check(d < 0, "%s must not be negative", name)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/serializer"
 	"github.com/apium/apium/tasks"
 )
 
@@ -26,6 +27,7 @@ func (w *Worker) canvasContext(r *request) canvas.Context {
 		RootID: orElse(r.RootID, r.ID), ParentID: r.ID,
 		Origin: w.origin, ReplyTo: w.replyTo,
 		Task: w.taskOptions, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
+		ErrbacksOnHeader: w.cfg.ErrbacksOnHeader,
 	}
 	if w.cfg.InheritParentPriority {
 		ctx.Priority = &r.Priority
@@ -39,7 +41,11 @@ func (w *Worker) taskOptions(name string) (canvas.Options, bool) {
 	if t == nil {
 		return nil, false
 	}
-	return canvas.Options{canvas.IgnoreResult(t.ignoreResult)}, true
+	options := canvas.Options{canvas.IgnoreResult(t.ignoreResult)}
+	if w.cfg.PublishOptions != nil {
+		options = append(options, w.cfg.PublishOptions(name)...)
+	}
+	return options, true
 }
 
 // follow adds to a settlement what a success leads to: callbacks, and the next step of
@@ -65,7 +71,7 @@ func (w *Worker) carryOut(f *flow, r *request, plan *canvas.Plan) error {
 			f.prepare = append(f.prepare, step)
 			continue
 		}
-		publication, err := w.encode(message.Task, message.Publication)
+		publication, err := w.encodeStep(&message)
 		if err != nil {
 			return err
 		}
@@ -88,7 +94,6 @@ func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (broker.Pub
 		return broker.Publication{}, errNoPublisher
 	}
 	w.hooks.beforePublish(w.taskCtx, task)
-	p.Format = w.format
 	raw, err := protocol.EncodeTask(task, p)
 	if err != nil {
 		return broker.Publication{}, err
@@ -97,9 +102,24 @@ func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (broker.Pub
 	return broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, nil
 }
 
+// encodeStep makes the message of a plan's step, in the form that its options ask for.
+func (w *Worker) encodeStep(step *canvas.Publish) (broker.Publication, error) {
+	step.Publication.Format = w.format
+	if step.Serializer != "" || step.Compression != "" {
+		format, err := serializer.Format(orElse(step.Serializer, w.cfg.TaskSerializer), orElse(step.Compression, w.cfg.TaskCompression))
+		if err != nil {
+			return broker.Publication{}, err
+		}
+		step.Publication.Format = format
+	}
+	publication, err := w.encode(step.Task, step.Publication)
+	publication.ExchangeType = step.ExchangeType
+	return publication, err
+}
+
 // publishLater adds the message of a task to a settlement.
 func (w *Worker) publishLater(s *settlement, task *protocol.Task) error {
-	p := protocol.Publication{}
+	p := protocol.Publication{Format: w.format}
 	if !task.Expires.IsZero() {
 		p.Expiration = max(time.Until(task.Expires), 1)
 	}

@@ -141,6 +141,11 @@ func (w *Worker) rejection(r *request, reject *tasks.RejectError, runtime time.D
 func (w *Worker) lostHandler(r *request) {
 	runtime := time.Since(r.started)
 	w.backlog.ran(r, runtime)
+	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
+	if r.task.retryOnLost && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
+		w.settle(w.retry(r, &tasks.RetryError{Cause: exc}, runtime))
+		return
+	}
 	if r.acksLate && r.task.rejectOnLost {
 		w.log.Error("Task "+nameAndID(r.Task)+" ended its goroutine: its message goes back", taskAttrs(r.Task)...)
 		w.settle(settlement{
@@ -149,7 +154,6 @@ func (w *Worker) lostHandler(r *request) {
 		})
 		return
 	}
-	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
 	s := w.failure(r, exc, runtime)
 	w.logFailed(r, nil, exc)
 	w.settle(s)

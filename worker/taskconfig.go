@@ -19,6 +19,7 @@ type taskConfig struct {
 	acksOnFailure bool
 	acksOnTimeout bool
 	rejectOnLost  bool
+	retryOnLost   bool
 	ignoreResult  bool
 	storeErrors   bool // even if ignored
 	trackStarted  bool
@@ -71,6 +72,7 @@ func (w *Worker) newTaskConfig(entry *tasks.Entry) *taskConfig {
 		acksOnFailure: value(o.AcksOnFailure, true),
 		acksOnTimeout: value(o.AcksOnTimeout, true),
 		rejectOnLost:  value(o.RejectOnWorkerLost, false),
+		retryOnLost:   value(o.RetryOnWorkerLost, false),
 		ignoreResult:  value(o.IgnoreResult, false),
 		storeErrors:   value(o.StoreErrorsEvenIfIgnored, false),
 		trackStarted:  value(o.TrackStarted, false),

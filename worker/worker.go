@@ -133,7 +133,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.cancelTasks(ErrShutdown)
 	settleCtx, cancelSettle := context.WithCancel(base)
 	defer cancelSettle()
-	defer w.onAbort(func() { time.AfterFunc(abortTimeout, cancelSettle) })()
+	defer w.onAbort(func() { time.AfterFunc(w.cfg.SoftShutdownTimeout+abortTimeout, cancelSettle) })()
 	claimCtx, cancelClaim := context.WithCancel(ctx)
 	defer cancelClaim()
 	stopOnAbort := w.onAbort(cancelClaim)
@@ -262,6 +262,7 @@ func (w *Worker) awaitHandlers(ctx context.Context, finished <-chan struct{}) {
 		w.log.Warn(fmt.Sprintf("Handlers still run after %v: cancelling them", w.cfg.ShutdownTimeout))
 		w.Abort()
 	case <-w.abort:
+		w.softShutdown(finished)
 	}
 	w.aborted.Store(true)
 	w.cancelTasks(ErrShutdown)
@@ -270,6 +271,18 @@ func (w *Worker) awaitHandlers(ctx context.Context, finished <-chan struct{}) {
 	case <-time.After(abortGrace):
 	}
 	w.abandonRunning(ctx)
+}
+
+// softShutdown lets handlers finish for a while before a cold shutdown cancels them.
+func (w *Worker) softShutdown(finished <-chan struct{}) {
+	if w.cfg.SoftShutdownTimeout == 0 || len(w.slots.running()) == 0 && !w.cfg.SoftShutdownOnIdle {
+		return
+	}
+	w.log.Warn("Initiating Soft Shutdown, terminating in " + pythonNumber(w.cfg.SoftShutdownTimeout) + " seconds")
+	select {
+	case <-finished:
+	case <-time.After(w.cfg.SoftShutdownTimeout):
+	}
 }
 
 // abandonRunning answers for the handlers that a cold shutdown leaves behind.
