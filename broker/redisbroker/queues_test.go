@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,36 @@ func TestQueuesAreRegistered(t *testing.T) {
 		if diff := cmp.Diff([]string{"q0\x06\x16\x06\x16q0"}, s.strings(t, "SMEMBERS", set)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", set, diff)
 		}
+	}
+}
+
+// A claim that waits learns of a new queue at once.
+func TestAddQueueWakesClaim(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("a"), PollingInterval: time.Minute})
+	claimed := make(chan []broker.Delivery)
+	go func() {
+		ds, err := c.Claim(t.Context(), 1)
+		if err != nil {
+			t.Errorf("Claim: %v", err)
+		}
+		claimed <- ds
+	}()
+	eventually(t, "the waiters block", func() bool {
+		return strings.Count(fmt.Sprintf("%s", s.Do(t, "CLIENT", "LIST")), "cmd=brpoplpush") == 4
+	})
+	s.Do(t, "LPUSH", "b", brokertest.Envelope("b", "1", 0))
+	if err := c.AddQueue(t.Context(), broker.Queue{Name: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case ds := <-claimed:
+		if len(ds) != 1 || ds[0].Queue != "b" {
+			t.Errorf("claimed %+v", ds)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the claim was not woken")
 	}
 }
 
