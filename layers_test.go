@@ -49,6 +49,7 @@ var layers = map[string][]string{
 	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
 
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend"},
+	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker"},
 	"client":  {"protocol", "protocol/pyjson", "broker", "backend"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 
@@ -60,7 +61,7 @@ var layers = map[string][]string{
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "client", "metrics",
+		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
 		"settings", "canvas", "internal/nearest",
 	},

@@ -87,3 +87,16 @@ func (w *Worker) CancelQueue(ctx context.Context, name string) error {
 	}
 	return queues.CancelQueue(ctx, name)
 }
+
+// Queues returns the queues that are consumed now; nil if the consumer cannot tell.
+func (w *Worker) Queues() []broker.Queue {
+	if queues, ok := w.cfg.Consumer.(broker.Queues); ok {
+		return queues.Queues()
+	}
+	return nil
+}
+
+// TimeLimits returns the limits of tasks that say nothing themselves; 0: none.
+func (w *Worker) TimeLimits() (hard, soft time.Duration) {
+	return value(w.cfg.Defaults.TimeLimit, 0), value(w.cfg.Defaults.SoftTimeLimit, 0)
+}
