@@ -1,9 +1,11 @@
 package control_test
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +15,6 @@ import (
 	"github.com/apium/apium/backend/membackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
-	"github.com/apium/apium/client"
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
@@ -29,7 +30,6 @@ type bench struct {
 	broker  membroker.Broker
 	results *membackend.Backend
 	reg     *tasks.Registry
-	client  *client.Client
 	cfg     worker.Config
 	control control.Config
 	log     lines
@@ -65,9 +65,6 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 func (b *bench) start() {
 	b.t.Helper()
 	var err error
-	if b.client, err = client.New(client.Config{Publisher: b.broker.Publisher(), Loader: b.results}); err != nil {
-		b.t.Fatal(err)
-	}
 	if b.w, err = worker.New(b.cfg); err != nil {
 		b.t.Fatal(err)
 	}
@@ -166,14 +163,42 @@ func get[T any](b *bench, method, arguments string) (value T) {
 	return value
 }
 
-func (b *bench) send(call client.Call) string {
+// call is a task to send.
+type call struct {
+	ID, Task, Queue string
+	Args            []any
+	Countdown       time.Duration
+	Priority        int
+	Stamps          map[string]any
+}
+
+func (b *bench) send(c call) (id string) {
 	b.t.Helper()
-	res, err := b.client.Send(b.t.Context(), call)
+	task := &protocol.Task{
+		Name: c.Task, ID: cmp.Or(c.ID, protocol.NewID()), RoutingKey: cmp.Or(c.Queue, "celery"), Priority: c.Priority,
+		Args: b.json(c.Args), StampedHeaders: slices.Collect(maps.Keys(c.Stamps)), Stamps: b.json(c.Stamps),
+	}
+	if c.Countdown > 0 {
+		task.ETA = time.Now().Add(c.Countdown).UTC()
+	}
+	message, err := protocol.EncodeTask(task, protocol.Publication{})
+	if err == nil {
+		err = b.broker.Publisher().Publish(b.t.Context(), broker.Publication{RoutingKey: task.RoutingKey, Message: message})
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	synctest.Wait()
-	return res.ID
+	return task.ID
+}
+
+func (b *bench) json(value any) []byte {
+	b.t.Helper()
+	raw, err := pyjson.Append(nil, value)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return raw
 }
 
 // state returns "STATE result" of a task; "" when nothing is stored.
@@ -243,6 +268,3 @@ func (l *lines) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
-
-// object is an undecoded part of a reply.
-type object map[string]json.RawMessage

@@ -35,7 +35,7 @@ func censor(settings map[string]any) map[string]any {
 		switch {
 		case isObject:
 			value = censor(object)
-		case secret.MatchString(name):
+		case secret.MatchString(strings.TrimPrefix(lower, "apium_")): // which has an API in it
 			value = mask
 		case isText && strings.HasPrefix(lower, "broker_") && strings.HasSuffix(lower, "_url"),
 			isText && strings.Contains(lower, "backend"):

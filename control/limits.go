@@ -25,9 +25,9 @@ func (m *Mailbox) rateLimit(task string, limit json.RawMessage, _ others) (any, 
 	case errors.Is(err, worker.ErrUnknownTask):
 		m.log.Error("Rate limit attempt for unknown task " + task)
 		return failed("unknown task"), nil
-	case err != nil:
+	case err != nil: // its number is none, or negative
 		exc := tasks.ExceptionOf(tasks.Raise("ValueError", "could not convert string to float: '"+number+"'"))
-		return failed("Invalid rate limit string: " + exc.Repr()), nil
+		return failed("Invalid rate limit string: " + exc.Repr()), nil //nolint:nilerr // that is the reply
 	}
 	if text == "" {
 		m.log.Info("Rate limits disabled for tasks of type " + task)

@@ -140,7 +140,7 @@ func (m *Mailbox) Run(ctx context.Context) error {
 	})
 	close(requests)
 	<-done
-	if ctx.Err() != nil {
+	if errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return fmt.Errorf("control: %w", err)
