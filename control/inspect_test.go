@@ -39,7 +39,9 @@ func TestInspectTasks(t *testing.T) {
 		b.registerSleepers()
 		b.start()
 		calls := []call{
-			{Task: "app.sleep", Args: []any{60}}, {Task: "app.late", Args: []any{60}, Priority: 3}, {Task: "app.sleep", Args: []any{60}},
+			{Task: "app.sleep", Args: []any{60}},
+			{Task: "app.late", Args: []any{60}, Priority: 3},
+			{Task: "app.sleep", Args: []any{60}},
 			{Task: "app.sleep", Args: []any{60}, Countdown: 5 * time.Second},
 		}
 		var ids []string

@@ -151,12 +151,6 @@ func (s *slots) of(r *request) *slot {
 	return nil
 }
 
-func (s *slots) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.members)
-}
-
 // size is how many slots there are to be.
 func (s *slots) size() int {
 	s.mu.Lock()
