@@ -61,6 +61,7 @@ var layers = map[string][]string{
 	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo", "serializer", "compression"},
 
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
+	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker"},
 	"client":  {"protocol", "protocol/pyjson", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 
@@ -72,7 +73,7 @@ var layers = map[string][]string{
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "client", "metrics",
+		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
 		"settings", "canvas", "internal/nearest",
 	},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrUnroutable says that no queue is bound for a message. kombu drops such messages
@@ -78,4 +79,12 @@ type Subscription struct {
 	Handle func(routingKey string, message []byte)
 	// OnState, if not nil, is told when messages start and cease to be heard.
 	OnState func(subscribed bool, err error)
+}
+
+// Replier is implemented by publishers that can answer those who wait, and nobody else.
+type Replier interface {
+	// Reply puts a message on the queues that are bound for it at this moment, whose
+	// messages vanish when there has been no other for ttl. Without such a queue nobody
+	// waits any more: the message is dropped, and delivered is false.
+	Reply(ctx context.Context, m Publication, ttl time.Duration) (delivered bool, err error)
 }

@@ -16,7 +16,7 @@ type banner struct {
 	app         string
 	transport   string // passwords masked
 	results     string // likewise
-	concurrency int
+	concurrency string
 	pool        string
 	queues      []string
 	tasks       []string // nil: not shown
@@ -50,7 +50,7 @@ func (b *banner) write(out io.Writer, color bool) {
 		".> app:         " + b.app,
 		".> transport:   " + b.transport,
 		".> results:     " + b.results,
-		fmt.Sprintf(".> concurrency: %d (%s)", b.concurrency, b.pool),
+		".> concurrency: " + b.concurrency + " (" + b.pool + ")",
 		".> task events: OFF",
 		"",
 		"[queues]",

@@ -37,7 +37,7 @@ func TestBanner(t *testing.T) {
 	t.Parallel()
 	b := banner{
 		hostname: "w1@web1", version: "apium v1.2.3", platform: "linux-amd64-go1.26", now: logTime.Truncate(time.Second),
-		app: "proj", transport: "redis://:**@127.0.0.1:7391/0", results: "disabled://", concurrency: 2, pool: "goroutines",
+		app: "proj", transport: "redis://:**@127.0.0.1:7391/0", results: "disabled://", concurrency: "2", pool: "goroutines",
 		queues: []string{"celery", "hipri"}, tasks: []string{"x.add", "x.boom"}, notes: []string{"a note"},
 	}
 	var out strings.Builder

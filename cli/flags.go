@@ -86,6 +86,7 @@ func workerFlags() []cli.Flag {
 		duration(workerCategory, "shutdown-timeout", "`SECONDS` a warm shutdown waits for running tasks (default: as long as they take)"),
 
 		text(poolCategory, "concurrency", "c", "auto", "`NUMBER` of tasks that run at the same time; auto: number of CPUs"),
+		text(poolCategory, "autoscale", "", "", "`MAX,MIN`: let the number of tasks that run at the same time follow the load"),
 		integer(poolCategory, "prefetch-multiplier", 4, "messages held per concurrent task; 0: no limit. Unless given, more while tasks are very short"),
 		toggle(poolCategory, "disable-prefetch", "hold only what a free slot can run"),
 		text(poolCategory, "pool", "P", "", "solo runs one task at a time; all others are goroutines here"),
@@ -146,7 +147,6 @@ var ignoredFlags = []celeryFlag{
 // missingFlags change what happens to tasks, or how the process lives, and do not
 // work yet: leaving them out in silence would be worse than an error.
 var missingFlags = []celeryFlag{
-	{"autoscale", "", true, "autoscaling is not supported yet; use --concurrency"},
 	{"purge", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
 	{"discard", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
 	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker"},

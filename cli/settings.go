@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -122,6 +123,11 @@ func (s *workerSettings) readPool(c *cli.Context) (err error) {
 		s.pool, s.worker.Concurrency = "solo", 1
 	default:
 		s.warnings = append(s.warnings, origin+" has no effect: tasks run in goroutines")
+	}
+	if value := c.String("autoscale"); value != "" {
+		if s.worker.Autoscale, err = parseAutoscale(value, os.Getenv("AUTOSCALE_KEEPALIVE")); err != nil {
+			return fmt.Errorf("invalid value for '--autoscale': %w", err)
+		}
 	}
 	prefetch := c.Int("prefetch-multiplier")
 	switch {

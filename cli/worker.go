@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/control"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/worker"
@@ -151,8 +152,22 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		figures.WatchReconnects("broker", consumer.Reconnects)
 	}
 	defer context.AfterFunc(cold, w.Abort)()
+	return p.work(warm, s, w, publisher)
+}
+
+// work runs a worker, and has it answer to remote control while it runs.
+func (p *program) work(warm context.Context, s *workerSettings, w *worker.Worker, publisher control.Broker) error {
+	warm, stop := context.WithCancel(warm)
+	defer stop()
+	endControl, err := p.startControl(warm, stop, s, w, publisher)
+	if err != nil {
+		return err
+	}
 	s.log.Info(s.hostname + " ready.")
-	return w.Run(warm)
+	err = w.Run(warm)
+	stop()
+	endControl()
+	return err
 }
 
 // unlessDone is err, or nil if it came while the worker was being stopped.
@@ -180,9 +195,12 @@ func (p *program) banner(s *workerSettings) *banner {
 		app:         s.app,
 		transport:   s.consumer.Redis.String(),
 		results:     "disabled://",
-		concurrency: s.worker.Concurrency,
+		concurrency: fmt.Sprint(s.worker.Concurrency),
 		pool:        s.pool,
 		queues:      s.queues,
+	}
+	if scale := s.worker.Autoscale; scale.Max > 0 {
+		b.concurrency = fmt.Sprintf("{min=%d, max=%d}", scale.Min, scale.Max)
 	}
 	if b.app == "" {
 		b.app = "apium"

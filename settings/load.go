@@ -137,6 +137,7 @@ func (l *loader) decode() *Settings {
 		}
 		l.origin = g.origin
 		s.origins[e.name], s.changed[e.name] = g.origin, !isDefault(e, g.value)
+		s.given[e.name] = plain(g.value)
 		if e.field != nil {
 			l.assign(e.field(s), g.value)
 			continue

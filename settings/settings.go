@@ -120,11 +120,12 @@ type Settings struct {
 
 	origins map[string]Origin // of what was given, by name
 	changed map[string]bool   // of these, what differs from the default
+	given   map[string]any    // their values, as they were given
 }
 
 // Default returns Celery's defaults.
 func Default() *Settings {
-	s := &Settings{origins: map[string]Origin{}, changed: map[string]bool{}}
+	s := &Settings{origins: map[string]Origin{}, changed: map[string]bool{}, given: map[string]any{}}
 	d := &decoder{}
 	for _, e := range entries() {
 		if e.field != nil {

@@ -35,12 +35,15 @@ type Entry struct {
 type Registry struct {
 	mu         sync.RWMutex
 	entries    map[string]*Entry
+	commands   map[string]*Entry
 	middleware []Middleware
 	hooks      []Hooks
 }
 
 // NewRegistry returns an empty registry.
-func NewRegistry() *Registry { return &Registry{entries: map[string]*Entry{}} }
+func NewRegistry() *Registry {
+	return &Registry{entries: map[string]*Entry{}, commands: map[string]*Entry{}}
+}
 
 // Register adds a task under the name Python calls it by, such as "shop.tasks.add".
 // fn is one of
@@ -54,20 +57,7 @@ func NewRegistry() *Registry { return &Registry{entries: map[string]*Entry{}} }
 // It panics when the name is taken, fn is none of these, or an option does not fit fn:
 // these are mistakes in the program.
 func (r *Registry) Register(name string, fn any, opts ...Option) {
-	entry := &Entry{Name: name}
-	for _, opt := range opts {
-		opt.setTask(&entry.Options)
-	}
-	if name == "" {
-		panic("tasks: Register: the task needs a name")
-	}
-	err := entry.Options.Validate()
-	if err == nil {
-		entry.Handler, err = newHandler(name, fn, &entry.Options)
-	}
-	if err != nil {
-		panic(fmt.Sprintf("tasks: Register(%q): %v", name, err))
-	}
+	entry := newEntry("Register", name, fn, opts)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entries[name] != nil {
@@ -75,6 +65,24 @@ func (r *Registry) Register(name string, fn any, opts ...Option) {
 	}
 	entry.wrap(r.middleware)
 	r.entries[name] = entry
+}
+
+func newEntry(caller, name string, fn any, opts []Option) *Entry {
+	entry := &Entry{Name: name}
+	for _, opt := range opts {
+		opt.setTask(&entry.Options)
+	}
+	if name == "" {
+		panic("tasks: " + caller + ": the task needs a name")
+	}
+	err := entry.Options.Validate()
+	if err == nil {
+		entry.Handler, err = newHandler(name, fn, &entry.Options)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("tasks: %s(%q): %v", caller, name, err))
+	}
+	return entry
 }
 
 // Lookup finds a task by its name.

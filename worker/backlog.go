@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -167,3 +168,10 @@ func (b *backlog) waiting() int {
 }
 
 func (b *backlog) waitingLocked() int { return len(b.ready) - b.head }
+
+// list returns the requests that wait for a slot, in their order.
+func (b *backlog) list() []*request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.ready[b.head:])
+}

@@ -20,6 +20,7 @@ const (
 	defaultParkAfter          = 10 * time.Second
 	defaultETATaskLimit       = 10_000
 	defaultMaxRedeliveries    = 10
+	defaultKeepAlive          = 30 * time.Second
 	// UnlimitedPrefetch as a PrefetchMultiplier claims whatever there is:
 	// Celery's worker_prefetch_multiplier = 0.
 	UnlimitedPrefetch = -1
@@ -46,6 +47,9 @@ type Config struct {
 	Hostname string
 	// Concurrency is how many handlers run at the same time. Default: the number of CPUs.
 	Concurrency int
+	// Autoscale has the number of slots follow the load, starting with its Min instead of
+	// Concurrency. Zero: it stays.
+	Autoscale Autoscale
 	// PrefetchMultiplier times Concurrency is how many messages the worker holds
 	// unacknowledged. UnlimitedPrefetch lifts the limit. Default 4, and more while
 	// handlers take so little that the slots would idle: what they run within 5 ms, at
@@ -169,7 +173,11 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Autoscale.Max > 0 {
+		c.Concurrency = max(c.Autoscale.Min, 1)
+	}
 	setDefault(&c.Concurrency, runtime.NumCPU())
+	setDefault(&c.Autoscale.KeepAlive, defaultKeepAlive)
 	setDefault(&c.PrefetchMultiplier, defaultPrefetchMultiplier)
 	setDefault(&c.MaxRedeliveries, defaultMaxRedeliveries)
 	setDefault(&c.ParkAfter, defaultParkAfter)
@@ -201,10 +209,12 @@ func (c *Config) validate() error {
 	check(c.Registry == nil, "Registry is required")
 	check(c.Consumer == nil, "Consumer is required")
 	check(c.Concurrency < 1, "Concurrency must be at least 1, not %d", c.Concurrency)
+	check(c.Autoscale.Max < 0 || c.Autoscale.Min < 0 || c.Autoscale.Min > max(c.Autoscale.Max, 0),
+		"Autoscale must have bounds 0 <= Min <= Max, not %d and %d", c.Autoscale.Min, c.Autoscale.Max)
 	check(c.PrefetchMultiplier < UnlimitedPrefetch, "PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
 	for name, d := range map[string]time.Duration{
 		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "ParkAfter": c.ParkAfter,
-		"RevokeExpires": c.RevokeExpires, "SuccessfulExpires": c.SuccessfulExpires,
+		"Autoscale.KeepAlive": c.Autoscale.KeepAlive, "RevokeExpires": c.RevokeExpires, "SuccessfulExpires": c.SuccessfulExpires,
 		"ChordJoinTimeout": c.ChordJoinTimeout, "ChordRetryInterval": c.ChordRetryInterval, "SoftShutdownTimeout": c.SoftShutdownTimeout,
 	} {
 		check(d < 0, "%s must not be negative", name)

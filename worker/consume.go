@@ -65,6 +65,7 @@ func (w *Worker) receive(d broker.Delivery, parked bool) {
 		w.observe(r.event(Received))
 	}
 	w.pass(r, v)
+	w.autoscaler.note()
 }
 
 // due is called when a request has waited for long enough.
@@ -150,6 +151,9 @@ func (w *Worker) revocation(r *request, reason string, terminated bool) settleme
 	s := settlement{
 		req: r, fate: late, record: w.record(r, revokedRecord(exc), r.storeErrors),
 		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: time.Now()},
+	}
+	if signum := r.terminated.Load(); terminated && signum != nil {
+		s.end.signum = *signum
 	}
 	if terminated && !r.acksLate {
 		s.fate = none // it was acknowledged when it started

@@ -75,6 +75,8 @@ type Event struct {
 	Exception string
 	// Terminated and Expired say why a task was Revoked; neither: by its id or stamps.
 	Terminated, Expired bool
+	// Signum is the signal an operator gave with which a task was Terminated.
+	Signum int
 	// Requeue tells that a Rejected message went back to its queue.
 	Requeue bool
 	// Reason says why a message was Refused or Buried.

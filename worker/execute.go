@@ -95,7 +95,7 @@ func (w *Worker) markStarted(ctx context.Context, r *request) {
 // that is wanted. Nothing waits for either: as in Celery, where the main process
 // acknowledges while the pool process already runs the task.
 func (w *Worker) started(r *request) {
-	w.counts.start(r.Name)
+	w.counts.start(r.Task)
 	w.observe(r.event(Started))
 	w.logAccepted(r)
 	s := settlement{req: r}

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"container/heap"
+	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -83,6 +85,18 @@ func (s *schedule) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.requests)
+}
+
+// list returns the held requests, the next first; at most limit of them, unless that is 0.
+func (s *schedule) list(limit int) []*request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sorted := slices.Clone(s.requests)
+	sort.Sort(&sorted)
+	if limit > 0 && len(sorted) > limit {
+		sorted = sorted[:limit]
+	}
+	return sorted
 }
 
 // dueHeap orders requests by when they are due, and by arrival where that is the same.

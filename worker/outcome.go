@@ -22,6 +22,7 @@ type outcome struct {
 
 	reason              string // why a message was refused or buried
 	terminated, expired bool   // of a revocation
+	signum              int    // of a termination
 	requeue             bool   // of a rejection
 	silent              bool   // a success that is not logged: nothing ran
 }
@@ -30,7 +31,7 @@ type outcome struct {
 func (w *Worker) outcomeOf(ctx context.Context, r *request, result any, err error, runtime time.Duration) settlement {
 	var s settlement
 	switch {
-	case r.revoked.Load():
+	case r.terminated.Load() != nil:
 		s = w.revocation(r, "terminated", true)
 		w.hooks.taskRevoked(r, true, false)
 	case err == nil:

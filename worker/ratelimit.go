@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -147,6 +148,13 @@ func (l *limiter) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.queue)
+}
+
+// list returns the requests that wait for their turn.
+func (l *limiter) list() []*request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.queue)
 }
 
 // eachLimiter calls f for the limiter of every task that has one.

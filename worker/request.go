@@ -41,11 +41,11 @@ type request struct {
 	leaving bool      // it waits to be given back
 	limited bool      // it has its rate limit's token
 
-	lost    atomic.Bool
-	phase   atomic.Int32                            // see the phases below
-	revoked atomic.Bool                             // terminated by an operator
-	cancel  atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
-	started time.Time                               // set before the phase is running
+	lost       atomic.Bool
+	phase      atomic.Int32                            // see the phases below
+	terminated atomic.Pointer[int]                     // nil, or the signal with which an operator has stopped it
+	cancel     atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
+	started    time.Time                               // set before the phase is running
 
 	mu       sync.Mutex
 	children [][]byte // what the task has published, as a record's children tell it

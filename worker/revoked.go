@@ -109,16 +109,27 @@ func (s *revokedStamps) add(header string, values ...json.RawMessage) {
 	}
 }
 
-// match finds the stamp that revokes a task: its header and value.
+// stamp is one value of a stamped header, as JSON.
+type stamp struct{ header, value string }
+
+// match finds the first stamp that revokes a task.
 func (s *revokedStamps) match(t *protocol.Task) (header, value string, found bool) {
+	if matches := s.matches(t); len(matches) > 0 {
+		return matches[0].header, matches[0].value, true
+	}
+	return "", "", false
+}
+
+// matches finds the stamps that revoke a task.
+func (s *revokedStamps) matches(t *protocol.Task) (found []stamp) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if len(s.values) == 0 || t.Stamps == nil {
-		return "", "", false
+		return nil
 	}
 	stamps := pyjson.NewScanner(t.Stamps)
 	if !stamps.Enter('{') {
-		return "", "", false
+		return nil
 	}
 	for stamps.Next() {
 		name := string(stamps.Key())
@@ -129,11 +140,11 @@ func (s *revokedStamps) match(t *protocol.Task) (header, value string, found boo
 		}
 		for _, v := range stampValues(stamps.Value()) {
 			if slices.Contains(values, v) {
-				return name, v, true
+				found = append(found, stamp{name, v})
 			}
 		}
 	}
-	return "", "", false
+	return found
 }
 
 // stampValues returns the values of a stamp, which may be a list of them.

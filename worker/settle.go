@@ -392,6 +392,7 @@ func (w *Worker) announce(s *settlement) {
 	e := s.req.event(s.end.kind)
 	e.Runtime, e.Result = s.end.runtime, s.end.result
 	e.Terminated, e.Expired, e.Requeue = s.end.terminated, s.end.expired, s.end.requeue
+	e.Signum = s.end.signum
 	e.Reason, e.Traceback, e.Raised = s.end.reason, s.end.traceback, s.end.exception
 	if !s.end.returned.IsZero() {
 		e.Settle = time.Since(s.end.returned)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -27,6 +28,7 @@ type slots struct {
 type slot struct {
 	current   atomic.Pointer[request] // nil while it is idle
 	goroutine []byte                  // as it is called in a dump of all stacks
+	runs      atomic.Int64            // how many requests it has taken
 }
 
 func newSlots(w *Worker) *slots { return &slots{w: w, members: map[*slot]bool{}} }
@@ -58,6 +60,7 @@ func (s *slots) run(member *slot) {
 		if !ok {
 			break
 		}
+		member.runs.Add(1)
 		if stay := s.w.execute(member, r); !stay || enough() {
 			return // abandoned and replaced, or one too many: it does not count any more
 		}
@@ -148,10 +151,24 @@ func (s *slots) of(r *request) *slot {
 	return nil
 }
 
-func (s *slots) count() int {
+// size is how many slots there are to be.
+func (s *slots) size() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.members)
+	return s.wanted
+}
+
+// runs says how many requests each slot has taken, the busiest first.
+func (s *slots) runs() []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	runs := make([]int64, 0, len(s.members))
+	for member := range s.members {
+		runs = append(runs, member.runs.Load())
+	}
+	slices.Sort(runs)
+	slices.Reverse(runs)
+	return runs
 }
 
 // goroutineName is how the runtime calls this goroutine: "goroutine 12 ".

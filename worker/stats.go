@@ -4,6 +4,9 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"time"
+
+	"github.com/apium/apium/protocol"
 )
 
 // Stats is what a worker is doing right now.
@@ -28,6 +31,30 @@ func (w *Worker) Stats() Stats {
 	return s
 }
 
+// Hostname is the node name.
+func (w *Worker) Hostname() string { return w.cfg.Hostname }
+
+// Uptime is how long the worker has existed.
+func (w *Worker) Uptime() time.Duration { return time.Since(w.made) }
+
+// Concurrency is how many handlers may run at the same time.
+func (w *Worker) Concurrency() int { return w.slots.size() }
+
+// Prefetch is how many messages the worker may hold unacknowledged. As in Celery, one
+// that waits for its ETA makes room for another.
+func (w *Worker) Prefetch() int {
+	w.backlog.mu.Lock()
+	prefetch := w.backlog.prefetch
+	w.backlog.mu.Unlock()
+	return prefetch + w.schedule.len()
+}
+
+// SlotRuns says how many tasks each slot has taken, the busiest first.
+func (w *Worker) SlotRuns() []int64 { return w.slots.runs() }
+
+// Decoder returns what reads messages as the worker's configuration has it.
+func (w *Worker) Decoder() *protocol.Decoder { return &w.decoder }
+
 // Ready returns nil while the worker claims messages, and else why it does not.
 // It does not tell whether the broker can be reached.
 func (w *Worker) Ready() error {
@@ -40,23 +67,32 @@ func (w *Worker) Ready() error {
 	return nil
 }
 
-// counts says how many runs of each task the worker has started.
+// counts says how many runs of each task the worker has started. As in Celery, the names
+// are those that tasks are shown by.
 type counts struct {
 	mu     sync.Mutex
 	byName map[string]int64
 	all    int64
 }
 
+// countedNames bounds the names that are told apart.
+const countedNames = 1000
+
 func (c *counts) init() { c.byName = map[string]int64{} }
 
-func (c *counts) start(name string) {
+func (c *counts) start(t *protocol.Task) {
+	name := t.DisplayName()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, known := c.byName[name]; !known && len(c.byName) >= countedNames {
+		name = t.Name // shadow names come from outside, and there may be any number
+	}
 	c.byName[name]++
 	c.all++
 }
 
-// Totals returns how many runs the worker has started, of each task and of all.
+// Totals returns how many runs the worker has started, of each task, by its shadow name
+// if it has one, and of all.
 func (w *Worker) Totals() (byName map[string]int64, all int64) {
 	w.counts.mu.Lock()
 	defer w.counts.mu.Unlock()

@@ -31,8 +31,9 @@ type taskConfig struct {
 	autoRetry  *tasks.AutoRetryPolicy
 	throws     func(error) bool
 
-	limits  atomic.Pointer[timeLimits]
-	limiter atomic.Pointer[limiter] // nil: no rate limit
+	limits    atomic.Pointer[timeLimits]
+	limiter   atomic.Pointer[limiter] // nil: no rate limit
+	rateLimit atomic.Pointer[string]  // as it was given; "": none
 }
 
 // timeLimits are the hard and the soft limit of a run; 0: none.
@@ -84,7 +85,9 @@ func (w *Worker) newTaskConfig(entry *tasks.Entry) *taskConfig {
 		throws:        o.Throws,
 	}
 	t.limits.Store(&timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
-	if rate, err := tasks.ParseRateLimit(value(o.RateLimit, "")); err == nil && rate > 0 && !w.cfg.DisableRateLimits {
+	limit := value(o.RateLimit, "")
+	t.rateLimit.Store(&limit)
+	if rate, err := tasks.ParseRateLimit(limit); err == nil && rate > 0 && !w.cfg.DisableRateLimits {
 		t.limiter.Store(newLimiter(w, rate))
 	}
 	return t

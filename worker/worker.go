@@ -44,8 +44,11 @@ type Worker struct {
 	unstarted  givenBack
 	left       leftBehind
 	counts     counts
-	revoked    *memory // ids
-	successful *memory // ids of tasks that have succeeded, for Deduplicate
+	clock      Clock
+	made       time.Time
+	autoscaler *autoscaler // nil: the pool keeps its size
+	revoked    *memory     // ids
+	successful *memory     // ids of tasks that have succeeded, for Deduplicate
 	stamps     revokedStamps
 	stateMu    sync.Mutex // one writer of the state database at a time
 	cannotPark atomic.Bool
@@ -93,7 +96,7 @@ func New(cfg Config) (*Worker, error) {
 			Accept: accept, Location: cfg.Location,
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress,
 		},
-		backlog:     newBacklog(cfg.prefetch(cfg.Concurrency), cfg.Concurrency, adaptive),
+		backlog:     newBacklog(cfg.prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive),
 		leases:      newLeases(),
 		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
 		replyTo:     protocol.NewID(),
@@ -102,6 +105,7 @@ func New(cfg Config) (*Worker, error) {
 		settlements: make(chan settlement, settleBacklog),
 		allSettled:  make(chan struct{}, 1),
 		abort:       make(chan struct{}),
+		made:        time.Now(),
 	}
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem) }}
 	w.parker, _ = cfg.Consumer.(broker.Parker)
@@ -111,6 +115,9 @@ func New(cfg Config) (*Worker, error) {
 	w.schedule = newSchedule(w.due)
 	w.slots = newSlots(w)
 	w.counts.init()
+	if cfg.Autoscale.Max > 0 {
+		w.autoscaler = newAutoscaler(w, cfg.Autoscale)
+	}
 	w.builtin = w.builtins()
 	return w, w.loadState()
 }
@@ -145,6 +152,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	holding.Go(func() {
 		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, surplus) })
 	})
+	if w.autoscaler != nil {
+		holding.Go(func() { w.autoscaler.run(stopHolding) })
+	}
 	renewing.Go(func() { w.renewLeases(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settleLoop(settleCtx) }()

@@ -68,6 +68,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"exchanges":             testExchanges,
 		"fanout queue":          testFanoutQueue,
 		"broadcast":             testBroadcast,
+		"reply":                 testReply,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

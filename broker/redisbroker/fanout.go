@@ -34,9 +34,15 @@ func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	b := broker.Queue{Name: s.Queue, Exchange: s.Exchange, ExchangeType: broker.Fanout, RoutingKey: s.BindingKey}
+	exchange, member := p.keys.declaration(b)
+	// Not in the permanent set: with the last queue, kombu may sweep this table away.
+	register := func(ctx context.Context, cmd string) error {
+		_, err := p.pipe.Do(ctx, cmd, p.keys.bindings(exchange), member)
+		return err
+	}
 	heard := func(subscribed bool, err error) {
 		if subscribed && s.Queue != "" {
-			err = bind(ctx, p.pipe, &p.keys, "SADD", b)
+			err = register(ctx, "SADD")
 		}
 		if s.OnState != nil {
 			s.OnState(subscribed, err)
@@ -49,7 +55,7 @@ func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 	if s.Queue != "" {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		if err := bind(last, p.pipe, &p.keys, "SREM", b); err != nil {
+		if err := register(last, "SREM"); err != nil {
 			return errors.Join(ctx.Err(), fmt.Errorf("unbind queue %q: %w", s.Queue, err))
 		}
 	}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/control"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/settings"
+	"github.com/apium/apium/worker"
+)
+
+// listenTimeout is how long a worker waits at its start until it hears remote control. It
+// starts without.
+const listenTimeout = 5 * time.Second
+
+// startControl has a worker answer to remote control until ctx is done; shutdown is what
+// the command of that name does. The returned function waits for the end.
+func (p *program) startControl(
+	ctx context.Context, shutdown func(), s *workerSettings, w *worker.Worker, publisher control.Broker,
+) (wait func(), err error) {
+	if !s.conf.WorkerEnableRemoteControl {
+		return func() {}, nil
+	}
+	queues := s.conf.Queues()
+	mailbox, err := control.New(control.Config{
+		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
+		Settings: s.effective, BrokerInfo: brokerInfo(s.consumer.Redis.Server(), s.conf), Version: version(), Logger: s.log,
+		Queue: func(name string) (broker.Queue, bool) {
+			for _, q := range consumerQueues(queues.All()) {
+				if q.Name == name || q.Alias == name {
+					return q, true
+				}
+			}
+			return broker.Queue{}, false
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := mailbox.Run(ctx); err != nil {
+			s.log.Error(err.Error())
+		}
+	}()
+	select {
+	case <-mailbox.Listening():
+	case <-time.After(listenTimeout):
+		s.log.Warn("Remote control cannot be heard yet")
+	case <-ctx.Done():
+	}
+	return func() { <-done }, nil
+}
+
+// effective are the settings that remote control shows: those given, and what the command
+// line says about broker and results, as in Celery.
+func (s *workerSettings) effective(withDefaults bool) map[string]any {
+	table := s.conf.Table(withDefaults)
+	table["broker_url"] = s.brokerURL
+	if s.backendURL != "" {
+		table["result_backend"] = s.backendURL
+	}
+	return table
+}
+
+// brokerInfo tells of the connection as kombu does (kombu/connection.py: Connection.info).
+func brokerInfo(server redisconn.Server, conf *settings.Settings) map[string]any {
+	info := map[string]any{
+		"hostname": server.Host, "userid": nil, "virtual_host": strconv.Itoa(server.DB), "port": server.Port,
+		"insist": false, "ssl": server.TLS, "transport": strings.TrimSuffix(server.Scheme, "+socket"),
+		"connect_timeout": conf.BrokerConnectionTimeout.Seconds(), "transport_options": map[string]any{},
+		"login_method": nil, "uri_prefix": nil, "heartbeat": 120.0, "failover_strategy": conf.BrokerFailoverStrategy,
+		"alternates": append([]string{}, server.Others...), "credential_provider": nil,
+	}
+	if server.Username != "" {
+		info["userid"] = server.Username
+	}
+	if conf.BrokerFailoverStrategy == "" {
+		info["failover_strategy"] = "round-robin"
+	}
+	return info
+}

@@ -1,0 +1,88 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/apium/apium/protocol"
+)
+
+// secret matches the names of settings whose values nobody is shown (celery/app/utils.py:
+// HIDDEN_SETTINGS).
+var secret = regexp.MustCompile(`(?i)API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE|BEAT_DBURI`)
+
+const mask = "********"
+
+// settings returns the effective settings with secrets masked.
+func (m *Mailbox) settings(withDefaults bool) map[string]any {
+	if m.cfg.Settings == nil {
+		return map[string]any{}
+	}
+	return censor(m.cfg.Settings(withDefaults))
+}
+
+// censor masks secrets (celery/app/utils.py: filter_hidden_settings).
+func censor(settings map[string]any) map[string]any {
+	shown := make(map[string]any, len(settings))
+	for name, value := range settings {
+		text, isText := value.(string)
+		object, isObject := value.(map[string]any)
+		lower := strings.ToLower(name)
+		switch {
+		case isObject:
+			value = censor(object)
+		case secret.MatchString(strings.TrimPrefix(lower, "apium_")): // which has an API in it
+			value = mask
+		case isText && strings.HasPrefix(lower, "broker_") && strings.HasSuffix(lower, "_url"),
+			isText && strings.Contains(lower, "backend"):
+			value = censorURLs(text)
+		}
+		shown[name] = value
+	}
+	return shown
+}
+
+// password finds the password of each URL in a text: broker_url may hold several.
+var password = regexp.MustCompile(`(://[^/?#;@]*?):[^/?#;]*@`)
+
+func censorURLs(text string) string { return password.ReplaceAllString(text, "$1:"+mask+"@") }
+
+func (m *Mailbox) conf(withDefaults any, _ others) any {
+	settings := m.settings(truthy(withDefaults))
+	for name, value := range settings {
+		if strings.HasPrefix(name, "__") {
+			delete(settings, name)
+		} else if _, err := encode(value); err != nil {
+			settings[name] = fmt.Sprint(value)
+		}
+	}
+	return settings
+}
+
+// report is the text that "celery report" prints, for bug reports.
+func (m *Mailbox) report() any {
+	settings := m.settings(false)
+	results, _ := settings["result_backend"].(string)
+	if results == "" {
+		results = "disabled"
+	}
+	transport, _ := m.cfg.BrokerInfo["transport"].(string)
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nsoftware -> apium:%s go:%s\n", m.cfg.Version, strings.TrimPrefix(runtime.Version(), "go"))
+	fmt.Fprintf(&b, "platform -> system:%s arch:%s\n", runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(&b, "            imp:Go\n")
+	fmt.Fprintf(&b, "settings -> transport:%s results:%s\n\n", transport, results)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		shown, err := encode(settings[name])
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", name, settings[name])
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %s\n", name, protocol.Repr(shown))
+	}
+	return succeeded(b.String())
+}

@@ -1,0 +1,162 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/worker"
+)
+
+func (m *Mailbox) ping(others) any { return succeeded("pong") }
+
+func (m *Mailbox) logicalClock(others) any {
+	return map[string]any{"clock": m.w.Clock().Value()}
+}
+
+// taskInfo is how Celery tells of a task (celery/worker/request.py: Request.info).
+type taskInfo struct {
+	ID           string       `json:"id"`
+	Name         string       `json:"name"`
+	Args         any          `json:"args"`
+	Kwargs       any          `json:"kwargs"`
+	Type         string       `json:"type"`
+	Hostname     string       `json:"hostname"`
+	TimeStart    *float64     `json:"time_start"`
+	Acknowledged bool         `json:"acknowledged"`
+	DeliveryInfo deliveryInfo `json:"delivery_info"`
+	WorkerPID    *int         `json:"worker_pid"`
+}
+
+type deliveryInfo struct {
+	Exchange    string `json:"exchange"`
+	RoutingKey  string `json:"routing_key"`
+	Priority    int    `json:"priority"`
+	Redelivered bool   `json:"redelivered"`
+}
+
+// info tells of a task; with safe, arguments are the texts that came with the message.
+func (m *Mailbox) info(t worker.TaskInfo, safe bool) taskInfo {
+	info := taskInfo{
+		ID: t.ID, Name: t.DisplayName(), Type: t.Name, Hostname: m.hostname,
+		Args: orElse(t.Args, "[]"), Kwargs: orElse(t.Kwargs, "{}"), Acknowledged: t.Acknowledged,
+		DeliveryInfo: deliveryInfo{t.Exchange, t.RoutingKey, t.Priority, t.Redelivered},
+	}
+	if safe {
+		info.Args, info.Kwargs = t.ArgsRepr, t.KwargsRepr
+	}
+	if t.State == worker.StateActive {
+		seconds := float64(t.Started.UnixMicro()) / 1e6
+		pid := os.Getpid()
+		info.TimeStart, info.WorkerPID = &seconds, &pid
+	}
+	return info
+}
+
+func orElse(raw []byte, otherwise string) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage(otherwise)
+	}
+	return raw
+}
+
+func (m *Mailbox) list(held []worker.TaskInfo, safe bool) []taskInfo {
+	list := make([]taskInfo, len(held))
+	for i, t := range held {
+		list[i] = m.info(t, safe)
+	}
+	return list
+}
+
+func (m *Mailbox) active(safe any, _ others) any { return m.list(m.w.Active(), truthy(safe)) }
+func (m *Mailbox) reserved(others) any           { return m.list(m.w.Reserved(), false) }
+
+// scheduledShown bounds the reply of scheduled.
+const scheduledShown = 1000
+
+// timerPriority is that of every entry in the timer of Celery's worker.
+const timerPriority = 6
+
+// scheduled lists the tasks that wait for their ETA in memory, the next first. Those that
+// the broker keeps because they are due much later are not among them.
+func (m *Mailbox) scheduled(others) any {
+	type waiting struct {
+		ETA      any      `json:"eta"`
+		Priority int      `json:"priority"`
+		Request  taskInfo `json:"request"`
+	}
+	list := []waiting{}
+	for _, t := range m.w.Scheduled(scheduledShown) {
+		entry := waiting{Priority: timerPriority, Request: m.info(t, false)}
+		if !t.ETA.IsZero() {
+			entry.ETA = string(protocol.AppendTime(nil, t.ETA))
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+func (m *Mailbox) queryTask(ids json.RawMessage, _ others) (any, error) {
+	wanted, _, err := members(ids)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]any{}
+	for _, t := range m.w.Find(wanted...) {
+		found[t.ID] = []any{string(t.State), m.info(t, false)}
+	}
+	return found, nil
+}
+
+// shownAttributes are what registered tells of each task unless it is asked for others.
+var shownAttributes = []any{"exchange", "routing_key", "rate_limit"}
+
+func (m *Mailbox) registered(attributes []any, builtins any, _ others) any {
+	if len(attributes) == 0 {
+		attributes = shownAttributes
+	}
+	list := []string{}
+	for _, name := range m.w.TaskNames(truthy(builtins)) {
+		var shown []string
+		for _, a := range attributes {
+			attribute, ok := a.(string)
+			if !ok || strings.HasPrefix(attribute, "_") {
+				continue
+			}
+			if text, ok := m.w.TaskAttribute(name, attribute); ok {
+				shown = append(shown, attribute+"="+text)
+			}
+		}
+		if shown != nil {
+			name = fmt.Sprintf("%s [%s]", name, strings.Join(shown, " "))
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+// hello exchanges revoked ids and the clock with a worker that starts (mingle). Workers
+// before Celery 5.7 send their ids with times, which mean nothing here.
+func (m *Mailbox) hello(fromNode string, revoked json.RawMessage, _ others) (any, error) {
+	if fromNode == m.hostname {
+		return nil, nil
+	}
+	m.log.Info("sync with " + fromNode)
+	var ids []string
+	switch pyjson.Kind(revoked) {
+	case 'n':
+	case '[', '{':
+		var err error
+		if ids, err = keys(revoked); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, tasks.Raise("TypeError", "'"+pyjson.PythonType(revoked)+"' object is not iterable")
+	}
+	m.w.MergeRevoked(ids...)
+	return map[string]any{"revoked": m.w.Revoked(), "clock": m.w.Clock().Forward()}, nil
+}

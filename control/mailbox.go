@@ -1,0 +1,251 @@
+// Package control is a worker's side of Celery's remote control (celery.app.control,
+// "celery inspect", "celery control", "celery status", Flower): it hears requests, runs
+// commands on the worker, and replies as Celery's worker does (kombu/pidbox.py,
+// celery/worker/control.py).
+//
+// Commands are in files by family: inspect, revoke, limits, pool, queues, events, conf,
+// memory. A program adds its own with tasks.Registry.RegisterCommand.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/worker"
+)
+
+const (
+	// DefaultExchange is Celery's control_exchange.
+	DefaultExchange = "celery"
+
+	commandTimeout = 10 * time.Second
+	replyTimeout   = 5 * time.Second
+	// replyTTL bounds the life of replies that nobody reads. A requester that lives reads
+	// them at once, and deletes the list when it stops.
+	replyTTL = time.Minute
+	// heard is how many requests may wait; more wait in the connection.
+	heard = 100
+)
+
+// Broker is what remote control needs of a broker.
+type Broker interface {
+	broker.Broadcaster
+	broker.Replier
+}
+
+// Config is what a Mailbox is made of. Worker and Broker are required.
+type Config struct {
+	Worker *worker.Worker
+	// Broker carries requests and replies. The mailbox does not close it.
+	Broker Broker
+	// Commands are the program's own (see tasks.Registry.RegisterCommand). Nil: none.
+	Commands *tasks.Registry
+	// Exchange is Celery's control_exchange. Default: celery.
+	Exchange string
+	// Shutdown starts a warm shutdown. Nil: the command fails.
+	Shutdown func()
+
+	// Settings returns the effective settings by their names in Celery, with or without
+	// those that have their default. Secrets are masked here. Nil: there are none.
+	Settings func(withDefaults bool) map[string]any
+	// BrokerInfo is the section of stats about the connection: hostname, port and so on.
+	BrokerInfo map[string]any
+	// Queue finds a queue of task_queues by name, for add_consumer. Nil: there are none.
+	Queue func(name string) (broker.Queue, bool)
+	// Version is the program's, for report.
+	Version string
+
+	// Events sends the worker's events. Nil: it sends none.
+	Events Events
+	// Gossip takes part in elections. Nil: the worker does not.
+	Gossip Gossip
+
+	// Logger gets Celery's log lines. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Mailbox receives the requests that concern one node, and answers them one at a time, in
+// their order.
+type Mailbox struct {
+	cfg      Config
+	log      *slog.Logger
+	w        *worker.Worker
+	hostname string
+	commands *tasks.Registry
+	memory   memory
+	clock    worker.Clock // of requests and replies; the worker's own is that of events
+	listens  chan struct{}
+}
+
+// New checks the configuration and builds a mailbox. It starts nothing.
+func New(cfg Config) (*Mailbox, error) {
+	var errs []error
+	if cfg.Worker == nil {
+		errs = append(errs, errors.New("control: Worker is required"))
+	}
+	if cfg.Broker == nil {
+		errs = append(errs, errors.New("control: Broker is required"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if cfg.Exchange == "" {
+		cfg.Exchange = DefaultExchange
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	m := &Mailbox{
+		cfg: cfg, log: cfg.Logger, w: cfg.Worker, hostname: cfg.Worker.Hostname(), listens: make(chan struct{}),
+	}
+	m.commands = m.builtins()
+	return m, nil
+}
+
+// Listening is closed when the mailbox hears requests for the first time.
+func (m *Mailbox) Listening() <-chan struct{} { return m.listens }
+
+// Run answers requests until ctx is done. What it has heard by then and not begun with
+// stays unanswered, as with a Celery worker that shuts down. It returns an error if
+// requests cannot be heard at all.
+func (m *Mailbox) Run(ctx context.Context) error {
+	requests := make(chan []byte, heard)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for raw := range requests {
+			if ctx.Err() == nil {
+				m.receive(ctx, raw)
+			}
+		}
+	}()
+	exchange := m.cfg.Exchange + ".pidbox"
+	err := m.cfg.Broker.Subscribe(ctx, broker.Subscription{
+		Exchange: exchange, Queue: m.hostname + "." + exchange,
+		Handle: func(_ string, message []byte) {
+			select {
+			case requests <- slices.Clone(message):
+			case <-ctx.Done():
+			}
+		},
+		OnState: m.state(),
+	})
+	close(requests)
+	<-done
+	if errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return fmt.Errorf("control: %w", err)
+}
+
+// state returns what is told when requests start and cease to be heard.
+func (m *Mailbox) state() func(subscribed bool, err error) {
+	first, failing := true, false
+	return func(subscribed bool, err error) {
+		switch {
+		case err != nil && !errors.Is(err, context.Canceled):
+			if !failing {
+				m.log.Error("pidbox: cannot hear remote control: " + err.Error() + ". Trying again until it works")
+			}
+			failing = true
+		case subscribed && first:
+			close(m.listens)
+			first = false
+		}
+		if subscribed && err == nil && failing {
+			m.log.Info("pidbox: hears remote control again")
+			failing = false
+		}
+	}
+}
+
+// receive handles one message.
+func (m *Mailbox) receive(ctx context.Context, raw []byte) {
+	m.w.Clock().Forward() // as Celery's Pidbox.on_message: clients have no clock worth adjusting to
+	r, err := m.w.Decoder().DecodeControlRequest(raw)
+	if err != nil {
+		m.log.Error("Cannot decode message: " + err.Error())
+		return
+	}
+	m.clock.Adjust(r.Clock)
+	switch concerned, err := concerns(r, m.hostname); {
+	case err != nil:
+		m.log.Error("Control command error: " + err.Error())
+	case concerned:
+		m.answer(ctx, r)
+	}
+}
+
+// errNoReply is the outcome of a command that does not answer, whoever waits.
+var errNoReply = errors.New("control: no reply")
+
+// answer runs a command, and replies if that is wanted.
+func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
+	m.log.Debug(fmt.Sprintf("pidbox received method %s(%s) [reply_to:%v ticket:%s]", r.Method, r.Arguments, r.ReplyTo, r.Ticket))
+	running, cancel := context.WithTimeout(ctx, commandTimeout)
+	value, err := m.run(running, r)
+	cancel()
+	if errors.Is(err, errNoReply) {
+		return
+	}
+	encoded := json.RawMessage("null")
+	if err == nil && value != nil {
+		encoded, err = encode(value)
+	}
+	if err != nil {
+		exc := tasks.ExceptionOf(err)
+		m.log.Error("pidbox command error: "+exc.Repr(), worker.TracebackKey, exc.Traceback)
+		encoded, _ = encode(failed(exc.Repr())) // a text always has a JSON form
+	}
+	if r.ReplyTo == nil {
+		return
+	}
+	reply := protocol.ControlReply{Node: m.hostname, Value: encoded, Ticket: r.Ticket, Clock: m.clock.Forward()}
+	replying, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTimeout)
+	defer cancel()
+	_, err = m.cfg.Broker.Reply(replying, broker.Publication{
+		Exchange: r.ReplyTo.Exchange, RoutingKey: r.ReplyTo.RoutingKey, Message: reply.Encode(*r.ReplyTo),
+	}, replyTTL)
+	if err != nil {
+		m.log.Error("Cannot reply to remote control: " + err.Error())
+	}
+}
+
+type workerKey struct{}
+
+// Worker returns the worker that a command is run on; nil outside of a command.
+func Worker(ctx context.Context) *worker.Worker {
+	w, _ := ctx.Value(workerKey{}).(*worker.Worker)
+	return w
+}
+
+// run finds a command, binds its arguments and calls it.
+func (m *Mailbox) run(ctx context.Context, r *protocol.ControlRequest) (any, error) {
+	name := r.Method
+	if full, ok := aliases[name]; ok {
+		name = full
+	}
+	var entry *tasks.Entry
+	found := false
+	if m.cfg.Commands != nil {
+		entry, found = m.cfg.Commands.LookupCommand(r.Method)
+	}
+	if !found {
+		entry, found = m.commands.LookupCommand(name)
+	}
+	if !found {
+		return nil, tasks.Raise("KeyError", r.Method)
+	}
+	ctx = context.WithValue(ctx, workerKey{}, m.w)
+	return entry.Call(ctx, &tasks.Request{
+		Task: &protocol.Task{Name: name, Args: []byte("[]"), Kwargs: r.Arguments}, Hostname: m.hostname,
+	})
+}

@@ -1,0 +1,95 @@
+package control
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/tasks"
+)
+
+// addConsumer consumes a queue of task_queues, or one made up as Celery does. It is
+// declared before the reply, where Celery's worker declares it after.
+func (m *Mailbox) addConsumer(ctx context.Context, queue string, exchange, exchangeType, routingKey *string, _ others) (any, error) {
+	var q broker.Queue
+	found := false
+	if m.cfg.Queue != nil {
+		q, found = m.cfg.Queue(queue)
+	}
+	if !found {
+		q = broker.Queue{Name: queue, Exchange: text(exchange), ExchangeType: text(exchangeType), RoutingKey: text(routingKey)}
+		if q.Exchange != "" {
+			q.RoutingKey = cmp.Or(q.RoutingKey, queue)
+		}
+	}
+	if err := m.w.AddQueue(ctx, q); err != nil {
+		return nil, tasks.Raise("ValueError", err.Error())
+	}
+	m.log.Info("Started consuming from " + queue)
+	return succeeded("add consumer " + queue), nil
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func (m *Mailbox) cancelConsumer(ctx context.Context, queue string, _ others) (any, error) {
+	m.log.Info("Canceling queue " + queue)
+	if err := m.w.CancelQueue(ctx, queue); err != nil {
+		return nil, tasks.Raise("ValueError", err.Error())
+	}
+	return succeeded("no longer consuming from " + queue), nil
+}
+
+// queueInfo is how kombu tells of a queue (kombu/entity.py: Queue.as_dict). What has no
+// meaning in Redis has the value that it has unless somebody sets it.
+type queueInfo struct {
+	Name              string       `json:"name"`
+	Exchange          exchangeInfo `json:"exchange"`
+	RoutingKey        string       `json:"routing_key"`
+	QueueArguments    any          `json:"queue_arguments"`
+	BindingArguments  any          `json:"binding_arguments"`
+	ConsumerArguments any          `json:"consumer_arguments"`
+	Durable           bool         `json:"durable"`
+	Exclusive         bool         `json:"exclusive"`
+	AutoDelete        bool         `json:"auto_delete"`
+	NoAck             bool         `json:"no_ack"`
+	Alias             *string      `json:"alias"`
+	Bindings          []any        `json:"bindings"`
+	NoDeclare         any          `json:"no_declare"`
+	Expires           any          `json:"expires"`
+	MessageTTL        any          `json:"message_ttl"`
+	MaxLength         any          `json:"max_length"`
+	MaxLengthBytes    any          `json:"max_length_bytes"`
+	MaxPriority       any          `json:"max_priority"`
+}
+
+type exchangeInfo struct {
+	Name         string `json:"name"`
+	Type         string `json:"type"`
+	Arguments    any    `json:"arguments"`
+	Durable      bool   `json:"durable"`
+	Passive      bool   `json:"passive"`
+	AutoDelete   bool   `json:"auto_delete"`
+	DeliveryMode any    `json:"delivery_mode"`
+	NoDeclare    bool   `json:"no_declare"`
+}
+
+func (m *Mailbox) activeQueues() any {
+	list := []queueInfo{}
+	for _, q := range m.w.Queues() {
+		exchange, binding := q.Binding()
+		info := queueInfo{
+			Name: q.Name, RoutingKey: binding.RoutingKey, Durable: true, AutoDelete: q.AutoDelete, Bindings: []any{},
+			Exchange: exchangeInfo{Name: exchange, Type: cmp.Or(q.ExchangeType, broker.Direct), Durable: true},
+		}
+		if q.Alias != "" {
+			info.Alias = &q.Alias
+		}
+		list = append(list, info)
+	}
+	return list
+}

@@ -1,0 +1,18 @@
+package settings
+
+import "maps"
+
+// Table returns settings by their names in Celery, as they were given, with or without
+// those that have their default. Nothing in it is masked.
+func (s *Settings) Table(withDefaults bool) map[string]any {
+	table := map[string]any{}
+	if withDefaults {
+		for _, e := range entries() {
+			if !e.retired {
+				table[e.name] = plain(e.def)
+			}
+		}
+	}
+	maps.Copy(table, s.given)
+	return table
+}

@@ -1,0 +1,92 @@
+package worker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/apium/apium/protocol"
+)
+
+// TaskState says where in the worker a task is.
+type TaskState string
+
+// The states of tasks that a worker holds, in the words of Celery's query_task.
+const (
+	StateActive    TaskState = "active"    // its handler runs
+	StateReserved  TaskState = "reserved"  // waits for a slot
+	StateScheduled TaskState = "scheduled" // waits for its ETA, or has and waits for its rate limit
+)
+
+// TaskInfo is a task that a worker holds.
+type TaskInfo struct {
+	*protocol.Task // treat it as read-only
+	State          TaskState
+	Started        time.Time // zero: not yet
+	Acknowledged   bool
+}
+
+// Active returns the tasks whose handlers run, the longest-running first.
+func (w *Worker) Active() []TaskInfo {
+	running := w.active()
+	slices.SortFunc(running, func(a, b *request) int { return a.started.Compare(b.started) })
+	return infos(running, StateActive)
+}
+
+// active returns the requests whose handlers have started.
+func (w *Worker) active() []*request {
+	return slices.DeleteFunc(w.slots.running(), func(r *request) bool { return r.phase.Load() == waiting })
+}
+
+// Reserved returns the tasks that wait for a slot, in their order.
+func (w *Worker) Reserved() []TaskInfo { return infos(w.backlog.list(), StateReserved) }
+
+// Scheduled returns the tasks in memory that wait for their ETA, the next first, and at
+// most limit. Tasks that the broker keeps for later are not among them.
+func (w *Worker) Scheduled(limit int) []TaskInfo {
+	return infos(w.schedule.list(limit), StateScheduled)
+}
+
+// Find returns those of the tasks with these ids that the worker holds. As in Celery,
+// tasks that wait for their rate limit are only found if they had an ETA.
+func (w *Worker) Find(ids ...string) []TaskInfo {
+	held := w.held()
+	found := make([]TaskInfo, 0, len(ids))
+	for _, id := range ids {
+		if info, ok := held[id]; ok {
+			found = append(found, info)
+		}
+	}
+	return found
+}
+
+// held returns the tasks that Celery's worker_state.requests holds, by id.
+func (w *Worker) held() map[string]TaskInfo {
+	held := map[string]TaskInfo{}
+	add := func(requests []*request, state TaskState) {
+		for _, info := range infos(requests, state) {
+			held[info.ID] = info
+		}
+	}
+	w.eachLimiter(func(l *limiter) {
+		add(slices.DeleteFunc(l.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
+	})
+	add(w.schedule.list(0), StateScheduled)
+	add(w.backlog.list(), StateReserved)
+	add(w.active(), StateActive) // the last: a request that goes on meanwhile is found further on
+	return held
+}
+
+func infos(requests []*request, state TaskState) []TaskInfo {
+	list := make([]TaskInfo, 0, len(requests))
+	for _, r := range requests {
+		if r.leaving {
+			continue // a task of somebody else's that goes back
+		}
+		info := TaskInfo{Task: r.Task, State: state}
+		if state == StateActive {
+			info.Started, info.Acknowledged = r.started, !r.acksLate
+		}
+		list = append(list, info)
+	}
+	return list
+}
