@@ -44,17 +44,6 @@ func (m *memory) add(at time.Time, texts ...string) {
 	m.purgeLocked(at)
 }
 
-func (m *memory) remove(texts ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, text := range texts {
-		if e := m.items[text]; e != nil {
-			m.age.Remove(e)
-			delete(m.items, text)
-		}
-	}
-}
-
 func (m *memory) has(text string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -237,6 +237,7 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 			parked = append(parked, s.req)
 		case forward, burial:
 			w.moveAway(ctx, s)
+		default: // was acknowledged, or is not to be
 		}
 	}
 	if len(parked) > 0 {

@@ -49,11 +49,11 @@ func (w *Worker) softTimeout(ctx context.Context, err error) error {
 	if !gaveUp || tasks.IsOutcome(err) {
 		return err
 	}
-	return softTimeLimitExceeded
+	return errSoftTimeLimitExceeded
 }
 
-// softTimeLimitExceeded is what Celery raises in the task, without arguments.
-var softTimeLimitExceeded = &protocol.Exception{
+// errSoftTimeLimitExceeded is what Celery raises in the task, without arguments.
+var errSoftTimeLimitExceeded = &protocol.Exception{
 	Module: "billiard.exceptions", Type: "SoftTimeLimitExceeded", Message: []byte("[]"),
 	Traceback: "Traceback (most recent call last):\nbilliard.exceptions.SoftTimeLimitExceeded: SoftTimeLimitExceeded()\n",
 }
