@@ -119,6 +119,12 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
+func (b *logBuffer) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Len()
+}
+
 func (b *logBuffer) contains(text string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -35,8 +35,9 @@ type app struct {
 	venv     string // default celery57
 	broker   string
 	backend  string         // default: broker
-	journal  string         // where work and work_late leave their traces
+	journal  string         // where tasks leave their traces
 	settings map[string]any // Celery settings
+	module   string         // of the worker's app, default tapp
 }
 
 func (a app) python() string {
@@ -93,9 +94,12 @@ func (a app) run(t *testing.T, out any, script string, args ...string) {
 // startWorker starts a Python worker and waits until it is ready.
 func (a app) startWorker(t *testing.T, args ...string) *process {
 	t.Helper()
-	flags := []string{"-m", "celery", "-A", "tapp", "worker"}
+	if a.module == "" {
+		a.module = "tapp"
+	}
+	flags := []string{"-m", "celery", "-A", a.module, "worker"}
 	if a.venv == celery44 {
-		flags = []string{"-m", "celery", "worker", "-A", "tapp"}
+		flags = []string{"-m", "celery", "worker", "-A", a.module}
 	}
 	flags = append(flags, "-c", "2", "-l", "info", "--without-gossip", "--without-mingle", "--without-heartbeat")
 	p := start(t, "python worker", appDir, a.env(t), a.python(), append(flags, args...)...)

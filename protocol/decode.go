@@ -97,7 +97,7 @@ func (t *Task) fromEnvelope(e *envelope) {
 	t.ContentType = known(e.contentType, ContentTypeJSON)
 	t.Headers = e.headers.raw
 	t.Priority = p.level()
-	t.Redelivered = p.redelivered || e.headers.redelivered
+	t.Redelivered = p.redelivered // not the header: a retry keeps that
 }
 
 // decodeBody reads [args, kwargs, embed].

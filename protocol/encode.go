@@ -154,15 +154,15 @@ func (t *Task) appendHeaders(dst []byte) []byte {
 	return t.appendCustomHeaders(dst)
 }
 
-// protocolHeaders are the headers that a Task has fields for, and those that belong to
-// one delivery only.
+// protocolHeaders are the headers that a Task has fields for, and the one that belongs to
+// its old body.
 var protocolHeaders = map[string]bool{
 	"lang": true, "task": true, "id": true, "shadow": true, "eta": true, "expires": true,
 	"group": true, "group_index": true, "retries": true, "timelimit": true,
 	"root_id": true, "parent_id": true, "argsrepr": true, "kwargsrepr": true,
 	"origin": true, "ignore_result": true, "replaced_task_nesting": true,
 	"stamped_headers": true, "stamps": true,
-	"compression": true, "redelivered": true,
+	"compression": true,
 }
 
 func (t *Task) appendCustomHeaders(dst []byte) []byte {

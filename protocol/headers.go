@@ -22,7 +22,6 @@ type headers struct {
 	eta, expires, timelimit            []byte // raw
 	retries, groupIndex, nesting       []byte // raw
 	ignoreResult                       byte   // kind
-	redelivered                        bool
 	utc                                byte   // kind; protocol 1
 	stampedHeaders, stamps             []byte // raw
 	args, kwargs                       []byte // raw; protocol 1
@@ -95,8 +94,6 @@ func (h *headers) member(key string, s *pyjson.Scanner) {
 		h.stamps = s.Value()
 	case "compression":
 		h.compression = scalarText(s)
-	case "redelivered":
-		h.redelivered = s.Kind() == 't'
 	default:
 		h.memberV1(key, s)
 	}

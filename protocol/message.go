@@ -46,7 +46,7 @@ func DecodeMessage(raw []byte) (Message, error) {
 			DeliveryTag:   string(p.deliveryTag),
 			Exchange:      string(p.exchange),
 			RoutingKey:    string(p.routingKey),
-			Redelivered:   p.redelivered || e.headers.redelivered,
+			Redelivered:   p.redelivered,
 			BodyEncoding:  known(p.bodyEncoding, "base64", "utf-8"),
 			CorrelationID: string(p.correlationID),
 			ReplyTo:       string(p.replyTo),

@@ -16,6 +16,18 @@ import (
 // Repr writes a JSON value as Python's repr, in full.
 func Repr(raw []byte) string { return string(appendRepr(nil, raw)) }
 
+// ReprTuple writes a JSON array as Python's repr of a tuple, in full.
+func ReprTuple(raw []byte) string {
+	text := appendTuple(nil, raw)
+	n := 0
+	for s := pyjson.NewScanner(raw); n < 2 && (n > 0 || s.Enter('[')) && s.Next(); n++ {
+	}
+	if n == 1 {
+		text = append(text[:len(text)-1], ",)"...)
+	}
+	return string(text)
+}
+
 // appendRepr appends Python's repr of a JSON value, without a limit.
 func appendRepr(dst, raw []byte) []byte {
 	switch pyjson.Kind(raw) {

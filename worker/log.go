@@ -42,8 +42,11 @@ func (w *Worker) logSucceeded(r *request, end *outcome) {
 	if !w.enabled(levelInfo) {
 		return
 	}
-	w.log.Info("Task "+nameAndID(r.Task)+" succeeded in "+pythonSeconds(end.runtime.Seconds())+"s: "+
-		protocol.SafeRepr(end.result), taskAttrs(r.Task)...)
+	repr := end.repr
+	if repr == "" {
+		repr = protocol.SafeRepr(end.result)
+	}
+	w.log.Info("Task "+nameAndID(r.Task)+" succeeded in "+pythonSeconds(end.runtime.Seconds())+"s: "+repr, taskAttrs(r.Task)...)
 }
 
 // pythonSeconds writes a float as Python's str does: never without a point.
@@ -56,16 +59,25 @@ func pythonSeconds(s float64) string {
 }
 
 // logFailed logs a failure. Expected errors are no errors.
-func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception) {
+func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception, repr string) {
 	attrs := taskAttrs(r.Task)
-	if err != nil && r.task.throws != nil && r.task.throws(err) {
-		w.log.Info("Task "+nameAndID(r.Task)+" raised expected: "+exc.Repr(), attrs...)
+	if r.task.throws != nil && r.task.throws(err) {
+		w.log.Info("Task "+nameAndID(r.Task)+" raised expected: "+repr, attrs...)
 		return
 	}
 	if exc.Traceback != "" {
 		attrs = append(attrs, slog.String(TracebackKey, exc.Traceback))
 	}
-	w.log.Error("Task "+nameAndID(r.Task)+" raised unexpected: "+exc.Repr(), attrs...)
+	w.log.Error("Task "+nameAndID(r.Task)+" raised unexpected: "+repr, attrs...)
+}
+
+// logHandlerError is Celery's line for a task whose failure came from outside of it.
+func (w *Worker) logHandlerError(r *request, exc *protocol.Exception, stack string) {
+	attrs := taskAttrs(r.Task)
+	if stack != "" {
+		attrs = append(attrs, slog.String(TracebackKey, stack))
+	}
+	w.log.Error("Task handler raised error: "+exc.Repr(), attrs...)
 }
 
 func (w *Worker) logRetry(r *request, retry *tasks.RetryError) {
@@ -80,8 +92,12 @@ func (w *Worker) logIgnored(r *request) {
 	}
 }
 
-func (w *Worker) logRejected(r *request, reject *tasks.RejectError) {
-	w.log.Warn("Task "+nameAndID(r.Task)+" "+reject.Error(), taskAttrs(r.Task)...)
+func (w *Worker) logRejected(r *request, back bool, reason string) {
+	requeue := "False"
+	if back {
+		requeue = "True"
+	}
+	w.log.Warn("Task "+nameAndID(r.Task)+" reject requeue="+requeue+": "+reason, taskAttrs(r.Task)...)
 }
 
 func (w *Worker) logAccepted(r *request) {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/apium/apium/backend"
@@ -15,6 +16,7 @@ import (
 type outcome struct {
 	kind      Kind
 	result    []byte // JSON, of a success
+	repr      string // of a result that has no JSON form
 	exception *protocol.Exception
 	traceback string
 	runtime   time.Duration
@@ -57,9 +59,7 @@ func (w *Worker) errorOutcome(r *request, err error, runtime time.Duration) sett
 	case errors.As(err, &reject):
 		return w.rejection(r, reject, runtime)
 	}
-	s := w.failure(r, tasks.ExceptionOf(err), runtime)
-	w.logFailed(r, err, s.end.exception)
-	return s
+	return w.fail(r, err, runtime)
 }
 
 // stateOf is the state that Celery's task_postrun names.
@@ -86,15 +86,17 @@ func (w *Worker) success(r *request, result any, runtime time.Duration) settleme
 	if encoder, ok := w.cfg.Store.(backend.Encoder); ok && err == nil && r.storeResult {
 		err = encoder.CanEncode(encoded)
 	}
-	if err != nil {
-		return w.failure(r, newException("kombu.exceptions", "EncodeError", err.Error()), runtime)
+	if err != nil && r.needsResult() {
+		return w.unencodable(r, err, runtime)
 	}
 	s := settlement{
 		req: r, fate: r.ackAfter(),
 		end: &outcome{kind: Succeeded, result: encoded, runtime: runtime},
 	}
-	if err := w.follow(&s, encoded); err != nil {
-		return w.failure(r, tasks.ExceptionOf(err), runtime)
+	if err != nil {
+		s.end.repr = fmt.Sprintf("<%T object>", result)
+	} else if err := w.follow(&s, encoded); err != nil {
+		return w.fail(r, err, runtime)
 	}
 	s.record = w.record(r, recordOf{state: protocol.Success, result: encoded}, r.storeResult)
 	w.countPart(&s, protocol.Success, encoded)
@@ -102,7 +104,29 @@ func (w *Worker) success(r *request, result any, runtime time.Duration) settleme
 	return s
 }
 
-// failure is the settlement of a task that failed, or could not run.
+// needsResult tells that the task's result goes anywhere.
+func (r *request) needsResult() bool {
+	return r.storeResult || r.inChord() || r.Embed.Callbacks != nil || r.Embed.Chain != nil
+}
+
+// unencodable fails a task whose result has no JSON form: kombu's EncodeError around
+// Python's TypeError.
+func (w *Worker) unencodable(r *request, err error, runtime time.Duration) settlement {
+	cause := newException("builtins", "TypeError", err.Error()).Repr()
+	exc := newException("kombu.exceptions", "EncodeError", cause)
+	exc.Traceback = "Traceback (most recent call last):\nkombu.exceptions.EncodeError: " + err.Error() + "\n"
+	w.logFailed(r, exc, exc, "EncodeError("+cause+")")
+	return w.failure(r, exc, runtime)
+}
+
+// fail logs an error and is the settlement of a task that fails with it.
+func (w *Worker) fail(r *request, err error, runtime time.Duration) settlement {
+	exc := tasks.ExceptionOf(err)
+	w.logFailed(r, err, exc, exc.Repr())
+	return w.failure(r, exc, runtime)
+}
+
+// failure is the settlement of a task that failed, or could not run. The caller logs it.
 func (w *Worker) failure(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
 	s := settlement{
 		req: r, fate: r.ackAfter(), record: w.record(r, failureRecord(exc), r.storeErrors),
@@ -116,16 +140,20 @@ func (w *Worker) failure(r *request, exc *protocol.Exception, runtime time.Durat
 	return s
 }
 
-// rejection is the settlement of a task that rejects its message (Celery 5.7: a message
-// that is dropped fails its task).
+// rejection is the settlement of a task that rejects its message.
 func (w *Worker) rejection(r *request, reject *tasks.RejectError, runtime time.Duration) settlement {
-	w.logRejected(r, reject)
-	var reason any
-	if reject.Reason != "" {
-		reason = reject.Reason
+	if reject.Reason == "" {
+		return w.reject(r, reject.Requeue, nil, "None", runtime)
 	}
-	exc := newException("celery.exceptions", "Reject", reason, reject.Requeue)
-	if !reject.Requeue {
+	return w.reject(r, reject.Requeue, reject.Reason, reject.Reason, runtime)
+}
+
+// reject takes the reason as the exception has it and as the log has it. A message that is
+// dropped fails its task (Celery 5.7).
+func (w *Worker) reject(r *request, back bool, reason any, text string, runtime time.Duration) settlement {
+	w.logRejected(r, back, text)
+	exc := newException("celery.exceptions", "Reject", reason, back)
+	if !back {
 		s := w.failure(r, exc, runtime)
 		s.rejected = r.acksLate
 		return s
@@ -155,9 +183,8 @@ func (w *Worker) lostHandler(r *request) {
 		})
 		return
 	}
-	s := w.failure(r, exc, runtime)
-	w.logFailed(r, nil, exc)
-	w.settle(s)
+	w.logHandlerError(r, exc, "")
+	w.settle(w.failure(r, exc, runtime))
 }
 
 // ackAfter is when a request whose handler has run is acknowledged.

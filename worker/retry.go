@@ -1,7 +1,10 @@
 package worker
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/apium/apium/protocol"
@@ -14,10 +17,13 @@ import (
 func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duration) settlement {
 	again, err := w.retryTask(r, retry, time.Now())
 	if err != nil {
-		return w.failure(r, tasks.ExceptionOf(fmt.Errorf("retry: %w", err)), runtime)
+		return w.cannotRetry(r, err, runtime)
 	}
 	if most := value(retry.MaxRetries, r.task.maxRetries); most >= 0 && again.Retries > most {
 		return w.retriesExceeded(r, retry, again, runtime)
+	}
+	if err := r.task.entry.Check(again.Args, again.Kwargs); err != nil {
+		return w.cannotRetry(r, err, runtime)
 	}
 	var cause *protocol.Exception
 	what := recordOf{state: protocol.Retry, traceback: r.retryTraceback(retry)}
@@ -29,8 +35,8 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 		req: r, fate: r.ackAfter(),
 		end: &outcome{kind: Retried, exception: cause, traceback: what.traceback, runtime: runtime},
 	}
-	if err := w.publishLater(&s, again); err != nil {
-		return w.failure(r, tasks.ExceptionOf(fmt.Errorf("retry: %w", err)), runtime)
+	if err := w.publishAgain(&s, again); err != nil {
+		return w.cannotRetry(r, err, runtime)
 	}
 	if r.task.trail {
 		r.publishedChild(protocol.ResultTuple(r.ID))
@@ -41,24 +47,77 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 	return s
 }
 
+// publishAgain adds the message of a retry to a settlement. Celery 5.7 leaves the origin
+// among the properties, too.
+func (w *Worker) publishAgain(s *settlement, again *protocol.Task) error {
+	origin, err := pyjson.Append([]byte(`{"origin": `), again.Origin)
+	if again.Origin == "" {
+		origin, again.Origin = []byte(`{"origin": null`), w.origin
+	}
+	if err != nil {
+		return err
+	}
+	p := protocol.Publication{Format: w.format, Properties: append(origin, '}')}
+	if !again.Expires.IsZero() {
+		p.Expiration = max(time.Until(again.Expires), 1) // 0 would leave the property out
+	}
+	publication, err := w.encode(again, p)
+	if err != nil {
+		return err
+	}
+	s.with().publish = append(s.with().publish, publication)
+	return nil
+}
+
+// deathHeaders are what RabbitMQ adds to dead letters; a retry is none.
+var deathHeaders = []string{
+	"x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason",
+	"x-last-death-exchange", "x-last-death-queue", "x-last-death-reason",
+}
+
+// withoutDeaths returns headers without deathHeaders.
+func withoutDeaths(headers []byte) []byte {
+	if !bytes.Contains(headers, []byte("-death")) {
+		return headers
+	}
+	left := []byte{'{'}
+	s := pyjson.NewScanner(headers)
+	for s.Enter('{'); s.Next(); {
+		key := string(s.Key())
+		if slices.Contains(deathHeaders, key) {
+			continue
+		}
+		if len(left) > 1 {
+			left = append(left, ", "...)
+		}
+		left, _ = pyjson.Append(left, key) // a string always encodes
+		left = append(append(left, ": "...), s.Value()...)
+	}
+	return append(left, '}')
+}
+
+// cannotRetry rejects the message of a task whose retry cannot be published.
+func (w *Worker) cannotRetry(r *request, err error, runtime time.Duration) settlement {
+	return w.reject(r, false, tasks.ExceptionOf(err).Repr(), err.Error(), runtime)
+}
+
 // retriesExceeded fails a task with its cause, or with MaxRetriesExceededError.
 func (w *Worker) retriesExceeded(r *request, retry *tasks.RetryError, again *protocol.Task, runtime time.Duration) settlement {
-	cause := retry.Cause
-	exc := newException("celery.exceptions", "MaxRetriesExceededError", fmt.Sprintf("Can't retry %s[%s] args:%s kwargs:%s",
-		r.Name, r.ID, protocol.Repr(again.Args), protocol.Repr(again.Kwargs)))
-	exc.Traceback = "Traceback (most recent call last):\n" + exc.Error() + "\n"
-	if cause != nil {
-		exc = tasks.ExceptionOf(cause)
+	if retry.Cause != nil {
+		return w.fail(r, retry.Cause, runtime)
 	}
-	s := w.failure(r, exc, runtime)
-	w.logFailed(r, cause, exc)
-	return s
+	exc := newException("celery.exceptions", "MaxRetriesExceededError", fmt.Sprintf("Can't retry %s[%s] args:%s kwargs:%s",
+		r.Name, r.ID, protocol.ReprTuple(again.Args), protocol.Repr(again.Kwargs)))
+	exc.Traceback = "Traceback (most recent call last):\n" + exc.Error() + "\n"
+	return w.fail(r, exc, runtime)
 }
 
 // retryTask is the message of the next attempt: what came in, with what the retry changes.
 func (w *Worker) retryTask(r *request, retry *tasks.RetryError, now time.Time) (*protocol.Task, error) {
 	again := *r.Task
 	again.Retries++
+	again.ArgsRepr, again.KwargsRepr = "", "" // they are made anew
+	again.Headers = withoutDeaths(r.Headers)
 	again.ParentID = orElse(r.ParentID, r.ID) // it is published from inside this task
 	again.RootID = orElse(r.RootID, r.ID)
 	ignore := value(r.IgnoreResult, r.task.ignoreResult)
@@ -98,22 +157,21 @@ func (r *request) newArguments(again *protocol.Task, retry *tasks.RetryError) er
 	if !retry.NewArgs && !retry.NewKwargs {
 		return nil
 	}
-	again.ArgsRepr, again.KwargsRepr = "", ""
+	var args, kwargs []byte
 	var err error
 	if retry.NewArgs {
-		if again.Args, err = pyjson.Append(nil, append([]any{}, retry.Args...)); err != nil {
+		if args, err = pyjson.Append(nil, append([]any{}, retry.Args...)); err != nil {
 			return fmt.Errorf("arguments: %w", err)
 		}
 	}
 	if retry.NewKwargs {
-		kwargs := retry.Kwargs
-		if kwargs == nil {
-			kwargs = map[string]any{}
-		}
-		if again.Kwargs, err = pyjson.Append(nil, kwargs); err != nil {
+		if kwargs, err = pyjson.Append(nil, retry.Kwargs); retry.Kwargs == nil {
+			kwargs = []byte("{}")
+		} else if err != nil {
 			return fmt.Errorf("keyword arguments: %w", err)
 		}
 	}
+	again.Args, again.Kwargs = r.task.entry.Rebind(r.Args, r.Kwargs, args, kwargs)
 	return nil
 }
 
@@ -121,7 +179,7 @@ func (r *request) newArguments(again *protocol.Task, retry *tasks.RetryError) er
 func (r *request) retryReason(retry *tasks.RetryError) string {
 	when := "in " + pythonNumber(r.retryWait(retry)) + "s"
 	if retry.Countdown == nil && !retry.ETA.IsZero() {
-		when = "at " + protocol.FormatTime(retry.ETA)
+		when = "at " + strings.Replace(protocol.FormatTime(retry.ETA), "T", " ", 1) // str() of a datetime
 	}
 	if retry.Cause == nil {
 		return "Retry " + when

@@ -65,9 +65,9 @@ func (w *Worker) hardLimit(member *slot, r *request, limit time.Duration) {
 		return
 	}
 	r.stop(tasks.ErrTimeLimit)
-	w.log.Error(fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)),
-		append(taskAttrs(r.Task), TracebackKey, member.stack())...)
+	w.log.Error(fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), taskAttrs(r.Task)...)
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
+	w.logHandlerError(r, exc, member.stack())
 	s := w.failure(r, exc, limit)
 	s.rejected = false
 	if r.acksLate && !r.task.acksOnTimeout {

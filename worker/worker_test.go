@@ -216,7 +216,7 @@ func TestFailures(t *testing.T) {
 		}{
 			{client.Call{Task: "app.fail"}, `FAILURE {"exc_type": "ValueError", "exc_message": ["bad"], "exc_module": "builtins"}`, "ValueError"},
 			{client.Call{Task: "app.panic"}, `FAILURE {"exc_type": "RuntimeError", "exc_message": ["boom"], "exc_module": "builtins"}`, "RuntimeError"},
-			{client.Call{Task: "app.chan"}, `FAILURE {"exc_type": "EncodeError", "exc_message": ["Object of type chan int is not JSON serializable"], "exc_module": "kombu.exceptions"}`, "EncodeError"},
+			{client.Call{Task: "app.chan"}, `FAILURE {"exc_type": "EncodeError", "exc_message": ["TypeError('Object of type chan int is not JSON serializable')"], "exc_module": "kombu.exceptions"}`, "EncodeError"},
 			{client.Call{Task: "app.add", Args: []any{1}}, `FAILURE {"exc_type": "TypeError", "exc_message": ["add() missing 1 required positional argument: 'y'"], "exc_module": "builtins"}`, "TypeError"},
 		}
 		var want []string

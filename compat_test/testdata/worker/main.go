@@ -21,7 +21,9 @@ func main() {
 	register(reg)
 	registerTyped(reg)
 	registerDjango(reg)
-	registerJournal(reg)
+	j := openJournal()
+	registerJournal(reg, j)
+	registerFeatures(reg, j)
 	registerGocelery(reg)
 	if serializer := os.Getenv("SERIALIZER"); serializer != "" {
 		if err := runSerializer(reg, serializer); err != nil {
@@ -117,22 +119,28 @@ func registerTyped(reg *tasks.Registry) {
 	reg.Register("tapp.typed_decimal", func(x pyjson.Decimal) pyjson.Decimal { return x }, x)
 }
 
-// registerJournal adds the tasks that leave a trace of each run in another database.
-func registerJournal(reg *tasks.Registry) {
+// journal is where tasks leave a trace of each run: lists in another database.
+type journal struct{ pool *redis.Pool }
+
+func openJournal() *journal {
 	url := os.Getenv("JOURNAL")
-	pool := &redis.Pool{MaxIdle: 100, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}
-	write := func(list, key string) error {
-		conn := pool.Get()
-		defer conn.Close()
-		_, err := conn.Do("RPUSH", list, key)
-		return err
-	}
+	return &journal{&redis.Pool{MaxIdle: 100, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}}
+}
+
+func (j *journal) write(list, entry string) error {
+	conn := j.pool.Get()
+	defer conn.Close()
+	_, err := conn.Do("RPUSH", list, entry)
+	return err
+}
+
+func registerJournal(reg *tasks.Registry, j *journal) {
 	work := func(key string, seconds float64) (string, error) {
-		if err := write("started", key); err != nil {
+		if err := j.write("started", key); err != nil {
 			return "", err
 		}
 		time.Sleep(time.Duration(seconds * float64(time.Second)))
-		return key, write("done", key)
+		return key, j.write("done", key)
 	}
 	reg.Register("tapp.work", work, tasks.Params("key, seconds"))
 	reg.Register("tapp.work_late", work, tasks.Params("key, seconds"), tasks.AcksLate(true))

@@ -1,0 +1,280 @@
+package compat_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// featureDifferences are the differences that stay, with the reason. All but the reason
+// are regular expressions.
+var featureDifferences = []struct{ where, field, python, apium, reason string }{
+	{"celery-task-meta-errback of .*", "group_id", uuid, uuid, "a new group each time"},
+	{"celery-task-meta-body-.*", "parent_id", uuid, uuid, "the member that came last is a matter of chance"},
+	{"message in .*", "header lang", "py", "go", "a message that a Go task has sent says so"},
+	{
+		".*auto .'reject', 'why', False.*", ".*", ".*", ".*",
+		"Celery takes a Reject for an Exception, and retries it where autoretry_for has that; ours rejects",
+	},
+	{
+		"(celery-task-meta-|journal )(link|step) of unencodable", ".*", ".*", ".*",
+		"Celery publishes what follows before it finds that the result cannot be encoded; ours publishes nothing of a task that fails",
+	},
+	{"celery-task-meta-unencodable with link and chain", "children", ".*link of.*", "\\[\\]", "likewise"},
+	{"log", ".*(link|step) of unencodable.*", ".*", ".*", "likewise"},
+	{".*unencodable.*", "result", ".*type object is not.*", ".*type main.object is not.*", "Go names a type with its package"},
+	{".*unencodable.*", "traceback", ".*type object is not.*", ".*type main.object is not.*", "likewise"},
+	{"log", ".*unencodable.*(type (main.)?object is not|object object at|main.object object).*", "missing|1", "missing|1", "likewise"},
+	{
+		"celery-taskset-meta-.*\\.c", ".*", "missing|[0-9a-f]{32}", "present|done",
+		"ours keeps the mark of a chord that has failed, to turn late parts away",
+	},
+	{"message in .* of (late )?waiting retry #1", ".*", "present", "missing", "what waits stays parked in unacked when our worker stops"},
+	{"unacked .* of (late )?waiting retry #1", ".*", "missing", "present", "likewise"},
+	{
+		"log", "INFO: Task tapp.same.errback of hard limit with link_error. .*", "2", "1",
+		"Celery calls the errbacks of a task over its hard limit twice",
+	},
+	{
+		"log", ".*auto .'reject', 'why', False.*", ".*", ".*", "likewise",
+	},
+}
+
+const uuid = "[0-9a-f-]{36}"
+
+// featureCalls are messages, and the keys that Celery has written with them.
+type featureCalls struct {
+	Calls []call
+	Keys  map[string]string
+}
+
+// dump is what dump.py prints: keys of a Redis, with fields in comparable form.
+type dump map[string]map[string]string
+
+// TestFeatures gives the same messages, byte for byte, to a Python worker and to ours:
+// retries, outcomes, time limits, states. It compares the records, the messages that are
+// published again, what waits in unacked, how often each task has run, and what is logged.
+func TestFeatures(t *testing.T) {
+	t.Parallel()
+	groups := map[string]featureGroup{
+		"retries":    {cases: []string{"retries", "limits", "automatic", "arguments"}},
+		"outcomes":   {cases: []string{"outcomes"}},
+		"limits":     {cases: []string{"time_limits"}},
+		"to the end": {cases: []string{"to_the_end", "canvases"}, waiting: 2},
+		"deaths":     {cases: []string{"deaths"}, patience: 8 * time.Second},
+		"extended": {
+			cases: []string{"outcomes", "to_the_end"}, waiting: 2,
+			settings: map[string]any{"result_extended": true},
+		},
+		"late": {
+			cases:    []string{"outcomes"},
+			settings: map[string]any{"task_acks_late": true, "task_track_started": true},
+		},
+		"limits for all": {
+			cases:    []string{"time_limits"},
+			settings: map[string]any{"task_time_limit": 1.5, "task_soft_time_limit": 0.5, "task_acks_late": true},
+		},
+	}
+	for name, group := range groups {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			group.run(t)
+		})
+	}
+}
+
+// featureGroup is a run of some of the cases.
+type featureGroup struct {
+	cases    []string
+	settings map[string]any // Celery's
+	waiting  int            // messages that wait for their ETA at the end
+	patience time.Duration  // how long nothing happens before it is over; default 3.5 s
+}
+
+func (g *featureGroup) run(t *testing.T) {
+	c := publishFeatures(t, g.cases...)
+	t.Logf("%d calls", len(c.Calls))
+	python, apium := newFeatureRun(t, c), newFeatureRun(t, c)
+	python.worker = app{
+		broker: python.url(0), journal: python.url(1), module: "features", settings: g.settings,
+	}.startWorker(t, "-n", "w1@host")
+	// A high multiplier, so that nothing is given back because the slots are stuck.
+	apium.worker = startWorker(t, app{broker: apium.url(0), journal: apium.url(1)},
+		"-n", "w1@host", "--prefetch-multiplier", "64", "--config", settingsFile(t, g.settings))
+	var running, stopped [2]dump
+	for i, run := range []*featureRun{python, apium} {
+		run.settled(t, g)
+		running[i] = run.dump(t)
+	}
+	for i, run := range []*featureRun{python, apium} {
+		run.worker.signal(t, syscall.SIGTERM)
+		if code := run.worker.exitCode(t); code != 0 {
+			t.Errorf("%s: exit code %d", run.worker.name, code)
+		}
+		stopped[i] = run.dump(t)
+		running[i]["log"] = run.log()
+	}
+	compareDumps(t, "while they run", running)
+	compareDumps(t, "after they have stopped", stopped)
+}
+
+// settingsFile writes Celery's settings for our worker.
+func settingsFile(t *testing.T, settings map[string]any) string {
+	t.Helper()
+	if settings == nil {
+		settings = map[string]any{}
+	}
+	raw, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "settings.json")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// publishFeatures lets Celery publish groups of the cases of testdata/app/featurecases.py.
+func publishFeatures(t *testing.T, groups ...string) (c featureCalls) {
+	t.Helper()
+	server := startRedis(t)
+	app{broker: server.url(0)}.run(t, &c, "featurecases.py", groups...)
+	return c
+}
+
+// featureRun is one worker on a Redis of its own.
+type featureRun struct {
+	*redisServer
+	worker *process
+}
+
+func newFeatureRun(t *testing.T, c featureCalls) *featureRun {
+	t.Helper()
+	server := startRedis(t)
+	for key, value := range c.Keys {
+		server.do(t, "SET", key, value)
+	}
+	for _, c := range c.Calls {
+		server.do(t, "LPUSH", c.Key, c.Raw)
+	}
+	return &featureRun{redisServer: server}
+}
+
+// settled waits until only messages that wait for their ETA are held, and nothing has
+// changed for longer than any task sleeps.
+func (r *featureRun) settled(t *testing.T, g *featureGroup) {
+	t.Helper()
+	patience := max(g.patience, 3500*time.Millisecond)
+	state, since := "", time.Now()
+	eventually(t, 2*time.Minute, "all messages are settled", func() bool {
+		queued := 0
+		for _, step := range []string{"", "\x06\x163", "\x06\x166", "\x06\x169"} {
+			queued += r.int(t, "LLEN", "celery"+step)
+		}
+		held := r.int(t, "HLEN", "unacked")
+		now := fmt.Sprint(queued, held, r.int(t, "DBSIZE"), r.journalLen(t, "ran"), r.worker.log.len())
+		if now != state || queued > 0 || held > g.waiting {
+			state, since = now, time.Now()
+		}
+		return time.Since(since) > patience
+	})
+}
+
+func (r *featureRun) dump(t *testing.T) (d dump) {
+	t.Helper()
+	app{broker: r.url(0), journal: r.url(1)}.run(t, &d, "dump.py")
+	maps.DeleteFunc(d, func(key string, _ map[string]string) bool { return ownKeys.MatchString(key) })
+	return d
+}
+
+var (
+	logLine    = regexp.MustCompile(`(?m)^\[[^\]]*: (\w+)/[^\]]*\] ((?:Task |Discarding |Soft |Hard |Chord |Errback ).*)$`)
+	logRuntime = regexp.MustCompile(`succeeded in [0-9.e-]+s`)
+	logMoment  = regexp.MustCompile(`Retry at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00:00`)
+)
+
+// log is how often each line about a task stands in the worker's log.
+func (r *featureRun) log() map[string]string {
+	counts := map[string]int{}
+	for _, match := range logLine.FindAllStringSubmatch(r.worker.log.String(), -1) {
+		line := logRuntime.ReplaceAllString(match[2], "succeeded in N s")
+		counts[match[1]+": "+logMoment.ReplaceAllString(line, "Retry at N")]++
+	}
+	lines := map[string]string{}
+	for line, n := range counts {
+		lines[line] = fmt.Sprint(n)
+	}
+	return lines
+}
+
+// compareDumps reports the differences between a Python worker's dump and ours that are not
+// accepted, those of the same kind together.
+func compareDumps(t *testing.T, when string, dumps [2]dump) {
+	t.Helper()
+	kinds := map[string][]string{} // the difference, and where it is
+	for where := range union(dumps[0], dumps[1]) {
+		python, apium := dumps[0][where], dumps[1][where]
+		if where != "log" && (python == nil || apium == nil) {
+			python, apium = present(python), present(apium)
+		}
+		for field := range union(python, apium) {
+			p, a := orMissing(python, field), orMissing(apium, field)
+			if p == a || acceptedDifference(where, field, p, a) {
+				continue
+			}
+			kind := field + "\n  Python " + tail(p, 600) + "\n  Apium  " + tail(a, 600)
+			kinds[kind] = append(kinds[kind], where)
+		}
+	}
+	reported := slices.Sorted(maps.Keys(kinds))
+	for _, kind := range reported[:min(len(reported), 40)] {
+		places := kinds[kind]
+		slices.Sort(places)
+		t.Errorf("%s: %d differences, as in %s: %s", when, len(places), strings.Join(places[:min(3, len(places))], "; "), kind)
+	}
+	if len(reported) > 40 {
+		t.Errorf("and %d more kinds of differences", len(reported)-40)
+	}
+}
+
+func acceptedDifference(where, field, python, apium string) bool {
+	for _, d := range featureDifferences {
+		if matches(d.where, where) && matches(d.field, field) && matches(d.python, python) && matches(d.apium, apium) {
+			return true
+		}
+	}
+	return false
+}
+
+// present stands for a whole key.
+func present(fields map[string]string) map[string]string {
+	if fields == nil {
+		return nil
+	}
+	return map[string]string{"(all)": "present"}
+}
+
+func orMissing(fields map[string]string, field string) string {
+	if value, ok := fields[field]; ok {
+		return value
+	}
+	return "missing"
+}
+
+func union[V any](a, b map[string]V) map[string]V {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]V{}
+	}
+	maps.Copy(all, b)
+	return all
+}
