@@ -158,6 +158,14 @@ func (s Signature) IsImmutable() bool { return s.read().immutable }
 // Args are the positional arguments, a JSON array; nil if there are none.
 func (s Signature) Args() json.RawMessage { return s.read().args }
 
+// Kwargs are the keyword arguments, a JSON object; {} if there are none.
+func (s Signature) Kwargs() json.RawMessage {
+	if kwargs := s.read().kwargs; kwargs != nil {
+		return kwargs
+	}
+	return json.RawMessage("{}")
+}
+
 // Option is the value of an option in JSON, nil if it is missing or null.
 func (s Signature) Option(name string) json.RawMessage { return encode(s.read().options.get(name)) }
 

@@ -39,6 +39,8 @@ var featureDifferences = []struct{ where, field, python, apium, reason string }{
 	},
 	{"message in .* of (late )?waiting retry #1", ".*", "present", "missing", "what waits stays parked in unacked when our worker stops"},
 	{"unacked .* of (late )?waiting retry #1", ".*", "missing", "present", "likewise"},
+	{".* dies", "result", ".*signal 9.*", ".*the handler ended its goroutine.*", "how a task dies is another thing in Go"},
+	{"log", ".*WorkerLostError.*", ".*", ".*", "likewise"},
 	{
 		"log", "INFO: Task tapp.same.errback of hard limit with link_error. .*", "2", "1",
 		"Celery calls the errbacks of a task over its hard limit twice",

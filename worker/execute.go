@@ -12,48 +12,48 @@ import (
 )
 
 // execute runs one request and hands its outcome to the settler. It reports false when
-// the slot was abandoned meanwhile.
+// the slot was abandoned meanwhile. It does not return when the handler ends its
+// goroutine: then slots.died answers for it.
 func (w *Worker) execute(s *slot, r *request) (stay bool) {
-	var runtime time.Duration
-	settled := false // by somebody else, who freed the slot as well
-	defer func() {
-		if !settled {
-			w.backlog.ran(r, runtime)
-		}
-	}()
 	if w.discarded(r) || w.deduplicated(r) {
+		w.backlog.ran(r, 0)
 		return true
 	}
 	ctx, cancel := context.WithCancelCause(w.taskCtx)
 	defer cancel(nil)
 	s.current.Store(r)
-	defer s.current.Store(nil)
-	if !r.start(cancel) {
-		return true // the lease was lost while the request waited
+	if !r.start(cancel) { // the lease was lost while the request waited
+		s.current.Store(nil)
+		w.backlog.ran(r, 0)
+		return true
 	}
-	w.markStarted(ctx, r)
-	w.started(r)
-	stopTimers := w.limitTime(s, r)
-
-	if r.task.entry.Options.Errback {
-		w.loadFailure(ctx, r)
-	}
-	w.hooks.taskPrerun(ctx, r)
-	result, err := w.cfg.Pool.Run(ctx, r.task.entry, &r.Request)
-	runtime = time.Since(r.started)
-	stopTimers()
-
+	result, err := w.call(ctx, s, r)
+	runtime := time.Since(r.started)
 	if !r.finish(returned) {
-		settled = true
+		s.current.Store(nil)
 		w.slots.abandoned.Add(-1)
 		return false
 	}
 	if r.acksLate && errors.Is(context.Cause(ctx), ErrShutdown) && w.aborted.Load() {
 		w.unstarted.add(r) // cold shutdown: the message goes back, whatever came out
-		return true
+	} else {
+		w.settle(w.outcomeOf(ctx, r, result, err, runtime))
 	}
-	w.settle(w.outcomeOf(ctx, r, result, err, runtime))
+	s.current.Store(nil)
+	w.backlog.ran(r, runtime)
 	return true
+}
+
+// call runs the handler, within its time limits.
+func (w *Worker) call(ctx context.Context, s *slot, r *request) (any, error) {
+	w.markStarted(ctx, r)
+	w.started(r)
+	defer w.limitTime(s, r)()
+	if r.task.entry.Options.Errback {
+		w.loadFailure(ctx, r)
+	}
+	w.hooks.taskPrerun(ctx, r)
+	return w.cfg.Pool.Run(ctx, r.task.entry, &r.Request)
 }
 
 // discarded settles a request that has expired or was revoked while it waited.

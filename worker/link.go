@@ -158,7 +158,7 @@ func (w *Worker) failOther(f *flow, r *request, failure *canvas.Failure, exc *pr
 		w.callErrbacks(f, failure.Errbacks, failedTask{r: r, id: failure.TaskID, request: request, exc: exc})
 	}
 	if failure.TaskID != "" && (r.storeErrors || failure.Step.IsZero()) {
-		f.records = append(f.records, backend.Record{TaskID: failure.TaskID, Document: w.otherRecord(failure, exc, encoded)})
+		f.records = append(f.records, backend.Record{TaskID: failure.TaskID, Document: w.otherRecord(r, failure, exc, encoded)})
 	}
 	if failure.Chord != nil && failure.GroupID != "" && failure.TaskID != "" {
 		f.parts = append(f.parts, part{backend.ChordPart{
@@ -169,8 +169,9 @@ func (w *Worker) failOther(f *flow, r *request, failure *canvas.Failure, exc *pr
 }
 
 // otherRecord is the record of a task that was never published. For the body of a chord
-// Celery has no request, and so no children.
-func (w *Worker) otherRecord(failure *canvas.Failure, exc *protocol.Exception, encoded []byte) []byte {
+// Celery has no request: it takes the children of the task at whose end it is stored, if
+// there is one.
+func (w *Worker) otherRecord(r *request, failure *canvas.Failure, exc *protocol.Exception, encoded []byte) []byte {
 	rec := protocol.Result{
 		State: protocol.Failure, Result: encoded, TaskID: failure.TaskID, GroupID: failure.GroupID,
 		DateDone: time.Now().In(w.cfg.Location),
@@ -179,9 +180,11 @@ func (w *Worker) otherRecord(failure *canvas.Failure, exc *protocol.Exception, e
 		rec.Traceback = &traceback
 	}
 	if failure.Step.IsZero() {
-		rec.Children = []byte("null")
+		if rec.Children = []byte("null"); r.phase.Load() == returned {
+			rec.Children = r.childrenJSON()
+		}
 	} else if w.cfg.ResultExtended {
-		rec.Extended = &protocol.Extended{Name: failure.Step.Task(), Args: failure.Step.Args()}
+		rec.Extended = &protocol.Extended{Name: failure.Step.Task(), Args: failure.Step.Args(), Kwargs: failure.Step.Kwargs()}
 	}
 	return rec.Append(nil)
 }

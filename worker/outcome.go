@@ -171,19 +171,18 @@ func (w *Worker) lostHandler(r *request) {
 	runtime := time.Since(r.started)
 	w.backlog.ran(r, runtime)
 	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
+	w.logHandlerError(r, exc, "")
 	if r.task.retryOnLost && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
 		w.settle(w.retry(r, &tasks.RetryError{Cause: exc}, runtime))
 		return
 	}
 	if r.acksLate && r.task.rejectOnLost {
-		w.log.Error("Task "+nameAndID(r.Task)+" ended its goroutine: its message goes back", taskAttrs(r.Task)...)
 		w.settle(settlement{
 			req: r, fate: requeue,
 			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: time.Now()},
 		})
 		return
 	}
-	w.logHandlerError(r, exc, "")
 	w.settle(w.failure(r, exc, runtime))
 }
 

@@ -108,8 +108,11 @@ func (s *slots) died(member *slot) {
 	if r == nil {
 		return
 	}
+	member.current.Store(nil)
 	if r.finish(returned) {
 		s.w.lostHandler(r)
+	} else {
+		s.abandoned.Add(-1)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -302,6 +302,11 @@ func (w *Worker) softShutdown(finished <-chan struct{}) {
 func (w *Worker) abandonRunning(ctx context.Context) {
 	var back []*request
 	for _, r := range w.slots.running() {
+		member := w.slots.of(r)
+		if member == nil || !r.finish(abandoned) {
+			continue // it has just returned
+		}
+		w.slots.replace(member)
 		if r.acksLate {
 			back = append(back, r)
 			continue

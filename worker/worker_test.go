@@ -350,6 +350,7 @@ func TestETAAndExpires(t *testing.T) {
 		start := time.Now()
 		var ran []time.Duration
 		b.reg.Register("app.note", func() { ran = append(ran, time.Since(start)) })
+		b.cfg.ParkAfter = 24 * time.Hour // the broker keeps nothing
 		b.start()
 		b.send(client.Call{Task: "app.note", Countdown: time.Hour})
 		stale := b.send(client.Call{Task: "app.note", Countdown: time.Hour, Expires: time.Now().Add(time.Minute)})

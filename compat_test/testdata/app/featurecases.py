@@ -236,7 +236,7 @@ def to_the_end():
     for first, second in itertools.product((["return", 1], ["raise", "ValueError", "bad"]), repeat=2):
         same = "%s, then %s" % (first, second)
         yield same, "plain", [[first]], [], {}, {"queue": "celery", "task_id": same}
-        yield same + " (again)", "plain", [[second]], [], {}, {"queue": "celery", "task_id": same, "countdown": 2}
+        yield same + " (again)", "plain", [[second]], [], {}, {"queue": "celery", "task_id": same, "countdown": 8}
 
 
 def canvases():
