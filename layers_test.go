@@ -74,7 +74,7 @@ var layers = map[string][]string{
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "client", "metrics",
+		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
 		"settings", "canvas", "internal/nearest",
 	},

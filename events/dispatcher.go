@@ -2,11 +2,9 @@ package events
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,25 +14,30 @@ import (
 )
 
 const (
-	defaultExchange  = "celeryev"
 	defaultHeartbeat = 2 * time.Second
-
-	batchMost  = 100    // events in one message
-	bufferMost = 50_000 // events that wait for the broker
+	// gatherFor is how long events are collected for one message.
+	gatherFor = 5 * time.Millisecond
+	// retryAfter is the pause between attempts while the broker is away.
+	retryAfter = time.Second
 )
 
-// Worker is what events ask a worker. *worker.Worker is one.
+// Clock is the logical clock that orders the events of all workers.
+type Clock interface {
+	Forward() int64 // one tick on; the new time
+}
+
+// Worker is what heartbeats ask a worker.
 type Worker interface {
 	Stats() worker.Stats
 	Totals() (byName map[string]int64, all int64)
-	Clock() *worker.Clock
 }
 
-// Config of a Dispatcher. Broadcaster and Hostname are required.
+// Config of a Dispatcher. Broadcaster, Hostname and Clock are required.
 type Config struct {
 	Broadcaster broker.Broadcaster // not closed by the dispatcher
 	Hostname    string             // the node name
-	Version     string             // sw_ver
+	Clock       Clock
+	Version     string // sw_ver
 
 	// TaskEvents sends the events of tasks from the start (worker_send_task_events, -E).
 	// They can then not be switched off; otherwise EnableTasks and DisableTasks do it.
@@ -49,31 +52,20 @@ type Config struct {
 
 // Dispatcher sends the events of one worker. Its methods are safe for concurrent use.
 type Dispatcher struct {
-	cfg     Config
-	worker  Worker      // set by Watch, before the worker runs
-	tasks   atomic.Bool // task events are sent
-	dropped atomic.Int64
-	woken   chan struct{} // capacity 1: there is something to send
-
-	mu      sync.Mutex
-	pending []pending
-}
-
-// pending is an event that waits to be sent.
-type pending struct {
-	kind string
-	body []byte
+	cfg      Config
+	worker   *source
+	producer *source
+	tasks    atomic.Bool // events of tasks are sent
+	buffer   buffer
+	failing  bool // owned by Run
 }
 
 var _ worker.Observer = (*Dispatcher)(nil)
 
-// New returns a dispatcher. It sends nothing before Watch and Run.
+// New returns a dispatcher. It sends nothing before Run.
 func New(cfg Config) (*Dispatcher, error) {
-	if cfg.Broadcaster == nil || cfg.Hostname == "" {
-		return nil, errors.New("events: Broadcaster and Hostname are required")
-	}
-	if cfg.Exchange == "" {
-		cfg.Exchange = defaultExchange
+	if cfg.Broadcaster == nil || cfg.Hostname == "" || cfg.Clock == nil {
+		return nil, errors.New("events: Broadcaster, Hostname and Clock are required")
 	}
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = defaultHeartbeat
@@ -81,181 +73,144 @@ func New(cfg Config) (*Dispatcher, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	d := &Dispatcher{cfg: cfg, woken: make(chan struct{}, 1)}
+	d := &Dispatcher{
+		cfg: cfg, worker: newSource(cfg.Hostname, cfg.Exchange),
+		producer: newSource(producerName(cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]), cfg.Exchange),
+		buffer:   buffer{woken: make(chan struct{}, 1)},
+	}
 	d.tasks.Store(cfg.TaskEvents)
 	return d, nil
 }
 
-// Watch makes w the worker whose events are sent. Call it before w runs.
-func (d *Dispatcher) Watch(w Worker) { d.worker = w }
-
 // EnableTasks starts sending the events of tasks. It reports false if they are sent already.
 func (d *Dispatcher) EnableTasks() bool { return d.tasks.CompareAndSwap(false, true) }
 
-// DisableTasks stops it again. It reports false if they are not sent, or were asked for when
-// the worker was started.
+// DisableTasks stops it again. It reports false if they are not sent, or were asked for
+// when the worker was started.
 func (d *Dispatcher) DisableTasks() bool {
 	return !d.cfg.TaskEvents && d.tasks.CompareAndSwap(true, false)
 }
 
 // Dropped is how many events there was no room for.
-func (d *Dispatcher) Dropped() int64 { return d.dropped.Load() }
+func (d *Dispatcher) Dropped() int64 { return d.buffer.dropped.Load() }
 
-// Observe implements worker.Observer.
+// Observe sends the event of a step of a task. It implements worker.Observer.
 func (d *Dispatcher) Observe(e worker.Event) {
-	kind, ok := types[e.Kind]
-	if !ok || e.Silent || e.Task == nil || !d.tasks.Load() {
+	if !d.tasks.Load() || e.Silent || e.Task == nil || int(e.Kind) >= len(types) {
+		return
+	}
+	outcome := outcomeText(&e)
+	b := &d.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full() {
 		return
 	}
 	now := time.Now()
-	d.add(kind, func() event { return taskFields(d.begin(now), &e).end(kind, now) })
+	to := b.open(d.worker)
+	before := len(to.body)
+	to.body = d.worker.begin(to.body, now, d.cfg.Clock.Forward())
+	to.body = end(taskFields(to.body, &e, outcome), types[e.Kind], now)
+	b.grown(len(to.body) - before)
 }
 
-// Send sends an event of any type with fields of its own, which must be the members of a
-// JSON object: `"id": "x", "n": 1`.
-func (d *Dispatcher) Send(kind, fields string) {
-	now := time.Now()
-	d.add(kind, func() event {
-		e := d.begin(now)
-		if fields != "" {
-			e = append(append(e, ", "...), fields...)
-		}
-		return e.end(kind, now)
+// TaskSent sends task-sent for a task that has been published (task_send_sent_event).
+func (d *Dispatcher) TaskSent(task *protocol.Task) {
+	d.single(d.producer, "task-sent", func(f fields) fields { return sentFields(f, task) })
+}
+
+// Heartbeat sends a heartbeat now, as remote control asks for it. It says little.
+func (d *Dispatcher) Heartbeat() {
+	d.single(d.worker, "worker-heartbeat", func(f fields) fields { return d.software(f.integer("freq", 5)) })
+}
+
+// Elect tells all workers that this one takes part in an election; action is JSON.
+func (d *Dispatcher) Elect(id, topic string, action []byte) {
+	d.single(d.worker, "worker-elect", func(f fields) fields {
+		return f.text("id", id).text("topic", topic).raw("action", string(action)).integer("cver", 1)
 	})
 }
 
-// add queues an event. The clock goes on while it is queued, so that events are sent in
-// the order of their clocks.
-func (d *Dispatcher) add(kind string, encode func() event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.pending) >= bufferMost {
-		d.dropped.Add(1)
-		return
-	}
-	d.pending = append(d.pending, pending{kind, encode()})
-	select {
-	case d.woken <- struct{}{}:
-	default:
-	}
+// AckElection tells all workers that this one has heard of an election's candidate.
+func (d *Dispatcher) AckElection(id string) {
+	d.single(d.worker, "worker-elect-ack", func(f fields) fields { return f.text("id", id) })
 }
 
-// Run sends events and heartbeats until ctx is done. Then it says that the
-// worker is offline, and goes on sending what its last tasks do until drained is closed.
-func (d *Dispatcher) Run(ctx context.Context, drained <-chan struct{}) {
-	var beat <-chan time.Time
-	if d.cfg.Heartbeat > 0 {
-		ticker := time.NewTicker(d.cfg.Heartbeat)
-		defer ticker.Stop()
-		beat = ticker.C
-		d.heartbeat("worker-online")
+// beat sends one of the events by which monitors know that a worker lives.
+func (d *Dispatcher) beat(kind string, w Worker) {
+	if d.cfg.Heartbeat < 0 {
+		return
 	}
-	stopping, trouble := ctx.Done(), false
+	_, processed := w.Totals()
+	active := int64(w.Stats().Active)
+	d.single(d.worker, kind, func(f fields) fields {
+		return d.software(f.float("freq", d.cfg.Heartbeat.Seconds()).integer("active", active).
+			integer("processed", processed).raw("loadavg", loadAverage()))
+	})
+}
+
+// single sends an event that has a message of its own.
+func (d *Dispatcher) single(from *source, kind string, write func(fields) fields) {
+	b := &d.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if strings.HasPrefix(kind, "task-") && b.full() {
+		return
+	}
+	now := time.Now()
+	body := end(write(from.begin(nil, now, d.cfg.Clock.Forward())), kind, now)
+	b.batches = append(b.batches, batch{from: from, routingKey: routingKey(kind), body: body})
+	b.grown(len(body))
+}
+
+// Run sends events, and heartbeats about w, until ctx is done. Then it says that the
+// worker is offline, and goes on sending what its last tasks do until drained is closed.
+func (d *Dispatcher) Run(ctx context.Context, w Worker, drained <-chan struct{}) {
+	interval := d.cfg.Heartbeat
+	if interval < 0 {
+		interval = defaultHeartbeat // they say nothing
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	d.beat("worker-online", w)
+	stopping, sending := ctx.Done(), context.WithoutCancel(ctx)
 	for {
-		err := d.flush(context.WithoutCancel(ctx))
-		if err != nil && !trouble {
-			d.cfg.Logger.Error("Cannot send events: " + err.Error() + ". They are kept until it works")
+		woken, again := d.buffer.woken, (<-chan time.Time)(nil)
+		if d.trySend(sending, w) != nil {
+			woken, again = nil, time.After(retryAfter)
 		}
-		trouble = err != nil
 		select {
-		case <-d.woken:
-		case <-beat:
-			d.heartbeat("worker-heartbeat")
-		case <-stopping:
-			stopping, beat = nil, nil
-			if d.cfg.Heartbeat > 0 {
-				d.heartbeat("worker-offline")
+		case <-woken:
+			select {
+			case <-time.After(gatherFor):
+			case <-drained:
 			}
+		case <-again:
+		case <-ticker.C:
+			if stopping != nil && !d.failing { // heartbeats that are late would be lies
+				d.beat("worker-heartbeat", w)
+			}
+		case <-stopping:
+			stopping = nil
+			d.beat("worker-offline", w)
 		case <-drained:
-			_ = d.flush(context.WithoutCancel(ctx)) // what cannot be sent now is lost with the process
+			_ = d.buffer.send(sending, d.cfg.Broadcaster) // what cannot be sent now is lost with the process
 			return
 		}
 	}
 }
 
-// Heartbeat sends a worker-heartbeat now, as Celery's remote command of that name does:
-// it says little more than that the worker is there.
-func (d *Dispatcher) Heartbeat() {
-	now := time.Now()
-	d.add("worker-heartbeat", func() event {
-		return d.software(d.begin(now).integer("freq", 5)).end("worker-heartbeat", now)
-	})
-}
-
-func (d *Dispatcher) heartbeat(kind string) {
-	_, processed := d.worker.Totals()
-	active := d.worker.Stats().Active
-	freq := d.cfg.Heartbeat.Seconds()
-	now := time.Now()
-	d.add(kind, func() event {
-		e := d.begin(now).float("freq", freq).integer("active", int64(active)).integer("processed", processed).
-			raw("loadavg", loadAverage())
-		return d.software(e).end(kind, now)
-	})
-}
-
-// sendTimeout bounds one attempt to send: the broker may be away.
-const sendTimeout = 2 * time.Second
-
-// flush sends what waits. After a failure it stays, if there is room.
-func (d *Dispatcher) flush(ctx context.Context) error {
-	d.mu.Lock()
-	events := d.pending
-	d.pending = nil
-	d.mu.Unlock()
-	if len(events) == 0 {
-		return nil
+// trySend sends what there is, and says when that begins to fail and works again. Then
+// the worker is online again.
+func (d *Dispatcher) trySend(ctx context.Context, w Worker) error {
+	err := d.buffer.send(ctx, d.cfg.Broadcaster)
+	switch {
+	case err != nil && !d.failing:
+		d.cfg.Logger.Error("Cannot send events: " + err.Error() + ". Trying again until it works")
+	case err == nil && d.failing:
+		d.cfg.Logger.Info("Events are sent again")
+		d.beat("worker-online", w)
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	if err := d.cfg.Broadcaster.Broadcast(ctx, d.messages(events)...); err != nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.pending = append(events, d.pending...)
-		if over := len(d.pending) - bufferMost; over > 0 {
-			d.dropped.Add(int64(over))
-			d.pending = d.pending[over:]
-		}
-		return err
-	}
-	return nil
-}
-
-// messages makes the messages of events, in order: those of tasks that follow each other
-// share one.
-func (d *Dispatcher) messages(events []pending) []broker.Publication {
-	var messages []broker.Publication
-	for len(events) > 0 {
-		n := 0
-		for n < len(events) && n < batchMost && strings.HasPrefix(events[n].kind, "task-") {
-			n++
-		}
-		if n == 0 {
-			messages = append(messages, d.message(strings.ReplaceAll(events[0].kind, "-", "."), events[0].body))
-			events = events[1:]
-			continue
-		}
-		body := []byte{'['}
-		for i, e := range events[:n] {
-			if i > 0 {
-				body = append(body, ", "...)
-			}
-			body = append(body, e.body...)
-		}
-		messages = append(messages, d.message("task.multi", append(body, ']')))
-		events = events[n:]
-	}
-	return messages
-}
-
-// message wraps a body in an envelope.
-func (d *Dispatcher) message(routingKey string, body []byte) broker.Publication {
-	raw := append(make([]byte, 0, 2*len(body)+512), `{"body": "`...)
-	raw = base64.StdEncoding.AppendEncode(raw, body)
-	raw = append(raw, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"hostname": `...)
-	raw = append(raw, quote(d.cfg.Hostname)...)
-	raw = append(raw, `}, "properties": {"delivery_mode": 1, "delivery_info": {"exchange": `...)
-	raw = append(raw, quote(d.cfg.Exchange)...)
-	raw = append(raw, `, "routing_key": "`+routingKey+`"}, "priority": 0, "body_encoding": "base64", "delivery_tag": "`+protocol.NewID()+`"}}`...)
-	return broker.Publication{Exchange: d.cfg.Exchange, ExchangeType: broker.Fanout, RoutingKey: routingKey, Message: raw}
+	d.failing = err != nil
+	return err
 }
