@@ -62,6 +62,7 @@ var layers = map[string][]string{
 
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
 	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker"},
+	"events":  {"protocol", "protocol/pyjson", "broker", "worker"},
 	"client":  {"protocol", "protocol/pyjson", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 
@@ -73,7 +74,7 @@ var layers = map[string][]string{
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "client", "metrics",
+		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
 		"settings", "canvas", "internal/nearest",
 	},

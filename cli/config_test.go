@@ -73,7 +73,7 @@ func TestConfigFile(t *testing.T) {
 		worker.UnknownPark,
 		worker.UnknownPolicy{Action: worker.UnknownForward, Queue: "python"},
 		-1, ":9", "json", 2 * time.Hour, 2 * time.Hour,
-		"file", "none", 2,
+		"file", "none", 1,
 		[]string{"celery", "feeds"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

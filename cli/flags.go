@@ -18,6 +18,7 @@ const (
 	poolCategory    = "Pool Options"
 	queueCategory   = "Queue Options"
 	resultCategory  = "Task and Result Options"
+	eventCategory   = "Event Options"
 	redisCategory   = "Redis Options"
 	daemonCategory  = "Daemonization Options"
 	tryCategory     = "To Try Out"
@@ -103,6 +104,13 @@ func workerFlags() []cli.Flag {
 		text(resultCategory, "result-expires", "", "86400", "`SECONDS` results are kept; 0: for ever"),
 		text(resultCategory, "accept-content", "", "json", "content `TYPES` to accept, separated by commas"),
 
+		&cli.BoolFlag{
+			Name: "task-events", Aliases: []string{"E", "events"}, Usage: "send the events of tasks, for monitors (worker_send_task_events)",
+			Category: eventCategory, EnvVars: workerEnv("task-events"), DisableDefaultText: true,
+		},
+		toggle(eventCategory, "without-heartbeat", "do not tell monitors that the worker lives"),
+		duration(eventCategory, "heartbeat-interval", "`SECONDS` between heartbeats (default: 2)"),
+
 		duration(redisCategory, "visibility-timeout", "`SECONDS` until a silent worker's messages go to others (default: 3600)"),
 		text(redisCategory, "queue-order-strategy", "", "round_robin", "`STRATEGY`: round_robin, priority or sorted"),
 
@@ -135,11 +143,8 @@ var ignoredFlags = []celeryFlag{
 	{"max-tasks-per-child", "", true, "there are no child processes to replace"},
 	{"max-memory-per-child", "", true, "there are no child processes to replace"},
 	{"pool-start-method", "", true, "there are no child processes"},
-	{"task-events", "E", false, "task events are not sent yet; --metrics-addr serves Prometheus"},
 	{"without-gossip", "", false, "there is no gossip"},
 	{"without-mingle", "", false, "there is no mingle"},
-	{"without-heartbeat", "", false, "there are no heartbeat events"},
-	{"heartbeat-interval", "", true, "there are no heartbeat events"},
 	{"include", "I", true, "tasks are compiled in"},
 	{"executable", "", true, "there is no Python here"},
 }
@@ -165,12 +170,8 @@ func (f celeryFlag) flag(category string, hidden bool) cli.Flag {
 			Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden,
 		}
 	}
-	aliases := alias(f.short)
-	if f.name == "task-events" {
-		aliases = append(aliases, "events")
-	}
 	return &cli.BoolFlag{
-		Name: f.name, Aliases: aliases, Usage: f.why, Category: category, EnvVars: workerEnv(f.name),
+		Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name),
 		Hidden: hidden, DisableDefaultText: true,
 	}
 }

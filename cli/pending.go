@@ -9,9 +9,9 @@ import (
 // pendingSettings are understood, but nothing in the worker takes them yet. Whoever
 // makes something take one removes it here and maps it in apply.go.
 var pendingSettings = []string{
-	"event_exchange", "event_queue_prefix", "event_serializer", "result_accept_content", "task_protocol",
-	"task_publish_retry", "task_publish_retry_policy", "task_repr_maxlevels", "task_send_sent_event",
-	"worker_cancel_long_running_tasks_on_connection_loss", "worker_send_task_events",
+	"event_queue_prefix", "event_serializer", "result_accept_content", "task_protocol",
+	"task_publish_retry", "task_publish_retry_policy", "task_repr_maxlevels",
+	"worker_cancel_long_running_tasks_on_connection_loss",
 }
 
 // pendingWarnings has a line for each pending setting with another value than Celery's default.

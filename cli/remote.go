@@ -8,6 +8,7 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/control"
+	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
@@ -20,13 +21,13 @@ const listenTimeout = 5 * time.Second
 // startControl has a worker answer to remote control until ctx is done; shutdown is what
 // the command of that name does. The returned function waits for the end.
 func (p *program) startControl(
-	ctx context.Context, shutdown func(), s *workerSettings, w *worker.Worker, publisher control.Broker,
+	ctx context.Context, shutdown func(), s *workerSettings, w *worker.Worker, publisher control.Broker, dispatcher *events.Dispatcher,
 ) (wait func(), err error) {
 	if !s.conf.WorkerEnableRemoteControl {
 		return func() {}, nil
 	}
 	queues := s.conf.Queues()
-	mailbox, err := control.New(control.Config{
+	cfg := control.Config{
 		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
 		Settings: s.effective, BrokerInfo: brokerInfo(s.consumer.Redis.Server(), s.conf), Version: version(), Logger: s.log,
 		Queue: func(name string) (broker.Queue, bool) {
@@ -37,7 +38,11 @@ func (p *program) startControl(
 			}
 			return broker.Queue{}, false
 		},
-	})
+	}
+	if s.sendsEvents() {
+		cfg.Events = dispatcher
+	}
+	mailbox, err := control.New(cfg)
 	if err != nil {
 		return nil, err
 	}

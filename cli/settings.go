@@ -31,6 +31,10 @@ type workerSettings struct {
 	quiet     bool
 	color     bool
 
+	taskEvents        bool
+	withoutHeartbeat  bool
+	heartbeatInterval time.Duration
+
 	pool         string // as the banner names it
 	metricsAddr  string
 	embedded     bool
@@ -57,13 +61,18 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 		return nil, err
 	}
 	s := &workerSettings{
-		conf:         conf,
-		app:          c.String("app"),
-		hostname:     nodeName(c.String("hostname"), hostName()),
-		logFormat:    conf.LogFormat,
-		quiet:        c.Bool("quiet"),
-		color:        !c.Bool("no-color") && (conf.WorkerLogColor == nil || *conf.WorkerLogColor),
-		metricsAddr:  conf.MetricsAddr,
+		conf:        conf,
+		app:         c.String("app"),
+		hostname:    nodeName(c.String("hostname"), hostName()),
+		logFormat:   conf.LogFormat,
+		quiet:       c.Bool("quiet"),
+		color:       !c.Bool("no-color") && (conf.WorkerLogColor == nil || *conf.WorkerLogColor),
+		metricsAddr: conf.MetricsAddr,
+		taskEvents:  conf.WorkerSendTaskEvents || c.Bool("task-events"),
+
+		withoutHeartbeat:  c.Bool("without-heartbeat"),
+		heartbeatInterval: flagSeconds(c, "heartbeat-interval"),
+
 		embedded:     c.Bool("embedded"),
 		embeddedPort: c.Int("port"),
 		connections:  readURLs(c, conf),

@@ -98,9 +98,13 @@ func TestWorkerFlags(t *testing.T) {
 			"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
 			func(s *workerSettings) any { return s.results.GlobalKeyprefix }, "y",
 		},
+		{"worker", func(s *workerSettings) any { return s.taskEvents }, false},
+		{"worker -E", func(s *workerSettings) any { return s.taskEvents }, true},
+		{"worker --events --without-heartbeat", func(s *workerSettings) any { return s.taskEvents && s.withoutHeartbeat }, true},
+		{"worker --heartbeat-interval 5", func(s *workerSettings) any { return s.heartbeatInterval }, 5 * time.Second},
 		{
-			"worker --without-gossip -P gevent -O fair --max-tasks-per-child 10 -E --loader x",
-			func(s *workerSettings) any { return len(s.warnings) }, 6,
+			"worker --without-gossip -P gevent -O fair --max-tasks-per-child 10 --loader x",
+			func(s *workerSettings) any { return len(s.warnings) }, 5,
 		},
 	}
 	for _, test := range tests {

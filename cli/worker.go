@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/control"
+	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/worker"
@@ -143,30 +144,39 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 			figures.WatchReconnects("backend", store.Reconnects)
 		}
 	}
+	dispatcher, err := p.newDispatcher(s, &cfg, publisher)
+	if err != nil {
+		return err
+	}
 	w, err := worker.New(cfg)
 	if err != nil {
 		return err
 	}
 	if figures != nil {
+		figures.WatchEvents(dispatcher.Dropped)
 		figures.Watch(watched{Worker: w, consumer: consumer})
 		figures.WatchReconnects("broker", consumer.Reconnects)
 	}
 	defer context.AfterFunc(cold, w.Abort)()
-	return p.work(warm, s, w, publisher)
+	return p.work(warm, s, w, publisher, dispatcher)
 }
 
-// work runs a worker, and has it answer to remote control while it runs.
-func (p *program) work(warm context.Context, s *workerSettings, w *worker.Worker, publisher control.Broker) error {
+// work runs a worker, and has it answer to remote control and send events while it runs.
+func (p *program) work(
+	warm context.Context, s *workerSettings, w *worker.Worker, publisher control.Broker, dispatcher *events.Dispatcher,
+) error {
 	warm, stop := context.WithCancel(warm)
 	defer stop()
-	endControl, err := p.startControl(warm, stop, s, w, publisher)
+	endControl, err := p.startControl(warm, stop, s, w, publisher, dispatcher)
 	if err != nil {
 		return err
 	}
+	endEvents := startEvents(warm, w, dispatcher)
 	s.log.Info(s.hostname + " ready.")
 	err = w.Run(warm)
 	stop()
 	endControl()
+	endEvents()
 	return err
 }
 

@@ -115,6 +115,15 @@ func (m *Metrics) WatchReconnects(role string, count func() int64) {
 	}, func() float64 { return float64(count()) }))
 }
 
+// WatchEvents serves how many events there was no room for, which dropped tells at each
+// scrape.
+func (m *Metrics) WatchEvents(dropped func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "apium_events_dropped_total",
+		Help: "Events that were not sent because too many waited for the broker.",
+	}, func() float64 { return float64(dropped()) }))
+}
+
 // hostLabel is celery's nodesplit: what follows the first @, or everything.
 func hostLabel(node string) string {
 	if _, host, found := strings.Cut(node, "@"); found {

@@ -25,4 +25,4 @@ func (c *Clock) Adjust(other int64) int64 {
 }
 
 // Clock returns the worker's logical clock.
-func (w *Worker) Clock() *Clock { return &w.clock }
+func (w *Worker) Clock() *Clock { return w.cfg.Clock }

@@ -147,6 +147,8 @@ type Config struct {
 	// (worker_enable_soft_shutdown_on_idle).
 	SoftShutdownOnIdle bool
 
+	// Clock is the logical clock that the worker's events carry. Nil: one of its own.
+	Clock *Clock
 	// Logger gets Celery's log lines. Default: slog.Default().
 	Logger *slog.Logger
 	// Observers are told each step of each task.
@@ -172,6 +174,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = new(Clock)
 	}
 	if c.Autoscale.Max > 0 {
 		c.Concurrency = max(c.Autoscale.Min, 1)

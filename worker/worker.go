@@ -44,7 +44,6 @@ type Worker struct {
 	unstarted  givenBack
 	left       leftBehind
 	counts     counts
-	clock      Clock
 	made       time.Time
 	autoscaler *autoscaler // nil: the pool keeps its size
 	revoked    *memory     // ids

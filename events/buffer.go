@@ -1,0 +1,131 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
+
+const (
+	batchMost  = 100      // events in one message
+	bufferMost = 16 << 20 // bytes of events that wait for the broker
+	sendMost   = 1 << 20  // bytes that are sent at a time, about
+)
+
+// buffer holds events until they are sent, in the order of their clocks.
+type buffer struct {
+	woken   chan struct{} // capacity 1: there is something to send
+	dropped atomic.Int64
+
+	mu      sync.Mutex
+	batches []batch
+	size    int // bytes in batches, and of what is being sent
+}
+
+// batch is the body of a message: an event, or a list of them.
+type batch struct {
+	from       *source
+	routingKey string
+	body       fields
+	events     int // 0: not a list
+}
+
+// open returns a batch for one more event of tasks, with all that comes before it.
+// b.mu is held.
+func (b *buffer) open(from *source) *batch {
+	if n := len(b.batches); n > 0 {
+		if last := &b.batches[n-1]; last.events > 0 && last.events < batchMost {
+			last.events++
+			last.body = append(last.body, ", "...)
+			return last
+		}
+	}
+	b.batches = append(b.batches, batch{from: from, routingKey: "task.multi", body: fields{'['}, events: 1})
+	return &b.batches[len(b.batches)-1]
+}
+
+// full tells that events of tasks are to be dropped. b.mu is held.
+func (b *buffer) full() bool {
+	if b.size < bufferMost {
+		return false
+	}
+	b.dropped.Add(1)
+	return true
+}
+
+// grown notes that so many bytes have been added. b.mu is held.
+func (b *buffer) grown(bytes int) {
+	b.size += bytes
+	select {
+	case b.woken <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the next batches to be sent; nil: there are none.
+func (b *buffer) take() []batch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(b.batches) && bytes < sendMost {
+		bytes += len(b.batches[n].body)
+		n++
+	}
+	taken := b.batches[:n:n]
+	b.batches = b.batches[n:]
+	return taken
+}
+
+// putBack takes back what could not be sent, and done notes that it needs no room any more.
+func (b *buffer) putBack(taken []batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.batches = append(taken, b.batches...)
+}
+
+func (b *buffer) done(taken []batch, dropped bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range taken {
+		b.size -= len(t.body)
+		if dropped {
+			b.dropped.Add(int64(max(t.events, 1)))
+		}
+	}
+}
+
+// sendTimeout bounds one attempt to send: the broker may be away.
+const sendTimeout = 2 * time.Second
+
+// send sends all there is. What cannot be sent now stays.
+func (b *buffer) send(ctx context.Context, to broker.Broadcaster) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	for {
+		taken := b.take()
+		if len(taken) == 0 {
+			return nil
+		}
+		messages := make([]broker.Publication, len(taken))
+		for i, t := range taken {
+			if t.events > 0 {
+				t.body = append(t.body[:len(t.body):len(t.body)], ']')
+			}
+			messages[i] = t.from.message(t.routingKey, t.body)
+		}
+		err := to.Broadcast(ctx, messages...)
+		var refused *broker.RefusedError
+		if err != nil && !errors.As(err, &refused) {
+			b.putBack(taken)
+			return err
+		}
+		b.done(taken, refused != nil)
+		if refused != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package events
+
+import (
+	"encoding/base64"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+)
+
+// DefaultExchange is Celery's event_exchange.
+const DefaultExchange = "celeryev"
+
+// source is who sends events: a worker or a producer.
+type source struct {
+	exchange string
+	hostname []byte // quoted
+	pid      []byte
+}
+
+func newSource(hostname, exchange string) *source {
+	if exchange == "" {
+		exchange = DefaultExchange
+	}
+	return &source{exchange: exchange, hostname: appendText(nil, hostname), pid: strconv.AppendInt(nil, int64(os.Getpid()), 10)}
+}
+
+// producerName is how Celery names a process that sends tasks (anon_nodename).
+func producerName(host string) string { return "gen" + strconv.Itoa(os.Getpid()) + "@" + host }
+
+// begin writes what all events begin with.
+func (s *source) begin(dst fields, now time.Time, clock int64) fields {
+	dst = append(append(dst, `{"hostname": `...), s.hostname...)
+	dst = dst.integer("utcoffset", utcOffset(now))
+	dst = append(append(dst, `, "pid": `...), s.pid...)
+	return dst.integer("clock", clock)
+}
+
+// end writes what all events end with.
+func end(dst fields, kind string, now time.Time) fields {
+	dst = strconv.AppendInt(dst.key("timestamp"), now.Unix(), 10)
+	micros := strconv.Itoa(1_000_000 + now.Nanosecond()/1000) // with the zeros in front of them
+	dst = append(append(dst, '.'), micros[1:]...)
+	return append(dst.text("type", kind), '}')
+}
+
+// utcOffset is the hours west of UTC, rounded down (celery.utils.time.utcoffset).
+func utcOffset(now time.Time) int64 {
+	_, east := now.Zone()
+	hours, rest := -east/3600, -east%3600
+	if rest < 0 {
+		hours--
+	}
+	return int64(hours)
+}
+
+// message wraps the body of an event, or a list of them, in an envelope.
+func (s *source) message(routingKey string, body []byte) broker.Publication {
+	raw := append(make([]byte, 0, base64.StdEncoding.EncodedLen(len(body))+envelopeSize), `{"body": "`...)
+	raw = base64.StdEncoding.AppendEncode(raw, body)
+	raw = append(raw, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"hostname": `...)
+	raw = append(raw, s.hostname...)
+	raw = append(raw, `}, "properties": {"delivery_mode": 1, "delivery_info": {"exchange": `...)
+	raw = appendText(raw, s.exchange)
+	raw = append(raw, `, "routing_key": `...)
+	raw = appendText(raw, routingKey)
+	raw = append(raw, `}, "priority": 0, "body_encoding": "base64", "delivery_tag": `...)
+	raw = append(appendText(raw, protocol.NewID()), "}}"...)
+	return broker.Publication{Exchange: s.exchange, ExchangeType: broker.Fanout, RoutingKey: routingKey, Message: raw}
+}
+
+// envelopeSize is about what an envelope needs besides its body.
+const envelopeSize = 400
+
+// routingKey is where events of a type go.
+func routingKey(kind string) string { return strings.ReplaceAll(kind, "-", ".") }

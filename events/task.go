@@ -1,0 +1,93 @@
+package events
+
+import (
+	"strconv"
+
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/worker"
+)
+
+// types are the event types of the steps of a task. Other steps have no event.
+var types = [...]string{
+	worker.Received:  "task-received",
+	worker.Started:   "task-started",
+	worker.Succeeded: "task-succeeded",
+	worker.Failed:    "task-failed",
+	worker.Retried:   "task-retried",
+	worker.Rejected:  "task-rejected",
+	worker.Revoked:   "task-revoked",
+}
+
+// outcomeText is what came out of a step, as Python would show it.
+func outcomeText(of *worker.Event) string {
+	switch {
+	case of.Raised != nil:
+		return of.Raised.Repr()
+	case of.Kind == worker.Succeeded && of.Result != nil:
+		return protocol.SafeRepr(of.Result)
+	}
+	return "None"
+}
+
+// taskFields writes what is particular to an event of a task.
+func taskFields(f fields, of *worker.Event, outcome string) fields {
+	t := of.Task
+	f = f.text("uuid", t.ID)
+	switch of.Kind {
+	case worker.Received:
+		return f.text("name", t.DisplayName()).text("args", argsRepr(t)).text("kwargs", kwargsRepr(t)).
+			textOrNull("root_id", t.RootID).textOrNull("parent_id", t.ParentID).integer("retries", int64(t.Retries)).
+			time("eta", t.ETA).time("expires", t.Expires)
+	case worker.Succeeded:
+		if of.Result == nil { // not run again: it had succeeded before
+			return f.raw("result", "null").raw("runtime", "null")
+		}
+		return f.text("result", outcome).float("runtime", of.Runtime.Seconds())
+	case worker.Failed:
+		f = f.text("exception", outcome)
+		if !of.Registered {
+			return f
+		}
+		return f.text("traceback", of.Traceback)
+	case worker.Retried:
+		return f.text("exception", outcome).text("traceback", of.Traceback)
+	case worker.Rejected:
+		return f.boolean("requeue", of.Requeue)
+	case worker.Revoked:
+		signum := "null"
+		if of.Terminated {
+			signum = strconv.Itoa(of.Signum)
+		}
+		return f.boolean("terminated", of.Terminated).raw("signum", signum).boolean("expired", of.Expired)
+	default:
+		return f
+	}
+}
+
+// sentFields writes what is particular to task-sent. The name is the task's own, and the
+// queue that of the default exchange: what others lead to, only their bindings say.
+func sentFields(f fields, t *protocol.Task) fields {
+	queue := t.RoutingKey
+	if t.Exchange != "" {
+		queue = ""
+	}
+	return f.text("uuid", t.ID).textOrNull("root_id", t.RootID).textOrNull("parent_id", t.ParentID).
+		text("name", t.Name).text("args", argsRepr(t)).text("kwargs", kwargsRepr(t)).integer("retries", int64(t.Retries)).
+		time("eta", t.ETA).time("expires", t.Expires).
+		textOrNull("queue", queue).text("exchange", t.Exchange).text("routing_key", t.RoutingKey)
+}
+
+// argsRepr is the header's text; without one, as in protocol 1, it is made now.
+func argsRepr(t *protocol.Task) string {
+	if t.ArgsRepr == "" {
+		return protocol.ArgsRepr(t.Args)
+	}
+	return t.ArgsRepr
+}
+
+func kwargsRepr(t *protocol.Task) string {
+	if t.KwargsRepr == "" {
+		return protocol.KwargsRepr(t.Kwargs)
+	}
+	return t.KwargsRepr
+}
