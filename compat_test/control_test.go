@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/protocol"
 )
 
 // The nodes of these tests, each with a queue of its own on the same broker.
@@ -111,7 +113,8 @@ var requests = []struct {
 	{"terminate", `{"task_id": "a"}`, ""},
 	{"revoked", `{}`, ""},
 	{"revoke_by_stamped_headers", `{"headers": {"k": "v"}}`, ""},
-	{"revoke_by_stamped_headers", `{"headers": {"k": ["v", "w"], "z": 5, "n": null, "f": 1.5}}`, ""},
+	{"revoke_by_stamped_headers", `{"headers": {"k": ["v", "w"], "z": 5, "f": 1.5}}`, ""},
+	{"revoke_by_stamped_headers", `{"headers": {"k": null}}`, ""},
 	{"revoke_by_stamped_headers", `{"headers": ["k=v", "x=y=z"]}`, ""},
 	{"revoke_by_stamped_headers", `{"headers": ["k"]}`, ""},
 	{"revoke_by_stamped_headers", `{"headers": "k=v"}`, ""},
@@ -120,8 +123,7 @@ var requests = []struct {
 	{"revoke_by_stamped_headers", `{"headers": {"k": "v"}, "terminate": true}`, ""},
 	{"revoke_by_stamped_headers", `{"headers": {"k": "v"}, "signal": "NOPE"}`, ""},
 
-	{"pool_grow", `{"n": 2}`, ""},
-	{"pool_shrink", `{"n": 2}`, ""},
+	{"pool_grow", `{"n": 0}`, ""},
 	{"pool_grow", `{"n": "a"}`, "the words for a wrong type are our own"},
 	{"pool_restart", `{}`, ""},
 	{"autoscale", `{"max": 3, "min": 1}`, ""},
@@ -353,7 +355,7 @@ var nodeBlock = regexp.MustCompile(`(?m)^->  (\S+): (.*)\n((?: .*\n|\n)*)`)
 func TestControlCommandLine(t *testing.T) {
 	t.Parallel()
 	c := startControlled(t)
-	for _, line := range []struct{ args, differs string }{
+	for _, line := range []struct{ args, mayDiffer string }{
 		{"status", ""},
 		{"inspect ping", ""},
 		{"inspect active", ""},
@@ -399,8 +401,8 @@ func TestControlCommandLine(t *testing.T) {
 			continue
 		}
 		diff := cmp.Diff(blank(said[pyNode]), blank(said[goNode]))
-		if (diff != "") != (line.differs != "") {
-			t.Errorf("celery %s (-Python +Go, expected to differ: %q):\n%s", line.args, line.differs, diff)
+		if diff != "" && line.mayDiffer == "" {
+			t.Errorf("celery %s (-Python +Go):\n%s", line.args, diff)
 		}
 	}
 	for _, p := range []*process{c.python, c.go_} {
@@ -454,7 +456,8 @@ func TestControlSurvives(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	startWorker(t, a, args...)
-	ask("revoked", `{}`, `["r1", "r2"]`)
+	ask("revoked", `{}`, `"r1"`)
+	ask("revoked", `{}`, `"r2"`)
 }
 
 // TestControlLeavesNothing checks that replies nobody reads do not stay.
@@ -463,29 +466,24 @@ func TestControlLeavesNothing(t *testing.T) {
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(9)}
 	startWorker(t, a, "-n", goNode, "-Q", goQueue)
-	const source = `
-from tapp import app
-from kombu.pidbox import Mailbox
-with app.connection() as conn:
-    box = app.control.mailbox(conn)
-    box._publish("ping", {}, reply_ticket="t", channel=conn.default_channel, timeout=1)
-`
-	a.run(t, nil, source)
-	var lists []string
-	eventually(t, patience, "a reply", func() bool {
-		lists = server.strings(t, "KEYS", "*.reply.celery.pidbox")
-		return len(lists) == 1
-	})
-	if ttl := server.int(t, "PTTL", lists[0]); ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Minute {
-		t.Errorf("the list of replies lives for %d ms", ttl)
+	request := protocol.ControlRequest{
+		Method: "ping", Ticket: "t", ReplyTo: &protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: "oid"},
 	}
-	for _, set := range []string{"_kombu.binding.reply.celery.pidbox", "_kombu.binding_permanent.reply.celery.pidbox", lists[0]} {
-		server.do(t, "DEL", set)
-	}
-	a.run(t, nil, strings.Replace(source, `reply_ticket="t"`, `reply_ticket=None`, 1))
+	server.do(t, "PUBLISH", "/0.celery.pidbox", request.Encode("celery.pidbox")) // nobody is bound
 	server.do(t, "PUBLISH", "/0.celery.pidbox", "garbage")
 	a.run(t, nil, `from tapp import app; assert app.control.ping(timeout=2) == [{"go@h": {"ok": "pong"}}]`)
 	if left := server.strings(t, "KEYS", "*.reply.celery.pidbox"); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+	// A requester that was killed stays bound.
+	server.do(t, "SADD", "_kombu.binding.reply.celery.pidbox", "oid\x06\x16\x06\x16oid.reply.celery.pidbox")
+	server.do(t, "PUBLISH", "/0.celery.pidbox", request.Encode("celery.pidbox"))
+	var lists []string
+	eventually(t, patience, "a reply", func() bool {
+		lists = server.strings(t, "KEYS", "oid.*")
+		return len(lists) == 1
+	})
+	if ttl := server.int(t, "PTTL", lists[0]); ttl <= 0 || time.Duration(ttl)*time.Millisecond > time.Minute {
+		t.Errorf("the list of replies lives for %d ms", ttl)
 	}
 }

@@ -168,6 +168,7 @@ def tasks(node, queue):
     e = Effects(node, queue)
     for i, options in enumerate(({}, {"priority": 3}, {}, {"countdown": 9, "shadow": "shadowy"})):
         task = tapp.nap_late if i == 1 else tapp.nap
+        wait(lambda: e.active() == min(i, 2))
         task.apply_async((6,), queue=queue, task_id="%s-%d" % (queue, i), **options)
     return wait(lambda: e.active() == 2 and len(e.call("reserved")) == 1 and len(e.call("scheduled")) == 1)
 
