@@ -60,6 +60,7 @@ func TestReplies(t *testing.T) {
 		{"revoke_by_stamped_headers", `{"headers": {"k": "v"}}`, `{"ok": "headers {'k': 'v'} flagged as revoked, but not terminated"}`},
 		{"revoke_by_stamped_headers", `{"headers": {"k": ["v", "w"], "z": 5}}`, `{"ok": "headers {'k': ['v', 'w'], 'z': 5} flagged as revoked, but not terminated"}`},
 		{"revoke_by_stamped_headers", `{"headers": ["k=v", "x=y=z"]}`, `{"ok": "headers {'k': 'v', 'x': 'y'} flagged as revoked, but not terminated"}`},
+		{"revoke_by_stamped_headers", `{"headers": {"k": null}}`, `{"error": "TypeError(\"'NoneType' object is not iterable\")"}`},
 		{"revoke_by_stamped_headers", `{"headers": {"k": "v"}, "terminate": true}`, `{"ok": "headers {'k': 'v'} were not terminated"}`},
 		{"revoke_by_stamped_headers", `{"headers": ["k"]}`, `{"error": "IndexError('list index out of range')"}`},
 		{"revoke_by_stamped_headers", `{"headers": "k=v"}`, `{"error": "AttributeError(\"'str' object has no attribute 'items'\")"}`},

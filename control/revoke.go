@@ -77,7 +77,10 @@ func stampsOf(headers json.RawMessage) (stamps map[string][]json.RawMessage, sho
 	for s.Next() {
 		name, value := string(s.Key()), s.Value()
 		values := []json.RawMessage{value}
-		if pyjson.Kind(value) == '[' {
+		switch pyjson.Kind(value) {
+		case 'n':
+			return nil, "", tasks.Raise("TypeError", "'NoneType' object is not iterable")
+		case '[':
 			if err := pyjson.Unmarshal(value, &values); err != nil {
 				return nil, "", err
 			}

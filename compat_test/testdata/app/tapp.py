@@ -116,4 +116,17 @@ def work_late(key, seconds):
     return _run(key, seconds)
 
 
+@app.task
+def nap(seconds):
+    """Sleeps, and can be stopped."""
+    time.sleep(seconds)
+    return seconds
+
+
+@app.task(acks_late=True)
+def nap_late(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
 Importable = shoperrors.OutOfStock

@@ -66,6 +66,25 @@ func register(reg *tasks.Registry) {
 		return tasks.Raise("ValueError", fmt.Sprint(x))
 	}, tasks.Params("x"), tasks.IgnoreResult(true))
 	reg.Register("tapp.whoami", whoami, tasks.Params(""))
+	reg.Register("tapp.nap", nap, tasks.Params("seconds"))
+	reg.Register("tapp.nap_late", nap, tasks.Params("seconds"), tasks.AcksLate(true))
+}
+
+// nap sleeps, and can be stopped.
+func nap(ctx context.Context, seconds any) (any, error) {
+	length, ok := seconds.(float64)
+	if n, isInt := seconds.(int64); isInt {
+		length, ok = float64(n), true
+	}
+	if !ok {
+		return nil, tasks.Raise("TypeError", fmt.Sprintf("cannot sleep for %v", seconds))
+	}
+	select {
+	case <-time.After(time.Duration(length * float64(time.Second))):
+		return seconds, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // registerDjango adds the tasks of testdata/djangoproj.
