@@ -317,20 +317,25 @@ func TestControlEffects(t *testing.T) {
 	}
 }
 
-// In Celery 5.7 time_limit changes what registered shows, and nothing else before the
-// worker connects again: create_request_cls keeps the limits of the start. Ours does what
-// the documentation says.
-func TestControlTimeLimit(t *testing.T) {
+// TestControlOurEffects checks what Celery 5.7 does not do as it should. Its time_limit
+// changes what registered shows, and nothing else before the worker connects again
+// (create_request_cls keeps the limits of the start); its pool runs tasks in new
+// processes when it comes to that.
+func TestControlOurEffects(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(9)}
 	startWorker(t, a, "-n", goNode, "-Q", goQueue)
 	var got map[string]any
-	a.run(t, &got, "control.py", "effects", goNode, goQueue, "time_limit")
-	want := map[string]any{"time_limit": []any{
-		[]any{"FAILURE", "SoftTimeLimitExceeded", "SoftTimeLimitExceeded()"}, []any{"FAILURE", "TimeLimitExceeded", "TimeLimitExceeded(1,)"},
-		[]any{"tapp.nap [time_limit=1]"}, []any{"SUCCESS", 1.5},
-	}}
+	a.run(t, &got, "control.py", "effects", goNode, goQueue, "time_limit", "concurrency")
+	success := []any{"SUCCESS", 1.0}
+	want := map[string]any{
+		"time_limit": []any{
+			[]any{"FAILURE", "SoftTimeLimitExceeded", "SoftTimeLimitExceeded()"}, []any{"FAILURE", "TimeLimitExceeded", "TimeLimitExceeded(1,)"},
+			[]any{"tapp.nap [time_limit=1]"}, []any{"SUCCESS", 1.5},
+		},
+		"concurrency": []any{true, true, []any{success, success, success}},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("effects (-want +got):\n%s", diff)
 	}

@@ -141,16 +141,21 @@ class Effects:
 
     def check_pool(self):
         self.call("pool_grow", n=2)
-        results = [self.send(tapp.nap, 2) for _ in range(5)]
-        wait(lambda: self.active() == 4)
-        grown = [self.active(), self.call("stats")["prefetch_count"]]
+        grown = self.call("stats")["prefetch_count"]
+        results = [self.send(tapp.nap, 1) for _ in range(5)]
+        outcomes = [self.outcome(r) for r in results]
+        self.call("pool_shrink", n=2)
+        return [grown, outcomes, wait(lambda: self.call("stats")["prefetch_count"] == 8)]
+
+    def check_concurrency(self):
+        self.call("pool_grow", n=2)
+        results = [self.send(tapp.nap, 1) for _ in range(5)]
+        grown = wait(lambda: self.active() == 4)
         [self.outcome(r) for r in results]
         self.call("pool_shrink", n=2)
-        shrunk = wait(lambda: self.call("stats")["prefetch_count"] == 8)
-        results = [self.send(tapp.nap, 1.5) for _ in range(3)]
-        wait(lambda: self.active() == 2)
-        time.sleep(0.3)
-        return [grown, shrunk, self.active(), [self.outcome(r) for r in results]]
+        results = [self.send(tapp.nap, 1) for _ in range(3)]
+        shrunk = wait(lambda: self.active() == 2 and len(self.call("reserved")) == 1)
+        return [grown, shrunk, [self.outcome(r) for r in results]]
 
     def check_totals(self):
         before = self.call("stats")["total"].get("shadowy", 0)
