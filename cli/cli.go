@@ -19,10 +19,11 @@ import (
 
 // Exit statuses, as Celery's.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
-	exitRunning = 73 // EX_CANTCREAT: the pid file belongs to a live process
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitUnavailable = 69 // EX_UNAVAILABLE: nobody answers
+	exitRunning     = 73 // EX_CANTCREAT: the pid file belongs to a live process
 )
 
 // Main runs the program's command line for the tasks of reg, and exits. It is
@@ -49,6 +50,7 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 	}
 	var usage *usageError
 	var running *runningError
+	var unavailable *unavailableError
 	var status statusError
 	switch {
 	case err == nil:
@@ -62,8 +64,12 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 		fmt.Fprintln(stderr, err)
 		return exitRunning
 	}
+	status = exitFailure
+	if errors.As(err, &unavailable) {
+		status = exitUnavailable
+	}
 	fmt.Fprintf(stderr, "Error: %v\n", err)
-	return exitFailure
+	return int(status)
 }
 
 // statusError ends the program without another word.
@@ -81,6 +87,9 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.workerCommand(),
 			p.sendCommand(),
+			p.inspectCommand(),
+			p.controlCommand(),
+			p.statusCommand(),
 			p.dlqCommand(),
 			p.demoCommand(),
 			p.versionCommand(),
