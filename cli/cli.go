@@ -35,6 +35,7 @@ func Main(reg *tasks.Registry) {
 // program is what the commands share.
 type program struct {
 	reg    *tasks.Registry
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -42,7 +43,7 @@ type program struct {
 // run is Main without the process around it: args[0] is the program's name, ctx
 // done is a warm shutdown, and the result is the exit status.
 func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr io.Writer) int {
-	p := &program{reg: reg, stdout: stdout, stderr: stderr}
+	p := &program{reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	app := p.app()
 	options, err := normalise(app, args[1:])
 	if err == nil {
@@ -90,6 +91,10 @@ func (p *program) app() *cli.App {
 			p.inspectCommand(),
 			p.controlCommand(),
 			p.statusCommand(),
+			p.listCommand(),
+			p.purgeCommand(),
+			p.reportCommand(),
+			p.resultCommand(),
 			p.dlqCommand(),
 			p.demoCommand(),
 			p.versionCommand(),
