@@ -91,6 +91,7 @@ func (p *program) app() *cli.App {
 			p.inspectCommand(),
 			p.controlCommand(),
 			p.statusCommand(),
+			p.eventsCommand(),
 			p.listCommand(),
 			p.purgeCommand(),
 			p.reportCommand(),
