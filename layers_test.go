@@ -29,6 +29,7 @@ var modules = map[string]string{
 	"brotli":     "github.com/andybalholm/brotli",
 	"bzip2":      "github.com/dsnet/compress",
 	"xz":         "github.com/ulikunitz/xz",
+	"term":       "golang.org/x/term",
 }
 
 // layers lists, for every package, what it may import besides the standard
@@ -76,7 +77,7 @@ var layers = map[string][]string{
 	"cli": {
 		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
-		"settings", "canvas", "internal/nearest",
+		"settings", "canvas", "internal/nearest", "serializer", "compression", "term",
 	},
 	".": {"cli", "tasks", "tasks/sample"},
 }

@@ -88,3 +88,19 @@ type Replier interface {
 	// waits any more: the message is dropped, and delivered is false.
 	Reply(ctx context.Context, m Publication, ttl time.Duration) (delivered bool, err error)
 }
+
+// Asker is implemented by publishers that can be replied to.
+type Asker interface {
+	// AwaitReplies binds a queue of the caller's own to a direct exchange. Whoever asks
+	// for replies first binds, then asks.
+	AwaitReplies(ctx context.Context, q Queue) (Replies, error)
+}
+
+// Replies are the messages that arrive in a queue of one's own.
+type Replies interface {
+	// Next waits for a message until ctx is done, whose error it then returns. After any
+	// error there is nothing more to come.
+	Next(ctx context.Context) ([]byte, error)
+	// Close removes the queue with all that is in it, and its binding.
+	Close(ctx context.Context) error
+}

@@ -183,3 +183,11 @@ func option(name, value string, hasValue bool) string {
 	}
 	return "--" + name + "=" + value
 }
+
+// noArguments refuses arguments.
+func noArguments(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usage(c, fmt.Errorf("got unexpected argument '%s'", c.Args().First()), false)
+	}
+	return nil
+}

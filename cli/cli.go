@@ -19,10 +19,11 @@ import (
 
 // Exit statuses, as Celery's.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
-	exitRunning = 73 // EX_CANTCREAT: the pid file belongs to a live process
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitUnavailable = 69 // EX_UNAVAILABLE: nobody answers
+	exitRunning     = 73 // EX_CANTCREAT: the pid file belongs to a live process
 )
 
 // Main runs the program's command line for the tasks of reg, and exits. It is
@@ -34,6 +35,7 @@ func Main(reg *tasks.Registry) {
 // program is what the commands share.
 type program struct {
 	reg    *tasks.Registry
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -41,7 +43,7 @@ type program struct {
 // run is Main without the process around it: args[0] is the program's name, ctx
 // done is a warm shutdown, and the result is the exit status.
 func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr io.Writer) int {
-	p := &program{reg: reg, stdout: stdout, stderr: stderr}
+	p := &program{reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	app := p.app()
 	options, err := normalise(app, args[1:])
 	if err == nil {
@@ -49,6 +51,7 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 	}
 	var usage *usageError
 	var running *runningError
+	var unavailable *unavailableError
 	var status statusError
 	switch {
 	case err == nil:
@@ -62,8 +65,12 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 		fmt.Fprintln(stderr, err)
 		return exitRunning
 	}
+	status = exitFailure
+	if errors.As(err, &unavailable) {
+		status = exitUnavailable
+	}
 	fmt.Fprintf(stderr, "Error: %v\n", err)
-	return exitFailure
+	return int(status)
 }
 
 // statusError ends the program without another word.
@@ -81,6 +88,14 @@ func (p *program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.workerCommand(),
 			p.sendCommand(),
+			p.inspectCommand(),
+			p.controlCommand(),
+			p.statusCommand(),
+			p.eventsCommand(),
+			p.listCommand(),
+			p.purgeCommand(),
+			p.reportCommand(),
+			p.resultCommand(),
 			p.dlqCommand(),
 			p.demoCommand(),
 			p.versionCommand(),

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,14 +158,4 @@ var levelColors = map[string]string{
 	"WARNING":  "\x1b[1;33m",
 	"ERROR":    "\x1b[1;31m",
 	"CRITICAL": "\x1b[1;35m",
-}
-
-// isTerminal says whether a writer is a terminal.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -65,10 +65,14 @@ func (p *program) startControl(
 // effective are the settings that remote control shows: those given, and what the command
 // line says about broker and results, as in Celery.
 func (s *workerSettings) effective(withDefaults bool) map[string]any {
-	table := s.conf.Table(withDefaults)
-	table["broker_url"] = s.brokerURL
-	if s.backendURL != "" {
-		table["result_backend"] = s.backendURL
+	return effective(s.conf, &s.connections, withDefaults)
+}
+
+func effective(conf *settings.Settings, cs *connections, withDefaults bool) map[string]any {
+	table := conf.Table(withDefaults)
+	table["broker_url"] = cs.brokerURL
+	if cs.backendURL != "" {
+		table["result_backend"] = cs.backendURL
 	}
 	return table
 }

@@ -22,11 +22,11 @@ func (m *Mailbox) settings(withDefaults bool) map[string]any {
 	if m.cfg.Settings == nil {
 		return map[string]any{}
 	}
-	return censor(m.cfg.Settings(withDefaults))
+	return Censor(m.cfg.Settings(withDefaults))
 }
 
-// censor masks secrets (celery/app/utils.py: filter_hidden_settings).
-func censor(settings map[string]any) map[string]any {
+// Censor returns settings with secrets masked (celery/app/utils.py: filter_hidden_settings).
+func Censor(settings map[string]any) map[string]any {
 	shown := make(map[string]any, len(settings))
 	for name, value := range settings {
 		text, isText := value.(string)
@@ -34,7 +34,7 @@ func censor(settings map[string]any) map[string]any {
 		lower := strings.ToLower(name)
 		switch {
 		case isObject:
-			value = censor(object)
+			value = Censor(object)
 		case secret.MatchString(strings.TrimPrefix(lower, "apium_")): // which has an API in it
 			value = mask
 		case isText && strings.HasPrefix(lower, "broker_") && strings.HasSuffix(lower, "_url"),
@@ -63,16 +63,21 @@ func (m *Mailbox) conf(withDefaults any, _ others) any {
 	return settings
 }
 
-// report is the text that "celery report" prints, for bug reports.
 func (m *Mailbox) report() any {
-	settings := m.settings(false)
+	transport, _ := m.cfg.BrokerInfo["transport"].(string)
+	return succeeded(Report(m.cfg.Version, transport, m.settings(false)))
+}
+
+// Report is the text of "celery report", for bug reports: versions and settings, with
+// secrets masked.
+func Report(version, transport string, settings map[string]any) string {
+	settings = Censor(settings)
 	results, _ := settings["result_backend"].(string)
 	if results == "" {
 		results = "disabled"
 	}
-	transport, _ := m.cfg.BrokerInfo["transport"].(string)
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nsoftware -> apium:%s go:%s\n", m.cfg.Version, strings.TrimPrefix(runtime.Version(), "go"))
+	fmt.Fprintf(&b, "\nsoftware -> apium:%s go:%s\n", version, strings.TrimPrefix(runtime.Version(), "go"))
 	fmt.Fprintf(&b, "platform -> system:%s arch:%s\n", runtime.GOOS, runtime.GOARCH)
 	fmt.Fprintf(&b, "            imp:Go\n")
 	fmt.Fprintf(&b, "settings -> transport:%s results:%s\n\n", transport, results)
@@ -84,5 +89,5 @@ func (m *Mailbox) report() any {
 		}
 		fmt.Fprintf(&b, "%s: %s\n", name, protocol.Repr(shown))
 	}
-	return succeeded(b.String())
+	return b.String()
 }

@@ -1,6 +1,10 @@
 package tasks
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // RegisterCommand adds a command of remote control (Celery's control_command and
 // inspect_command), for "celery inspect" and "celery control" of a Python app that knows
@@ -28,4 +32,23 @@ func (r *Registry) LookupCommand(name string) (*Entry, bool) {
 	defer r.mu.RUnlock()
 	entry, ok := r.commands[name]
 	return entry, ok
+}
+
+// Commands returns the names of the commands, sorted.
+func (r *Registry) Commands() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Sorted(maps.Keys(r.commands))
+}
+
+// ParamNames returns the names that Params gives those parameters which can come by position.
+func (e *Entry) ParamNames() []string {
+	if e.Options.params == nil {
+		return nil
+	}
+	sig, err := parseSignature(*e.Options.params)
+	if err != nil {
+		return nil // it was registered, so it has been read before
+	}
+	return sig.names[:sig.pos]
 }

@@ -62,6 +62,10 @@ func (k *keyspace) permanent(exchange string) string {
 	return k.prefix + "_kombu.binding_permanent." + exchange
 }
 
+// deadlines is the sorted set of exchanges whose routing tables kombu 5.7 and later
+// sweeps.
+func (k *keyspace) deadlines() string { return k.prefix + "_kombu.binding_deadlines" }
+
 // channel returns the channel that messages of a fanout exchange are published to.
 func (k *keyspace) channel(exchange, routingKey string) string {
 	if routingKey != "" && k.patterns {

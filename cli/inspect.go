@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/control"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+func (p *program) inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "inspect",
+		Usage:       "ask workers, Python's too, what they are doing",
+		ArgsUsage:   "COMMAND [ARGUMENT...]",
+		Description: p.listCommands(true),
+		Flags:       append(remoteFlags(), listFlag("inspect")),
+		Action:      p.runInspect,
+	}
+}
+
+func (p *program) controlCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "control",
+		Usage:       "tell workers, Python's too, what to do",
+		ArgsUsage:   "COMMAND [ARGUMENT...]",
+		Description: p.listCommands(false),
+		Flags:       append(remoteFlags(), listFlag("control")),
+		Action:      p.runControl,
+	}
+}
+
+func listFlag(kind string) cli.Flag {
+	return &cli.BoolFlag{Name: "list", Usage: "list the " + kind + " commands", DisableDefaultText: true}
+}
+
+func (p *program) runInspect(c *cli.Context) error {
+	replies, err := p.runRemote(c, true)
+	if err != nil || replies == nil {
+		return err
+	}
+	replies = byNode(replies, p.stderr)
+	if c.Bool("json") {
+		return p.printByNode(replies)
+	}
+	if !c.Bool("quiet") {
+		p.printOnline(len(replies))
+	}
+	return nil
+}
+
+func (p *program) runControl(c *cli.Context) error {
+	replies, err := p.runRemote(c, false)
+	if err != nil || !c.Bool("json") || replies == nil {
+		return err
+	}
+	list := make([]map[string]any, len(replies))
+	for i, r := range replies {
+		list[i] = map[string]any{r.Node: r.Value}
+	}
+	return p.printJSON(list)
+}
+
+// runRemote asks what the arguments say and prints replies as they come, unless they
+// are wanted as JSON.
+func (p *program) runRemote(c *cli.Context, inspect bool) (replies []control.Reply, err error) {
+	if c.Bool("list") {
+		_, err := fmt.Fprintln(p.stdout, p.listCommands(inspect))
+		return nil, err
+	}
+	command, arguments, err := p.readRemote(c, inspect)
+	if err != nil {
+		return nil, usage(c, err, false)
+	}
+	o, err := openOperator(c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.Close()) }()
+	say := func(r control.Reply) { p.sayReply(c, r, true) }
+	if c.Bool("json") {
+		say = nil
+	}
+	return o.ask(c, command, arguments, say)
+}
+
+// readRemote finds the command that is named, and makes keyword arguments of the others.
+func (p *program) readRemote(c *cli.Context, inspect bool) (name string, arguments []byte, err error) {
+	name = c.Args().First()
+	if name == "" {
+		return "", nil, errors.New("missing argument 'COMMAND'")
+	}
+	commands := control.Panel()
+	i := slices.IndexFunc(commands, func(c control.Command) bool { return c.Name == name })
+	_, own := p.reg.LookupCommand(name)
+	switch {
+	case own:
+		arguments, err = p.ownArguments(name, c.Args().Tail())
+		return name, arguments, err
+	case i >= 0 && commands[i].Inspect == inspect:
+		arguments, err = commands[i].Arguments(c.Args().Tail())
+		return name, arguments, err
+	}
+	names := p.commandNames(inspect)
+	hint := didYouMean(name, names, "")
+	if i >= 0 {
+		hint = fmt.Sprintf(" Did you mean 'apium %s %s'?", remoteKind(!inspect), name)
+	}
+	kind := remoteKind(inspect)
+	return "", nil, fmt.Errorf("command %s not recognized.%s Available %s commands: %s", name, hint, kind, strings.Join(names, ", "))
+}
+
+// ownArguments are those of a command that the program registers: JSON values, or texts.
+func (p *program) ownArguments(name string, args []string) ([]byte, error) {
+	entry, _ := p.reg.LookupCommand(name)
+	names := entry.ParamNames()
+	if len(args) > len(names) {
+		return nil, fmt.Errorf("command '%s' takes arguments: %s", name, strings.Join(names, " "))
+	}
+	arguments := map[string]any{}
+	for i, arg := range args {
+		value, err := readArgument(arg)
+		if err != nil {
+			return nil, err
+		}
+		arguments[names[i]] = value
+	}
+	return pyjson.Append(nil, arguments)
+}
+
+func remoteKind(inspect bool) string {
+	if inspect {
+		return "inspect"
+	}
+	return "control"
+}
+
+// commandNames are Celery's, and those that the program registers: they may be either kind.
+func (p *program) commandNames(inspect bool) []string {
+	names := p.reg.Commands()
+	for _, c := range control.Panel() {
+		if c.Inspect == inspect {
+			names = append(names, c.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// listCommands is a table of commands and what they do.
+func (p *program) listCommands(inspect bool) string {
+	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	if inspect {
+		fmt.Fprintln(table, "Inspect Commands:")
+	} else {
+		fmt.Fprintln(table, "Control Commands:")
+	}
+	own := p.reg.Commands()
+	for _, c := range control.Panel() {
+		if c.Inspect == inspect && !slices.Contains(own, c.Name) {
+			fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.Name+" "+c.Usage), c.Help)
+		}
+	}
+	for _, name := range own {
+		entry, _ := p.reg.LookupCommand(name)
+		fmt.Fprintf(table, "  %s\tof this program\n", strings.TrimSpace(name+" "+strings.Join(entry.ParamNames(), " ")))
+	}
+	table.Flush() //nolint:errcheck // a strings.Builder takes everything
+	return strings.TrimRight(b.String(), "\n")
+}

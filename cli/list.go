@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/settings"
+)
+
+// listings are what can be listed.
+var listings = []string{"queues", "bindings"}
+
+func (p *program) listCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "list",
+		Usage:     "list queues with their messages, or bindings",
+		ArgsUsage: "queues | bindings",
+		Description: "queues shows how many messages of each queue are where:\n\n" +
+			"READY    waiting, all priorities together and by priority step\n" +
+			"UNACKED  claimed by a worker, Python's too, and not settled\n" +
+			"PARKED   kept in Redis until their time\n" +
+			"DEAD     dead letters; see 'apium dlq'\n\n" +
+			"bindings shows which exchanges deliver to which queues.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bindings of all exchanges, not only those of task_queues", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON, one object a line", DisableDefaultText: true},
+		},
+		Action: p.runList,
+	}
+}
+
+func (p *program) runList(c *cli.Context) (err error) {
+	what := c.Args().First()
+	switch {
+	case what == "":
+		return usage(c, fmt.Errorf("missing argument: one of %s", strings.Join(listings, ", ")), false)
+	case !slices.Contains(listings, what):
+		return usage(c, fmt.Errorf("no such command '%s'.%s", what, didYouMean(what, listings, "")), false)
+	case c.NArg() > 1:
+		return usage(c, fmt.Errorf("got unexpected argument '%s'", c.Args().Get(1)), false)
+	}
+	conf, err := loadSettings(c, nil)
+	if err != nil {
+		return err
+	}
+	m, err := p.openManagement(c, conf)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
+	defer stop()
+	if what == "bindings" {
+		return p.listBindings(ctx, c, m, conf)
+	}
+	return p.listQueues(ctx, c, m, conf)
+}
+
+// queueLine is a line of list queues --json.
+type queueLine struct {
+	Name       string         `json:"name"`
+	Ready      int            `json:"ready"`
+	ByPriority map[string]int `json:"ready_by_priority"`
+	Unacked    int            `json:"unacked"`
+	Parked     int            `json:"parked"`
+	Dead       int            `json:"dead"`
+}
+
+func (p *program) listQueues(ctx context.Context, c *cli.Context, m *redisbroker.Management, conf *settings.Settings) error {
+	var named []string
+	for _, q := range conf.Queues().All() {
+		named = append(named, q.Name)
+	}
+	states, err := m.Queues(ctx, named, []string{conf.EventExchange})
+	if err != nil {
+		return err
+	}
+	steps := m.Steps()
+	head := []string{"QUEUE", "READY"}
+	for _, step := range steps {
+		head = append(head, fmt.Sprintf("P%d", step))
+	}
+	rows := [][]string{append(head, "UNACKED", "PARKED", "DEAD")}
+	for _, q := range states {
+		line := queueLine{Name: q.Name, ByPriority: map[string]int{}, Unacked: q.Unacked, Parked: q.Parked, Dead: q.Dead}
+		row := []string{orUnknown(q.Name), ""}
+		for i, n := range q.Ready {
+			line.Ready += n
+			line.ByPriority[strconv.Itoa(steps[i])] = n
+			row = append(row, strconv.Itoa(n))
+		}
+		row[1] = strconv.Itoa(line.Ready)
+		rows = append(rows, append(row, strconv.Itoa(q.Unacked), strconv.Itoa(q.Parked), strconv.Itoa(q.Dead)))
+		if c.Bool("json") {
+			if err := p.printJSON(line); err != nil {
+				return err
+			}
+		}
+	}
+	if !c.Bool("json") {
+		printFigures(p.stdout, rows)
+	}
+	return nil
+}
+
+// printFigures prints a table of names and, to the right, figures.
+func printFigures(out io.Writer, rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		fmt.Fprintf(out, "%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			fmt.Fprintf(out, "  %*s", widths[i+1], cell)
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+// orUnknown names the queue of messages that do not tell.
+func orUnknown(name string) string {
+	if name == "" {
+		return "(unknown)"
+	}
+	return name
+}
+
+// bindingLine is a line of list bindings --json.
+type bindingLine struct {
+	Queue      string `json:"queue"`
+	Exchange   string `json:"exchange"`
+	RoutingKey string `json:"routing_key"`
+	Pattern    string `json:"pattern,omitempty"`
+}
+
+func (p *program) listBindings(ctx context.Context, c *cli.Context, m *redisbroker.Management, conf *settings.Settings) error {
+	var exchanges []string
+	for _, q := range conf.Queues().All() {
+		if !slices.Contains(exchanges, q.Exchange) {
+			exchanges = append(exchanges, q.Exchange)
+		}
+	}
+	if c.Bool("all") {
+		var err error
+		if exchanges, err = m.Exchanges(ctx); err != nil {
+			return err
+		}
+	}
+	print := func(queue, exchange, key string) { fmt.Fprintf(p.stdout, "%-28s %-28s %s\n", queue, exchange, key) }
+	if !c.Bool("json") {
+		rule := strings.Repeat("-", 16)
+		print("Queue", "Exchange", "Routing Key")
+		print(rule, rule, rule)
+	}
+	for _, exchange := range exchanges {
+		bindings, err := m.Bindings(ctx, exchange)
+		if err != nil {
+			return err
+		}
+		for _, b := range bindings {
+			if !c.Bool("json") {
+				print(b.Queue, exchange, b.RoutingKey)
+			} else if err := p.printJSON(bindingLine{b.Queue, exchange, b.RoutingKey, b.Pattern}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

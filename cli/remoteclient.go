@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/compression"
+	"github.com/apium/apium/control"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/settings"
+)
+
+// unavailableError says that nobody answers: exit status exitUnavailable.
+type unavailableError struct{ err error }
+
+func (e *unavailableError) Error() string { return e.err.Error() }
+func (e *unavailableError) Unwrap() error { return e.err }
+
+// errNoReplies is in Celery's words: scripts look for them.
+var errNoReplies = &unavailableError{errors.New("No nodes replied within time constraint")} //nolint:revive,staticcheck // see above
+
+// remoteFlags are those of inspect, control and status.
+func remoteFlags() []cli.Flag {
+	timeout := seconds(time.Second)
+	return []cli.Flag{
+		&cli.GenericFlag{Name: "timeout", Aliases: []string{"t"}, Value: &timeout, Usage: "wait `SECONDS` for the next reply"},
+		&cli.StringFlag{Name: "destination", Aliases: []string{"d"}, Usage: "`NODES` to ask, separated by commas (default: all)"},
+		jsonFlag(),
+	}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON", DisableDefaultText: true}
+}
+
+// operator is a connection of an operator's command.
+type operator struct {
+	ctx       context.Context //nolint:containedctx // of the command; ends with Ctrl-C
+	stop      func()
+	conf      *settings.Settings
+	urls      connections
+	consumer  redisbroker.Config // what a worker would consume with
+	publisher *redisbroker.Publisher
+	decoder   protocol.Decoder
+}
+
+// openOperator connects to the broker.
+func openOperator(c *cli.Context) (*operator, error) {
+	o := &operator{}
+	var err error
+	if o.conf, err = loadSettings(c, nil); err != nil {
+		return nil, err
+	}
+	o.urls = readURLs(c, o.conf)
+	o.urls.backendURL = "" // of no concern here
+	if err := o.urls.read(o.conf, &o.consumer); err != nil {
+		return nil, usage(c, err, false)
+	}
+	o.decoder = protocol.Decoder{Location: o.conf.Location(), Serializer: serializer.ByContentType, Decompress: compression.Decompress}
+	if o.decoder.Accept, err = protocol.NewAccept(o.conf.AcceptContent...); err != nil {
+		return nil, err
+	}
+	o.ctx, o.stop = signal.NotifyContext(c.Context, os.Interrupt)
+	if o.publisher, err = o.urls.openPublisher(o.ctx); err != nil {
+		o.stop()
+		return nil, &unavailableError{err}
+	}
+	return o, nil
+}
+
+func (o *operator) Close() error {
+	o.stop()
+	return o.publisher.Close()
+}
+
+// ask asks workers what the flags say, and hands over each reply as it comes.
+func (o *operator) ask(c *cli.Context, command string, arguments []byte, heard func(control.Reply)) ([]control.Reply, error) {
+	client := control.Client{
+		Broadcaster: o.publisher, Asker: o.publisher, Exchange: o.conf.ControlExchange, Decoder: o.decoder,
+	}
+	replies, err := client.Ask(o.ctx, control.Question{
+		Command: command, Arguments: arguments, Destination: commaList(c.String("destination")), Timeout: flagSeconds(c, "timeout"),
+	}, heard)
+	switch {
+	case err != nil:
+		return replies, &unavailableError{fmt.Errorf("unable to run '%s %s': %w", c.Command.Name, command, err)}
+	case len(replies) == 0:
+		return nil, errNoReplies
+	}
+	return replies, nil
+}
+
+// byNode drops all but the last reply of a node; a node with several is told of.
+func byNode(replies []control.Reply, stderr io.Writer) []control.Reply {
+	var kept []control.Reply
+	places := map[string]int{}
+	for _, r := range replies {
+		if place, double := places[r.Node]; double {
+			fmt.Fprintf(stderr, "Several workers are called %s: give each a name of its own with -n.\n", r.Node)
+			kept[place] = r
+			continue
+		}
+		places[r.Node] = len(kept)
+		kept = append(kept, r)
+	}
+	return kept
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/control"
+)
+
+func (p *program) reportCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "report",
+		Usage:  "print versions and settings, for bug reports",
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: p.runReport,
+	}
+}
+
+func (p *program) runReport(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	conf, err := loadSettings(c, nil)
+	if err != nil {
+		return err
+	}
+	urls := readURLs(c, conf)
+	var consumer redisbroker.Config
+	if err := urls.read(conf, &consumer); err != nil {
+		return usage(c, err, false)
+	}
+	shown := effective(conf, &urls, false)
+	transport := strings.TrimSuffix(consumer.Redis.Server().Scheme, "+socket")
+	if c.Bool("json") {
+		return p.printJSON(map[string]any{
+			"version": version(), "platform": platform(), "transport": transport, "settings": control.Censor(shown),
+		})
+	}
+	_, err = fmt.Fprintln(p.stdout, control.Report(version(), transport, shown))
+	return err
+}
