@@ -61,7 +61,7 @@ func runCanvases(t *testing.T, kind string, cases []canvasCase) (left map[string
 	var workers []*process
 	start := time.Now()
 	if kind != "apium" {
-		workers = append(workers, a.startWorker(t, "-c", "1", "-n", "w1@host"))
+		workers = append(workers, a.startWorker(t, "-P", "solo", "-n", "w1@host"))
 	}
 	if kind != "python" {
 		workers = append(workers, startWorker(t, a, "-c", "1", "-n", "w1@host", "--result-extended"))
