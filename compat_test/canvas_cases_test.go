@@ -177,6 +177,19 @@ func (e *expr) becomes(task string) {
 	}
 }
 
+// builtinCases are those of testdata/app/canvas_builtin.py: messages for Celery's built-in
+// tasks, which only Python sends.
+func builtinCases() (cases []canvasCase) {
+	for _, name := range []string{
+		"accumulate", "accumulate index", "accumulate beyond", "chain", "group", "chord", "chunks",
+		"map", "map that fails", "map of an unknown task", "starmap", "starmap of no list",
+		"unlock", "unlock that waits", "unlock failed", "unlock chain", "unlock group", "unlock group failed", "unlock given up",
+	} {
+		cases = append(cases, canvasCase{Name: "builtin " + name, Canvas: &expr{Do: "builtin", Task: name}})
+	}
+	return cases
+}
+
 // randomCases makes canvases of bounded size.
 func randomCases(seed uint64, n int) (cases []canvasCase) {
 	r := gambler{rand.New(rand.NewPCG(seed, seed))}
