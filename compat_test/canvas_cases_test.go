@@ -118,6 +118,7 @@ func taskShapes() map[string]*expr {
 		"maps in chord":  chord(header(mapping("map", 1, 2), mapping("starmap", []any{1, 2})), c(3)),
 		"map in chain":   chain(c(1), mapping("map", 1, 2), c(2)),
 		"add to chord":   chord(header(task("more"), c(1)), c(2)),
+		"given up":       task("giveup", "word", "ü").link(c(1)),
 		"spawn":          task("spawn").link(c(1)),
 		"spawn in chain": chain(task("spawn"), task("spawn"), c(1)),
 		"stamped":        chain(task("stamps"), c(1)),
@@ -182,7 +183,7 @@ func (e *expr) becomes(task string) {
 func builtinCases() (cases []canvasCase) {
 	for _, name := range []string{
 		"accumulate", "accumulate index", "accumulate beyond", "chain", "group", "chord", "chunks",
-		"map", "map that fails", "map of an unknown task", "starmap", "starmap of no list",
+		"map", "map that fails", "map of an unknown task", "starmap", "map that retries",
 		"unlock", "unlock that waits", "unlock failed", "unlock chain", "unlock group", "unlock group failed", "unlock given up",
 	} {
 		cases = append(cases, canvasCase{Name: "builtin " + name, Canvas: &expr{Do: "builtin", Task: name}})

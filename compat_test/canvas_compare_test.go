@@ -137,6 +137,8 @@ func (l leniency) equal(field string, want, got map[string]any) bool {
 		return true
 	case l.parents && (field == "children" || field == "parent_id"):
 		return true
+	case field == "kwargs" && strings.HasPrefix(fmt.Sprint(want["task_id"]), "builtin chord"):
+		return true // Python stores what has become of the signatures in it
 	case field == "kwargs":
 		return reflect.DeepEqual(plainHeaders(want[field]), plainHeaders(got[field]))
 	case l.content && field != "status" && field != "(ttl)":

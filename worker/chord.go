@@ -201,7 +201,7 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 }
 
 // joinTree reads the results of the tasks in a result tuple from their records, as lists
-// nested as the groups are.
+// nested as the groups are. If one has failed, the error is its exception.
 func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	ids := leaves(nil, tree)
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
@@ -220,7 +220,7 @@ func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 			return nil, err
 		}
 		if result.State != protocol.Success {
-			return nil, joinError(result.Result)
+			return nil, joinError(ids[i], result.Result)
 		}
 		results[i] = result.Result
 	}
@@ -235,24 +235,24 @@ func (w *Worker) unjoined(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	for _, record := range records {
+	for i, record := range records {
 		if record == nil {
 			continue
 		}
 		if result, err := protocol.DecodeResult(record); err == nil && result.State.Ready() && result.State != protocol.Success {
-			return joinError(result.Result)
+			return joinError(ids[i], result.Result)
 		}
 	}
-	return &chordError{text: "Join error: TimeoutError('The operation timed out.')"}
+	return newException("celery.exceptions", "TimeoutError", "The operation timed out.")
 }
 
-// joinError fails a chord whose nested header holds a task that has failed.
-func joinError(result []byte) error {
+// joinError is the exception of a task in a header that is joined.
+func joinError(taskID string, result []byte) error {
 	exc, err := protocol.DecodeException(result)
 	if err != nil {
-		return &chordError{text: "Join error: " + protocol.Repr(result)}
+		return fmt.Errorf("exception of task %s: %w", taskID, err)
 	}
-	return &chordError{text: "Join error: " + exc.Repr()}
+	return exc
 }
 
 // leaves collects the ids of the tasks in a result tuple, in order.

@@ -118,7 +118,7 @@ func (w *Worker) failMember(f *flow, r *request, body canvas.Signature, fail *ca
 		State: protocol.Failure, Result: exc.Append(nil), Children: r.childrenJSON(), TaskID: fail.TaskID,
 		DateDone: time.Now().In(w.cfg.Location),
 	}
-	if r.started.IsZero() { // as in Celery, whose main process has no current task
+	if phase := r.phase.Load(); phase != running && phase != returned { // in Celery's main process no task runs
 		rec.Children = []byte("null")
 	}
 	if !fail.Group {

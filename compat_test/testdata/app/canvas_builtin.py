@@ -88,7 +88,7 @@ CASES = {
     "map that fails": map_task("celery.map", t.fail, [1]),
     "map of an unknown task": unknown_map,
     "starmap": map_task("celery.starmap", t.echo, [[1, 2], []]),
-    "starmap of no list": map_task("celery.starmap", t.echo, [1]),
+    "map that retries": map_task("celery.map", t.flaky, [1]),
     "unlock": unlock(t.echo, t.echo),
     "unlock that waits": unlock(t.echo, t.flaky, first=True, interval=0.2),
     "unlock failed": unlock(t.echo, t.fail, make_body=errbacks),

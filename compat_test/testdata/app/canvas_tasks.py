@@ -62,6 +62,13 @@ def exhaust(self, *args, tag=None):
     raise self.retry(exc=KeyError(run(tag)), countdown=0)
 
 
+@app.task(bind=True, name="canvas.giveup", max_retries=1)
+def giveup(self, *args, tag=None, word=None):
+    """Is retried for no reason."""
+    run(tag)
+    raise self.retry(countdown=0)
+
+
 @app.task(bind=True, name="canvas.replaced")
 def replaced(self, *args, tag=None, by="task"):
     run(tag)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
@@ -18,12 +19,23 @@ func registerCanvas(reg *tasks.Registry, j *journal) {
 	reg.Register("canvas.echo", echo, params)
 	reg.Register("canvas.late", echo, params, tasks.AcksLate(true))
 	reg.Register("canvas.ignored", echo, params, tasks.IgnoreResult(true))
-	reg.Register("canvas.fail", func(_ []json.RawMessage, tag string) error {
+	reg.Register("canvas.fail", func(args []json.RawMessage, tag *string) error {
+		result, err := j.result(tag, args)
+		if err != nil {
+			return err
+		}
+		message, err := pyjson.Append(nil, result[:1])
+		if err != nil {
+			return err
+		}
+		return &protocol.Exception{Module: "builtins", Type: "ValueError", Message: message, Traceback: "Traceback: canvas.fail in Go"}
+	}, params)
+	reg.Register("canvas.giveup", func(_ []json.RawMessage, tag string, _ *string) error {
 		if err := j.run(&tag); err != nil {
 			return err
 		}
-		return tasks.Raise("ValueError", place(tag))
-	}, tagged)
+		return tasks.Retry(nil, tasks.Countdown(0))
+	}, tasks.Params("*args, tag, word=None"), tasks.MaxRetries(1))
 	reg.Register("canvas.flaky", func(ctx context.Context, args []json.RawMessage, tag *string) ([]any, error) {
 		if tasks.Current(ctx).Retries < 1 {
 			return nil, tasks.Retry(tasks.Raise("KeyError", "again"), tasks.Countdown(0))
