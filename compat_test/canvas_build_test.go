@@ -2,6 +2,8 @@ package compat_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/apium/apium/canvas"
 )
@@ -106,8 +108,8 @@ func (e *expr) clone() *expr {
 // build makes the signature in Go.
 func (e *expr) build(prefix string) canvas.Signature {
 	sig := e.plain(prefix)
-	for name, value := range e.Options {
-		sig = sig.Set(canvas.Opt(name, value))
+	for _, name := range slices.Sorted(maps.Keys(e.Options)) {
+		sig = sig.Set(canvas.Opt(name, e.Options[name]))
 	}
 	for _, link := range e.Links {
 		sig = sig.Link(link.build(prefix))

@@ -18,7 +18,7 @@ def sequence(case, list_of):
 
 
 def call(case, e):
-    kwargs = dict(e.get("kwargs") or {}, tag="%s|%s" % (case, e["tag"]))
+    kwargs = dict(sorted(dict(e.get("kwargs") or {}, tag="%s|%s" % (case, e["tag"])).items()))
     return app.tasks[e["task"]].signature(tuple(e.get("args") or ()), kwargs, immutable=e.get("immutable", False))
 
 
