@@ -64,7 +64,7 @@ var layers = map[string][]string{
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
 	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker"},
 	"events":  {"protocol", "protocol/pyjson", "broker", "worker"},
-	"client":  {"protocol", "protocol/pyjson", "broker", "backend", "serializer"},
+	"client":  {"protocol", "protocol/pyjson", "canvas", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
 
 	"settings":         {"internal/nearest", "toml", "yaml"},

@@ -6,6 +6,7 @@ import "encoding/json"
 type Failure struct {
 	TaskID   string
 	Step     Signature   // of a chain; zero for the body of a chord and what is in it
+	Group    bool        // this is the group that a body is, not one of its members
 	Errbacks []Signature // to be called before it is stored
 
 	// The step's place in a group and chord: the chord counts it as a failed part.
@@ -99,7 +100,7 @@ func (p *planner) failGroup(n *node) []Failure {
 		}
 		failures = append(failures, f)
 	}
-	return append(failures, Failure{TaskID: result.ID})
+	return append(failures, Failure{TaskID: result.ID, Group: true})
 }
 
 // resultErrbacks returns the id of a signature's result and the errbacks linked to that: for

@@ -4,6 +4,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
@@ -49,15 +50,34 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.ErrbacksOnHeader = conf.TaskAllowErrorCbOnChordHeader
 	cfg.PublishOptions = func(task string) canvas.Options { return publishOptions(conf, task) }
 	cfg.DefaultQueue = conf.TaskDefaultQueue
+	cfg.Route, cfg.Destination = routing(conf)
+}
+
+// producerConfig is what the settings say to a client.
+func producerConfig(conf *settings.Settings) client.Config {
+	policy := client.RetryPolicy(conf.TaskPublishRetryPolicy)
+	cfg := client.Config{
+		Queue:            conf.TaskDefaultQueue,
+		ErrbacksOnHeader: conf.TaskAllowErrorCbOnChordHeader,
+		NoRetry:          !conf.TaskPublishRetry,
+		RetryPolicy:      &policy,
+	}
+	cfg.Route, cfg.Destination = routing(conf)
+	return cfg
+}
+
+// routing is what task_routes and task_queues say.
+func routing(conf *settings.Settings) (route func(task string) canvas.Options, to func(queue string) canvas.Destination) {
 	router, queues := conf.Router(), conf.Queues()
-	cfg.Route = func(task string) canvas.Options { return routeOptions(router.Lookup(task)) }
-	cfg.Destination = func(name string) canvas.Destination {
+	route = func(task string) canvas.Options { return routeOptions(router.Lookup(task)) }
+	to = func(name string) canvas.Destination {
 		queue, err := queues.Get(name)
 		if err != nil {
 			return canvas.Destination{}
 		}
 		return canvas.Destination{Exchange: queue.Exchange, ExchangeType: queue.ExchangeType, RoutingKey: queue.RoutingKey}
 	}
+	return route, to
 }
 
 func unknownPolicy(u settings.UnknownTask) worker.UnknownPolicy {

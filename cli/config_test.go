@@ -136,7 +136,6 @@ func TestWrongConfig(t *testing.T) {
 		{writeConfig(t, "task_ack_late = true\nresult_expire = 3") + " worker", "Error: 2 problems with the settings:\n  "},
 		{writeConfig(t, "task_ack_late = true") + " send x", "celery.toml: task_ack_late: unknown setting. Did you mean 'task_acks_late'?"},
 		{writeConfig(t, "task_queues = ['a']\ntask_default_queue = 'a'\ntask_create_missing_queues = false") + " send x -Q b", "queue 'b' missing from task_queues"},
-		{writeConfig(t, "task_routes = {x = {exchange = 'e', routing_key = 'k'}}") + " send x", "task x goes to the exchange 'e'"},
 	} {
 		status, stdout, stderr := call(t, strings.Fields(test.args)...)
 		if status != exitFailure || stdout != "" || !strings.Contains(stderr, test.want) {

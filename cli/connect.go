@@ -197,12 +197,12 @@ func (s *workerSettings) openStore(ctx context.Context) (*redisbackend.Backend, 
 }
 
 // openClient connects a producer, and a reader of results if there is a result backend.
-func (cs *connections) openClient(ctx context.Context) (*client.Client, func() error, error) {
+func (cs *connections) openClient(ctx context.Context, cfg client.Config) (*client.Client, func() error, error) {
 	publisher, err := redisbroker.OpenPublisher(ctx, cs.publisher)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot connect to %s: %w", cs.publisher.Redis, err)
 	}
-	cfg := client.Config{Publisher: publisher}
+	cfg.Publisher = publisher
 	closeAll := publisher.Close
 	if cs.results.Redis != nil {
 		results, err := redisbackend.New(cs.results)

@@ -15,6 +15,7 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/internal/redisconn"
@@ -92,7 +93,7 @@ func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	producer, closeProducer, err := cs.openClient(ctx)
+	producer, closeProducer, err := cs.openClient(ctx, client.Config{})
 	if err != nil {
 		return err
 	}
@@ -127,14 +128,15 @@ func (d *demo) show(ctx context.Context) error {
 	fmt.Fprintf(d.out, "\nApium demo: a Redis, a worker and a producer, all in this process and in memory.\n"+
 		"For trying out only; the Redis is at %s\n\n", d.url)
 	fmt.Fprintf(d.out, row, "CALL", "TIME", "RESULT")
-	calls := []client.Call{
-		{Task: "demo.add", Args: []any{2, 3}},
-		{Task: "demo.echo", Args: []any{"Grüße, κόσμε"}},
-		{Task: "demo.echo", Kwargs: map[string]any{"value": []any{1.0, nil, true}}},
-		{Task: "demo.order", Args: []any{"tea"}},
-		{Task: "demo.add", Args: []any{2}},
-		{Task: "demo.add", Args: []any{2, 3}, Countdown: time.Second},
-		{Task: "demo.unknown"},
+	add := canvas.Sig("demo.add", 2, 3)
+	calls := []demoCall{
+		{"demo.add(2, 3)", add},
+		{"demo.echo('Grüße, κόσμε')", canvas.Sig("demo.echo", "Grüße, κόσμε")},
+		{"demo.echo(value=[1.0, None, True])", canvas.Sig("demo.echo").Kw(map[string]any{"value": []any{1.0, nil, true}})},
+		{"demo.order('tea')", canvas.Sig("demo.order", "tea")},
+		{"demo.add(2)", canvas.Sig("demo.add", 2)},
+		{"demo.add(2, 3)  countdown=1", add.Set(canvas.Countdown(time.Second))},
+		{"demo.unknown()", canvas.Sig("demo.unknown")},
 	}
 	for _, call := range calls {
 		if err := d.call(ctx, call); err != nil {
@@ -148,9 +150,15 @@ func (d *demo) show(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) call(ctx context.Context, call client.Call) error {
+// demoCall is a call and what Python calls it.
+type demoCall struct {
+	text string
+	sig  canvas.Signature
+}
+
+func (d *demo) call(ctx context.Context, call demoCall) error {
 	start := time.Now()
-	result, err := d.client.Send(ctx, call)
+	result, err := d.client.Send(ctx, call.sig)
 	if err != nil {
 		return err
 	}
@@ -166,15 +174,15 @@ func (d *demo) call(ctx context.Context, call client.Call) error {
 	default:
 		text = python(value)
 	}
-	fmt.Fprintf(d.out, row, describe(call), milliseconds(time.Since(start)), text)
+	fmt.Fprintf(d.out, row, call.text, milliseconds(time.Since(start)), text)
 	return nil
 }
 
 // many sends a batch of tasks and adds up what they took.
 func (d *demo) many(ctx context.Context) error {
-	calls := make([]client.Call, demoMany)
+	calls := make([]canvas.Signature, demoMany)
 	for i := range calls {
-		calls[i] = client.Call{Task: "demo.add", Args: []any{i, i}}
+		calls[i] = canvas.Sig("demo.add", i, i)
 	}
 	start := time.Now()
 	results, err := d.client.SendAll(ctx, calls...)

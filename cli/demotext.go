@@ -2,29 +2,11 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
-
-// describe writes a call as Python would: demo.add(2, 3, countdown=1).
-func describe(call client.Call) string {
-	var parts []string
-	for _, arg := range call.Args {
-		parts = append(parts, python(arg))
-	}
-	for name, value := range call.Kwargs { // the demo gives one at most
-		parts = append(parts, name+"="+python(value))
-	}
-	text := call.Task + "(" + strings.Join(parts, ", ") + ")"
-	if call.Countdown > 0 {
-		text += fmt.Sprintf("  countdown=%g", call.Countdown.Seconds())
-	}
-	return text
-}
 
 // python writes a value as Python's repr.
 func python(value any) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
@@ -53,7 +54,7 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := routeCall(c, &call, conf); err != nil {
+	if err := checkRoute(c, conf); err != nil {
 		return err
 	}
 	wait := c.Bool("wait")
@@ -69,7 +70,7 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
-	producer, closeProducer, err := urls.openClient(ctx)
+	producer, closeProducer, err := urls.openClient(ctx, producerConfig(conf))
 	if err != nil {
 		return err
 	}
@@ -112,64 +113,89 @@ func (p *program) printResult(ctx context.Context, result *client.AsyncResult) e
 }
 
 // readCall makes a call of the arguments and flags.
-func readCall(c *cli.Context) (client.Call, error) {
-	call := client.Call{
-		Task:         c.Args().First(),
-		ID:           c.String("task-id"),
-		Queue:        c.String("queue"),
-		Countdown:    flagSeconds(c, "countdown"),
-		Priority:     c.Int("priority"),
-		IgnoreResult: c.Bool("ignore-result"),
+func readCall(c *cli.Context) (canvas.Signature, error) {
+	var none canvas.Signature
+	name := c.Args().First()
+	if name == "" {
+		return none, errors.New("missing argument 'NAME'")
 	}
-	if call.Task == "" {
-		return call, errors.New("missing argument 'NAME'")
+	args, err := readArguments(c)
+	if err != nil {
+		return none, err
 	}
+	call := canvas.Sig(name, args...)
+	if text := c.String("kwargs"); text != "" {
+		var kwargs map[string]any
+		if err := pyjson.Unmarshal([]byte(text), &kwargs); err != nil {
+			return none, fmt.Errorf("invalid value for '--kwargs': %w", err)
+		}
+		call = call.Kw(kwargs)
+	}
+	opts, err := readOptions(c)
+	return call.Set(opts...), err
+}
+
+func readArguments(c *cli.Context) (args []any, err error) {
 	for _, arg := range c.Args().Tail() {
 		value, err := readArgument(arg)
 		if err != nil {
-			return call, err
+			return nil, err
 		}
-		call.Args = append(call.Args, value)
+		args = append(args, value)
 	}
 	if text := c.String("args"); text != "" {
-		if call.Args != nil {
-			return call, errors.New("give arguments one by one or as --args, not both")
+		if args != nil {
+			return nil, errors.New("give arguments one by one or as --args, not both")
 		}
-		if err := pyjson.Unmarshal([]byte(text), &call.Args); err != nil {
-			return call, fmt.Errorf("invalid value for '--args': %w", err)
-		}
-	}
-	if text := c.String("kwargs"); text != "" {
-		if err := pyjson.Unmarshal([]byte(text), &call.Kwargs); err != nil {
-			return call, fmt.Errorf("invalid value for '--kwargs': %w", err)
+		if err := pyjson.Unmarshal([]byte(text), &args); err != nil {
+			return nil, fmt.Errorf("invalid value for '--args': %w", err)
 		}
 	}
-	var err error
-	if call.ETA, err = readTime(c, "eta"); err != nil {
-		return call, err
-	}
-	call.Expires, err = readTime(c, "expires")
-	return call, err
+	return args, nil
 }
 
-// routeCall says where a call goes, as task_routes has it.
-func routeCall(c *cli.Context, call *client.Call, conf *settings.Settings) error {
-	given := settings.Options{Queue: call.Queue}
-	if c.IsSet("priority") {
-		given.Priority = &call.Priority
+// readOptions reads the flags that stand for options of Python's apply_async.
+func readOptions(c *cli.Context) ([]canvas.Option, error) {
+	var opts []canvas.Option
+	if queue := c.String("queue"); queue != "" {
+		opts = append(opts, canvas.Queue(queue))
 	}
-	options, err := conf.Router().Route(call.Task, given)
-	if err != nil {
-		return err
+	if id := c.String("task-id"); id != "" {
+		opts = append(opts, canvas.TaskID(id))
 	}
-	if options.Exchange != "" {
-		return fmt.Errorf("task %s goes to the exchange '%s', to which this command cannot send; give a --queue", call.Task, options.Exchange)
+	if c.Bool("ignore-result") {
+		opts = append(opts, canvas.IgnoreResult(true))
 	}
-	call.Queue = options.Queue
-	if options.Priority != nil {
-		call.Priority = *options.Priority
+	if priority := c.Int("priority"); priority < 0 || priority > 9 {
+		return nil, fmt.Errorf("priority %d is not between 0 and 9", priority)
+	} else if c.IsSet("priority") {
+		opts = append(opts, canvas.Priority(priority))
 	}
-	return nil
+	countdown := flagSeconds(c, "countdown")
+	if countdown > 0 {
+		opts = append(opts, canvas.Countdown(countdown))
+	}
+	eta, err := readTime(c, "eta")
+	switch {
+	case err != nil:
+		return nil, err
+	case !eta.IsZero() && countdown > 0:
+		return nil, errors.New("give a countdown or an ETA, not both")
+	case !eta.IsZero():
+		opts = append(opts, canvas.ETA(eta))
+	}
+	expires, err := readTime(c, "expires")
+	if err == nil && !expires.IsZero() {
+		opts = append(opts, canvas.ExpiresAt(expires))
+	}
+	return opts, err
+}
+
+// checkRoute reports a call that goes to a queue which is not declared, where
+// task_create_missing_queues is off.
+func checkRoute(c *cli.Context, conf *settings.Settings) error {
+	_, err := conf.Router().Route(c.Args().First(), settings.Options{Queue: c.String("queue")})
+	return err
 }
 
 // readArgument takes JSON, or a plain string that does not look like an attempt at it.

@@ -1,4 +1,3 @@
-// Package client publishes tasks as a Celery producer does and reads their results.
 package client
 
 import (
@@ -10,35 +9,69 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/serializer"
 )
 
 // DefaultQueue is where a task goes that names no queue: Celery's task_default_queue.
 const DefaultQueue = "celery"
 
-// ErrNoBackend is returned by Get of a client without a Loader: there are no
-// results to read.
-var ErrNoBackend = errors.New("client: no result backend is configured")
+var (
+	// ErrNoBackend is returned where results are read by a client without a Loader.
+	ErrNoBackend = errors.New("client: no result backend is configured")
+	// ErrNoChords is returned for chords and saved groups when the result backend
+	// cannot keep them.
+	ErrNoChords = errors.New("client: the result backend does not keep chords and groups")
+	// ErrNoBroadcast is returned by Revoke when the broker cannot broadcast.
+	ErrNoBroadcast = errors.New("client: the broker does not broadcast")
+	// ErrGroup is returned where the record of a task is asked of a group, which has none.
+	ErrGroup = errors.New("client: this is the result of a group, which has no record")
+)
 
 // Config is what a client is made of. Only Publisher is required.
 type Config struct {
-	Publisher broker.Publisher // the client does not close it
-	Loader    backend.Loader   // reads results; nil: Get fails with ErrNoBackend
-	Queue     string           // for calls that name none. Default: DefaultQueue
+	// Publisher publishes the messages. The client does not close it. If it is a
+	// broker.Broadcaster, too, tasks can be revoked.
+	Publisher broker.Publisher
+	// Loader reads results; nil: Get fails with ErrNoBackend. The client does not close
+	// it. If it is a backend.Chords and backend.Groups, too, chords can be sent and
+	// groups be saved.
+	Loader backend.Loader
+
+	// Queue is where tasks go that say nothing (task_default_queue). Default: DefaultQueue.
+	Queue string
+	// Route tells the options of a task that is sent without saying where to
+	// (task_routes). Nil: none.
+	Route func(task string) canvas.Options
+	// Destination tells the exchange and routing key of a queue (task_queues). Nil: the
+	// default exchange, with the queue's name.
+	Destination func(queue string) canvas.Destination
+	// ErrbacksOnHeader links a chord's errbacks to the tasks of its header, too
+	// (task_allow_error_cb_on_chord_header).
+	ErrbacksOnHeader bool
 	// Serializer and Compression are Celery's task_serializer ("json", "yaml", "msgpack",
 	// "pickle") and task_compression ("zlib", "bzip2", "lzma", "zstd", "brotli"). The
 	// workers must accept them. Default: JSON that is not compressed.
 	Serializer, Compression string
-	Origin                  string // who sends, for the origin header. Default: gen<pid>@<host>
+	// NoRetry gives up when publishing fails, where a call has no retry option
+	// (task_publish_retry = False).
+	NoRetry bool
+	// RetryPolicy is how often and how fast publishing is tried again
+	// (task_publish_retry_policy). Default: three times, after 0, 0.2 and 0.4 seconds.
+	RetryPolicy *RetryPolicy
+	// Origin says who sends, in a header. Default: gen<pid>@<host>.
+	Origin string
 }
 
-// Client sends tasks. It is safe for concurrent use.
+// Client sends tasks and reads their results. It is safe for concurrent use.
 type Client struct {
-	cfg     Config
-	format  protocol.Format
-	replyTo string // one for each producer, as in Celery; read by the rpc backend only
+	cfg         Config
+	format      protocol.Format    // of messages that do not say theirs
+	chords      backend.Chords     // nil: the backend has none
+	groups      backend.Groups     // likewise
+	broadcaster broker.Broadcaster // nil: the broker cannot
+	replyTo     string             // one for each producer, as in Celery; read by the rpc backend only
 }
 
 // New returns a client. It connects to nothing by itself.
@@ -46,12 +79,15 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Publisher == nil {
 		return nil, errors.New("client: Publisher is required")
 	}
+	if cfg.Queue == "" {
+		cfg.Queue = DefaultQueue
+	}
 	format, err := serializer.Format(cfg.Serializer, cfg.Compression)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	if cfg.Queue == "" {
-		cfg.Queue = DefaultQueue
+	if cfg.RetryPolicy == nil {
+		cfg.RetryPolicy = &defaultRetryPolicy
 	}
 	if cfg.Origin == "" {
 		host, err := os.Hostname()
@@ -60,120 +96,54 @@ func New(cfg Config) (*Client, error) {
 		}
 		cfg.Origin = fmt.Sprintf("gen%d@%s", os.Getpid(), host)
 	}
-	return &Client{cfg: cfg, format: format, replyTo: protocol.NewID()}, nil
+	c := &Client{cfg: cfg, format: format, replyTo: protocol.NewID()}
+	c.chords, _ = cfg.Loader.(backend.Chords)
+	c.groups, _ = cfg.Loader.(backend.Groups)
+	c.broadcaster, _ = cfg.Publisher.(broker.Broadcaster)
+	return c, nil
 }
 
-// Call is one task to run: what Python's apply_async takes. Only Task is required.
-type Call struct {
-	Task   string         // the registered name
-	Args   []any          // values pyjson can write
-	Kwargs map[string]any // likewise
-
-	ID           string        // default: a new UUID
-	Queue        string        // default: the client's
-	Countdown    time.Duration // not before now + Countdown; excludes ETA
-	ETA          time.Time     // not before
-	Expires      time.Time     // not after
-	Priority     int           // 0 to 9; on Redis 0 is the most urgent
-	IgnoreResult bool          // false leaves it to the task's own setting
-}
-
-// Delay sends a task with positional arguments, like Python's task.delay.
+// Delay sends a task with positional arguments, like Python's task.delay. Args are
+// values that pyjson can write.
 func (c *Client) Delay(ctx context.Context, task string, args ...any) (*AsyncResult, error) {
-	return c.Send(ctx, Call{Task: task, Args: args})
+	return c.Send(ctx, canvas.Sig(task, args...))
 }
 
-// Send publishes one call. It returns once the broker has the message.
-func (c *Client) Send(ctx context.Context, call Call) (*AsyncResult, error) {
-	results, err := c.SendAll(ctx, call)
+// Send sends a signature, or a whole canvas, with the options of Python's apply_async,
+// which override its own. It returns once the broker has the messages; of a chain or
+// chord it returns the result of the last task.
+func (c *Client) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*AsyncResult, error) {
+	plan, err := canvas.Apply(sig, nil, opts, c.canvasContext())
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	results, err := c.carryOut(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
 	return results[0], nil
 }
 
-// SendAll publishes calls in the given order, in a single round trip, all or none.
-// After a connection failure it is unknown whether they were published.
-func (c *Client) SendAll(ctx context.Context, calls ...Call) ([]*AsyncResult, error) {
-	results := make([]*AsyncResult, len(calls))
-	messages := make([]broker.Publication, len(calls))
-	for i, call := range calls {
-		if call.Queue == "" {
-			call.Queue = c.cfg.Queue
+// SendAll sends signatures in the given order. All messages go out in a single round
+// trip, all or none.
+func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*AsyncResult, error) {
+	plans := make([]*canvas.Plan, len(sigs))
+	for i, sig := range sigs {
+		var err error
+		if plans[i], err = canvas.Apply(sig, nil, nil, c.canvasContext()); err != nil {
+			return nil, fmt.Errorf("client: signature %d: %w", i+1, err)
 		}
-		if call.ID == "" {
-			call.ID = protocol.NewID()
-		}
-		message, err := c.encode(&call)
-		if err != nil {
-			return nil, fmt.Errorf("client: task %s: %w", call.Task, err)
-		}
-		messages[i] = broker.Publication{RoutingKey: call.Queue, Message: message}
-		results[i] = &AsyncResult{ID: call.ID, loader: c.cfg.Loader}
 	}
-	if err := c.cfg.Publisher.Publish(ctx, messages...); err != nil {
-		return nil, fmt.Errorf("client: %w", err)
-	}
-	return results, nil
+	return c.carryOut(ctx, plans...)
 }
 
-// encode writes the message of a call whose ID and Queue are known.
-func (c *Client) encode(call *Call) ([]byte, error) {
-	task, err := c.task(call)
-	if err != nil {
-		return nil, err
+// canvasContext is what this client contributes to what it sends.
+func (c *Client) canvasContext() canvas.Context {
+	return canvas.Context{
+		Now: time.Now(), NewID: protocol.NewID, Origin: c.cfg.Origin, ReplyTo: c.replyTo,
+		Route: c.cfg.Route, Queue: c.cfg.Destination, DefaultQueue: c.cfg.Queue, ErrbacksOnHeader: c.cfg.ErrbacksOnHeader,
 	}
-	publication := protocol.Publication{Format: c.format}
-	if !call.Expires.IsZero() {
-		publication.Expiration = max(time.Until(call.Expires), time.Millisecond)
-	}
-	return protocol.EncodeTask(task, publication)
 }
 
-func (c *Client) task(call *Call) (*protocol.Task, error) {
-	if call.Task == "" {
-		return nil, errors.New("a call needs the task's name")
-	}
-	if call.Priority < 0 || call.Priority > 9 {
-		return nil, fmt.Errorf("priority %d is not between 0 and 9", call.Priority)
-	}
-	eta := call.ETA
-	if call.Countdown != 0 {
-		if !eta.IsZero() {
-			return nil, errors.New("give a countdown or an ETA, not both")
-		}
-		eta = time.Now().Add(call.Countdown)
-	}
-	args, err := pyjson.Append(nil, append([]any{}, call.Args...)) // [], never null
-	if err != nil {
-		return nil, fmt.Errorf("arguments: %w", err)
-	}
-	kwargs := []byte("{}")
-	if len(call.Kwargs) > 0 {
-		if kwargs, err = pyjson.Append(nil, call.Kwargs); err != nil {
-			return nil, fmt.Errorf("keyword arguments: %w", err)
-		}
-	}
-	task := &protocol.Task{
-		Protocol:      2,
-		Name:          call.Task,
-		ID:            call.ID,
-		RootID:        call.ID,
-		CorrelationID: call.ID,
-		Lang:          "go",
-		Origin:        c.cfg.Origin,
-		Args:          args,
-		Kwargs:        kwargs,
-		ArgsRepr:      protocol.ArgsRepr(args),
-		KwargsRepr:    protocol.KwargsRepr(kwargs),
-		ETA:           eta,
-		Expires:       call.Expires,
-		Priority:      call.Priority,
-		RoutingKey:    call.Queue,
-		ReplyTo:       c.replyTo,
-	}
-	if call.IgnoreResult {
-		task.IgnoreResult = &call.IgnoreResult
-	}
-	return task, nil
-}
+// Result returns the result of a task that was sent elsewhere, by its id.
+func (c *Client) Result(id string) *AsyncResult { return &AsyncResult{ID: id, client: c} }

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apium/apium/client"
+	"github.com/apium/apium/canvas"
 )
 
 func TestClaimsAheadOnlyWhileHandlersAreShort(t *testing.T) {
@@ -28,7 +28,7 @@ func TestClaimsAheadOnlyWhileHandlersAreShort(t *testing.T) {
 				if n >= short {
 					seconds = 3600
 				}
-				b.send(client.Call{Task: "app.sleep", Args: []any{n, seconds}})
+				b.send(canvas.Sig("app.sleep", n, seconds))
 			}
 			b.start()
 			held := b.w.Stats().Reserved
@@ -56,7 +56,7 @@ func TestAbortEndsAlthoughTheBackendIsAway(t *testing.T) {
 		b.reg.Register("app.add", add)
 		b.cfg.Store = &flaky{inner: b.results, broken: true}
 		b.start()
-		b.send(client.Call{Task: "app.add", Args: []any{1, 2}})
+		b.send(canvas.Sig("app.add", 1, 2))
 		b.warm()
 		b.sleep(time.Hour)
 		select {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"time"
 
-	"github.com/apium/apium/backend"
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
@@ -21,12 +18,10 @@ func (w *Worker) builtins() *tasks.Registry {
 	reg.Register("celery.map", tasks.HandlerFunc(w.mapItems))
 	reg.Register("celery.starmap", tasks.HandlerFunc(w.mapItems))
 	reg.Register("celery.chunks", func(ctx context.Context, task json.RawMessage, it []json.RawMessage, n int) (any, error) {
-		return nil, w.sendChunks(ctx, task, it, n)
+		return w.sendChunks(ctx, task, it, n)
 	}, tasks.Params("task, it, n"))
 	reg.Register("celery.accumulate", accumulate, tasks.Params("*args, **kwargs"))
-	reg.Register("celery.group", func(ctx context.Context, members []json.RawMessage, result, groupID, partial any) error {
-		return w.sendAll(ctx, members)
-	}, tasks.Params("tasks, result=None, group_id=None, partial_args=None"))
+	reg.Register("celery.group", w.sendGroup, tasks.Params("tasks, result, group_id, partial_args, add_to_parent=True"))
 	reg.Register("celery.chain", func([]any, map[string]any) error { return errOnlyInCanvas }, tasks.Params("*args, **kwargs"))
 	reg.Register("celery.chord", w.sendChord, tasks.Params("header, body, partial_args=None, interval=None, countdown=1, max_retries=None, eager=False, **kwargs"))
 	reg.Register("celery.backend_cleanup", func() {}, tasks.Params("")) // Redis forgets results by itself
@@ -85,7 +80,7 @@ func (w *Worker) mapItems(ctx context.Context, req *tasks.Request) (any, error) 
 		inner.Task = &task
 		result, err := t.entry.Call(ctx, &inner)
 		if err != nil {
-			return nil, err
+			return nil, calledDirectly(err)
 		}
 		raw, err := pyjson.Append(nil, result)
 		if err != nil {
@@ -96,104 +91,80 @@ func (w *Worker) mapItems(ctx context.Context, req *tasks.Request) (any, error) 
 	return results, nil
 }
 
-// sendChunks publishes the parts of chunks.
-func (w *Worker) sendChunks(ctx context.Context, task json.RawMessage, it []json.RawMessage, n int) error {
-	sig, err := canvas.Decode(task)
-	if err != nil {
+// calledDirectly is what the error of a task means that was called and not sent: it cannot
+// be retried, so that the cause remains.
+func calledDirectly(err error) error {
+	var retry *tasks.RetryError
+	switch {
+	case !errors.As(err, &retry):
 		return err
+	case retry.Cause != nil:
+		return retry.Cause
 	}
-	_, err = tasks.Send(ctx, canvas.Chunks(sig, it, n))
-	return err
+	return tasks.Raise("celery.exceptions.Retry", "Task can be retried")
 }
 
-// sendAll publishes the members of a group, which have their ids and group already.
-func (w *Worker) sendAll(ctx context.Context, members []json.RawMessage) error {
-	sigs := make([]canvas.Signature, len(members))
-	for i, raw := range members {
-		var err error
-		if sigs[i], err = canvas.Decode(raw); err != nil {
-			return err
-		}
+// sendChunks publishes the parts of chunks.
+func (w *Worker) sendChunks(ctx context.Context, task json.RawMessage, it []json.RawMessage, n int) (json.RawMessage, error) {
+	sig, err := canvas.Decode(task)
+	if err != nil {
+		return nil, err
 	}
-	_, err := tasks.Send(ctx, canvas.Group(sigs...))
-	return err
+	result, err := tasks.Send(ctx, canvas.Chunks(sig, it, n))
+	if err != nil {
+		return nil, err
+	}
+	return result.Append(nil), nil
+}
+
+// sendGroup publishes the members of a group, which have their ids already, with further
+// arguments in front of their own.
+func (w *Worker) sendGroup(ctx context.Context, members []json.RawMessage, result json.RawMessage, groupID string, partial []json.RawMessage, addToParent bool) (json.RawMessage, error) {
+	r, ok := tasks.Current(ctx).Execution.(*request)
+	if !ok {
+		return nil, tasks.ErrOutsideTask
+	}
+	var all canvas.Plan
+	for _, raw := range members {
+		sig, err := canvas.Decode(raw)
+		if err != nil {
+			return nil, err
+		}
+		plan, err := canvas.Apply(sig, partial, canvas.Options{canvas.Opt("group_id", groupID), canvas.Opt("add_to_parent", false)}, w.canvasContext(r))
+		if err != nil {
+			return nil, err
+		}
+		all.Steps = append(all.Steps, plan.Steps...)
+	}
+	if err := r.publish(ctx, &all); err != nil {
+		return nil, err
+	}
+	if addToParent && r.task.trail {
+		r.publishedChild(result)
+	}
+	return result, nil
 }
 
 // sendChord publishes a chord that was sent as a task.
-func (w *Worker) sendChord(ctx context.Context, header []json.RawMessage, body json.RawMessage, _, _ any, _ float64, _, _ any, _ map[string]any) error {
+func (w *Worker) sendChord(ctx context.Context, header []json.RawMessage, body json.RawMessage, partial []json.RawMessage, _ any, _ float64, _, _ any, _ map[string]any) (json.RawMessage, error) {
+	r, ok := tasks.Current(ctx).Execution.(*request)
+	if !ok {
+		return nil, tasks.ErrOutsideTask
+	}
 	members := make([]canvas.Signature, len(header))
 	for i, raw := range header {
 		var err error
 		if members[i], err = canvas.Decode(raw); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	sig, err := canvas.Decode(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = tasks.Send(ctx, canvas.Chord(members, sig))
-	return err
-}
-
-// unlockChord polls a chord for producers whose result backend cannot count it: when all
-// members are done it runs the body.
-func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawMessage, interval *float64, maxRetries *int, result []json.RawMessage, _ map[string]any) error {
-	if w.loader == nil {
-		return errors.New("celery.chord_unlock: this worker has no result backend")
-	}
-	tree := []byte(`[["", null], [`)
-	for i, tuple := range result {
-		if i > 0 {
-			tree = append(tree, ", "...)
-		}
-		tree = append(tree, tuple...)
-	}
-	tree = append(tree, "]]"...)
-	ready, err := w.allReady(ctx, leaves(nil, tree))
-	if err != nil || !ready {
-		wait := w.cfg.ChordRetryInterval
-		if interval != nil {
-			wait = time.Duration(*interval * float64(time.Second))
-		}
-		most := -1
-		if maxRetries != nil {
-			most = *maxRetries
-		}
-		return tasks.Retry(err, tasks.Countdown(wait), tasks.MaxRetries(most))
-	}
-	r, ok := tasks.Current(ctx).Execution.(*request)
-	if !ok {
-		return tasks.ErrOutsideTask
-	}
-	f := &flow{}
-	results, err := w.joinTree(ctx, tree)
-	if err == nil {
-		err = w.runBody(f, r, body, results)
-	}
+	plan, err := canvas.Apply(canvas.Chord(members, sig), partial, nil, w.canvasContext(r))
 	if err != nil {
-		*f = flow{}
-		w.failBody(f, r, body, err)
+		return nil, err
 	}
-	if err := r.write(ctx, settlement{req: r, flow: f}); err != nil {
-		return fmt.Errorf("chord %s: %w", groupID, err)
-	}
-	return nil
-}
-
-// allReady tells whether all tasks have a result.
-func (w *Worker) allReady(ctx context.Context, ids []string) (bool, error) {
-	records, err := w.loader.LoadMany(ctx, ids...)
-	if err != nil {
-		return false, err
-	}
-	for _, record := range records {
-		if record == nil {
-			return false, nil
-		}
-		if state, err := backend.State(record); err != nil || !state.Ready() {
-			return false, err
-		}
-	}
-	return true, nil
+	return plan.Result.Append(nil), r.publish(ctx, plan)
 }

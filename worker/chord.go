@@ -201,14 +201,14 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 }
 
 // joinTree reads the results of the tasks in a result tuple from their records, as lists
-// nested as the groups are.
+// nested as the groups are. If one has failed, the error is its exception.
 func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	ids := leaves(nil, tree)
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
 	defer cancel()
 	records, err := backend.WaitAll(ctx, w.loader, ids...)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, &chordError{text: "Join error: TimeoutError('The operation timed out.')"}
+		return nil, w.unjoined(context.WithoutCancel(ctx), ids)
 	}
 	if err != nil {
 		return nil, err
@@ -220,12 +220,39 @@ func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 			return nil, err
 		}
 		if result.State != protocol.Success {
-			return nil, dependencyError(ids[i], result.Result)
+			return nil, joinError(ids[i], result.Result)
 		}
 		results[i] = result.Result
 	}
 	list, _ := nest(nil, tree, results)
 	return list, nil
+}
+
+// unjoined says why a header could not be joined in time: one of its tasks has failed, so
+// that others never came to run, or there is no telling.
+func (w *Worker) unjoined(ctx context.Context, ids []string) error {
+	records, err := w.loader.LoadMany(ctx, ids...)
+	if err != nil {
+		return err
+	}
+	for i, record := range records {
+		if record == nil {
+			continue
+		}
+		if result, err := protocol.DecodeResult(record); err == nil && result.State.Ready() && result.State != protocol.Success {
+			return joinError(ids[i], result.Result)
+		}
+	}
+	return newException("celery.exceptions", "TimeoutError", "The operation timed out.")
+}
+
+// joinError is the exception of a task in a header that is joined.
+func joinError(taskID string, result []byte) error {
+	exc, err := protocol.DecodeException(result)
+	if err != nil {
+		return fmt.Errorf("exception of task %s: %w", taskID, err)
+	}
+	return exc
 }
 
 // leaves collects the ids of the tasks in a result tuple, in order.
@@ -282,47 +309,13 @@ func (w *Worker) runBody(f *flow, r *request, body, results []byte) error {
 	if err == nil {
 		var plan *canvas.Plan
 		if plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, w.canvasContext(r)); err == nil {
-			err = w.carryOut(f, r, plan)
+			if err = w.carryOut(f, plan); err == nil {
+				r.adopt(plan.Children)
+			}
 		}
 	}
 	if err != nil {
 		return &chordError{text: "Callback error: " + tasks.ExceptionOf(err).Repr()}
 	}
 	return nil
-}
-
-// failBody adds to a flow what the failure of a chord means (Backend.chord_error_from_stack):
-// the body's errbacks are called, and its result, and that of all that would have come
-// after it, is the error. In a body that is a group every task fails, with the exception
-// of the part.
-func (w *Worker) failBody(f *flow, r *request, body []byte, err error) {
-	var failure *chordError
-	if !errors.As(err, &failure) {
-		failure = &chordError{text: "Join error: " + tasks.ExceptionOf(err).Repr()}
-	}
-	exc := failure.exception()
-	w.log.Error(fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, exc.Repr()), taskAttrs(r.Task)...)
-	sig, err := canvas.Decode(body)
-	var failures []canvas.Failure
-	if err == nil {
-		failures, err = canvas.FailBody(sig, protocol.NewID)
-	}
-	if err != nil {
-		w.log.Error("Cannot read the body of chord "+r.GroupID+": "+err.Error(), taskAttrs(r.Task)...)
-		return
-	}
-	own := exc
-	if failure.cause != nil && sig.SubtaskType() == "group" {
-		cause := *failure.cause
-		own, cause.Traceback = &cause, exc.Traceback
-	}
-	after := *exc
-	after.Traceback = ""
-	for i := range failures {
-		if failures[i].Step.IsZero() {
-			w.failOther(f, r, &failures[i], own)
-		} else {
-			w.failOther(f, r, &failures[i], &after)
-		}
-	}
 }

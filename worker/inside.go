@@ -56,9 +56,10 @@ func (r *request) AddToChord(ctx context.Context, sig canvas.Signature) (*canvas
 // publish carries out a plan of the running task, and waits until that is done.
 func (r *request) publish(ctx context.Context, plan *canvas.Plan) error {
 	s := settlement{req: r}
-	if err := r.worker.carryOut(s.with(), r, plan); err != nil {
+	if err := r.worker.carryOut(s.with(), plan); err != nil {
 		return err
 	}
+	r.adopt(plan.Children)
 	return r.write(ctx, s)
 }
 

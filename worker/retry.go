@@ -106,10 +106,15 @@ func (w *Worker) retriesExceeded(r *request, retry *tasks.RetryError, again *pro
 	if retry.Cause != nil {
 		return w.fail(r, retry.Cause, runtime)
 	}
+	return w.fail(r, r.tooManyRetries(again), runtime)
+}
+
+// tooManyRetries is the exception of a task that would be sent again and may not.
+func (r *request) tooManyRetries(again *protocol.Task) *protocol.Exception {
 	exc := newException("celery.exceptions", "MaxRetriesExceededError", fmt.Sprintf("Can't retry %s[%s] args:%s kwargs:%s",
 		r.Name, r.ID, protocol.ReprTuple(again.Args), protocol.Repr(again.Kwargs)))
 	exc.Traceback = "Traceback (most recent call last):\n" + exc.Error() + "\n"
-	return w.fail(r, exc, runtime)
+	return exc
 }
 
 // retryTask is the message of the next attempt: what came in, with what the retry changes.

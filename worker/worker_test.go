@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/backend/membackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
@@ -88,7 +89,7 @@ func (b *bench) sleep(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 func (b *bench) warm() { b.stop(); synctest.Wait() }
 
-func (b *bench) send(call client.Call) string {
+func (b *bench) send(call canvas.Signature) string {
 	b.t.Helper()
 	res, err := b.client.Send(b.t.Context(), call)
 	if err != nil {
@@ -194,7 +195,7 @@ func TestSuccess(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.add", add)
 		b.start()
-		id := b.send(client.Call{Task: "app.add", Args: []any{1, 2}})
+		id := b.send(canvas.Sig("app.add", 1, 2))
 		b.wantResult(id, "SUCCESS 3")
 		b.wantQueued(0, 0)
 		b.wantEvents("received", "started", "succeeded")
@@ -211,13 +212,13 @@ func TestFailures(t *testing.T) {
 		b.reg.Register("app.add", add, tasks.Params("x, y"))
 		b.start()
 		tests := []struct {
-			call            client.Call
+			call            canvas.Signature
 			want, exception string
 		}{
-			{client.Call{Task: "app.fail"}, `FAILURE {"exc_type": "ValueError", "exc_message": ["bad"], "exc_module": "builtins"}`, "ValueError"},
-			{client.Call{Task: "app.panic"}, `FAILURE {"exc_type": "RuntimeError", "exc_message": ["boom"], "exc_module": "builtins"}`, "RuntimeError"},
-			{client.Call{Task: "app.chan"}, `FAILURE {"exc_type": "EncodeError", "exc_message": ["TypeError('Object of type chan int is not JSON serializable')"], "exc_module": "kombu.exceptions"}`, "EncodeError"},
-			{client.Call{Task: "app.add", Args: []any{1}}, `FAILURE {"exc_type": "TypeError", "exc_message": ["add() missing 1 required positional argument: 'y'"], "exc_module": "builtins"}`, "TypeError"},
+			{canvas.Sig("app.fail"), `FAILURE {"exc_type": "ValueError", "exc_message": ["bad"], "exc_module": "builtins"}`, "ValueError"},
+			{canvas.Sig("app.panic"), `FAILURE {"exc_type": "RuntimeError", "exc_message": ["boom"], "exc_module": "builtins"}`, "RuntimeError"},
+			{canvas.Sig("app.chan"), `FAILURE {"exc_type": "EncodeError", "exc_message": ["TypeError('Object of type chan int is not JSON serializable')"], "exc_module": "kombu.exceptions"}`, "EncodeError"},
+			{canvas.Sig("app.add", 1), `FAILURE {"exc_type": "TypeError", "exc_message": ["add() missing 1 required positional argument: 'y'"], "exc_module": "builtins"}`, "TypeError"},
 		}
 		var want []string
 		for _, tt := range tests {
@@ -226,14 +227,14 @@ func TestFailures(t *testing.T) {
 		}
 		b.wantEvents(want...)
 		b.wantQueued(0, 0)
-		b.wantResult(b.send(client.Call{Task: "app.add", Args: []any{1, 2}}), "SUCCESS 3")
+		b.wantResult(b.send(canvas.Sig("app.add", 1, 2)), "SUCCESS 3")
 	})
 }
 
 func TestUnknownTaskFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.start()
-		id := b.send(client.Call{Task: "no.such"})
+		id := b.send(canvas.Sig("no.such"))
 		b.wantResult(id, `FAILURE {"exc_type": "NotRegistered", "exc_message": ["no.such"], "exc_module": "celery.exceptions"}`)
 		b.wantEvents("failed NotRegistered")
 		b.wantLog("Received unregistered task of type 'no.such'.")
@@ -303,7 +304,7 @@ func TestAcknowledgement(t *testing.T) {
 				yes := true
 				b.cfg.Defaults.TrackStarted = &yes
 				b.start()
-				id := b.send(client.Call{Task: "app.sleep"})
+				id := b.send(canvas.Sig("app.sleep"))
 				leased := map[bool]int{false: 0, true: 1}[late]
 				b.wantQueued(0, leased)
 				if got := b.result(id); !strings.Contains(got, `STARTED {"hostname": "celery@test", "pid": `) {
@@ -324,10 +325,10 @@ func TestTrackStartedOfOneTask(t *testing.T) {
 		b.reg.Register("app.tracked", sleep, tasks.TrackStarted(true))
 		b.reg.Register("app.plain", sleep)
 		b.start()
-		if got := b.result(b.send(client.Call{Task: "app.tracked"})); !strings.HasPrefix(got, "STARTED ") {
+		if got := b.result(b.send(canvas.Sig("app.tracked"))); !strings.HasPrefix(got, "STARTED ") {
 			t.Errorf("while it runs the result is %q", got)
 		}
-		b.wantResult(b.send(client.Call{Task: "app.plain"}), "")
+		b.wantResult(b.send(canvas.Sig("app.plain")), "")
 	})
 }
 
@@ -337,8 +338,8 @@ func TestIgnoredResults(t *testing.T) {
 		b.reg.Register("app.fail", func() error { return errors.New("x") },
 			tasks.IgnoreResult(true), tasks.StoreErrorsEvenIfIgnored(true))
 		b.start()
-		b.wantResult(b.send(client.Call{Task: "app.add", Args: []any{1, 2}}), "")
-		if got := b.result(b.send(client.Call{Task: "app.fail"})); !strings.HasPrefix(got, "FAILURE") {
+		b.wantResult(b.send(canvas.Sig("app.add", 1, 2)), "")
+		if got := b.result(b.send(canvas.Sig("app.fail"))); !strings.HasPrefix(got, "FAILURE") {
 			t.Errorf("the failure was not stored: %q", got)
 		}
 		b.wantQueued(0, 0)
@@ -352,9 +353,9 @@ func TestETAAndExpires(t *testing.T) {
 		b.reg.Register("app.note", func() { ran = append(ran, time.Since(start)) })
 		b.cfg.ParkAfter = 24 * time.Hour // the broker keeps nothing
 		b.start()
-		b.send(client.Call{Task: "app.note", Countdown: time.Hour})
-		stale := b.send(client.Call{Task: "app.note", Countdown: time.Hour, Expires: time.Now().Add(time.Minute)})
-		b.send(client.Call{Task: "app.note", Countdown: 3 * time.Hour})
+		b.send(canvas.Sig("app.note").Set(canvas.Countdown(time.Hour)))
+		stale := b.send(canvas.Sig("app.note").Set(canvas.Countdown(time.Hour), canvas.ExpiresAt(time.Now().Add(time.Minute))))
+		b.send(canvas.Sig("app.note").Set(canvas.Countdown(3 * time.Hour)))
 		if s := b.w.Stats(); s.Scheduled != 3 || s.Active != 0 || s.Reserved != 0 {
 			t.Errorf("stats = %+v, want 3 scheduled", s)
 		}
@@ -376,7 +377,7 @@ func TestConcurrencyAndPrefetch(t *testing.T) {
 		b.reg.Register("app.sleep", func() { time.Sleep(time.Second) })
 		b.cfg.PrefetchMultiplier = 2
 		for range 10 {
-			b.send(client.Call{Task: "app.sleep"})
+			b.send(canvas.Sig("app.sleep"))
 		}
 		b.start()
 		if s := b.w.Stats(); s.Active != 2 || s.Reserved != 4 {
@@ -400,7 +401,7 @@ func TestWarmShutdownLosesNothing(t *testing.T) {
 		})
 		b.cfg.Concurrency = 1
 		for n := range 10 {
-			b.send(client.Call{Task: "app.sleep", Args: []any{n}})
+			b.send(canvas.Sig("app.sleep", n))
 		}
 		b.start()
 		b.sleep(1500 * time.Millisecond)
@@ -430,7 +431,7 @@ func TestShutdownTimeoutCancelsHandlers(t *testing.T) {
 		})
 		b.cfg.ShutdownTimeout = time.Minute
 		b.start()
-		b.send(client.Call{Task: "app.wait"})
+		b.send(canvas.Sig("app.wait"))
 		start := time.Now()
 		b.warm()
 		<-b.ended
@@ -449,9 +450,9 @@ func TestColdShutdown(t *testing.T) {
 		b.reg.Register("app.early", block)
 		b.reg.Register("app.late", block, tasks.AcksLate(true))
 		b.start()
-		early := b.send(client.Call{Task: "app.early"})
-		late := b.send(client.Call{Task: "app.late"})
-		b.send(client.Call{Task: "app.late"}) // waits for a slot
+		early := b.send(canvas.Sig("app.early"))
+		late := b.send(canvas.Sig("app.late"))
+		b.send(canvas.Sig("app.late")) // waits for a slot
 		b.w.Abort()
 		<-b.ended
 		b.wantQueued(2, 0)
@@ -471,7 +472,7 @@ func TestColdShutdownGivesBackWhatReturnsAtOnce(t *testing.T) {
 			return ctx.Err()
 		}, tasks.AcksLate(true))
 		b.start()
-		ids := []string{b.send(client.Call{Task: "app.wait"}), b.send(client.Call{Task: "app.wait"})}
+		ids := []string{b.send(canvas.Sig("app.wait")), b.send(canvas.Sig("app.wait"))}
 		b.w.Abort()
 		<-b.ended
 		b.wantQueued(2, 0)
@@ -487,8 +488,8 @@ func TestLeasesAreRenewed(t *testing.T) {
 		b.reg.Register("app.long", func() { runs++; time.Sleep(10 * time.Hour) }, tasks.AcksLate(true))
 		b.broker.VisibilityTimeout = time.Hour
 		b.start()
-		id := b.send(client.Call{Task: "app.long"})
-		b.send(client.Call{Task: "app.long", Countdown: 5 * time.Hour})
+		id := b.send(canvas.Sig("app.long"))
+		b.send(canvas.Sig("app.long").Set(canvas.Countdown(5 * time.Hour)))
 		b.sleep(24 * time.Hour)
 		b.wantResult(id, "SUCCESS null")
 		if runs != 2 {
@@ -514,7 +515,7 @@ func TestLostLease(t *testing.T) {
 				tagged := &noteTags{Consumer: b.broker.Consumer(queue)}
 				b.cfg.Consumer = tagged
 				b.start()
-				id := b.send(client.Call{Task: "app.wait"})
+				id := b.send(canvas.Sig("app.wait"))
 				b.broker.Expire(tagged.tags[0]) // goes back, and is claimed again
 				b.sleep(30 * time.Minute)       // until the lease is renewed
 				synctest.Wait()
@@ -574,7 +575,7 @@ func TestResultsWaitForTheBackend(t *testing.T) {
 		store := &flaky{inner: b.results, broken: true}
 		b.cfg.Store = store
 		b.start()
-		id := b.send(client.Call{Task: "app.add", Args: []any{1, 2}})
+		id := b.send(canvas.Sig("app.add", 1, 2))
 		b.sleep(time.Minute)
 		b.wantResult(id, "")
 		b.wantQueued(0, 1) // not acknowledged before its result is confirmed
@@ -592,8 +593,8 @@ func TestARefusedRecordDoesNotHoldUpOthers(t *testing.T) {
 		b.reg.Register("app.add", add)
 		b.cfg.Store = refusing{b.results}
 		b.start()
-		b.send(client.Call{Task: "app.add", Args: []any{1, 2}, ID: "too-large"})
-		b.wantResult(b.send(client.Call{Task: "app.add", Args: []any{1, 2}}), "SUCCESS 3")
+		b.send(canvas.Sig("app.add", 1, 2).Set(canvas.TaskID("too-large")))
+		b.wantResult(b.send(canvas.Sig("app.add", 1, 2)), "SUCCESS 3")
 		b.wantLog("Cannot store the result of task too-large: too large")
 	})
 }

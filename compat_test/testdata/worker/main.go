@@ -24,6 +24,7 @@ func main() {
 	j := openJournal()
 	registerJournal(reg, j)
 	registerFeatures(reg, j)
+	registerCanvas(reg, j)
 	registerGocelery(reg)
 	if serializer := os.Getenv("SERIALIZER"); serializer != "" {
 		if err := runSerializer(reg, serializer); err != nil {
@@ -146,10 +147,12 @@ func openJournal() *journal {
 	return &journal{&redis.Pool{MaxIdle: 100, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}}
 }
 
-func (j *journal) write(list, entry string) error {
+func (j *journal) write(list, entry string) error { return j.do("RPUSH", list, entry) }
+
+func (j *journal) do(command string, args ...any) error {
 	conn := j.pool.Get()
 	defer conn.Close()
-	_, err := conn.Do("RPUSH", list, entry)
+	_, err := conn.Do(command, args...)
 	return err
 }
 

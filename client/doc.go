@@ -1,0 +1,6 @@
+// Package client sends tasks as a Celery producer does and reads their results. Python
+// workers and Python clients cannot tell what it sends from Celery's own.
+//
+// Package canvas builds what is sent: single calls, chains, groups, chords. Inside of a
+// task use tasks.Send instead: what a Client sends belongs to no task.
+package client

@@ -1,0 +1,67 @@
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// controlExchange is where Celery's remote control listens (pidbox).
+const controlExchange = "celery.pidbox"
+
+// Revoke tells all workers not to run the task; with terminate also to stop it if it runs.
+// Of a group it revokes every task.
+func (r *AsyncResult) Revoke(ctx context.Context, terminate bool) error {
+	if r.group != nil {
+		return r.group.Revoke(ctx, terminate)
+	}
+	return r.client.revoke(ctx, r.ID, terminate)
+}
+
+// Revoke tells all workers not to run the group's tasks; with terminate also to stop
+// those that run.
+func (g *GroupResult) Revoke(ctx context.Context, terminate bool) error {
+	return g.result.client.revoke(ctx, g.taskIDs(), terminate)
+}
+
+func (c *Client) revoke(ctx context.Context, taskID any, terminate bool) error {
+	return c.broadcast(ctx, "revoke", map[string]any{"task_id": taskID}, terminate)
+}
+
+// RevokeByStampedHeaders tells all workers not to run tasks that have all these stamps
+// with one of the values given; with terminate also to stop those that run.
+func (c *Client) RevokeByStampedHeaders(ctx context.Context, stamps map[string][]string, terminate bool) error {
+	return c.broadcast(ctx, "revoke_by_stamped_headers", map[string]any{"headers": stamps}, terminate)
+}
+
+// clock is Celery's logical clock, of the remote control commands of this process.
+var clock atomic.Int64
+
+// broadcast sends a remote control command to all workers and waits for no answer.
+func (c *Client) broadcast(ctx context.Context, method string, arguments map[string]any, terminate bool) error {
+	if c.broadcaster == nil {
+		return ErrNoBroadcast
+	}
+	arguments["terminate"], arguments["signal"] = terminate, "SIGTERM"
+	body, err := pyjson.Append(nil, map[string]any{
+		"method": method, "arguments": arguments, "destination": nil, "pattern": nil, "matcher": nil,
+	})
+	if err != nil {
+		return fmt.Errorf("client: %s: %w", method, err)
+	}
+	message := fmt.Appendf(nil, `{"body": "%s", "content-encoding": "utf-8", "content-type": "application/json", `+
+		`"headers": {"clock": %d, "expires": 0}, "properties": {"delivery_mode": 2, `+
+		`"delivery_info": {"exchange": "%s", "routing_key": ""}, "priority": 0, "body_encoding": "base64", "delivery_tag": "%s"}}`,
+		base64.StdEncoding.EncodeToString(body), clock.Add(1), controlExchange, protocol.NewID())
+	if err := c.broadcaster.Broadcast(ctx, broker.Publication{
+		Exchange: controlExchange, ExchangeType: broker.Fanout, Message: message,
+	}); err != nil {
+		return fmt.Errorf("client: %s: %w", method, err)
+	}
+	return nil
+}

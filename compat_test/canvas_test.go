@@ -1,0 +1,203 @@
+package compat_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol"
+)
+
+// TestCanvas sends every canvas with both producers to a Python worker, to ours, and to
+// both on one queue, and compares what they leave in Redis, and what Python reads of it,
+// with what the Python worker leaves of what the Python producer has sent.
+func TestCanvas(t *testing.T) {
+	t.Parallel()
+	cases := slices.Concat(matrix(), randomCases(20261124, 300), builtinCases())
+	if o := os.Getenv("ONLY"); o != "" {
+		cases = slices.DeleteFunc(cases, func(c canvasCase) bool { return !strings.Contains(c.Name, o) })
+	}
+	var left struct{ python, apium, mixed map[string]map[string]remains } // by producer, by case
+	t.Run("run", func(t *testing.T) {
+		for kind, into := range map[string]*map[string]map[string]remains{
+			"python": &left.python, "apium": &left.apium, "mixed": &left.mixed,
+		} {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				*into = runCanvases(t, kind, cases)
+			})
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	want := left.python["python"]
+	for _, sent := range []map[string]map[string]remains{left.python, left.apium, left.mixed} {
+		for _, kase := range builtinCases() { // they are not what a client sends
+			sent["go"][kase.Name] = want[kase.Name]
+		}
+	}
+	compareCases(t, "Go producer, Python worker", cases, want, left.python["go"], false)
+	for _, producer := range []string{"python", "go"} {
+		compareCases(t, producer+" producer, our worker", cases, want, left.apium[producer], false)
+		compareCases(t, producer+" producer, both workers", cases, want, left.mixed[producer], true)
+	}
+	t.Logf("%d cases", len(cases))
+}
+
+// runCanvases sends all cases with both producers and then starts the workers: with one
+// slot they run the tasks in the order of the queue.
+func runCanvases(t *testing.T, kind string, cases []canvasCase) (left map[string]map[string]remains) {
+	t.Helper()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1), settings: map[string]any{
+		"include": []string{"canvas_tasks"}, "result_extended": true,
+	}}
+	sent := map[string]map[string]json.RawMessage{
+		"python": sendFromPython(t, a, cases), "go": sendFromGo(t, server, cases),
+	}
+	redeliver(t, server, cases)
+	var workers []*process
+	start := time.Now()
+	if kind != "apium" {
+		workers = append(workers, a.startWorker(t, "-P", "solo", "-n", "w1@host"))
+	}
+	if kind != "python" {
+		workers = append(workers, startWorker(t, a, "-c", "1", "-n", "w1@host", "--result-extended"))
+	}
+	settledCanvases(t, server)
+	t.Logf("%s: settled in %v", kind, time.Since(start))
+	for _, w := range workers {
+		w.kill()
+	}
+	file := filepath.Join(t.TempDir(), "sent.json")
+	writeJSON(t, file, sent)
+	a.run(t, &left, "canvas_dump.py", file)
+	return left
+}
+
+// settledCanvases waits until nothing waits, nobody holds a message and no result has come
+// for longer than a chord waits for its header's results.
+func settledCanvases(t *testing.T, server *redisServer) {
+	t.Helper()
+	results, since := -1, time.Now()
+	eventually(t, 3*time.Minute, "all messages are settled", func() bool {
+		n := server.int(t, "EVAL", "return #redis.call('KEYS', 'celery-task-meta-*')", 0)
+		if n != results || !server.idle(t, "celery") {
+			results, since = n, time.Now()
+		}
+		return time.Since(since) > 3500*time.Millisecond
+	})
+}
+
+func sendFromPython(t *testing.T, a app, cases []canvasCase) (sent map[string]json.RawMessage) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "cases.json")
+	writeJSON(t, file, cases)
+	a.run(t, &sent, "canvas_send.py", file, "python")
+	return sent
+}
+
+func sendFromGo(t *testing.T, server *redisServer, cases []canvasCase) map[string]json.RawMessage {
+	t.Helper()
+	c := newClient(t, server)
+	sent := map[string]json.RawMessage{}
+	for _, kase := range cases {
+		if kase.Canvas.Do == "builtin" {
+			continue
+		}
+		result, err := c.Send(t.Context(), kase.Canvas.build("go|"+kase.Name))
+		if err != nil {
+			sent[kase.Name] = json.RawMessage(fmt.Sprintf(`{"error": %q}`, err))
+			continue
+		}
+		sent[kase.Name] = tupleOf(result)
+	}
+	return sent
+}
+
+// tupleOf writes a result as Python's as_tuple.
+func tupleOf(r *client.AsyncResult) json.RawMessage {
+	parent, members := json.RawMessage("null"), json.RawMessage("null")
+	if r.Parent() != nil {
+		parent = tupleOf(r.Parent())
+	}
+	if group := r.Group(); group != nil {
+		list := []string{}
+		for _, member := range group.Members {
+			list = append(list, string(tupleOf(member)))
+		}
+		members = json.RawMessage("[" + strings.Join(list, ", ") + "]")
+	}
+	return json.RawMessage(fmt.Sprintf("[[%q, %s], %s]", r.ID, parent, members))
+}
+
+func newClient(t *testing.T, server *redisServer) *client.Client {
+	t.Helper()
+	conn, err := redisconn.Parse(server.url(0), redisconn.Broker, redisconn.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: conn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := redisbackend.New(redisbackend.Config{Redis: conn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { publisher.Close(); results.Close() })
+	c, err := client.New(client.Config{Publisher: publisher, Loader: results})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// redeliver doubles the messages of the cases that want it: each is followed by another
+// delivery of the same task.
+func redeliver(t *testing.T, server *redisServer, cases []canvasCase) {
+	t.Helper()
+	twice := map[string]bool{}
+	for _, kase := range cases {
+		twice[kase.Name] = kase.Redeliver
+	}
+	messages := server.strings(t, "LRANGE", "celery", 0, -1)
+	args := []any{"celery"}
+	for _, raw := range slices.Backward(messages) { // the last is the oldest
+		args = append(args, raw)
+		message, err := protocol.DecodeMessage([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		task, err := protocol.DecodeTask([]byte(raw), protocol.Accept{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, tag, ok := strings.Cut(string(task.Kwargs), `"tag": "`); ok && twice[strings.Split(tag, "|")[1]] {
+			args = append(args, strings.ReplaceAll(raw, message.Properties.DeliveryTag, protocol.NewID()))
+		}
+	}
+	server.do(t, "DEL", "celery")
+	server.do(t, "LPUSH", args...)
+}
+
+func writeJSON(t *testing.T, path string, value any) {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
