@@ -25,7 +25,10 @@ func (w *Worker) consume(ctx context.Context) error {
 			}
 			continue
 		}
-		deliveries, err := w.cfg.Consumer.Claim(ctx, limit)
+		claimCtx, cancel := w.claimPause.over(ctx)
+		deliveries, err := w.cfg.Consumer.Claim(claimCtx, limit)
+		interrupted := claimCtx.Err() != nil
+		cancel()
 		waiting := 0
 		for _, d := range deliveries {
 			if !w.receive(d, false) {
@@ -39,7 +42,7 @@ func (w *Worker) consume(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil:
+		case err != nil && !interrupted:
 			return err
 		}
 	}
@@ -116,6 +119,7 @@ func (w *Worker) pass(r *request, v verdict) {
 	case poisoned:
 		w.bury(r, ReasonRedelivered, fmt.Sprintf("given back %d times because a worker died", r.redeliveries))
 	case handOn:
+		w.claimPause.extend(headStart, headStartMost)
 		w.handOn(r)
 		signal(w.backlog.room)
 	}

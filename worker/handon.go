@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -10,14 +11,19 @@ import (
 // for workers that know the task. Some come back: nobody else is there, all others are
 // busy, or two workers forward to each other. These are kept for a moment first.
 const (
-	keepFirst = time.Second
-	keepLast  = 30 * time.Second
+	keepFirst = 250 * time.Millisecond // and twice as long each time it comes back
+	keepLast  = 2 * time.Second
 	// keptMost is how many messages are kept. When so many are, nothing is claimed any
-	// more, and all go back after keepFirst: a long queue of unknown tasks is gone
-	// through at this pace, so that known tasks behind them have their turn.
+	// more, and all go back after keepFull: a long queue of unknown tasks is gone through
+	// at this pace, so that known tasks behind them have their turn.
 	keptMost = 1000
+	keepFull = time.Second
 	// leftAtOnce is how many messages a second go back to their queue without a wait.
 	leftAtOnce = 1000
+	// headStart is for how long nothing is claimed after a message that was kept has gone
+	// back, headStartMost after many: a Python worker takes them one by one.
+	headStart     = 5 * time.Millisecond
+	headStartMost = 250 * time.Millisecond
 	// handedOnKnown is how many messages are remembered at least; twice as many at most.
 	handedOnKnown = 10_000
 )
@@ -27,7 +33,7 @@ func (w *Worker) keepOrHandOn(r *request, leave bool) {
 	now := time.Now()
 	wait := w.handedOn.next(r.ID + " " + strconv.Itoa(r.Retries))
 	if wait == 0 && leave && !w.handedOn.atOnce(now) {
-		wait = keepFirst
+		wait = keepFull
 	}
 	if wait == 0 || r.unparked { // what was parked has waited already
 		w.handOn(r)
@@ -39,7 +45,7 @@ func (w *Worker) keepOrHandOn(r *request, leave bool) {
 		return
 	}
 	if w.kept.len() >= keptMost {
-		w.kept.hurry(now.Add(keepFirst))
+		w.kept.hurry(now.Add(keepFull))
 	}
 }
 
@@ -53,6 +59,48 @@ func (w *Worker) handOn(r *request) {
 	}
 	w.log.Debug("Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue, taskAttrs(r.Task)...)
 	w.settle(settlement{req: r, fate: requeue, end: &outcome{kind: Left}})
+}
+
+// claimPause keeps the claim loop from claiming for a while.
+type claimPause struct {
+	mu        sync.Mutex
+	until     time.Time
+	interrupt context.CancelFunc // ends the claim under way; nil: there has been none
+}
+
+// extend pauses for longer, up to most from now, and interrupts a claim under way.
+func (p *claimPause) extend(by, most time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.until.Before(now) {
+		p.until = now
+	}
+	if p.until = p.until.Add(by); p.until.After(now.Add(most)) {
+		p.until = now.Add(most)
+	}
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+}
+
+// over waits until the pause is over, and returns the context of the next claim.
+func (p *claimPause) over(ctx context.Context) (context.Context, context.CancelFunc) {
+	for {
+		p.mu.Lock()
+		wait := time.Until(p.until)
+		if wait <= 0 || ctx.Err() != nil {
+			claim, cancel := context.WithCancel(ctx)
+			p.interrupt = cancel
+			p.mu.Unlock()
+			return claim, cancel
+		}
+		p.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
 }
 
 // handedOn remembers how often messages were handed on, without growing for ever.
@@ -80,7 +128,7 @@ func (h *handedOn) next(message string) time.Duration {
 	if n == 0 {
 		return 0
 	}
-	return min(keepFirst<<min(n-1, 5), keepLast)
+	return min(keepFirst<<min(n-1, 8), keepLast)
 }
 
 // atOnce tells whether one more message may go back to its queue in this second.

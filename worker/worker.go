@@ -45,6 +45,7 @@ type Worker struct {
 	slots      *slots
 	unstarted  givenBack
 	handedOn   handedOn
+	claimPause claimPause
 	counts     counts
 	clock      Clock
 	made       time.Time
