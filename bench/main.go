@@ -22,6 +22,7 @@ var (
 	scale  = flag.Float64("scale", 1, "multiplies the number of tasks")
 	only   = flag.String("only", "", "measure the workers matching this regular expression")
 	extras = flag.Bool("extras", true, "measure allocations, round trips, memory and latency, too")
+	parked = flag.Int("parked", 0, "show the memory of so many tasks that are due in an hour, and nothing else")
 	cpu    = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
 )
 
@@ -39,6 +40,9 @@ func run() error {
 		return err
 	}
 	fmt.Printf("%s, %s\n\n", time.Now().Format(time.DateOnly), machine())
+	if *parked > 0 {
+		return measureParked(*parked)
+	}
 	var chosen []contender
 	for _, c := range contenders() {
 		if pattern.MatchString(c.name) {

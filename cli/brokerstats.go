@@ -38,6 +38,16 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 		return stats, err
 	}
 	stats.Unacked = int64(unacked)
+	parked, _, err := consumer.Parked(ctx)
+	if err != nil {
+		return stats, err
+	}
+	stats.Parked = int64(parked)
+	letters, err := consumer.DeadLetters(ctx)
+	if err != nil {
+		return stats, err
+	}
+	stats.DeadLetters = int64(letters)
 	stats.OldestUnacked, err = consumer.OldestUnacked(ctx)
 	return stats, err
 }

@@ -95,6 +95,15 @@ func workerFlags() []cli.Flag {
 		text(queueCategory, "queues", "Q", "", "`QUEUES` to consume from, separated by commas (default: task_queues, or else celery)"),
 		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
 
+		&cli.StringSliceFlag{
+			Name: "unknown-task", Category: queueCategory, EnvVars: workerEnv("unknown-task"),
+			Usage: "`POLICY` for tasks that are not registered: fail (default), leave, park or forward:QUEUE; " +
+				"repeatable as QUEUE=POLICY for single queues",
+		},
+		integer(queueCategory, "max-redeliveries", 10, "deaths of workers that run a task until it is put among the dead letters; 0: no limit"),
+		duration(queueCategory, "park-after", "`SECONDS` ahead from which tasks with an ETA wait in the broker, not in memory (default: 10)"),
+		integer(queueCategory, "eta-task-limit", 10_000, "tasks with an ETA held in memory at most (worker_eta_task_limit)"),
+
 		duration(resultCategory, "time-limit", "`SECONDS` until a task is given up (task_time_limit)"),
 		duration(resultCategory, "soft-time-limit", "`SECONDS` until a task is asked to stop (task_soft_time_limit)"),
 		toggle(resultCategory, "acks-late", "acknowledge after the task has run, not before (task_acks_late)"),

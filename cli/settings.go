@@ -83,7 +83,7 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 	given(c, "metrics-addr", c.String, &s.metricsAddr)
 	s.logfile = nodePath(c.String("logfile"), s.hostname)
 	s.pidfile = nodePath(c.String("pidfile"), s.hostname)
-	for _, read := range []func(*cli.Context) error{s.readLevel, s.readPool, s.readQueues, s.readTaskOptions} {
+	for _, read := range []func(*cli.Context) error{s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown} {
 		if err := read(c); err != nil {
 			return nil, usage(c, err, false)
 		}

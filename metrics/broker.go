@@ -22,6 +22,10 @@ type BrokerStats struct {
 	Queues map[string]int64
 	// Unacked is the number of messages all workers hold.
 	Unacked int64
+	// Parked is the number of messages that the broker keeps until they are due.
+	Parked int64
+	// DeadLetters is the number of messages nobody tries again unless told to.
+	DeadLetters int64
 	// OldestUnacked is the time since the oldest of their leases was made or
 	// renewed. 0 without any.
 	OldestUnacked time.Duration
@@ -33,7 +37,7 @@ type brokerCollector struct {
 	timeout time.Duration
 	turn    chan struct{} // holds one token: the right to ask
 
-	up, length, unacked, oldest *prometheus.Desc
+	up, length, unacked, parked, letters, oldest *prometheus.Desc
 }
 
 func newBrokerCollector(b Broker, timeout time.Duration) *brokerCollector {
@@ -46,13 +50,17 @@ func newBrokerCollector(b Broker, timeout time.Duration) *brokerCollector {
 			"The number of message in broker queue.", []string{"queue_name"}, nil),
 		unacked: prometheus.NewDesc("apium_unacked_messages",
 			"Messages that all workers of this broker hold.", nil, nil),
+		parked: prometheus.NewDesc("apium_parked_messages",
+			"Messages that the broker keeps until they are due, of all queues.", nil, nil),
+		letters: prometheus.NewDesc("apium_dead_letters",
+			"Messages among the dead letters.", nil, nil),
 		oldest: prometheus.NewDesc("apium_oldest_unacked_age_seconds",
 			"Time since the oldest lease on a message was made or renewed, by any worker.", nil, nil),
 	}
 }
 
 func (c *brokerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.length, c.unacked, c.oldest} {
+	for _, d := range []*prometheus.Desc{c.up, c.length, c.unacked, c.parked, c.letters, c.oldest} {
 		ch <- d
 	}
 }
@@ -68,6 +76,8 @@ func (c *brokerCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(c.up, 1)
 	gauge(c.unacked, float64(stats.Unacked))
+	gauge(c.parked, float64(stats.Parked))
+	gauge(c.letters, float64(stats.DeadLetters))
 	gauge(c.oldest, stats.OldestUnacked.Seconds())
 	for queue, n := range stats.Queues {
 		gauge(c.length, float64(n), queue)

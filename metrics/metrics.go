@@ -97,8 +97,15 @@ func (m *Metrics) Observe(e worker.Event) {
 		}
 	case worker.Refused:
 		m.own.refused.WithLabelValues(e.Reason).Inc()
+	case worker.Buried:
+		m.own.buried.WithLabelValues(e.Reason).Inc()
+	case worker.Forwarded:
+		m.own.forwarded.Inc()
+	case worker.Left:
+		m.own.left.Inc()
 	case worker.LeaseLost:
 		m.own.leasesLost.Inc()
+	case worker.Ignored: // has no counter in celery-exporter
 	}
 }
 

@@ -40,6 +40,8 @@ func options() metrics.Options {
 			return metrics.BrokerStats{
 				Queues:        map[string]int64{"celery": 0, "other": 0},
 				Unacked:       7,
+				Parked:        1_000_000,
+				DeadLetters:   3,
 				OldestUnacked: 1500 * time.Millisecond,
 			}, nil
 		}),
@@ -113,6 +115,12 @@ func TestObserve(t *testing.T) {
 	steps(m, "t", "other", received, revoked)
 	m.Observe(worker.Event{Kind: worker.Refused, Queue: "celery", Reason: worker.ReasonContentType})
 	m.Observe(worker.Event{Kind: worker.LeaseLost, Queue: "celery", Task: &protocol.Task{Name: "t"}, Registered: true})
+	m.Observe(worker.Event{Kind: worker.Refused, Queue: "celery", Reason: worker.ReasonUndecodable})
+	m.Observe(worker.Event{Kind: worker.Buried, Queue: "celery", Reason: worker.ReasonUndecodable})
+	m.Observe(worker.Event{Kind: worker.Buried, Queue: "celery", Reason: worker.ReasonRedelivered})
+	m.Observe(worker.Event{Kind: worker.Forwarded, Queue: "celery", Task: &protocol.Task{Name: "python's"}})
+	m.Observe(worker.Event{Kind: worker.Left, Queue: "celery", Task: &protocol.Task{Name: "python's"}})
+	m.Watch(&fakeWorker{ready: errors.New("no"), stats: worker.Stats{Reserved: 1, Scheduled: 2, Limited: 3, Kept: 4, Abandoned: 5, AbandonedTotal: 6}})
 	m.Claimed(3)
 	m.WatchReconnects("broker", func() int64 { return 1 })
 	got, _ := scrape(t, m.Handler())
@@ -129,15 +137,28 @@ func TestObserve(t *testing.T) {
 		`celery_task_runtime_bucket{hostname="example",le="0.025",name="t",queue_name="celery"}`:           "0",
 		`celery_task_runtime_bucket{hostname="example",le="0.05",name="t",queue_name="celery"}`:            "1",
 		`apium_messages_refused_total{reason="content_type"}`:                                              "1.0",
-		`apium_leases_lost_total{}`:                      "1.0",
-		`apium_claim_batch_size_sum{}`:                   "3.0",
-		`apium_settle_seconds_count{}`:                   "2",
-		`apium_reconnects_total{connection="broker"}`:    "1.0",
-		`apium_unacked_messages{}`:                       "7.0",
-		`apium_oldest_unacked_age_seconds{}`:             "1.5",
-		`apium_broker_up{}`:                              "1.0",
-		`celery_worker_up{hostname="example"}`:           "0.0",
-		`celery_active_worker_count{queue_name="other"}`: "0.0",
+		`apium_messages_refused_total{reason="undecodable"}`:                                               "1.0",
+		`apium_messages_buried_total{reason="undecodable"}`:                                                "1.0",
+		`apium_messages_buried_total{reason="redelivered"}`:                                                "1.0",
+		`apium_messages_forwarded_total{}`:                                                                 "1.0",
+		`apium_messages_left_total{}`:                                                                      "1.0",
+		`apium_waiting_messages{state="reserved"}`:                                                         "1.0",
+		`apium_waiting_messages{state="scheduled"}`:                                                        "2.0",
+		`apium_waiting_messages{state="limited"}`:                                                          "3.0",
+		`apium_waiting_messages{state="kept"}`:                                                             "4.0",
+		`apium_abandoned_handlers{}`:                                                                       "5.0",
+		`apium_abandoned_handlers_total{}`:                                                                 "6.0",
+		`apium_parked_messages{}`:                                                                          "1e+06",
+		`apium_dead_letters{}`:                                                                             "3.0",
+		`apium_leases_lost_total{}`:                                                                        "1.0",
+		`apium_claim_batch_size_sum{}`:                                                                     "3.0",
+		`apium_settle_seconds_count{}`:                                                                     "2",
+		`apium_reconnects_total{connection="broker"}`:                                                      "1.0",
+		`apium_unacked_messages{}`:                                                                         "7.0",
+		`apium_oldest_unacked_age_seconds{}`:                                                               "1.5",
+		`apium_broker_up{}`:                                                                                "1.0",
+		`celery_worker_up{hostname="example"}`:                                                             "0.0",
+		`celery_active_worker_count{queue_name="other"}`:                                                   "0.0",
 	}
 	for series, value := range want {
 		if got[series] != value {

@@ -12,6 +12,9 @@ type own struct {
 	claim      prometheus.Histogram
 	settle     prometheus.Histogram
 	refused    *prometheus.CounterVec
+	buried     *prometheus.CounterVec
+	forwarded  prometheus.Counter
+	left       prometheus.Counter
 	leasesLost prometheus.Counter
 	build      prometheus.Gauge
 }
@@ -32,6 +35,18 @@ func newOwn(version string) *own {
 			Name: "apium_messages_refused_total",
 			Help: "Messages that were dropped because no task could be read from them, by reason.",
 		}, []string{"reason"}),
+		buried: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "apium_messages_buried_total",
+			Help: "Messages that were put among the dead letters, by reason.",
+		}, []string{"reason"}),
+		forwarded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "apium_messages_forwarded_total",
+			Help: "Messages of unknown tasks that were moved to another queue.",
+		}),
+		left: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "apium_messages_left_total",
+			Help: "How often messages of unknown tasks were given back to their queue for other workers.",
+		}),
 		leasesLost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "apium_leases_lost_total",
 			Help: "Messages that were given to another worker while this one held them.",
@@ -47,7 +62,7 @@ func newOwn(version string) *own {
 }
 
 func (o *own) all() []prometheus.Collector {
-	return []prometheus.Collector{o.claim, o.settle, o.refused, o.leasesLost, o.build}
+	return []prometheus.Collector{o.claim, o.settle, o.refused, o.buried, o.forwarded, o.left, o.leasesLost, o.build}
 }
 
 func (o *own) Describe(ch chan<- *prometheus.Desc) {

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/apium/apium/worker"
 )
 
 var errStarting = errors.New("starting: the worker has not been set up yet")
@@ -16,6 +18,7 @@ type workerCollector struct {
 	worker      atomic.Pointer[Worker]
 
 	up, active, workers, processes *prometheus.Desc
+	waiting, abandoned, lost       *prometheus.Desc
 }
 
 func newWorkerCollector(host string, queues []string, concurrency int) *workerCollector {
@@ -30,6 +33,13 @@ func newWorkerCollector(host string, queues []string, concurrency int) *workerCo
 			"The number of active workers in broker queue.", []string{"queue_name"}, nil),
 		processes: prometheus.NewDesc("celery_active_process_count",
 			"The number of active processes in broker queue.", []string{"queue_name"}, nil),
+		waiting: prometheus.NewDesc("apium_waiting_messages",
+			"Messages this worker holds that wait for a slot (reserved), their ETA (scheduled), their rate limit (limited), "+
+				"or are of unknown tasks and kept for others (kept).", []string{"state"}, nil),
+		abandoned: prometheus.NewDesc("apium_abandoned_handlers",
+			"Handlers that still run although their task has ended: past its time limit, or terminated.", nil, nil),
+		lost: prometheus.NewDesc("apium_abandoned_handlers_total",
+			"Handlers that were not waited for any more.", nil, nil),
 	}
 }
 
@@ -44,7 +54,7 @@ func (c *workerCollector) ready() error {
 }
 
 func (c *workerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.active, c.workers, c.processes} {
+	for _, d := range []*prometheus.Desc{c.up, c.active, c.workers, c.processes, c.waiting, c.abandoned, c.lost} {
 		ch <- d
 	}
 }
@@ -52,18 +62,26 @@ func (c *workerCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect reports a worker that is starting, disconnected or shutting down as down:
 // those are the times when a Celery worker sends no heartbeats, or its worker-offline.
 func (c *workerCollector) Collect(ch chan<- prometheus.Metric) {
-	up, active := 0.0, 0
+	var stats worker.Stats
+	up := 0.0
 	if c.ready() == nil {
 		up = 1
 	}
 	if w := c.worker.Load(); w != nil {
-		active = (*w).Stats().Active
+		stats = (*w).Stats()
 	}
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(c.up, up)
-	gauge(c.active, float64(active))
+	gauge(c.active, float64(stats.Active))
+	for state, n := range map[string]int{
+		"reserved": stats.Reserved, "scheduled": stats.Scheduled, "limited": stats.Limited, "kept": stats.Kept,
+	} {
+		gauge(c.waiting, float64(n), state)
+	}
+	gauge(c.abandoned, float64(stats.Abandoned))
+	ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(stats.AbandonedTotal))
 	for _, queue := range c.queues {
 		gauge(c.workers, up, queue)
 		gauge(c.processes, up*float64(c.concurrency), queue)

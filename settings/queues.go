@@ -129,7 +129,10 @@ func (s *Settings) Queues() *Queues {
 	exchange := first(s.TaskDefaultExchange, s.TaskDefaultQueue)
 	key := first(s.TaskDefaultRoutingKey, s.TaskDefaultQueue)
 	for _, q := range s.TaskQueues {
-		if q.Exchange == "" && !q.Broadcast {
+		switch {
+		case q.Broadcast: // as kombu's: an exchange of its own
+			q.Exchange, q.ExchangeType = first(q.Exchange, q.Name), "fanout"
+		case q.Exchange == "":
 			q.Exchange, q.ExchangeType = exchange, s.TaskDefaultExchangeType
 		}
 		q.ExchangeType = first(q.ExchangeType, "direct")

@@ -112,7 +112,8 @@ type Config struct {
 	// UnknownByQueue are the policies of single queues.
 	UnknownByQueue map[string]UnknownPolicy
 	// MaxRedeliveries is how often a message is given back because a worker died that
-	// held it, before it is buried among the dead letters. Default 10; negative: no limit.
+	// was running it, before it is buried among the dead letters. Default 10; negative: no
+	// limit.
 	MaxRedeliveries int
 
 	// ParkAfter is how far in the future a message must be due to be kept by the broker

@@ -15,8 +15,8 @@ import (
 func (w *Worker) consume(ctx context.Context) error {
 	w.consuming.Store(true)
 	defer w.consuming.Store(false)
-	for {
-		limit := w.backlog.want()
+	for stray := 0; ; {
+		limit := w.want(stray)
 		if limit == 0 {
 			select {
 			case <-ctx.Done():
@@ -25,23 +25,51 @@ func (w *Worker) consume(ctx context.Context) error {
 			}
 			continue
 		}
-		deliveries, err := w.cfg.Consumer.Claim(ctx, limit)
+		claimCtx, cancel := w.claimPause.over(ctx)
+		deliveries, err := w.cfg.Consumer.Claim(claimCtx, limit)
+		interrupted := claimCtx.Err() != nil
+		cancel()
+		waiting := 0
 		for _, d := range deliveries {
-			w.receive(d, false)
+			if !w.receive(d, false) {
+				waiting++
+			}
+		}
+		stray = 0
+		if waiting == limit {
+			stray = limit
 		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil:
+		case err != nil && !interrupted:
 			return err
 		}
 	}
 }
 
+// strayMost is how many messages are claimed at a time, at most, that take no slot.
+const strayMost = 512
+
+// want is how many messages to claim now. stray is how many the last claim brought if
+// it was full and none of them is to be run now: they are parked, or others shall have
+// them. Twice as many are then claimed, or it would take long to get behind them. Should
+// these be tasks to run after all, what is above the prefetch limit goes back.
+func (w *Worker) want(stray int) int {
+	if w.kept.len() >= keptMost {
+		return 0
+	}
+	limit := w.backlog.want()
+	if limit == 0 {
+		return 0
+	}
+	return max(limit, min(2*stray, strayMost))
+}
+
 // receive decodes one delivery and sends it where it belongs. One that comes back from
-// the broker's keeping was announced as received before.
-func (w *Worker) receive(d broker.Delivery, parked bool) {
-	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries}
+// the broker's keeping was announced as received before. It tells whether it is to run now.
+func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
+	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
 	r.Queue, r.Hostname, r.Execution = d.Queue, w.cfg.Hostname, r
 	w.leases.add(r)
 
@@ -52,20 +80,21 @@ func (w *Worker) receive(d broker.Delivery, parked bool) {
 	switch {
 	case err != nil && (task == nil || task.ID == "" || r.task != nil):
 		w.refuse(r, err)
-		return
+		return false
 	case r.task != nil:
 		w.apply(r)
 	} // else the task is unknown, whatever else is wrong: Celery looks it up first
 	v := w.gate(r, time.Now())
-	if v != unknown && v != poisoned && !parked {
+	if v != unknown && v != poisoned && !unparked {
 		w.logReceived(r)
 	}
-	if (v == run || v == hold || v == limit) && !parked {
+	if (v == run || v == hold || v == limit) && !unparked {
 		w.hooks.taskReceived(r)
 		w.observe(r.event(Received))
 	}
 	w.pass(r, v)
 	w.autoscaler.note()
+	return v == run
 }
 
 // due is called when a request has waited for long enough.
@@ -88,9 +117,11 @@ func (w *Worker) pass(r *request, v verdict) {
 	case unknown:
 		w.rejectUnknown(r)
 	case poisoned:
-		w.bury(r, fmt.Sprintf("given back %d times because a worker died", r.redeliveries))
-	case leave:
-		w.settle(settlement{req: r, fate: requeue, end: &outcome{kind: Left}})
+		w.bury(r, ReasonRedelivered, fmt.Sprintf("given back %d times because a worker died", r.redeliveries))
+	case handOn:
+		w.claimPause.extend(headStart, headStartMost)
+		w.handOn(r)
+		signal(w.backlog.room)
 	}
 	if !accepted {
 		w.unstarted.add(r)
@@ -100,7 +131,7 @@ func (w *Worker) pass(r *request, v verdict) {
 // wait keeps a request until it is due: the broker does if that is far ahead, or if
 // many wait already.
 func (w *Worker) wait(r *request) {
-	if w.canPark() && (time.Until(r.due) > w.cfg.ParkAfter || w.schedule.len() >= w.cfg.ETATaskLimit) && !r.leaving {
+	if w.parker != nil && (time.Until(r.due) > w.cfg.ParkAfter || w.schedule.len() >= w.cfg.ETATaskLimit) {
 		w.settle(settlement{req: r, fate: park})
 		return
 	}
@@ -127,7 +158,7 @@ func (w *Worker) refuse(r *request, err error) {
 	w.logRefused(r, reason, err)
 	w.hooks.taskRejected(r.raw, err)
 	s := settlement{req: r, fate: late, end: &outcome{kind: Refused, reason: reason}}
-	if _, ok := w.cfg.Consumer.(broker.Mover); ok {
+	if w.mover != nil {
 		s.fate, s.reason = burial, reason+": "+err.Error()
 	}
 	w.settle(s)

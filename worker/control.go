@@ -27,16 +27,10 @@ func (w *Worker) SetRateLimit(task, limit string) error {
 	if w.cfg.DisableRateLimits {
 		return nil
 	}
-	l := t.limiter.Load()
-	switch {
-	case l == nil && rate == 0:
-	case l == nil:
-		t.limiter.CompareAndSwap(nil, newLimiter(w, rate))
-	case rate == 0:
-		t.limiter.CompareAndSwap(l, nil)
-		l.setRate(0)
-	default:
+	if l := t.limiter.Load(); l != nil {
 		l.setRate(rate)
+	} else if rate > 0 && !t.limiter.CompareAndSwap(nil, newLimiter(w, rate)) {
+		t.limiter.Load().setRate(rate)
 	}
 	return nil
 }

@@ -5,7 +5,9 @@
 //
 //	consume    claim as many messages as there is room for; decode
 //	gate       unknown, expired, not yet due, or to be run?
-//	hold       wait for the ETA
+//	hold       wait for the ETA; park: in the broker's keeping
+//	ratelimit  wait for the task's turn
+//	unknown    answer for a task that is not registered; handon: give it to others
 //	backlog    wait for a slot; ahead: how much may wait
 //	execute    run the handler in the pool; work out the outcome
 //	settle     acknowledge, store the result, in groups
@@ -16,6 +18,8 @@
 //	Run          the caller's  the order of start and stop when all others have
 //	consume      in Run        seq; the calls of Claim     when ctx is done
 //	schedule     1             the timer of the next ETA   when consume has ended
+//	kept         1             the timer of what is kept   when consume has ended
+//	unpark       1             the calls of Due            when consume has ended
 //	returnSurplus 1            nothing                     when consume has ended
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settleLoop   1             Ack and Store calls         when settlements is closed and empty

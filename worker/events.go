@@ -36,17 +36,19 @@ const (
 	Forwarded
 	// Left: the task is not registered, and its message was given back for other workers.
 	Left
-	// Buried: the message was put among the dead letters.
+	// Buried: the message was put among the dead letters, after Refused if it was that.
 	Buried
 )
 
-// Reasons for a Refused event, from a closed set so that they can label a metric.
+// Reasons for Refused and Buried events, from a closed set so that they can label a metric.
 const (
 	ReasonUndecodable  = "undecodable"   // envelope or body cannot be read
 	ReasonContentType  = "content_type"  // not in the accept list
 	ReasonUnknown      = "unknown"       // names no task at all
 	ReasonInvalid      = "invalid"       // names a task, with an eta or expires that is no date
 	ReasonNotSupported = "not_supported" // asks for what this version cannot do
+	ReasonUnregistered = "unregistered"  // names a task that is not registered (Buried only)
+	ReasonRedelivered  = "redelivered"   // workers died running it, again and again (Buried only)
 )
 
 // Event is one step in the life of one task.

@@ -13,14 +13,14 @@ const (
 	revoked                 // likewise: its id was revoked
 	unknown                 // no such task here
 	poisoned                // too many workers have died of it
-	leave                   // it has waited to be given back
+	handOn                  // it has waited to be given to others
 )
 
 // gate decides about a request that was just received, or has waited for its ETA.
 func (w *Worker) gate(r *request, now time.Time) verdict {
 	switch {
-	case r.leaving:
-		return leave
+	case r.kept:
+		return handOn
 	case r.task == nil:
 		return unknown
 	case isExpired(r, now):

@@ -72,6 +72,19 @@ func (s *schedule) pop(now time.Time) (ready []*request, wait time.Duration) {
 	return ready, holdCheck
 }
 
+// hurry makes everything due by a time.
+func (s *schedule) hurry(by time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		if r.due.After(by) {
+			r.due = by
+		}
+	}
+	heap.Init(&s.requests)
+	signal(s.earlier)
+}
+
 // close returns the requests that were still held.
 func (s *schedule) close() []*request {
 	s.mu.Lock()

@@ -79,9 +79,6 @@ func (w *Worker) held() map[string]TaskInfo {
 func infos(requests []*request, state TaskState) []TaskInfo {
 	list := make([]TaskInfo, 0, len(requests))
 	for _, r := range requests {
-		if r.leaving {
-			continue // a task of somebody else's that goes back
-		}
 		info := TaskInfo{Task: r.Task, State: state}
 		if state == StateActive {
 			info.Started, info.Acknowledged = r.started, !r.acksLate

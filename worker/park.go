@@ -16,12 +16,20 @@ const (
 	parkBatch   = 500
 )
 
-// canPark tells whether the broker keeps what is due later.
-func (w *Worker) canPark() bool { return w.parker != nil && !w.cannotPark.Load() }
+// findOutWhetherItParks forgets a parker that cannot park as it was configured.
+func (w *Worker) findOutWhetherItParks(ctx context.Context) {
+	if w.parker == nil {
+		return
+	}
+	if _, err := w.parker.Park(ctx); errors.Is(err, errors.ErrUnsupported) {
+		w.parker = nil
+	}
+}
 
 // unpark takes parked messages back as their time comes near, until ctx is done. It
-// takes no more than memory is meant to hold; the others come in their turn, or when
-// they are due without anybody having taken them, through their queue.
+// takes no more than memory is meant to hold, with what is due and waits for a slot; the
+// others come in their turn, or when they are due without anybody having taken them,
+// through their queue.
 func (w *Worker) unpark(ctx context.Context) {
 	if w.parker == nil {
 		return
@@ -29,10 +37,10 @@ func (w *Worker) unpark(ctx context.Context) {
 	ticker := time.NewTicker(parkLook)
 	defer ticker.Stop()
 	for failing := false; ; {
-		room := w.cfg.ETATaskLimit - w.schedule.len()
+		room := w.cfg.ETATaskLimit - w.schedule.len() - w.backlog.waiting()
 		deliveries, err := w.takeDue(ctx, min(room, parkBatch))
 		switch {
-		case ctx.Err() != nil && err != nil, errors.Is(err, errors.ErrUnsupported):
+		case ctx.Err() != nil && err != nil:
 			return
 		case err != nil && !failing:
 			w.log.Error("Cannot look for parked messages: " + err.Error() + ". Trying again")
@@ -56,7 +64,7 @@ func (w *Worker) takeDue(ctx context.Context, limit int) ([]broker.Delivery, err
 	if limit <= 0 {
 		return nil, nil
 	}
-	return w.parker.Due(ctx, time.Now().Add(parkHorizon), limit)
+	return w.parker.Due(ctx, time.Now().Add(min(parkHorizon, w.cfg.ParkAfter)), limit)
 }
 
 // park hands the group's requests that are due later to the broker, in one round trip.
@@ -68,16 +76,6 @@ func (w *Worker) park(ctx context.Context, requests []*request) {
 	w.leases.remove(requests...)
 	w.persist(ctx, "park messages", func() error {
 		_, err := w.parker.Park(ctx, parked...)
-		if errors.Is(err, errors.ErrUnsupported) {
-			w.cannotPark.Store(true)
-			for _, r := range requests {
-				w.leases.add(r)
-				if !w.schedule.add(r) {
-					w.unstarted.add(r)
-				}
-			}
-			return nil
-		}
 		return err
 	})
 }

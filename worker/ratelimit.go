@@ -6,24 +6,32 @@ import (
 	"time"
 )
 
-// limitHeld is how many requests of a rate-limited task wait in memory. Those beyond it
-// are parked until about their turn, so that a long queue of one task neither fills the
-// memory nor keeps other tasks from being claimed.
-const limitHeld = 1000
+const (
+	// limitHeld is how many requests of a rate-limited task wait in memory. Those beyond it
+	// are parked until about their turn, so that a long queue of one task neither fills the
+	// memory nor keeps other tasks from being claimed.
+	limitHeld = 1000
+	// limitParked is how long they are parked at most, so that a rate that is raised takes
+	// effect; longer, limitParkedEach for every request, if so many wait that looking after
+	// them would be a burden.
+	limitParked     = time.Minute
+	limitParkedEach = time.Millisecond
+)
 
-// limiter starts the requests of one task at its rate, in the order in which they came.
-// It is Celery's token bucket (kombu.utils.limits.TokenBucket, of kombu 5.7): one token at
-// most, filled at the rate.
+// limiter starts the requests of one task at its rate, in the order in which they came
+// (roughly so for those that were parked). It is Celery's token bucket
+// (kombu.utils.limits.TokenBucket, of kombu 5.7): one token at most, filled at the rate.
 type limiter struct {
 	w *Worker
 
-	mu     sync.Mutex
-	rate   float64 // tokens per second
-	tokens float64
-	filled time.Time // when tokens was worked out
-	queue  []*request
-	timer  *time.Timer // runs while requests wait
-	closed bool
+	mu       sync.Mutex
+	rate     float64 // tokens per second; 0: no limit any more
+	tokens   float64
+	filled   time.Time // when tokens was worked out
+	queue    []*request
+	timer    *time.Timer // runs while requests wait
+	parkedTo time.Time   // the turn of the last request that was parked
+	closed   bool
 }
 
 func newLimiter(w *Worker, rate float64) *limiter {
@@ -33,44 +41,55 @@ func newLimiter(w *Worker, rate float64) *limiter {
 // limit has a request wait for its turn.
 func (w *Worker) limit(r *request) {
 	l := r.task.limiter.Load()
-	if l == nil { // lifted meanwhile
-		w.pass(r, run)
-		return
-	}
-	switch accepted, turn := l.add(r); {
-	case accepted:
-	case turn.IsZero():
+	switch parkUntil, open := l.add(r); {
+	case !open:
 		w.unstarted.add(r)
-	case w.canPark():
-		r.due = turn
+	case !parkUntil.IsZero():
+		r.due = parkUntil
 		w.settle(settlement{req: r, fate: park})
-	default:
-		l.force(r)
 	}
 }
 
-// add queues a request. It is not accepted after close, nor when many wait already: then
-// turn is about when it would run.
-func (l *limiter) add(r *request) (accepted bool, turn time.Time) {
+// add queues a request, or says until when it is to be parked. It reports false after close.
+func (l *limiter) add(r *request) (parkUntil time.Time, open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return false, time.Time{}
+		return time.Time{}, false
 	}
-	if n := len(l.queue); n >= limitHeld {
-		return false, time.Now().Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
+	now := time.Now()
+	// One that was parked has its turn; others queue up behind those that still are.
+	if full := len(l.queue) >= limitHeld || !r.unparked && l.parkedTo.After(now); full && l.rate > 0 && l.w.parker != nil {
+		return l.parkLocked(r, now), true
 	}
 	l.queue = append(l.queue, r)
 	l.releaseLocked()
-	return true, time.Time{}
+	return time.Time{}, true
 }
 
-// force queues a request whatever waits already.
-func (l *limiter) force(r *request) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queue = append(l.queue, r)
-	l.releaseLocked()
+// parkLocked says until when to park a request.
+func (l *limiter) parkLocked(r *request, now time.Time) time.Time {
+	turn := now.Add(l.lastsLocked(float64(len(l.queue))))
+	if !r.unparked {
+		if l.parkedTo.After(turn) {
+			turn = l.parkedTo
+		}
+		turn = turn.Add(l.lastsLocked(1))
+		l.parkedTo = turn
+	}
+	ahead := turn.Sub(now).Seconds() * l.rate
+	latest := now.Add(max(limitParked, time.Duration(ahead)*limitParkedEach))
+	if turn.After(latest) {
+		return latest
+	}
+	return turn
+}
+
+// lastsLocked is how long it takes to get so many tokens: a day at most, for what would
+// not fit a Duration.
+func (l *limiter) lastsLocked(tokens float64) time.Duration {
+	const day = 24 * time.Hour
+	return time.Duration(min(tokens/l.rate, day.Seconds()) * float64(time.Second))
 }
 
 // releaseLocked starts what there are tokens for, and sets the timer for the next.
@@ -87,8 +106,8 @@ func (l *limiter) releaseLocked() {
 	if len(l.queue) == 0 || l.timer != nil {
 		return
 	}
-	wait := time.Duration(max(1-l.tokens, 0) / l.rate * float64(time.Second))
-	l.timer = time.AfterFunc(wait, func() {
+	// Rounded up: a timer that fires a moment too early finds no token, again and again.
+	l.timer = time.AfterFunc(l.lastsLocked(max(1-l.tokens, 0))+time.Nanosecond, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.timer = nil; !l.closed {
@@ -99,6 +118,9 @@ func (l *limiter) releaseLocked() {
 
 // takeLocked takes a token if there is one.
 func (l *limiter) takeLocked(now time.Time) bool {
+	if l.rate == 0 {
+		return true
+	}
 	l.tokens = min(1, l.tokens+l.rate*now.Sub(l.filled).Seconds())
 	l.filled = now
 	const nearly = 1 - 1e-9 // a timer that fires on time must find its token
@@ -109,7 +131,8 @@ func (l *limiter) takeLocked(now time.Time) bool {
 	return true
 }
 
-// setRate changes the rate. 0 lifts the limit, and everything that waits may run.
+// setRate changes the rate; 0 lifts the limit. As in Celery, which makes a new bucket, one
+// request may run at once.
 func (l *limiter) setRate(rate float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,18 +140,10 @@ func (l *limiter) setRate(rate float64) {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	if rate > 0 {
-		l.rate, l.tokens, l.filled = rate, 1, time.Now()
+	l.rate, l.tokens, l.filled, l.parkedTo = rate, 1, time.Now(), time.Time{}
+	if !l.closed {
 		l.releaseLocked()
-		return
 	}
-	for _, r := range l.queue {
-		r.limited = true
-		if !l.w.backlog.push(r) {
-			l.w.unstarted.add(r)
-		}
-	}
-	l.queue = nil
 }
 
 // close returns the requests that still wait.

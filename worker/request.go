@@ -29,7 +29,8 @@ type request struct {
 	tag          string
 	raw          []byte
 	seq          uint64      // order of claiming
-	redeliveries int         // how often a worker died that held it
+	redeliveries int         // how often it came back because a worker died
+	unparked     bool        // it comes from the broker's keeping
 	task         *taskConfig // nil: unknown task
 
 	acksLate     bool
@@ -38,7 +39,7 @@ type request struct {
 	trackStarted bool
 
 	due     time.Time // when it waits: until when
-	leaving bool      // it waits to be given back
+	kept    bool      // it waits to be given to others
 	limited bool      // it has its rate limit's token
 
 	lost       atomic.Bool
@@ -61,7 +62,7 @@ const (
 )
 
 func (r *request) delivery() broker.Delivery {
-	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Raw: r.raw}
+	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Raw: r.raw, Redeliveries: r.redeliveries}
 }
 
 // start ties the handler's context to the request. It reports false when the lease

@@ -225,18 +225,24 @@ func (w *Worker) send(ctx context.Context, messages []broker.Publication) (refus
 // disposeOf moves the messages that are not acknowledged but go elsewhere.
 func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 	var back, parked []*request
+	var letters []broker.DeadLetter
+	forwarded := map[string][]*request{}
 	for i := range group {
 		s := &group[i]
-		if s.fate <= late || s.req.lost.Load() {
+		if s.req.lost.Load() {
 			continue
 		}
 		switch s.fate {
+		case none, early, late: // it stays, or is gone
 		case requeue:
 			back = append(back, s.req)
 		case park:
 			parked = append(parked, s.req)
-		case forward, burial:
-			w.moveAway(ctx, s)
+		case forward:
+			forwarded[s.queue] = append(forwarded[s.queue], s.req)
+		case burial:
+			w.leases.remove(s.req)
+			letters = append(letters, broker.DeadLetter{Delivery: s.req.delivery(), Reason: s.reason, At: time.Now()})
 		default: // was acknowledged, or is not to be
 		}
 	}
@@ -249,20 +255,15 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 			return w.cfg.Consumer.Requeue(ctx, broker.Back, deliveriesOf(back)...)
 		})
 	}
-}
-
-func (w *Worker) moveAway(ctx context.Context, s *settlement) {
-	mover, ok := w.cfg.Consumer.(broker.Mover)
-	if !ok {
-		return // New has checked that it can
+	for queue, requests := range forwarded {
+		w.leases.remove(requests...)
+		w.persist(ctx, "forward messages", func() error {
+			return w.mover.Forward(ctx, queue, deliveriesOf(requests)...)
+		})
 	}
-	w.leases.remove(s.req)
-	w.persist(ctx, "move a message", func() error {
-		if s.fate == forward {
-			return mover.Forward(ctx, s.queue, s.req.delivery())
-		}
-		return mover.Bury(ctx, broker.DeadLetter{Delivery: s.req.delivery(), Reason: s.reason, At: time.Now()})
-	})
+	if len(letters) > 0 {
+		w.persist(ctx, "bury messages", func() error { return w.mover.Bury(ctx, letters...) })
+	}
 }
 
 // acknowledge acks the messages of a group that are due at this point. The leases
@@ -405,4 +406,8 @@ func (w *Worker) announce(s *settlement) {
 		e.Exception = s.end.exception.Type
 	}
 	w.observe(e)
+	if s.fate == burial && e.Kind != Buried {
+		e.Kind = Buried
+		w.observe(e)
+	}
 }

@@ -15,6 +15,7 @@ type Stats struct {
 	Reserved  int // claimed, waiting for a slot
 	Scheduled int // claimed, waiting for their ETA
 	Limited   int // claimed, waiting for their rate limit
+	Kept      int // claimed, of unknown tasks, to be given to others in a moment
 	Leased    int // not acknowledged yet
 
 	Abandoned      int   // handlers that still run although their task has ended
@@ -24,7 +25,7 @@ type Stats struct {
 // Stats may be called at any time, from any goroutine.
 func (w *Worker) Stats() Stats {
 	s := Stats{
-		Active: len(w.slots.running()), Reserved: w.backlog.waiting(), Scheduled: w.schedule.len(), Leased: w.leases.len(),
+		Active: len(w.slots.running()), Reserved: w.backlog.waiting(), Scheduled: w.schedule.len(), Kept: w.kept.len(), Leased: w.leases.len(),
 		Abandoned: int(w.slots.abandoned.Load()), AbandonedTotal: w.slots.abandonedTotal.Load(),
 	}
 	w.eachLimiter(func(l *limiter) { s.Limited += l.waiting() })

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -27,9 +26,9 @@ const (
 	// UnknownForward moves the message, byte for byte, to another queue, where workers
 	// listen that know the task. A Go worker can so take over a shared queue task by task.
 	UnknownForward
-	// UnknownLeave gives the message back to its queue for other workers. One that comes
-	// again is kept for a moment first, longer each time, so that a queue nobody else
-	// works on is no busy loop.
+	// UnknownLeave gives the message back to the end of its queue for other workers. One
+	// that comes again is kept for a moment first, longer each time, so that a queue nobody
+	// else works on is no busy loop.
 	UnknownLeave
 	// UnknownPark buries the message among the dead letters.
 	UnknownPark
@@ -75,24 +74,27 @@ func (c *Config) validatePolicies() (errs []error) {
 
 // rejectUnknown answers for a task that is not registered, as the policy says.
 func (w *Worker) rejectUnknown(r *request) {
-	policy, ok := w.cfg.UnknownByQueue[r.Queue]
-	if !ok {
-		policy = w.cfg.Unknown
-	}
-	if policy.Action == UnknownForward && policy.Queue == r.Queue {
-		policy = UnknownPolicy{} // it came back to where it is forwarded to: nobody knows it
-	}
+	policy := w.unknownPolicy(r.Queue)
 	switch policy.Action {
-	case UnknownForward:
-		w.log.Debug("Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+policy.Queue, taskAttrs(r.Task)...)
-		w.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
-	case UnknownLeave:
-		w.leave(r)
+	case UnknownForward, UnknownLeave:
+		w.keepOrHandOn(r, policy.Action == UnknownLeave)
 	case UnknownPark:
-		w.bury(r, "unregistered task "+r.Name)
+		w.bury(r, ReasonUnregistered, r.Name)
 	default:
 		w.failUnknown(r)
 	}
+}
+
+// unknownPolicy is the policy for a message's queue.
+func (w *Worker) unknownPolicy(queue string) UnknownPolicy {
+	policy, ok := w.cfg.UnknownByQueue[queue]
+	if !ok {
+		policy = w.cfg.Unknown
+	}
+	if policy.Action == UnknownForward && policy.Queue == queue {
+		return UnknownPolicy{} // it came back to where it is forwarded to: nobody knows it
+	}
+	return policy
 }
 
 // failUnknown drops the message; the task fails, so that its caller learns of it. As in
@@ -109,51 +111,12 @@ func (w *Worker) failUnknown(r *request) {
 }
 
 // bury puts a message among the dead letters.
-func (w *Worker) bury(r *request, reason string) {
-	if _, ok := w.cfg.Consumer.(broker.Mover); !ok {
-		w.log.Error("Dropping a message: "+reason+"\n"+dump(r.raw), requestAttrs(r)...)
-		w.settle(settlement{req: r, fate: late, end: &outcome{kind: Buried, reason: reason}})
-		return
+func (w *Worker) bury(r *request, reason, detail string) {
+	s := settlement{req: r, fate: burial, reason: reason + ": " + detail, end: &outcome{kind: Buried, reason: reason}}
+	what := "Moving a message to the dead letters: "
+	if w.mover == nil {
+		what, s.fate = "Dropping a message: ", late
 	}
-	w.log.Error("Parking a message among the dead letters: "+reason+"\n"+dump(r.raw), requestAttrs(r)...)
-	w.settle(settlement{req: r, fate: burial, reason: reason, end: &outcome{kind: Buried, reason: reason}})
-}
-
-// How long a message that is left for others is kept first when it has come before.
-const (
-	leaveFirst = time.Second
-	leaveMost  = 30 * time.Second
-	leaveKnown = 10_000 // ids remembered
-)
-
-// leave gives a message back to the end of its queue.
-func (w *Worker) leave(r *request) {
-	wait := w.left.next(r.ID)
-	if wait == 0 {
-		w.settle(settlement{req: r, fate: requeue, end: &outcome{kind: Left}})
-		return
-	}
-	r.due, r.leaving = time.Now().Add(wait), true
-	w.wait(r)
-}
-
-// leftBehind counts how often messages were left, by task id, without growing for ever.
-type leftBehind struct {
-	mu     sync.Mutex
-	counts map[string]int
-}
-
-// next says how long to keep a message that is left once more.
-func (l *leftBehind) next(id string) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.counts == nil || len(l.counts) >= leaveKnown {
-		l.counts = make(map[string]int)
-	}
-	n := l.counts[id]
-	l.counts[id] = n + 1
-	if n == 0 {
-		return 0
-	}
-	return min(leaveFirst<<min(n-1, 5), leaveMost)
+	w.log.Error(what+s.reason+"\n"+dump(r.raw), requestAttrs(r)...)
+	w.settle(s)
 }

@@ -31,6 +31,7 @@ type Worker struct {
 	tasks   taskConfigs
 	builtin *tasks.Registry
 	parker  broker.Parker  // nil: the consumer cannot park
+	mover   broker.Mover   // nil: the consumer cannot move messages
 	chords  backend.Chords // nil: the store does not count chords
 	groups  backend.Groups // nil: likewise
 	loader  backend.Loader // nil: the store cannot be read
@@ -38,11 +39,13 @@ type Worker struct {
 	replyTo string         // likewise
 
 	backlog    *backlog
-	schedule   *schedule
+	schedule   *schedule // what waits for its ETA
+	kept       *schedule // what others shall have
 	leases     *leases
 	slots      *slots
 	unstarted  givenBack
-	left       leftBehind
+	handedOn   handedOn
+	claimPause claimPause
 	counts     counts
 	made       time.Time
 	autoscaler *autoscaler // nil: the pool keeps its size
@@ -50,7 +53,6 @@ type Worker struct {
 	successful *memory     // ids of tasks that have succeeded, for Deduplicate
 	stamps     revokedStamps
 	stateMu    sync.Mutex // one writer of the state database at a time
-	cannotPark atomic.Bool
 
 	settlements  chan settlement
 	settleMu     sync.RWMutex // held for reading while sending to settlements
@@ -108,10 +110,11 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem) }}
 	w.parker, _ = cfg.Consumer.(broker.Parker)
+	w.mover, _ = cfg.Consumer.(broker.Mover)
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
 	w.loader, _ = cfg.Store.(backend.Loader)
-	w.schedule = newSchedule(w.due)
+	w.schedule, w.kept = newSchedule(w.due), newSchedule(w.due)
 	w.slots = newSlots(w)
 	w.counts.init()
 	if cfg.Autoscale.Max > 0 {
@@ -140,6 +143,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	settleCtx, cancelSettle := context.WithCancel(base)
 	defer cancelSettle()
 	defer w.onAbort(func() { time.AfterFunc(w.cfg.SoftShutdownTimeout+abortTimeout, cancelSettle) })()
+	w.findOutWhetherItParks(ctx)
 	claimCtx, cancelClaim := context.WithCancel(ctx)
 	defer cancelClaim()
 	stopOnAbort := w.onAbort(cancelClaim)
@@ -147,6 +151,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	var holding, renewing sync.WaitGroup
 	stopHolding := make(chan struct{})
 	holding.Go(func() { w.schedule.run(stopHolding) })
+	holding.Go(func() { w.kept.run(stopHolding) })
 	holding.Go(func() { w.unpark(claimCtx) })
 	holding.Go(func() {
 		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, surplus) })
@@ -220,7 +225,7 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 // giveBackUnstarted returns everything that was claimed and has not started, in
 // the order in which it was claimed.
 func (w *Worker) giveBackUnstarted(ctx context.Context) {
-	left := slices.Concat(w.backlog.close(), w.schedule.close())
+	left := slices.Concat(w.backlog.close(), w.schedule.close(), w.kept.close())
 	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
 	w.giveBack(ctx, append(left, w.unstarted.take()...))
 }

@@ -346,32 +346,6 @@ func TestIgnoredResults(t *testing.T) {
 	})
 }
 
-func TestETAAndExpires(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bench) {
-		start := time.Now()
-		var ran []time.Duration
-		b.reg.Register("app.note", func() { ran = append(ran, time.Since(start)) })
-		b.cfg.ParkAfter = 24 * time.Hour // the broker keeps nothing
-		b.start()
-		b.send(canvas.Sig("app.note").Set(canvas.Countdown(time.Hour)))
-		stale := b.send(canvas.Sig("app.note").Set(canvas.Countdown(time.Hour), canvas.ExpiresAt(time.Now().Add(time.Minute))))
-		b.send(canvas.Sig("app.note").Set(canvas.Countdown(3 * time.Hour)))
-		if s := b.w.Stats(); s.Scheduled != 3 || s.Active != 0 || s.Reserved != 0 {
-			t.Errorf("stats = %+v, want 3 scheduled", s)
-		}
-		b.sleep(2 * time.Hour)
-		synctest.Wait()
-		if len(ran) != 1 || ran[0] < time.Hour || ran[0] > time.Hour+time.Second {
-			t.Errorf("ran at %v, want once after an hour", ran)
-		}
-		b.wantResult(stale, `REVOKED {"exc_type": "TaskRevokedError", "exc_message": ["expired"], "exc_module": "celery.exceptions"}`)
-		b.wantQueued(0, 1)
-		b.warm()
-		<-b.ended
-		b.wantQueued(1, 0) // the one that is not due goes back
-	})
-}
-
 func TestConcurrencyAndPrefetch(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.sleep", func() { time.Sleep(time.Second) })

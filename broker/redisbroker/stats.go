@@ -100,6 +100,11 @@ func (c *Consumer) Parked(ctx context.Context) (n int, next time.Time, err error
 	return n, next, err
 }
 
+// DeadLetters returns the number of dead letters.
+func (c *Consumer) DeadLetters(ctx context.Context) (int, error) {
+	return redis.Int(c.pipe.Do(ctx, "HLEN", c.keys.letters()))
+}
+
 // Unacked returns the number of messages claimed by anybody and not settled. Parked
 // ones are not among them.
 func (c *Consumer) Unacked(ctx context.Context) (int, error) {

@@ -129,4 +129,22 @@ def nap_late(seconds):
     return seconds
 
 
+@app.task(acks_late=True)
+def stamp(key):
+    """Leaves its key and the time in the journal's list stamps."""
+    _journal().rpush("stamps", "%s %.6f" % (key, time.time()))
+
+
+@app.task(rate_limit="4/s")
+def limited(key):
+    _journal().rpush("stamps", "%s %.6f" % (key, time.time()))
+
+
+@app.task
+def python_only(key):
+    """Has no Go twin."""
+    _journal().rpush("done", key)
+    return key
+
+
 Importable = shoperrors.OutOfStock

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/worker"
+)
+
+func TestWaitingAndPolicies(t *testing.T) {
+	t.Parallel()
+	forward := func(queue string) worker.UnknownPolicy {
+		return worker.UnknownPolicy{Action: worker.UnknownForward, Queue: queue}
+	}
+	leave := worker.UnknownPolicy{Action: worker.UnknownLeave}
+	type want struct {
+		Unknown         worker.UnknownPolicy
+		ByQueue         map[string]worker.UnknownPolicy
+		ParkAfter       time.Duration
+		ETATaskLimit    int
+		MaxRedeliveries int
+	}
+	none := map[string]worker.UnknownPolicy{}
+	for _, tt := range []struct {
+		args []string
+		want want
+	}{
+		{nil, want{worker.UnknownPolicy{}, none, 0, 0, 10}},
+		{
+			[]string{"--park-after", "1.5", "--eta-task-limit", "7", "--max-redeliveries", "0"},
+			want{worker.UnknownPolicy{}, none, 1500 * time.Millisecond, 7, -1},
+		},
+		{[]string{"--unknown-task", "forward:python", "--max-redeliveries", "3"}, want{forward("python"), none, 0, 0, 3}},
+		{
+			[]string{"--unknown-task", "leave", "--unknown-task", "high=park", "--unknown-task", "low=forward:a,mid=fail"},
+			want{leave, map[string]worker.UnknownPolicy{
+				"high": {Action: worker.UnknownPark}, "low": forward("a"), "mid": {},
+			}, 0, 0, 10},
+		},
+	} {
+		s := readSettings(t, append([]string{"worker"}, tt.args...)...).worker
+		got := want{s.Unknown, s.UnknownByQueue, s.ParkAfter, s.ETATaskLimit, s.MaxRedeliveries}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
+	}
+}
+
+// Flags win over the settings file, queue by queue.
+func TestPoliciesOfSettingsAndFlags(t *testing.T) {
+	t.Parallel()
+	config := writeConfig(t, "apium_unknown_task = {'*' = 'park', high = 'fail', low = 'leave'}\napium_max_redeliveries = 5\n"+
+		"apium_park_after = 3\nworker_eta_task_limit = 9")
+	s := readSettings(t, "worker", config, "--unknown-task", "low=forward:python", "--park-after", "4").worker
+	if s.Unknown.Action != worker.UnknownPark || s.UnknownByQueue["high"].Action != worker.UnknownFail ||
+		s.UnknownByQueue["low"].Queue != "python" || s.MaxRedeliveries != 5 || s.ParkAfter != 4*time.Second || s.ETATaskLimit != 9 {
+		t.Errorf("%+v", s)
+	}
+	for args, want := range map[string]string{
+		"--unknown-task drop":        "'drop' is not one of fail, leave, park, forward:<queue>",
+		"--unknown-task =leave":      "'=leave' names no queue",
+		"--unknown-task a=forward:a": "'a=forward:a' forwards a queue to itself",
+		"--max-redeliveries -1":      "-1 is negative",
+		"--eta-task-limit 0":         "0 is not at least 1",
+	} {
+		if status, _, stderr := call(t, append([]string{"worker"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %s", args, status, stderr)
+		}
+	}
+}
