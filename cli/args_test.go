@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/tasks"
 )
 
-func testApp() *program { return &program{} }
+func testApp() *program { return &program{reg: tasks.NewRegistry()} }
 
 func TestNormalise(t *testing.T) {
 	t.Parallel()

@@ -9,13 +9,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
 // readSettings runs the worker command up to the point where it would connect.
 func readSettings(t *testing.T, args ...string) *workerSettings {
 	t.Helper()
-	p := &program{}
+	p := &program{reg: tasks.NewRegistry()}
 	app := p.app()
 	var s *workerSettings
 	app.Command("worker").Action = func(c *cli.Context) (err error) {

@@ -167,12 +167,12 @@ func registerJournal(reg *tasks.Registry, j *journal) {
 	reg.Register("tapp.work", work, tasks.Params("key, seconds"))
 	reg.Register("tapp.work_late", work, tasks.Params("key, seconds"), tasks.AcksLate(true))
 	stamp := func(key string) error {
-		return write("stamps", fmt.Sprintf("%s %.6f", key, float64(time.Now().UnixNano())/1e9))
+		return j.write("stamps", fmt.Sprintf("%s %.6f", key, float64(time.Now().UnixNano())/1e9))
 	}
 	reg.Register("tapp.stamp", stamp, tasks.Params("key"), tasks.AcksLate(true))
 	reg.Register("tapp.limited", stamp, tasks.Params("key"), tasks.RateLimit("4/s"))
 	reg.Register("tapp.die", func(key string) {
-		_ = write("started", key)
+		_ = j.write("started", key)
 		os.Exit(3)
 	}, tasks.Params("key"), tasks.AcksLate(true))
 }
