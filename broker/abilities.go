@@ -26,6 +26,13 @@ type Parker interface {
 	Due(ctx context.Context, until time.Time, limit int) ([]Delivery, error)
 }
 
+// ParkedLister is implemented by consumers that can tell what is parked.
+type ParkedLister interface {
+	// ListParked returns parked messages of this consumer's queues, the earliest first
+	// and at most limit. It claims none: they can only be looked at.
+	ListParked(ctx context.Context, limit int) ([]Parked, error)
+}
+
 // Queue is a queue to consume from, as kombu's Queue. Empty fields mean what
 // Celery makes of a plain name: a direct exchange and a routing key of that name.
 type Queue struct {

@@ -122,7 +122,7 @@ func (b *bench) reply() string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r, err := new(protocol.Decoder).DecodeControlReply(ds[0].Raw)
+	r, err := b.w.Decoder().DecodeControlReply(ds[0].Raw)
 	if err != nil {
 		b.t.Fatal(err)
 	}

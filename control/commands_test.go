@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/protocol"
@@ -201,6 +202,19 @@ func TestOwnCommands(t *testing.T) {
 		b.want("unwritable", ``, `{"error": "Exception('Object of type chan int is not JSON serializable')"}`)
 		b.want("ping", ``, `"mine"`)
 		b.wantLog("pidbox command error: Broken('no', 7)")
+	})
+}
+
+// Replies are written as the worker writes its messages (task_serializer).
+func TestReplySerializer(t *testing.T) {
+	inBubble(t, func(_ *testing.T, b *bench) {
+		b.cfg.TaskSerializer, b.cfg.AcceptContent = "msgpack", []string{"json", "msgpack"}
+		b.reg.RegisterCommand("now", func() time.Time { return time.Unix(0, 0) })
+		b.start()
+		b.want("ping", "", `{"ok": "pong"}`)
+		if reply := b.call("now", ""); !strings.HasPrefix(reply, `{"error": "EncodeError(`) {
+			b.t.Errorf("now = %s", reply)
+		}
 	})
 }
 

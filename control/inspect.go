@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -81,16 +82,20 @@ const scheduledShown = 1000
 // timerPriority is that of every entry in the timer of Celery's worker.
 const timerPriority = 6
 
-// scheduled lists the tasks that wait for their ETA in memory, the next first. Those that
-// the broker keeps because they are due much later are not among them.
-func (m *Mailbox) scheduled(others) any {
+// scheduled lists the tasks that wait for their ETA, the next first: those in memory and
+// the next of those that the broker keeps, which every worker of their queue lists.
+func (m *Mailbox) scheduled(ctx context.Context, _ others) any {
 	type waiting struct {
 		ETA      any      `json:"eta"`
 		Priority int      `json:"priority"`
 		Request  taskInfo `json:"request"`
 	}
 	list := []waiting{}
-	for _, t := range m.w.Scheduled(scheduledShown) {
+	held, err := m.w.Scheduled(ctx, scheduledShown)
+	if err != nil {
+		m.log.Warn("Cannot list what is parked: " + err.Error())
+	}
+	for _, t := range held {
 		entry := waiting{Priority: timerPriority, Request: m.info(t, false)}
 		if !t.ETA.IsZero() {
 			entry.ETA = string(protocol.AppendTime(nil, t.ETA))

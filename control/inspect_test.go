@@ -43,6 +43,7 @@ func TestInspectTasks(t *testing.T) {
 			{Task: "app.late", Args: []any{60}, Priority: 3},
 			{Task: "app.sleep", Args: []any{60}},
 			{Task: "app.sleep", Args: []any{60}, Countdown: 5 * time.Second},
+			{Task: "app.late", Args: []any{60}, Countdown: time.Hour}, // so far ahead that it is parked
 		}
 		var ids []string
 		for _, c := range calls {
@@ -73,10 +74,14 @@ func TestInspectTasks(t *testing.T) {
 			Priority int    `json:"priority"`
 			Request  told   `json:"request"`
 		}](b, "scheduled", "")
-		if len(scheduled) != 1 || scheduled[0].Priority != 6 || scheduled[0].ETA != time.Now().Add(5*time.Second).UTC().Format("2006-01-02T15:04:05+00:00") {
+		if n := b.broker.Parked(); n != 1 {
+			t.Errorf("%d messages are parked, want 1", n)
+		}
+		if len(scheduled) != 2 || scheduled[0].Priority != 6 || scheduled[0].ETA != time.Now().Add(5*time.Second).UTC().Format("2006-01-02T15:04:05+00:00") {
 			t.Fatalf("scheduled: %+v", scheduled)
 		}
 		b.wantTold("scheduled", scheduled[0].Request, calls[3], ids[3], false)
+		b.wantTold("parked", scheduled[1].Request, calls[4], ids[4], false)
 		found := get[map[string][]any](b, "query_task", fmt.Sprintf(`{"ids": ["%s", "%s", "%s", "nope"]}`, ids[1], ids[2], ids[3]))
 		if len(found) != 3 || found[ids[1]][0] != "active" || found[ids[2]][0] != "reserved" || found[ids[3]][0] != "scheduled" {
 			t.Errorf("query_task: %+v", found)

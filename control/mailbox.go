@@ -5,6 +5,9 @@
 //
 // Commands are in files by family: inspect, revoke, limits, pool, queues, events, conf,
 // memory. A program adds its own with tasks.Registry.RegisterCommand.
+//
+// Two goroutines do this: one hears (Subscribe in Run's), so that the connection is read
+// whatever commands do, and one runs the commands. Both end when Run does.
 package control
 
 import (
@@ -205,15 +208,27 @@ func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
 		m.log.Error("pidbox command error: "+exc.Repr(), worker.TracebackKey, exc.Traceback)
 		encoded, _ = encode(failed(exc.Repr())) // a text always has a JSON form
 	}
-	if r.ReplyTo == nil {
-		return
+	if r.ReplyTo != nil {
+		m.reply(ctx, r, encoded)
 	}
-	reply := protocol.ControlReply{Node: m.hostname, Value: encoded, Ticket: r.Ticket, Clock: m.clock.Forward()}
-	replying, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTimeout)
-	defer cancel()
-	_, err = m.cfg.Broker.Reply(replying, broker.Publication{
-		Exchange: r.ReplyTo.Exchange, RoutingKey: r.ReplyTo.RoutingKey, Message: reply.Encode(*r.ReplyTo),
-	}, replyTTL)
+}
+
+// reply sends a value, raw JSON, to who waits for it.
+func (m *Mailbox) reply(ctx context.Context, r *protocol.ControlRequest, value []byte) {
+	reply := protocol.ControlReply{Node: m.hostname, Value: value, Ticket: r.Ticket, Clock: m.clock.Forward()}
+	message, err := reply.Encode(*r.ReplyTo, m.w.Serializer())
+	if err != nil { // msgpack has no dates, for one
+		exc := tasks.ExceptionOf(tasks.Raise("kombu.exceptions.EncodeError", err.Error()))
+		reply.Value, _ = encode(failed(exc.Repr())) // a text always has a form
+		message, err = reply.Encode(*r.ReplyTo, m.w.Serializer())
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTimeout)
+		defer cancel()
+		_, err = m.cfg.Broker.Reply(ctx, broker.Publication{
+			Exchange: r.ReplyTo.Exchange, RoutingKey: r.ReplyTo.RoutingKey, Message: message,
+		}, replyTTL)
+	}
 	if err != nil {
 		m.log.Error("Cannot reply to remote control: " + err.Error())
 	}

@@ -42,11 +42,16 @@ func (r *ControlRequest) Encode(exchange string) []byte {
 		headers = strconv.AppendFloat(headers, float64(r.Expires.UnixMicro())/1e6, 'f', -1, 64)
 	}
 	headers = append(headers, '}')
-	return controlEnvelope(headers, body, 2, ControlAddress{Exchange: exchange})
+	message, err := controlEnvelope(headers, body, 2, ControlAddress{Exchange: exchange}, nil)
+	if err != nil { // JSON needs no translation
+		panic(err)
+	}
+	return message
 }
 
-// Encode writes the reply as kombu does.
-func (r *ControlReply) Encode(to ControlAddress) []byte {
+// Encode writes the reply as kombu does, with the serializer of task_serializer; nil: JSON.
+// The error says which value has no form in it.
+func (r *ControlReply) Encode(to ControlAddress, serializer Serializer) ([]byte, error) {
 	body := appendString([]byte{'{'}, r.Node)
 	body = append(body, ": "...)
 	body = appendRaw(body, r.Value, "null")
@@ -55,15 +60,27 @@ func (r *ControlReply) Encode(to ControlAddress) []byte {
 	headers = append(headers, `, "clock": `...)
 	headers = strconv.AppendInt(headers, r.Clock, 10)
 	headers = append(headers, '}')
-	return controlEnvelope(headers, body, 1, to)
+	return controlEnvelope(headers, body, 1, to, serializer)
 }
 
-// controlEnvelope wraps a JSON body. The delivery mode has no meaning in Redis.
-func controlEnvelope(headers, body []byte, deliveryMode int, to ControlAddress) []byte {
+// controlEnvelope wraps a body given as JSON. The delivery mode has no meaning in Redis.
+func controlEnvelope(headers, body []byte, deliveryMode int, to ControlAddress, serializer Serializer) ([]byte, error) {
+	contentType, encoding := ContentTypeJSON, "utf-8"
+	if serializer != nil {
+		var err error
+		if body, err = serializer.FromJSON(body); err != nil {
+			return nil, err
+		}
+		contentType, encoding = serializer.ContentType(), serializer.ContentEncoding()
+	}
 	dst := make([]byte, 0, 512+base64.StdEncoding.EncodedLen(len(body)))
 	dst = append(dst, `{"body": "`...)
 	dst = base64.StdEncoding.AppendEncode(dst, body)
-	dst = append(dst, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": `...)
+	dst = append(dst, `", "content-encoding": `...)
+	dst = appendString(dst, encoding)
+	dst = append(dst, `, "content-type": `...)
+	dst = appendString(dst, contentType)
+	dst = append(dst, `, "headers": `...)
 	dst = append(dst, headers...)
 	dst = append(dst, `, "properties": {"delivery_mode": `...)
 	dst = strconv.AppendInt(dst, int64(deliveryMode), 10)
@@ -73,7 +90,7 @@ func controlEnvelope(headers, body []byte, deliveryMode int, to ControlAddress) 
 	dst = appendString(dst, to.RoutingKey)
 	dst = append(dst, `}, "priority": 0, "body_encoding": "base64", "delivery_tag": `...)
 	dst = appendString(dst, NewID())
-	return append(dst, "}}"...)
+	return append(dst, "}}"...), nil
 }
 
 // wholeNumber reads what should be an integer; anything else counts as 0.

@@ -21,6 +21,7 @@
 //	kept         1             the timer of what is kept   when consume has ended
 //	unpark       1             the calls of Due            when consume has ended
 //	returnSurplus 1            nothing                     when consume has ended
+//	autoscaler   1, if wanted  the number of slots         when consume has ended
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settleLoop   1             Ack and Store calls         when settlements is closed and empty
 //	renewLeases  1             nothing                     last, with the settle context

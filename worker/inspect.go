@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 )
 
@@ -40,10 +42,29 @@ func (w *Worker) active() []*request {
 // Reserved returns the tasks that wait for a slot, in their order.
 func (w *Worker) Reserved() []TaskInfo { return infos(w.backlog.list(), StateReserved) }
 
-// Scheduled returns the tasks in memory that wait for their ETA, the next first, and at
-// most limit. Tasks that the broker keeps for later are not among them.
-func (w *Worker) Scheduled(limit int) []TaskInfo {
-	return infos(w.schedule.list(limit), StateScheduled)
+// Scheduled returns the tasks that wait for their ETA, the next first, and at most limit:
+// those in memory, and those that the broker keeps for later, if it can list them. These
+// are nobody's yet: every worker that consumes their queue lists them. With an error come
+// those in memory.
+func (w *Worker) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
+	list := infos(w.schedule.list(limit), StateScheduled)
+	lister, ok := w.cfg.Consumer.(broker.ParkedLister)
+	if !ok || len(list) >= limit {
+		return list, nil
+	}
+	seen := map[string]bool{}
+	for _, t := range list {
+		seen[t.ID] = true
+	}
+	parked, err := lister.ListParked(ctx, limit-len(list))
+	for _, p := range parked {
+		task, err := w.decoder.Decode(p.Raw)
+		if err != nil || seen[task.ID] || task.ETA.IsZero() { // without an ETA it waits for something else
+			continue
+		}
+		list = append(list, TaskInfo{Task: task, State: StateScheduled})
+	}
+	return list, err
 }
 
 // Find returns those of the tasks with these ids that the worker holds. As in Celery,

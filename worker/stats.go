@@ -56,6 +56,9 @@ func (w *Worker) SlotRuns() []int64 { return w.slots.runs() }
 // Decoder returns what reads messages as the worker's configuration has it.
 func (w *Worker) Decoder() *protocol.Decoder { return &w.decoder }
 
+// Serializer is what the worker writes messages with besides JSON; nil: nothing.
+func (w *Worker) Serializer() protocol.Serializer { return w.format.Serializer }
+
 // Ready returns nil while the worker claims messages, and else why it does not.
 // It does not tell whether the broker can be reached.
 func (w *Worker) Ready() error {

@@ -56,6 +56,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 
 		"park":            testPark,
 		"parked queues":   testParkedQueues,
+		"list parked":     testListParked,
 		"overdue":         testOverdue,
 		"due interrupted": testDueInterrupted,
 

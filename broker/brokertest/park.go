@@ -119,3 +119,34 @@ func testDueInterrupted(t *testing.T, f *fixture) {
 	}
 	wantIDs(t, got, want...)
 }
+
+func testListParked(t *testing.T, f *fixture) {
+	c, other := f.open("a", "b"), f.open("c")
+	f.publish("a", "1", "2")
+	f.publish("b", "3")
+	f.publish("c", "4")
+	other.park(time.Hour, other.claim(1)...)
+	ds := c.collect(3, 3) // a1 b3 a2
+	c.park(2*time.Hour, ds[0])
+	c.park(time.Hour, ds[1:]...)
+	list := func(limit int) []broker.Parked {
+		t.Helper()
+		list, err := c.Consumer.(broker.ParkedLister).ListParked(f.context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	var found []broker.Delivery
+	for _, p := range list(10) {
+		found = append(found, p.Delivery)
+		if wait := time.Until(p.Due); wait < 50*time.Minute || wait > 2*time.Hour {
+			t.Errorf("%s is due in %v", p.Queue, wait)
+		}
+	}
+	wantIDs(t, found, "3", "2", "1")
+	if found[0].Queue != "b" || len(list(1)) != 1 {
+		t.Errorf("list of %+v", found)
+	}
+	wantIDs(t, c.due(3*time.Hour, 10), "3", "2", "1") // they were not taken
+}

@@ -77,3 +77,20 @@ func (b *Broker) unpark() time.Duration {
 	}
 	return b.parked[0].due.Add(unparkAfter).Sub(now)
 }
+
+// ListParked implements [broker.ParkedLister].
+func (c *consumer) ListParked(ctx context.Context, limit int) ([]broker.Parked, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	var list []broker.Parked
+	for _, p := range c.b.parked { // the earliest first
+		i := slices.IndexFunc(c.sources, func(s source) bool { return s.list == p.list })
+		if i >= 0 && len(list) < limit {
+			list = append(list, broker.Parked{Delivery: broker.Delivery{Queue: c.sources[i].Name, Raw: p.raw}, Due: p.due})
+		}
+	}
+	return list, nil
+}

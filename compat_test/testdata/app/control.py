@@ -169,13 +169,13 @@ def effects(node, queue, *checks):
 
 
 def tasks(node, queue):
-    """Has two tasks run, one wait for a slot and one for its ETA; names their ids."""
+    """Has two tasks run, one wait for a slot and two for their ETA, and names them."""
     e = Effects(node, queue)
-    for i, options in enumerate(({}, {"priority": 3}, {}, {"countdown": 9, "shadow": "shadowy"})):
+    for i, options in enumerate(({}, {"priority": 3}, {}, {"countdown": 9, "shadow": "shadowy"}, {"countdown": 3600})):
         task = tapp.nap_late if i == 1 else tapp.nap
         wait(lambda: e.active() == min(i, 2))
         task.apply_async((6,), queue=queue, task_id="%s-%d" % (queue, i), **options)
-    return wait(lambda: e.active() == 2 and len(e.call("reserved")) == 1 and len(e.call("scheduled")) == 1)
+    return wait(lambda: e.active() == 2 and len(e.call("reserved")) == 1 and len(e.call("scheduled")) == 2)
 
 
 if __name__ == "__main__":
