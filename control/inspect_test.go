@@ -6,6 +6,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
 )
 
 // told is a task as active, reserved and scheduled tell of it.
@@ -138,6 +141,27 @@ func TestShutdown(t *testing.T) {
 		b.ended.Wait()
 		synctest.Wait()
 		b.wantState(id, "SUCCESS null")
+	})
+}
+
+// What is heard behind a shutdown is not answered.
+func TestBehindShutdown(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.start()
+		shutdown := protocol.ControlRequest{Method: "shutdown", Arguments: []byte(`{"msg": "bye"}`)}
+		ping := protocol.ControlRequest{Method: "ping", Ticket: "ticket", ReplyTo: &protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: oid}}
+		var messages []broker.Publication
+		for _, r := range []protocol.ControlRequest{shutdown, ping} {
+			messages = append(messages, broker.Publication{Exchange: "celery.pidbox", Message: r.Encode("celery.pidbox")})
+		}
+		if err := b.broker.Broadcaster().Broadcast(t.Context(), messages...); err != nil {
+			t.Fatal(err)
+		}
+		b.ended.Wait()
+		if reply := b.reply(); reply != "" {
+			t.Errorf("ping replied %s", reply)
+		}
+		b.wantLog("bye")
 	})
 }
 

@@ -31,7 +31,7 @@ func TestRateLimitTakesEffect(t *testing.T) {
 		send()
 		want(1)
 		b.want("registered", "", `["app.count [rate_limit=1/m]"]`)
-		b.sleep(time.Minute + time.Millisecond)
+		b.sleep(time.Minute + time.Millisecond) // the limiter rounds up
 		want(2)
 		b.call("rate_limit", `{"task_name": "app.count", "rate_limit": "1/s"}`)
 		b.sleep(time.Second + time.Millisecond)
@@ -124,6 +124,14 @@ func TestAutoscale(t *testing.T) {
 		b.want("autoscale", `{"min": 3}`, `{"ok": "autoscale now max=4 min=3"}`)
 		want("map[current:3 max:4 min:3 qty:0]")
 		b.want("autoscale", `{"max": 1, "min": 1}`, `{"ok": "autoscale now max=1 min=1"}`)
+		b.call("autoscale", `{"max": 3}`)
+		for range 3 {
+			b.send(call{Task: "app.sleep", Args: []any{1}})
+		}
+		b.sleep(25 * time.Second)
+		want("map[current:3 max:3 min:1 qty:0]") // it may not be over
+		b.sleep(10 * time.Second)
+		want("map[current:1 max:3 min:1 qty:0]")
 		b.wantLog("Scaling up 1 processes.")
 		b.wantLog("Scaling down 2 processes.")
 	})
