@@ -104,21 +104,11 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	cfg := s.worker
 	cfg.Registry, cfg.Logger = p.reg, s.log
 	cfg.Annotations = annotations(s.conf, p.reg.Names())
-	var figures *metrics.Metrics
-	if s.metricsAddr != "" {
-		figures = metrics.New(metrics.Options{
-			Hostname: s.hostname, Queues: s.queues, Concurrency: s.worker.Concurrency, Version: version(),
-			Broker: &s.brokerStats,
-		})
-		server, err := figures.Listen(s.metricsAddr)
-		if err != nil {
-			return err
-		}
-		defer shutdown(warm, server)
-		s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
-		cfg.Observers = append(cfg.Observers, figures)
-		s.consumer.OnClaim = figures.Claimed
+	figures, endMetrics, err := s.startMetrics(warm, &cfg)
+	if err != nil {
+		return err
 	}
+	defer endMetrics()
 	consumer, err := s.openConsumer(warm)
 	if err != nil {
 		return unlessDone(warm, err)
@@ -188,6 +178,25 @@ func unlessDone(ctx context.Context, err error) error {
 	default:
 		return err
 	}
+}
+
+// startMetrics serves metrics and has them observe the worker; nil if they are not wanted.
+func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (figures *metrics.Metrics, end func(), err error) {
+	if s.metricsAddr == "" {
+		return nil, func() {}, nil
+	}
+	figures = metrics.New(metrics.Options{
+		Hostname: s.hostname, Queues: s.queues, Concurrency: s.worker.Concurrency, Version: version(),
+		Broker: &s.brokerStats,
+	})
+	server, err := figures.Listen(s.metricsAddr)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
+	cfg.Observers = append(cfg.Observers, figures)
+	s.consumer.OnClaim = figures.Claimed
+	return figures, func() { shutdown(ctx, server) }, nil
 }
 
 func shutdown(ctx context.Context, server *metrics.Server) {
