@@ -207,8 +207,12 @@ func oneLine(r rune) rune {
 
 // short cuts a text to so many characters.
 func short(text string, limit int) string {
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:max(0, limit-1)]) + "…"
+	runes := []rune(text)
+	switch {
+	case len(runes) <= limit:
+		return text
+	case limit < 1:
+		return ""
 	}
-	return text
+	return string(runes[:limit-1]) + "…"
 }
