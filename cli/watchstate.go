@@ -84,6 +84,9 @@ func (s *eventState) worker(kind string, e protocol.Event, now time.Time) {
 	if e["loadavg"] != nil {
 		w.load = e["loadavg"]
 	}
+	if e["sw_ident"] == nil {
+		return
+	}
 	w.software = strings.TrimSpace(e.Text("sw_ident") + " " + e.Text("sw_ver"))
 }
 

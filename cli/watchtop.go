@@ -16,7 +16,10 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-const redrawEvery = 250 * time.Millisecond
+const (
+	redrawEvery = 250 * time.Millisecond
+	wideScreen  = 140 // columns that have room for whole ids
+)
 
 // Sequences of the terminal.
 const (
@@ -140,9 +143,13 @@ func (v *eventView) frame(width, height int, now time.Time) []string {
 		}
 		lines = append(lines, fmt.Sprintf("%-28s %-7s %7.0f %10.0f  %-17s %s", short(w.name, 28), status, w.active, w.processed, loads(w.load), w.software))
 	}
-	lines = append(lines, "", fmt.Sprintf("%-8s %-8s %8s  %-28s %-18s %-36s %s", "TIME", "STATE", "RUNTIME", "TASK", "WORKER", "ID", "RESULT"))
+	id := 8 // what tells two tasks apart
+	if width >= wideScreen {
+		id = 36
+	}
+	lines = append(lines, "", taskLine(id, "TIME", "STATE", "RUNTIME", "TASK", "WORKER", "ID", "RESULT"))
 	for i := len(v.state.order) - 1; i >= 0 && len(lines) < height-1; i-- {
-		lines = append(lines, taskLine(v.state.order[i]))
+		lines = append(lines, v.state.order[i].line(id))
 	}
 	for len(lines) < height-1 {
 		lines = append(lines, "")
@@ -161,7 +168,13 @@ func (v *eventView) frame(width, height int, now time.Time) []string {
 	return lines
 }
 
-func taskLine(t *seenTask) string {
+// taskLine is a line of the table of tasks, with so many characters of the id.
+func taskLine(idWidth int, changed, state, runtime, name, worker, id, outcome string) string {
+	return fmt.Sprintf("%-8s %-8s %9s  %-28s %-18s %-*s %s",
+		changed, state, runtime, short(name, 28), short(worker, 18), idWidth, short(id, idWidth), outcome)
+}
+
+func (t *seenTask) line(idWidth int) string {
 	runtime, outcome := "", t.outcome
 	if t.runtime > 0 {
 		runtime = fmt.Sprintf("%.3f s", t.runtime)
@@ -169,8 +182,7 @@ func taskLine(t *seenTask) string {
 	if outcome == "" && t.args != "" {
 		outcome = t.args + " " + t.kwargs
 	}
-	return fmt.Sprintf("%-8s %-8s %8s  %-28s %-18s %-36s %s",
-		t.changed.Format(time.TimeOnly), t.state, runtime, short(t.name, 28), short(t.worker, 18), short(t.id, 36), outcome)
+	return taskLine(idWidth, t.changed.Format(time.TimeOnly), t.state, runtime, t.name, t.worker, t.id, outcome)
 }
 
 // loads writes the load averages of a heartbeat.
@@ -195,8 +207,12 @@ func oneLine(r rune) rune {
 
 // short cuts a text to so many characters.
 func short(text string, limit int) string {
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:max(0, limit-1)]) + "…"
+	runes := []rune(text)
+	switch {
+	case len(runes) <= limit:
+		return text
+	case limit < 1:
+		return ""
 	}
-	return text
+	return string(runes[:limit-1]) + "…"
 }
