@@ -12,6 +12,7 @@ import (
 
 const (
 	batchMost  = 100      // events in one message
+	batchSize  = 4 << 10  // bytes that a batch is begun with
 	bufferMost = 16 << 20 // bytes of events that wait for the broker
 	sendMost   = 1 << 20  // bytes that are sent at a time, about
 )
@@ -44,7 +45,7 @@ func (b *buffer) open(from *source) *batch {
 			return last
 		}
 	}
-	b.batches = append(b.batches, batch{from: from, routingKey: "task.multi", body: fields{'['}, events: 1})
+	b.batches = append(b.batches, batch{from: from, routingKey: "task.multi", body: append(make(fields, 0, batchSize), '['), events: 1})
 	return &b.batches[len(b.batches)-1]
 }
 

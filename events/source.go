@@ -42,8 +42,9 @@ func (s *source) begin(dst fields, now time.Time, clock int64) fields {
 // end writes what all events end with.
 func end(dst fields, kind string, now time.Time) fields {
 	dst = strconv.AppendInt(dst.key("timestamp"), now.Unix(), 10)
-	micros := strconv.Itoa(1_000_000 + now.Nanosecond()/1000) // with the zeros in front of them
-	dst = append(append(dst, '.'), micros[1:]...)
+	point := len(dst)
+	dst = strconv.AppendInt(dst, 1_000_000+int64(now.Nanosecond())/1000, 10) // with the zeros in front
+	dst[point] = '.'
 	return append(dst.text("type", kind), '}')
 }
 

@@ -1,9 +1,11 @@
 package events
 
 import (
+	"encoding/json"
 	"strconv"
 
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/worker"
 )
 
@@ -21,12 +23,27 @@ var types = [...]string{
 // outcomeText is what came out of a step, as Python would show it.
 func outcomeText(of *worker.Event) string {
 	switch {
+	case of.Raised != nil && of.Raised.Type == "Reject" && of.Raised.Module == "celery.exceptions":
+		return rejectRepr(of.Raised)
 	case of.Raised != nil:
 		return of.Raised.Repr()
 	case of.Kind == worker.Succeeded && of.Result != nil:
 		return protocol.SafeRepr(of.Result)
 	}
 	return "None"
+}
+
+// rejectRepr is the repr of a Reject, which is not like that of other exceptions.
+func rejectRepr(exc *protocol.Exception) string {
+	var args []json.RawMessage
+	if pyjson.Unmarshal(exc.Message, &args) != nil || len(args) != 2 {
+		return exc.Repr()
+	}
+	reason, err := pyjson.Unquote(args[0])
+	if err != nil {
+		reason = protocol.Repr(args[0])
+	}
+	return "reject requeue=" + protocol.Repr(args[1]) + ": " + reason
 }
 
 // taskFields writes what is particular to an event of a task.

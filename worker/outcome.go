@@ -133,7 +133,7 @@ func (w *Worker) failure(r *request, exc *protocol.Exception, runtime time.Durat
 		end: &outcome{kind: Failed, exception: exc, traceback: exc.Traceback, runtime: runtime, returned: time.Now()},
 	}
 	if r.acksLate && !r.task.acksOnFailure {
-		s.rejected = true // dropped all the same, and announced so
+		s.rejected = rejectedFirst // dropped all the same, and announced so
 	}
 	w.failFollowing(&s, exc)
 	w.hooks.taskFailure(r, exc)
@@ -155,7 +155,10 @@ func (w *Worker) reject(r *request, back bool, reason any, text string, runtime 
 	exc := newException("celery.exceptions", "Reject", reason, back)
 	if !back {
 		s := w.failure(r, exc, runtime)
-		s.rejected = r.acksLate
+		s.rejected = notRejected
+		if r.acksLate {
+			s.rejected = rejectedLast
+		}
 		return s
 	}
 	s := settlement{req: r, end: &outcome{kind: Ignored, exception: exc, runtime: runtime}}

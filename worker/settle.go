@@ -28,14 +28,15 @@ const (
 // settlement is what is to be written for a request at one point of its life: when it is
 // received and does not run, when its handler starts, and when it has an outcome.
 type settlement struct {
-	req      *request
-	flow     *flow  // nil: nobody but this task is concerned
-	record   []byte // nil: nothing is stored
-	fate     fate
-	queue    string   // of forward
-	reason   string   // of burial
-	end      *outcome // nil: the task goes on
-	rejected bool     // a rejection is announced with the end
+	req       *request
+	flow      *flow  // nil: nobody but this task is concerned
+	record    []byte // nil: nothing is stored
+	fate      fate
+	queue     string    // of forward
+	reason    string    // of burial
+	end       *outcome  // nil: the task goes on
+	rejected  rejection // is announced with the end
+	announced bool      // the end is
 
 	written chan struct{} // closed when all is written; nil: nobody waits
 }
@@ -131,17 +132,17 @@ func (w *Worker) settleLoop(ctx context.Context) {
 func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.acknowledge(ctx, group, early)
 	w.prepare(ctx, group)
+	w.announceAll(group, isRetry)
 	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.publish })
 	w.store(ctx, group)
 	w.countParts(ctx, group)
 	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.then })
 	group = w.finishApart(ctx, group)
 	w.acknowledge(ctx, group, late)
+	w.announceAll(group, goesBack)
 	w.disposeOf(ctx, group)
+	w.announceAll(group, isAny)
 	for i := range group {
-		if group[i].end != nil {
-			w.announce(&group[i])
-		}
 		if group[i].written != nil {
 			close(group[i].written)
 		}
@@ -378,36 +379,5 @@ func (w *Worker) persist(ctx context.Context, what string, op func() error) bool
 		case <-time.After(rand.N(wait) + wait/2): //nolint:gosec // jitter
 		}
 		wait = min(2*wait, retryLast)
-	}
-}
-
-// announce logs and reports the end of a task.
-func (w *Worker) announce(s *settlement) {
-	if s.end.kind == Succeeded && w.cfg.Deduplicate && s.req.acksLate {
-		w.successful.add(time.Now(), s.req.ID)
-	}
-	if s.rejected {
-		e := s.req.event(Rejected)
-		e.Requeue = s.end.requeue
-		w.observe(e)
-	}
-	e := s.req.event(s.end.kind)
-	e.Runtime, e.Result = s.end.runtime, s.end.result
-	e.Terminated, e.Expired, e.Requeue = s.end.terminated, s.end.expired, s.end.requeue
-	e.Signum = s.end.signum
-	e.Reason, e.Traceback, e.Raised = s.end.reason, s.end.traceback, s.end.exception
-	if !s.end.returned.IsZero() {
-		e.Settle = time.Since(s.end.returned)
-	}
-	if s.end.kind == Succeeded && !s.end.silent {
-		w.logSucceeded(s.req, s.end)
-	}
-	if s.end.exception != nil {
-		e.Exception = s.end.exception.Type
-	}
-	w.observe(e)
-	if s.fate == burial && e.Kind != Buried {
-		e.Kind = Buried
-		w.observe(e)
 	}
 }

@@ -69,9 +69,9 @@ func (w *Worker) hardLimit(member *slot, r *request, limit time.Duration) {
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
 	w.logHandlerError(r, exc, member.stack())
 	s := w.failure(r, exc, limit)
-	s.rejected = false
+	s.rejected = notRejected
 	if r.acksLate && !r.task.acksOnTimeout {
-		s.fate, s.rejected, s.end.requeue = requeue, true, true
+		s.fate, s.rejected, s.end.requeue = requeue, rejectedFirst, true
 	}
 	w.abandon(member, r, s)
 }

@@ -36,6 +36,7 @@ type featureOptions struct {
 	IgnoreResult             *bool            `json:"ignore_result"`
 	StoreErrorsEvenIfIgnored *bool            `json:"store_errors_even_if_ignored"`
 	Trail                    *bool            `json:"trail"`
+	SendEvents               *bool            `json:"send_events"`
 	MaxRetries               *json.RawMessage `json:"max_retries"`
 	DefaultRetryDelay        *float64         `json:"default_retry_delay"`
 	AutoretryFor             []string         `json:"autoretry_for"`
@@ -80,7 +81,7 @@ func (o *featureOptions) options(unlimited bool) (opts []tasks.Option) {
 		{o.AcksLate, tasks.AcksLate}, {o.AcksOnFailure, tasks.AcksOnFailure}, {o.AcksOnTimeout, tasks.AcksOnTimeout},
 		{o.AcksOnFailureOrTimeout, tasks.AcksOnFailureOrTimeout}, {o.RejectOnWorkerLost, tasks.RejectOnWorkerLost},
 		{o.TrackStarted, tasks.TrackStarted}, {o.IgnoreResult, tasks.IgnoreResult},
-		{o.StoreErrorsEvenIfIgnored, tasks.StoreErrorsEvenIfIgnored}, {o.Trail, tasks.Trail}, {o.RetryJitter, tasks.RetryJitter},
+		{o.StoreErrorsEvenIfIgnored, tasks.StoreErrorsEvenIfIgnored}, {o.Trail, tasks.Trail}, {o.SendEvents, tasks.SendEvents}, {o.RetryJitter, tasks.RetryJitter},
 	} {
 		if option.value != nil {
 			opts = append(opts, option.make(*option.value))
