@@ -23,7 +23,7 @@ type expr struct {
 	N         int            `json:"n,omitempty"`
 	Links     []*expr        `json:"link,omitempty"`
 	Errors    []*expr        `json:"errors,omitempty"`
-	Stamps    map[string]any `json:"stamps,omitempty"` // of a call
+	Stamps    map[string]any `json:"stamps,omitempty"`
 }
 
 func echo(args ...any) *expr { return &expr{Do: "call", Task: "canvas.echo", Args: args} }
@@ -47,6 +47,8 @@ func mapping(do string, it ...any) *expr   { return &expr{Do: do, Task: "canvas.
 func (e *expr) immutable() *expr           { e.Immutable = true; return e }
 func (e *expr) link(links ...*expr) *expr  { e.Links = links; return e }
 func (e *expr) errors(errs ...*expr) *expr { e.Errors = errs; return e }
+
+func (e *expr) stamp(value any) *expr { e.Stamps = map[string]any{"customer": value}; return e }
 
 // walk calls f with the canvas and everything in it, in the order in which it is built.
 func (e *expr) walk(f func(*expr)) {
@@ -118,12 +120,7 @@ func (e *expr) build(prefix string) canvas.Signature {
 		sig = sig.LinkError(errback.build(prefix))
 	}
 	if e.Stamps != nil {
-		var names []string
-		for name, value := range e.Stamps {
-			names = append(names, name)
-			sig = sig.Set(canvas.Opt(name, value))
-		}
-		sig = sig.Set(canvas.Opt("stamped_headers", names))
+		sig = sig.Stamp(e.Stamps)
 	}
 	return sig
 }

@@ -121,12 +121,12 @@ func taskShapes() map[string]*expr {
 		"given up":       task("giveup", "word", "ü").link(c(1)),
 		"spawn":          task("spawn").link(c(1)),
 		"spawn in chain": chain(task("spawn"), task("spawn"), c(1)),
-		"stamped":        chain(task("stamps"), c(1)),
-		"stamped chord":  chord(header(task("stamps"), task("stamps")), task("stamps")),
+		"stamped":        task("stamps").link(task("stamps").link(task("stamps"))).errors(task("old_errback")).stamp("seven"),
+		"stamped twice":  chain(task("stamps").stamp([]any{1, 2}), task("stamps")).link(task("stamps")).stamp("seven"),
+		"stamped groups": chain(group(task("stamps"), chain(task("stamps"), task("stamps"))), task("stamps")).stamp("seven"),
+		"stamped chord":  chord(header(task("stamps"), task("stamps").link(task("stamps"))), task("stamps")).link(task("stamps")).stamp("seven"),
+		"stamped map":    mapping("map", 1, 2).stamp("seven"),
 		"priority":       chain(c(1), c(2)),
-	}
-	for _, e := range append(all["stamped"].calls(), all["stamped chord"].calls()...) {
-		e.Stamps = map[string]any{"customer": "seven"}
 	}
 	all["priority"].Of[0].Options = map[string]any{"priority": 3}
 	for _, by := range []string{"task", "chain", "group", "chord", "chain of group", "fail"} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/apium/apium/backend"
@@ -101,12 +102,14 @@ func (w *Worker) count(ctx context.Context, parts []backend.ChordPart) (counted 
 // completeChord runs the body of a chord whose last part was counted. When somebody else
 // is at it, it waits until they are done, or in their place does it.
 func (w *Worker) completeChord(ctx context.Context, r *request, p part, count backend.ChordCount) {
+	inherited := r.Redelivered // somebody may have got further than they could tell
 	for count.State == backend.ChordClaimed {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(count.Lease):
 		}
+		inherited = true
 		counted, ok := w.count(ctx, []backend.ChordPart{p.ChordPart})
 		if !ok {
 			return
@@ -119,8 +122,9 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 	f := &flow{}
 	failed := false
 	results, err := w.chordResults(ctx, p.GroupID)
+	var ids []string
 	if err == nil {
-		err = w.runBody(f, r, p.body, results)
+		ids, err = w.runBody(f, r, p.body, results)
 	}
 	if ctx.Err() != nil {
 		return // the worker is stopping: counting the part again runs the body
@@ -129,6 +133,9 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		failed = true
 		*f = flow{}
 		w.failBody(f, r, p.body, err)
+	}
+	if inherited && w.anyDone(ctx, ids) {
+		*f = flow{} // it was published, and only its chord is not finished
 	}
 	if err := w.chords.Renew(ctx, count.Claim, chordPublish); err != nil {
 		w.log.Warn("The body of chord "+p.GroupID+" is not published here: "+err.Error(), "task_id", r.ID)
@@ -303,19 +310,41 @@ func dependencyError(taskID string, result []byte) error {
 	return &chordError{text: fmt.Sprintf("Dependency %s raised %s", taskID, exc.Repr()), cause: exc}
 }
 
-// runBody adds the body's publication to a flow.
-func (w *Worker) runBody(f *flow, r *request, body, results []byte) error {
+// runBody adds the body's publication to a flow, and returns the ids of its messages.
+func (w *Worker) runBody(f *flow, r *request, body, results []byte) (ids []string, err error) {
 	sig, err := canvas.Decode(body)
+	var plan *canvas.Plan
 	if err == nil {
-		var plan *canvas.Plan
-		if plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, w.canvasContext(r)); err == nil {
-			if err = w.carryOut(f, plan); err == nil {
-				r.adopt(plan.Children)
-			}
-		}
+		plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, w.canvasContext(r))
+	}
+	if err == nil {
+		err = w.carryOut(f, plan)
 	}
 	if err != nil {
-		return &chordError{text: "Callback error: " + tasks.ExceptionOf(err).Repr()}
+		return nil, &chordError{text: "Callback error: " + tasks.ExceptionOf(err).Repr()}
 	}
-	return nil
+	r.adopt(plan.Children)
+	for _, step := range plan.Steps {
+		if message, ok := step.(canvas.Publish); ok {
+			ids = append(ids, message.Task.ID)
+		}
+	}
+	return ids, nil
+}
+
+// anyDone tells whether one of the tasks is done: then they were published. Their other
+// states tell nothing, as they may be those of a task that was replaced by the chord.
+func (w *Worker) anyDone(ctx context.Context, ids []string) (done bool) {
+	w.persist(ctx, "look for the body of a chord", func() error {
+		records, err := w.loader.LoadMany(ctx, ids...)
+		done = slices.ContainsFunc(records, func(record []byte) bool {
+			state, err := backend.State(record)
+			return record != nil && err == nil && state.Ready()
+		})
+		if errors.Is(err, backend.ErrUnreadable) {
+			return nil
+		}
+		return err
+	})
+	return done
 }

@@ -37,7 +37,7 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 	results, err := w.joinTree(ctx, tree)
 	switch {
 	case err == nil:
-		err = w.runBody(f, r, body, results)
+		_, err = w.runBody(f, r, body, results)
 	case ctx.Err() == nil:
 		cause := tasks.ExceptionOf(err)
 		err = &chordError{text: cause.Repr(), cause: cause}

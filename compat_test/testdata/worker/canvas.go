@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apium/apium/canvas"
@@ -30,6 +31,13 @@ func registerCanvas(reg *tasks.Registry, j *journal) {
 		}
 		return &protocol.Exception{Module: "builtins", Type: "ValueError", Message: message, Traceback: "Traceback: canvas.fail in Go"}
 	}, params)
+	reg.Register("canvas.body", func(ctx context.Context, members [][]string, tag string) ([]string, error) {
+		hash := "runs"
+		if tasks.Current(ctx).Redelivered {
+			hash = "redelivered"
+		}
+		return slices.Concat(members...), j.do("HINCRBY", hash, tag, 1)
+	}, tasks.Params("members, *, tag"), tasks.AcksLate(true))
 	reg.Register("canvas.giveup", func(_ []json.RawMessage, tag string, _ *string) error {
 		if err := j.run(&tag); err != nil {
 			return err

@@ -1,0 +1,81 @@
+package worker_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/backend/membackend"
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/tasks"
+)
+
+// unfinished is a backend of workers that die before they finish their chords.
+type unfinished struct {
+	*membackend.Backend
+	deaths int // how many are still to come
+}
+
+func (u *unfinished) Finish(ctx context.Context, claim backend.ChordClaim, failed bool) error {
+	if u.deaths > 0 {
+		u.deaths--
+		return nil
+	}
+	return u.Backend.Finish(ctx, claim, failed)
+}
+
+// TestBodyIsPublishedOnce: the worker that completes a chord dies after it has published
+// the body. Whoever gets the header's task again sees that the body has a result.
+func TestBodyIsPublishedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		bodies := 0
+		b.reg.Register("app.add", add, tasks.AcksLate(true))
+		b.reg.Register("app.total", func([]int) int { bodies++; return 7 })
+		b.cfg.Store = &unfinished{b.results, 1}
+		body := b.send(canvas.Chord([]canvas.Signature{canvas.Sig("app.add", 1, 2)}, canvas.Sig("app.total")))
+		consumer := b.broker.Consumer(queue)
+		deliveries, err := consumer.Claim(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := consumer.Ack(t.Context(), deliveries[0].Tag); err != nil {
+			t.Fatal(err)
+		}
+		message := string(deliveries[0].Raw)
+		again := strings.Replace(message, `"delivery_info": {`, `"delivery_info": {"redelivered": true, `, 1)
+		b.start()
+		for i, delivered := range []string{message, again, again} {
+			b.publish(delivered)
+			b.sleep(2 * time.Minute)
+			if bodies != 1 {
+				t.Errorf("after delivery %d the body has run %d times", i+1, bodies)
+			}
+		}
+		b.wantResult(body, "SUCCESS 7")
+		b.wantQueued(0, 0)
+	})
+}
+
+// TestNestedHeaderWithoutAResult: the results of a nested header are read from the records
+// of its tasks. One of them keeps none, and another has failed: the body fails with that,
+// though not before the time is over in which the missing one might have come.
+func TestNestedHeaderWithoutAResult(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.reg.Register("app.add", add)
+		b.reg.Register("app.ignored", func() {}, tasks.IgnoreResult(true))
+		b.reg.Register("app.fail", func() error { return tasks.Raise("ValueError", "bad") })
+		b.reg.Register("app.total", func([]any) int { return 0 })
+		b.start()
+		for last, want := range map[string]string{"app.fail": "Join error: ValueError('bad')", "app.ignored": "Join error: TimeoutError('The operation timed out.')"} {
+			group := canvas.Group(canvas.Sig("app.ignored").Immutable(), canvas.Sig(last).Immutable())
+			header := []canvas.Signature{canvas.Chain(canvas.Sig("app.add", 1, 2), group), canvas.Sig("app.add", 1, 2)}
+			body := b.send(canvas.Chord(header, canvas.Sig("app.total")))
+			b.sleep(time.Minute)
+			if got := b.result(body); !strings.Contains(got, want) {
+				t.Errorf("with %s: the body's result is %s", last, got)
+			}
+		}
+	})
+}
