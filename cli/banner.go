@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"github.com/apium/apium/broker"
 )
 
 // banner is what a starting worker shows, laid out as Celery's.
@@ -18,7 +21,7 @@ type banner struct {
 	results     string // likewise
 	concurrency string
 	pool        string
-	queues      []string
+	queues      []broker.Queue
 	tasks       []string // nil: not shown
 	notes       []string // lines at the end
 }
@@ -56,7 +59,8 @@ func (b *banner) write(out io.Writer, color bool) {
 		"[queues]",
 	}
 	for _, q := range b.queues {
-		lines = append(lines, fmt.Sprintf(".> %-16s exchange=%s(direct) key=%s", q, q, q))
+		exchange, binding := q.Binding()
+		lines = append(lines, fmt.Sprintf(".> %-16s exchange=%s(%s) key=%s", q.Name, exchange, cmp.Or(q.ExchangeType, broker.Direct), binding.RoutingKey))
 	}
 	var text strings.Builder
 	text.WriteString(" \n")

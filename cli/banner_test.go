@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
 )
 
 // The text is what Celery 5.7 prints, but for version and platform.
@@ -23,7 +25,7 @@ const wantBanner = `
 --- ***** ----- 
  -------------- [queues]
                 .> celery           exchange=celery(direct) key=celery
-                .> hipri            exchange=hipri(direct) key=hipri
+                .> hipri            exchange=media(topic) key=image.#
 
 [tasks]
   . x.add
@@ -38,7 +40,8 @@ func TestBanner(t *testing.T) {
 	b := banner{
 		hostname: "w1@web1", version: "apium v1.2.3", platform: "linux-amd64-go1.26", now: logTime.Truncate(time.Second),
 		app: "proj", transport: "redis://:**@127.0.0.1:7391/0", results: "disabled://", concurrency: "2", pool: "goroutines",
-		queues: []string{"celery", "hipri"}, tasks: []string{"x.add", "x.boom"}, notes: []string{"a note"},
+		queues: []broker.Queue{{Name: "celery"}, {Name: "hipri", Exchange: "media", ExchangeType: broker.Topic, RoutingKey: "image.#"}},
+		tasks:  []string{"x.add", "x.boom"}, notes: []string{"a note"},
 	}
 	var out strings.Builder
 	b.write(&out, false)

@@ -216,7 +216,7 @@ func (p *program) banner(s *workerSettings) *banner {
 		results:     "disabled://",
 		concurrency: fmt.Sprint(s.worker.Concurrency),
 		pool:        s.pool,
-		queues:      s.queues,
+		queues:      s.consumer.Queues,
 	}
 	if scale := s.worker.Autoscale; scale.Max > 0 {
 		b.concurrency = fmt.Sprintf("{min=%d, max=%d}", scale.Min, scale.Max)

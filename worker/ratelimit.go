@@ -7,10 +7,12 @@ import (
 )
 
 const (
-	// limitHeld is how many requests of a rate-limited task wait in memory. Those beyond it
-	// are parked until about their turn, so that a long queue of one task neither fills the
-	// memory nor keeps other tasks from being claimed.
-	limitHeld = 1000
+	// limitHeld is how many requests of a rate-limited task wait in memory, or more: what
+	// runs within limitHeldFor, which is longer than parked ones are looked ahead for. Those
+	// beyond it are parked until about their turn, so that a long queue of one task neither
+	// fills the memory nor keeps other tasks from being claimed.
+	limitHeld    = 1000
+	limitHeldFor = parkHorizon + time.Second
 	// limitParked is how long they are parked at most, so that a rate that is raised takes
 	// effect; longer, limitParkedEach for every request, if so many wait that looking after
 	// them would be a burden.
@@ -59,7 +61,8 @@ func (l *limiter) add(r *request) (parkUntil time.Time, open bool) {
 	}
 	now := time.Now()
 	// One that was parked has its turn; others queue up behind those that still are.
-	if full := len(l.queue) >= limitHeld || !r.unparked && l.parkedTo.After(now); full && l.rate > 0 && l.w.parker != nil {
+	most := max(limitHeld, int(l.rate*limitHeldFor.Seconds()))
+	if full := len(l.queue) >= most || !r.unparked && l.parkedTo.After(now); full && l.rate > 0 && l.w.parker != nil {
 		return l.parkLocked(r, now), true
 	}
 	l.queue = append(l.queue, r)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,15 +193,15 @@ func TestManyRateLimitedTasks(t *testing.T) {
 
 func TestRateRaisedForParkedTasks(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		const n = 1500
-		ran := b.noteRuns(tasks.RateLimit("5/h"))
+		const n = 1200
+		ran := b.noteRuns(tasks.RateLimit("30/h"))
 		for i := range n {
 			b.send(note(fmt.Sprint(i), 0))
 		}
 		b.start()
-		b.sleep(3*time.Hour + time.Second)
+		b.sleep(30*time.Minute + time.Second)
 		if all, _ := ran.count(); all != 16 {
-			t.Errorf("%d ran at 5/h in 3 hours", all)
+			t.Errorf("%d ran at 30/h in half an hour", all)
 		}
 		if err := b.w.SetRateLimit("app.note", "1000/s"); err != nil {
 			t.Fatal(err)
@@ -210,6 +211,28 @@ func TestRateRaisedForParkedTasks(t *testing.T) {
 			t.Errorf("%d ran, %d of them twice", all, twice)
 		}
 		b.wantQueued(0, 0)
+	})
+}
+
+// A rate so high that a thousand is less than what is looked ahead for: nothing is parked
+// over and over.
+func TestHighRateLimit(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		const n = 6000
+		b.reg.Register("app.tick", func() {}, tasks.RateLimit("1000/s"))
+		spy := &spy{Consumer: b.broker.Consumer(queue)}
+		b.cfg.Consumer = spy
+		for i := range n {
+			b.publish(strings.Replace(unknownMessage(i), "no.such", "app.tick", 1))
+		}
+		b.start()
+		b.sleep(7 * time.Second)
+		if _, all := b.w.Totals(); all != n {
+			t.Errorf("%d of %d ran", all, n)
+		}
+		if spy.parks > 2*n {
+			t.Errorf("%d messages were parked %d times", n, spy.parks)
+		}
 	})
 }
 

@@ -227,7 +227,7 @@ func (w *Worker) send(ctx context.Context, messages []broker.Publication) (refus
 func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 	var back, parked []*request
 	var letters []broker.DeadLetter
-	forwarded := map[string][]*request{}
+	var forwarded map[string][]*request
 	for i := range group {
 		s := &group[i]
 		if s.req.lost.Load() {
@@ -240,6 +240,9 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 		case park:
 			parked = append(parked, s.req)
 		case forward:
+			if forwarded == nil {
+				forwarded = make(map[string][]*request)
+			}
 			forwarded[s.queue] = append(forwarded[s.queue], s.req)
 		case burial:
 			w.leases.remove(s.req)
