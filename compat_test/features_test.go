@@ -80,6 +80,11 @@ func TestFeatures(t *testing.T) {
 			cases:    []string{"outcomes"},
 			settings: map[string]any{"task_acks_late": true, "task_track_started": true},
 		},
+		"deduplicated": {
+			cases:    []string{"deduplicated"},
+			settings: map[string]any{"worker_deduplicate_successful_tasks": true},
+		},
+		"not deduplicated": {cases: []string{"deduplicated"}},
 		"limits for all": {
 			cases:    []string{"time_limits"},
 			settings: map[string]any{"task_time_limit": 1.5, "task_soft_time_limit": 0.5, "task_acks_late": true},

@@ -96,26 +96,25 @@ func (r *request) adopt(children []*canvas.Result) {
 }
 
 // encode makes the message of a task, after the hooks have seen it.
-func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (broker.Publication, error) {
+func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (outgoing, error) {
 	if w.cfg.Publisher == nil {
-		return broker.Publication{}, errNoPublisher
+		return outgoing{}, errNoPublisher
 	}
 	w.hooks.beforePublish(w.taskCtx, task)
 	raw, err := protocol.EncodeTask(task, p)
 	if err != nil {
-		return broker.Publication{}, err
+		return outgoing{}, err
 	}
-	w.hooks.afterPublish(w.taskCtx, task)
-	return broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, nil
+	return outgoing{broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, task}, nil
 }
 
 // encodeStep makes the message of a plan's step, in the form that its options ask for.
-func (w *Worker) encodeStep(step *canvas.Publish) (broker.Publication, error) {
+func (w *Worker) encodeStep(step *canvas.Publish) (outgoing, error) {
 	step.Publication.Format = w.format
 	if step.Serializer != "" || step.Compression != "" {
 		format, err := serializer.Format(orElse(step.Serializer, w.cfg.TaskSerializer), orElse(step.Compression, w.cfg.TaskCompression))
 		if err != nil {
-			return broker.Publication{}, err
+			return outgoing{}, err
 		}
 		step.Publication.Format = format
 	}

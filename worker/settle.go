@@ -44,10 +44,10 @@ type settlement struct {
 // flow is what a settlement means for other tasks, in the order in which it is written.
 type flow struct {
 	prepare []canvas.Step               // sizes of chords, records of groups
-	publish []broker.Publication        // before the record: callbacks, the next step, a retry
+	publish []outgoing                  // before the record: callbacks, the next step, a retry
 	records []backend.Record            // after it: the steps that will not run any more
 	parts   []part                      // to be counted
-	then    []broker.Publication        // error callbacks
+	then    []outgoing                  // error callbacks
 	finish  []func(ctx context.Context) // takes longer: on a goroutine of its own, before the fate
 }
 
@@ -133,10 +133,10 @@ func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.acknowledge(ctx, group, early)
 	w.prepare(ctx, group)
 	w.announceAll(group, isRetry)
-	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.publish })
+	w.publish(ctx, group, func(f *flow) []outgoing { return f.publish })
 	w.store(ctx, group)
 	w.countParts(ctx, group)
-	w.publish(ctx, group, func(f *flow) []broker.Publication { return f.then })
+	w.publish(ctx, group, func(f *flow) []outgoing { return f.then })
 	group = w.finishApart(ctx, group)
 	w.acknowledge(ctx, group, late)
 	w.announceAll(group, goesBack)
@@ -172,55 +172,6 @@ func (w *Worker) finish(ctx context.Context, s settlement) {
 	s.flow, s.record = nil, nil
 	w.settle(s)
 	w.settled(1)
-}
-
-// publish sends the messages of a group, in one call. What follows a task whose lease was
-// lost is left to whoever runs it now.
-func (w *Worker) publish(ctx context.Context, group []settlement, of func(*flow) []broker.Publication) {
-	messages := w.messages[:0]
-	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			messages = append(messages, of(f)...)
-		}
-	}
-	if len(messages) == 0 {
-		return
-	}
-	w.messages = messages
-	if refused := w.send(ctx, messages); refused != nil && len(messages) > 1 {
-		w.publishApart(ctx, group, of)
-	} else if refused != nil {
-		w.logUnpublished(refused)
-	}
-	clear(messages)
-}
-
-// publishApart sends the messages of a group one by one: those that can be published are,
-// whatever is wrong with the others.
-func (w *Worker) publishApart(ctx context.Context, group []settlement, of func(*flow) []broker.Publication) {
-	for i := range group {
-		f := group[i].flow
-		if f == nil || group[i].req.lost.Load() {
-			continue
-		}
-		for _, message := range of(f) {
-			if refused := w.send(ctx, []broker.Publication{message}); refused != nil {
-				w.logUnpublished(refused)
-			}
-		}
-	}
-}
-
-// send publishes messages, trying again until it works, unless one of them is refused.
-func (w *Worker) send(ctx context.Context, messages []broker.Publication) (refused *broker.RefusedError) {
-	w.persist(ctx, "publish messages", func() error {
-		err := w.cfg.Publisher.Publish(ctx, messages...)
-		if errors.As(err, &refused) {
-			return nil
-		}
-		return err
-	})
-	return refused
 }
 
 // disposeOf moves the messages that are not acknowledged but go elsewhere.

@@ -20,6 +20,7 @@ from features import app
 
 warnings.simplefilter("ignore")
 CALLBACK = app.signature("features.plain", [[[["return", 1]]]], immutable=True)
+ADD = app.signature("tapp.same")
 ERRBACK = app.signature("tapp.same")
 
 
@@ -255,13 +256,55 @@ def canvases():
     yield "group with retried members", group(s(twice), s(ok), s(twice))
 
 
-GENERATORS = (retries, limits, automatic, arguments, outcomes, time_limits, to_the_end, deaths)
+def deduplicated():
+    """Redelivered messages of tasks that have a record already (the option "record")."""
+    records = {
+        "nothing": None,
+        "success": {"status": "SUCCESS", "result": 7, "traceback": None, "children": [], "date_done": "2026-01-02T03:04:05+00:00"},
+        "success with children": {
+            "status": "SUCCESS", "result": 7, "traceback": None, "children": [[["child", None], None]], "date_done": "2026-01-02T03:04:05+00:00",
+        },
+        "failure": {
+            "status": "FAILURE", "result": {"exc_type": "ValueError", "exc_message": ["x"], "exc_module": "builtins"}, "traceback": "tb",
+            "children": [], "date_done": "2026-01-02T03:04:05+00:00",
+        },
+        "started": {"status": "STARTED", "result": {}, "traceback": None, "children": [], "date_done": None},
+        "retry": {"status": "RETRY", "result": None, "traceback": "tb", "children": [], "date_done": None},
+    }
+    for (name, record), redelivered, kind in itertools.product(records.items(), (True, False), ("late", "plain", "late_tracked")):
+        case = "%s, redelivered %s, record %s" % (kind, redelivered, name)
+        follow = {"link": [frozen(ADD, "link of " + case)], "chain": [frozen(ADD, "step of " + case)]}
+        yield case, kind, [[["return", 1]], [["return", 2]]], [], {}, dict(follow, queue="celery", record=record, redelivered=redelivered)
 
 
-def collect(r, name, out):
+def ordered():
+    """One at a time, with ids that are part of those of what follows."""
+    plans = {
+        "success": [["return", 1]], "failure": [["raise", "ValueError", "bad"]], "tried again": [["retry", {"countdown": 0, "queue": "elsewhere"}]], "child": [],
+    }
+    for (when, kind), (plan, actions) in itertools.product((("late", "late_tracked"), ("early", "tracked")), plans.items()):
+        case = "%s task with %s" % (when, plan)
+        if plan == "child":
+            actions = [["send", 1, {"task_id": "child of " + case, "queue": "elsewhere"}], ["return", 1]]
+        yield case, kind, [actions], [], {}, {
+            "queue": "celery",
+            "link": [frozen(CALLBACK, "link of " + case).set(queue="elsewhere")],
+            "chain": [frozen(CALLBACK, "step of " + case).set(queue="elsewhere")],
+            "link_error": [ERRBACK.clone().set(queue="elsewhere")],
+        }
+
+
+GENERATORS = (retries, limits, automatic, arguments, outcomes, time_limits, to_the_end, deaths, deduplicated, ordered)
+
+
+def collect(r, name, out, redelivered=False):
     for key in r.scan_iter(_type="list"):
         for raw in reversed(r.lrange(key, 0, -1)):
-            task_id = json.loads(raw)["headers"]["id"]
+            doc = json.loads(raw)
+            task_id = doc["headers"]["id"]
+            if redelivered:
+                doc["headers"]["redelivered"] = doc["properties"]["delivery_info"]["redelivered"] = True
+                raw = json.dumps(doc).encode()
             queue, _, step = key.decode().partition("\x06\x16")
             out.append({"name": name, "id": task_id, "key": "celery" + ("\x06\x16" + step if step else ""), "raw": raw.decode()})
         r.delete(key)
@@ -277,9 +320,12 @@ def main(*only):
             # Ids that tell in a log or a key which case it is.
             options = dict({"queue": "elsewhere", "task_id": name}, **options)
             if "link_error" in options:
-                options["link_error"] = [frozen(ERRBACK, "errback of " + name)]
+                options["link_error"] = [frozen(errback, "errback of " + name) for errback in options["link_error"]]
+            record, redelivered = options.pop("record", None), options.pop("redelivered", False)
             task(kind).apply_async([plan] + list(args), kwargs, **options)
-            collect(r, name, out)
+            collect(r, name, out, redelivered)
+            if record:
+                r.set("celery-task-meta-" + name, json.dumps(dict(record, task_id=name)))
     if not only or "canvases" in only:
         for name, canvas in canvases():
             canvas.apply_async()

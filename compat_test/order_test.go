@@ -1,0 +1,161 @@
+package compat_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/google/go-cmp/cmp"
+)
+
+// writes are the commands a Redis was sent that store, publish or acknowledge.
+type writes struct {
+	mu    sync.Mutex
+	steps []string
+}
+
+// watchWrites reads what MONITOR tells until the end of the test.
+func watchWrites(t *testing.T, s *redisServer) *writes {
+	t.Helper()
+	conn, err := redis.Dial("tcp", s.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Do("MONITOR"); err != nil {
+		t.Fatal(err)
+	}
+	w := &writes{}
+	ended := make(chan struct{})
+	t.Cleanup(func() { conn.Close(); <-ended })
+	go func() {
+		defer close(ended)
+		for tags := map[string]string{}; ; {
+			line, err := redis.String(conn.Receive())
+			if err != nil {
+				return
+			}
+			if step := stepOf(line, tags); step != "" {
+				w.mu.Lock()
+				w.steps = append(w.steps, step)
+				w.mu.Unlock()
+			}
+		}
+	}()
+	return w
+}
+
+// of returns the steps that name a task, each once.
+func (w *writes) of(name string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var steps []string
+	for _, step := range w.steps {
+		if strings.Contains(step, name) && !slices.Contains(steps, step) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}
+
+var (
+	monitored  = regexp.MustCompile(`"((?:[^"\\]|\\.)*)"`)
+	messageID  = regexp.MustCompile(`"task": "[^"]*", "id": "([^"]*)"`)
+	recordID   = regexp.MustCompile(`^celery-task-meta-(.*)$`)
+	recordInfo = regexp.MustCompile(`"status": "([A-Z]+)"`)
+)
+
+// stepOf reads a line of MONITOR. tags are the tasks of the messages in unacked.
+func stepOf(line string, tags map[string]string) string {
+	var words []string
+	for _, match := range monitored.FindAllStringSubmatch(line, -1) {
+		var word string
+		escaped := regexp.MustCompile(`\\x[0-9a-f]{2}`).ReplaceAllString(match[1], "?")
+		if json.Unmarshal([]byte(`"`+escaped+`"`), &word) != nil {
+			word = escaped
+		}
+		words = append(words, word)
+	}
+	if len(words) < 3 {
+		return ""
+	}
+	id := func(raw string) string {
+		if match := messageID.FindStringSubmatch(raw); match != nil {
+			return match[1]
+		}
+		return ""
+	}
+	switch strings.ToUpper(words[0]) {
+	case "HSET", "HMSET":
+		for i := 2; words[1] == "unacked" && i+1 < len(words); i += 2 {
+			tags[words[i]] = id(words[i+1])
+		}
+	case "HDEL":
+		for _, tag := range words[2:] {
+			// Celery's main process acknowledges early while the child runs the task already.
+			if task := tags[tag]; words[1] == "unacked" && strings.HasPrefix(task, "late") {
+				return "acknowledge " + task
+			}
+		}
+	case "LPUSH":
+		if task := id(words[2]); task != "" {
+			return "publish " + task
+		}
+	case "SET", "SETEX":
+		if key := recordID.FindStringSubmatch(words[1]); key != nil {
+			state := recordInfo.FindStringSubmatch(words[len(words)-1])
+			if state == nil { // SETEX key seconds value; SET key value EX seconds
+				state = recordInfo.FindStringSubmatch(words[2])
+			}
+			if state != nil {
+				return fmt.Sprintf("store %s of %s", state[1], key[1])
+			}
+		}
+	}
+	return ""
+}
+
+// TestOrderOfWrites compares the order in which both workers write what belongs to a task:
+// callbacks and the next step before the result, errbacks after it, the late
+// acknowledgement at the end.
+func TestOrderOfWrites(t *testing.T) {
+	t.Parallel()
+	c := publishFeatures(t, "ordered")
+	var orders [2]map[string][]string
+	for i := range orders {
+		run := newFeatureRun(t, featureCalls{})
+		seen := watchWrites(t, run.redisServer)
+		if i == 0 {
+			run.worker = app{broker: run.url(0), journal: run.url(1), module: "features"}.startWorker(t, "-n", "w1@host", "-c", "1")
+		} else {
+			run.worker = startWorker(t, app{broker: run.url(0), journal: run.url(1)}, "-n", "w1@host", "-c", "1")
+		}
+		orders[i] = map[string][]string{}
+		for _, call := range c.Calls {
+			run.do(t, "LPUSH", call.Key, call.Raw)
+			eventually(t, patience, call.Name+" is settled", func() bool { return run.idle(t, "celery") })
+		}
+		eventually(t, patience, "all is stored", func() bool {
+			steps := len(seen.of(""))
+			time.Sleep(500 * time.Millisecond)
+			return steps == len(seen.of("")) && run.idle(t, "celery")
+		})
+		for _, call := range c.Calls {
+			orders[i][call.Name] = seen.of(call.Name)
+		}
+		run.worker.signal(t, syscall.SIGTERM)
+		run.worker.exitCode(t)
+	}
+	if diff := cmp.Diff(orders[0], orders[1]); diff != "" {
+		t.Errorf("order of writes (-Python +ours):\n%s", diff)
+	}
+	if len(orders[1]) < 5 {
+		t.Errorf("only %d tasks: %v", len(orders[1]), orders[1])
+	}
+}
