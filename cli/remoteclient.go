@@ -26,7 +26,7 @@ func (e *unavailableError) Error() string { return e.err.Error() }
 func (e *unavailableError) Unwrap() error { return e.err }
 
 // errNoReplies is in Celery's words: scripts look for them.
-var errNoReplies = &unavailableError{errors.New("No nodes replied within time constraint")} //nolint:revive,staticcheck // see above
+var errNoReplies = &unavailableError{errors.New("No nodes replied within time constraint")} //nolint:staticcheck // see above
 
 // remoteFlags are those of inspect, control and status.
 func remoteFlags() []cli.Flag {

@@ -165,7 +165,7 @@ func TestGolden(t *testing.T) {
 		e.Kind, e.Task = kind, task(id)
 		return e
 	}
-	var exhausted = "Can't retry tapp.retry_noexc[l-retrynoexc] args:() kwargs:{}"
+	exhausted := "Can't retry tapp.retry_noexc[l-retrynoexc] args:() kwargs:{}"
 	steps := []worker.Event{
 		of(worker.Received, "r-success", worker.Event{}),
 		of(worker.Started, "r-success", worker.Event{}),
