@@ -82,7 +82,11 @@ func echo(node string) func(r *protocol.ControlRequest) []byte {
 		reply := protocol.ControlReply{
 			Node: node, Ticket: r.Ticket, Value: fmt.Appendf(nil, `{"ok": ["%s", %s, "%v"]}`, r.Method, r.Arguments, r.Destination),
 		}
-		return reply.Encode(*r.ReplyTo)
+		message, err := reply.Encode(*r.ReplyTo, nil)
+		if err != nil {
+			panic(err)
+		}
+		return message
 	}
 }
 
