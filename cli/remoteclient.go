@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -44,7 +45,7 @@ func jsonFlag() cli.Flag {
 
 // operator is a connection of an operator's command.
 type operator struct {
-	ctx       context.Context //nolint:containedctx // of the command; ends with Ctrl-C
+	ctx       context.Context //nolint:containedctx // of the command; ends with SIGINT and SIGTERM
 	stop      func()
 	conf      *settings.Settings
 	urls      connections
@@ -69,7 +70,7 @@ func openOperator(c *cli.Context) (*operator, error) {
 	if o.decoder.Accept, err = protocol.NewAccept(o.conf.AcceptContent...); err != nil {
 		return nil, err
 	}
-	o.ctx, o.stop = signal.NotifyContext(c.Context, os.Interrupt)
+	o.ctx, o.stop = signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 	if o.publisher, err = o.urls.openPublisher(o.ctx); err != nil {
 		o.stop()
 		return nil, &unavailableError{err}
