@@ -63,6 +63,7 @@ var layers = map[string][]string{
 
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
 	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker"},
+	"gossip":  {"protocol", "protocol/pyjson", "broker", "worker", "control"},
 	"events":  {"protocol", "protocol/pyjson", "broker", "worker"},
 	"client":  {"protocol", "protocol/pyjson", "canvas", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
@@ -75,7 +76,7 @@ var layers = map[string][]string{
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "client", "metrics",
+		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "gossip", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
 		"settings", "canvas", "internal/nearest", "serializer", "compression", "term",
 	},

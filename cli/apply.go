@@ -5,6 +5,7 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
@@ -61,6 +62,9 @@ func producerConfig(conf *settings.Settings) client.Config {
 		ErrbacksOnHeader: conf.TaskAllowErrorCbOnChordHeader,
 		NoRetry:          !conf.TaskPublishRetry,
 		RetryPolicy:      &policy,
+	}
+	if conf.TaskSendSentEvent {
+		cfg.TaskSent = events.NewProducer(conf.EventExchange).TaskSent
 	}
 	cfg.Route, cfg.Destination = routing(conf)
 	return cfg

@@ -151,7 +151,7 @@ func TestWorkerAndSend(t *testing.T) {
 	go func() {
 		ended <- run(ctx, testRegistry(), []string{
 			"apium", "-A", "proj", "worker", "-linfo", "-c2", "-nw1@%h", "-Qcelery,other",
-			"-b", url, "--result-backend", url, "--without-gossip",
+			"-b", url, "--result-backend", url, "-Ofair",
 		}, &out, &log)
 	}()
 	log.waitFor(t, "ready.")
@@ -195,7 +195,8 @@ func TestWorkerAndSend(t *testing.T) {
 	for _, want := range []string{
 		"INFO/MainProcess] Connected to " + url,
 		"INFO/MainProcess] Task proj.echo[my-id] received",
-		"WARNING/MainProcess] --without-gossip has no effect",
+		"INFO/MainProcess] mingle: all alone",
+		"WARNING/MainProcess] -O/--optimization has no effect",
 		"raised unexpected: ValueError('bad')",
 	} {
 		if !strings.Contains(log.String(), want) {

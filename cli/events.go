@@ -12,7 +12,9 @@ import (
 
 // sendsEvents tells whether there is an event dispatcher at all, as Celery has it: remote
 // control can switch the events of tasks on and off only if there is one.
-func (s *workerSettings) sendsEvents() bool { return s.taskEvents || !s.withoutHeartbeat }
+func (s *workerSettings) sendsEvents() bool {
+	return s.taskEvents || !s.withoutHeartbeat || !s.withoutGossip
+}
 
 // newDispatcher makes what sends the events of a worker, and lets it observe the worker.
 func (p *program) newDispatcher(s *workerSettings, w *worker.Config, to broker.Broadcaster) (*events.Dispatcher, error) {

@@ -118,6 +118,8 @@ func workerFlags() []cli.Flag {
 			Category: eventCategory, EnvVars: workerEnv("task-events"), DisableDefaultText: true,
 		},
 		toggle(eventCategory, "without-heartbeat", "do not tell monitors that the worker lives"),
+		toggle(eventCategory, "without-gossip", "do not listen to other workers"),
+		toggle(eventCategory, "without-mingle", "do not exchange revoked tasks with other workers at the start"),
 		duration(eventCategory, "heartbeat-interval", "`SECONDS` between heartbeats (default: 2)"),
 
 		duration(redisCategory, "visibility-timeout", "`SECONDS` until a silent worker's messages go to others (default: 3600)"),
@@ -152,8 +154,6 @@ var ignoredFlags = []celeryFlag{
 	{"max-tasks-per-child", "", true, "there are no child processes to replace"},
 	{"max-memory-per-child", "", true, "there are no child processes to replace"},
 	{"pool-start-method", "", true, "there are no child processes"},
-	{"without-gossip", "", false, "there is no gossip"},
-	{"without-mingle", "", false, "there is no mingle"},
 	{"include", "I", true, "tasks are compiled in"},
 	{"executable", "", true, "there is no Python here"},
 }

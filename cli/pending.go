@@ -9,7 +9,7 @@ import (
 // pendingSettings are understood, but nothing in the worker takes them yet. Whoever
 // makes something take one removes it here and maps it in apply.go.
 var pendingSettings = []string{
-	"event_queue_prefix", "event_serializer", "result_accept_content", "task_protocol",
+	"event_serializer", "result_accept_content", "task_protocol",
 	"task_publish_retry", "task_publish_retry_policy", "task_repr_maxlevels",
 	"worker_cancel_long_running_tasks_on_connection_loss",
 }

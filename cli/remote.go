@@ -9,6 +9,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/events"
+	"github.com/apium/apium/gossip"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
@@ -21,7 +22,8 @@ const listenTimeout = 5 * time.Second
 // startControl has a worker answer to remote control until ctx is done; shutdown is what
 // the command of that name does. The returned function waits for the end.
 func (p *program) startControl(
-	ctx context.Context, shutdown func(), s *workerSettings, w *worker.Worker, publisher control.Broker, dispatcher *events.Dispatcher,
+	ctx context.Context, shutdown func(), s *workerSettings, w *worker.Worker,
+	publisher control.Broker, dispatcher *events.Dispatcher, node *gossip.Node,
 ) (wait func(), err error) {
 	if !s.conf.WorkerEnableRemoteControl {
 		return func() {}, nil
@@ -41,6 +43,9 @@ func (p *program) startControl(
 	}
 	if s.sendsEvents() {
 		cfg.Events = dispatcher
+	}
+	if node != nil {
+		cfg.Gossip = node
 	}
 	mailbox, err := control.New(cfg)
 	if err != nil {

@@ -33,6 +33,8 @@ type workerSettings struct {
 
 	taskEvents        bool
 	withoutHeartbeat  bool
+	withoutMingle     bool
+	withoutGossip     bool
 	heartbeatInterval time.Duration
 
 	pool         string // as the banner names it
@@ -71,6 +73,8 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 		taskEvents:  conf.WorkerSendTaskEvents || c.Bool("task-events"),
 
 		withoutHeartbeat:  c.Bool("without-heartbeat"),
+		withoutMingle:     c.Bool("without-mingle"),
+		withoutGossip:     c.Bool("without-gossip"),
 		heartbeatInterval: flagSeconds(c, "heartbeat-interval"),
 
 		embedded:     c.Bool("embedded"),

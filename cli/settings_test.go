@@ -105,7 +105,7 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --heartbeat-interval 5", func(s *workerSettings) any { return s.heartbeatInterval }, 5 * time.Second},
 		{
 			"worker --without-gossip -P gevent -O fair --max-tasks-per-child 10 --loader x",
-			func(s *workerSettings) any { return len(s.warnings) }, 5,
+			func(s *workerSettings) any { return len(s.warnings) }, 4,
 		},
 	}
 	for _, test := range tests {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/control"
+	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/metrics"
@@ -151,21 +151,29 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	return p.work(warm, s, w, publisher, dispatcher)
 }
 
-// work runs a worker, and has it answer to remote control and send events while it runs.
+// work runs a worker, and has it answer to remote control, listen to other workers
+// and send events while it runs.
 func (p *program) work(
-	warm context.Context, s *workerSettings, w *worker.Worker, publisher control.Broker, dispatcher *events.Dispatcher,
+	warm context.Context, s *workerSettings, w *worker.Worker, publisher *redisbroker.Publisher, dispatcher *events.Dispatcher,
 ) error {
 	warm, stop := context.WithCancel(warm)
 	defer stop()
-	endControl, err := p.startControl(warm, stop, s, w, publisher, dispatcher)
+	s.mingle(warm, w, publisher)
+	node, err := s.newNode(w, publisher, dispatcher)
 	if err != nil {
 		return err
 	}
+	endControl, err := p.startControl(warm, stop, s, w, publisher, dispatcher, node)
+	if err != nil {
+		return err
+	}
+	endGossip := s.startGossip(warm, node)
 	endEvents := startEvents(warm, w, dispatcher)
 	s.log.Info(s.hostname + " ready.")
 	err = w.Run(warm)
 	stop()
 	endControl()
+	endGossip()
 	endEvents()
 	return err
 }

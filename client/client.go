@@ -60,6 +60,9 @@ type Config struct {
 	// RetryPolicy is how often and how fast publishing is tried again
 	// (task_publish_retry_policy). Default: three times, after 0, 0.2 and 0.4 seconds.
 	RetryPolicy *RetryPolicy
+	// TaskSent makes the event that is published along with a task, as events.Producer does
+	// (task_send_sent_event). Nil: none.
+	TaskSent func(task *protocol.Task) broker.Publication
 	// Origin says who sends, in a header. Default: gen<pid>@<host>.
 	Origin string
 }

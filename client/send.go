@@ -68,6 +68,9 @@ func (c *Client) add(s *sending, plan *canvas.Plan) error {
 		s.messages = append(s.messages, broker.Publication{
 			Exchange: task.Exchange, ExchangeType: message.ExchangeType, RoutingKey: task.RoutingKey, Message: raw,
 		})
+		if c.cfg.TaskSent != nil {
+			s.messages = append(s.messages, c.cfg.TaskSent(task))
+		}
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ const (
 // buffer holds events until they are sent, in the order of their clocks.
 type buffer struct {
 	woken   chan struct{} // capacity 1: there is something to send
+	urgent  chan struct{} // likewise, which does not wait for more
 	dropped atomic.Int64
 
 	mu      sync.Mutex
@@ -58,11 +59,11 @@ func (b *buffer) full() bool {
 	return true
 }
 
-// grown notes that so many bytes have been added. b.mu is held.
-func (b *buffer) grown(bytes int) {
+// grown notes that so many bytes have been added, and wakes the sender. b.mu is held.
+func (b *buffer) grown(bytes int, wake chan struct{}) {
 	b.size += bytes
 	select {
-	case b.woken <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }

@@ -76,7 +76,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	d := &Dispatcher{
 		cfg: cfg, worker: newSource(cfg.Hostname, cfg.Exchange),
 		producer: newSource(producerName(cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]), cfg.Exchange),
-		buffer:   buffer{woken: make(chan struct{}, 1)},
+		buffer:   buffer{woken: make(chan struct{}, 1), urgent: make(chan struct{}, 1)},
 	}
 	d.tasks.Store(cfg.TaskEvents)
 	return d, nil
@@ -111,7 +111,7 @@ func (d *Dispatcher) Observe(e worker.Event) {
 	before := len(to.body)
 	to.body = d.worker.begin(to.body, now, d.cfg.Clock.Forward())
 	to.body = end(taskFields(to.body, &e, outcome), types[e.Kind], now)
-	b.grown(len(to.body) - before)
+	b.grown(len(to.body)-before, b.woken)
 }
 
 // TaskSent sends task-sent for a task that has been published (task_send_sent_event).
@@ -160,7 +160,7 @@ func (d *Dispatcher) single(from *source, kind string, write func(fields) fields
 	now := time.Now()
 	body := end(write(from.begin(nil, now, d.cfg.Clock.Forward())), kind, now)
 	b.batches = append(b.batches, batch{from: from, routingKey: routingKey(kind), body: body})
-	b.grown(len(body))
+	b.grown(len(body), b.urgent)
 }
 
 // Run sends events, and heartbeats about w, until ctx is done. Then it says that the
@@ -175,14 +175,16 @@ func (d *Dispatcher) Run(ctx context.Context, w Worker, drained <-chan struct{})
 	d.beat("worker-online", w)
 	stopping, sending := ctx.Done(), context.WithoutCancel(ctx)
 	for {
-		woken, again := d.buffer.woken, (<-chan time.Time)(nil)
+		woken, urgent, again := d.buffer.woken, d.buffer.urgent, (<-chan time.Time)(nil)
 		if d.trySend(sending, w) != nil {
-			woken, again = nil, time.After(retryAfter)
+			woken, urgent, again = nil, nil, time.After(retryAfter)
 		}
 		select {
+		case <-urgent:
 		case <-woken:
 			select {
 			case <-time.After(gatherFor):
+			case <-urgent:
 			case <-drained:
 			}
 		case <-again:

@@ -1,0 +1,124 @@
+package compat_test
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// startNeighbor starts a worker of either kind that mingles and gossips, which others
+// started here do not.
+func (a app) startNeighbor(t *testing.T, node string) *process {
+	t.Helper()
+	name, _, _ := strings.Cut(node, "@")
+	args := []string{"worker", "-c", "1", "-l", "debug", "-n", node, "-Q", "celery," + name}
+	var p *process
+	if strings.HasPrefix(name, "go") {
+		p = start(t, node, "", []string{"JOURNAL=" + a.journal}, workerBinary, append(args, "-b", a.broker, "--result-backend", a.broker)...)
+	} else {
+		p = start(t, node, appDir, a.env(t), a.python(), celeryCommand(a.venv, args)...)
+	}
+	p.waitLog(t, node+" ready.")
+	return p
+}
+
+// celeryCommand is how a version of Celery wants its arguments.
+func celeryCommand(venv string, args []string) []string {
+	if venv == celery44 {
+		return append([]string{"-m", "celery", args[0], "-A", "tapp"}, args[1:]...)
+	}
+	return append([]string{"-m", "celery", "-A", "tapp"}, args...)
+}
+
+// wantRevoked asks a node for the ids it discards.
+func (a app) wantRevoked(t *testing.T, node string, want ...string) {
+	t.Helper()
+	var got []string
+	a.run(t, &got, `import json, sys, tapp
+print(json.dumps(list(tapp.app.control.inspect([sys.argv[1]], timeout=5).revoked()[sys.argv[1]])))`, node)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: revoked are %q, want %q", node, got, want)
+	}
+}
+
+func (a app) revokeAt(t *testing.T, node, id string) {
+	t.Helper()
+	a.run(t, nil, `import sys, tapp
+tapp.app.control.revoke(sys.argv[2], destination=[sys.argv[1]], reply=True, timeout=5)`, node, id)
+}
+
+// TestMingle: a worker that starts exchanges revoked ids and the clock with those that are
+// there, whichever of them are Python's.
+func TestMingle(t *testing.T) {
+	t.Parallel()
+	for version, venv := range peers {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			a := app{venv: venv, broker: server.url(0), journal: server.url(1)}
+			py := a.startNeighbor(t, "py@host")
+			a.revokeAt(t, "py@host", "1")
+			w := a.startNeighbor(t, "go@host")
+			w.waitLog(t, "mingle: sync with 1 nodes")
+			w.waitLog(t, "mingle: sync complete")
+			py.waitLog(t, "sync with go@host")
+			a.wantRevoked(t, "go@host", "1")
+			a.revokeAt(t, "go@host", "2")
+			third := a.startNeighbor(t, "py2@host")
+			third.waitLog(t, "mingle: sync with 2 nodes")
+			third.waitLog(t, "mingle: sync complete")
+			w.waitLog(t, "sync with py2@host")
+			a.wantRevoked(t, "py2@host", "1", "2")
+		})
+	}
+}
+
+// TestGossip: workers of both kinds know who lives, and elect one of them.
+func TestGossip(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	py, w := a.startNeighbor(t, "py@host"), a.startNeighbor(t, "go@host")
+	py.waitLog(t, "go@host joined the party")
+	w.waitLog(t, "py@host joined the party")
+	other := a.startNeighbor(t, "py2@host")
+	w.waitLog(t, "py2@host joined the party")
+	goOther := a.startNeighbor(t, "go2@host")
+	for _, p := range []*process{py, w, other} {
+		p.waitLog(t, "go2@host joined the party")
+	}
+	for _, p := range []*process{other, goOther} {
+		p.kill()
+	}
+	for _, p := range []*process{py, w} {
+		p.waitLog(t, "missed heartbeat from py2@host")
+		p.waitLog(t, "missed heartbeat from go2@host")
+	}
+
+	a.run(t, nil, `import tapp
+tapp.app.control.election("vote", "task", tapp.work.s("elected", 0))`)
+	eventually(t, patience, "the elected worker calls the task", func() bool { return server.journalLen(t, "done") > 0 })
+	eventually(t, patience, "both workers know the winner", func() bool {
+		won, heard := 0, 0
+		for _, p := range []*process{py, w} {
+			won += p.log.count("I won the election 'vote'")
+			heard += p.log.count("elected for 'vote'")
+		}
+		return won == 1 && heard == 1
+	})
+	py.signal(t, syscall.SIGTERM)
+	w.waitLog(t, "py@host left")
+	if n := server.journalLen(t, "done"); n != 1 {
+		t.Errorf("the elected task ran %d times", n)
+	}
+	left := a.startNeighbor(t, "py@host")
+	w.signal(t, syscall.SIGTERM)
+	left.waitLog(t, "go@host left")
+	for _, p := range []*process{py, w} {
+		if p.log.contains("Traceback") {
+			t.Errorf("%s: %s", p.name, tail(p.log.String(), 3000))
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package gossip
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/apium/apium/control"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/worker"
+)
+
+// mingleTimeout is how long a worker waits for one more neighbor, as in Celery.
+const mingleTimeout = time.Second
+
+// Mingle exchanges revoked ids and the logical clock with all workers that answer. It
+// waits a second for them.
+func Mingle(ctx context.Context, w *worker.Worker, ask *control.Client, log *slog.Logger) error {
+	log.Info("mingle: searching for neighbors")
+	arguments, err := pyjson.Append(nil, map[string]any{"from_node": w.Hostname(), "revoked": w.Revoked()})
+	if err != nil {
+		return fmt.Errorf("mingle: %w", err)
+	}
+	replies, err := ask.Ask(ctx, control.Question{Command: "hello", Arguments: arguments, Timeout: mingleTimeout}, nil)
+	var neighbors []control.Reply
+	for _, reply := range replies {
+		if reply.Node != w.Hostname() && pyjson.Kind(reply.Value) != 'n' {
+			neighbors = append(neighbors, reply)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("mingle: %w", err)
+	}
+	if len(neighbors) == 0 {
+		log.Info("mingle: all alone")
+		return err
+	}
+	log.Info(fmt.Sprintf("mingle: sync with %d nodes", len(neighbors)))
+	for _, reply := range neighbors {
+		log.Debug("mingle: processing reply from " + reply.Node)
+		if err := syncWith(w, reply.Value); err != nil {
+			log.Error(fmt.Sprintf("mingle: sync with %s failed: %v", reply.Node, err))
+		}
+	}
+	log.Info("mingle: sync complete")
+	return err
+}
+
+// syncWith takes over what a neighbor replies.
+func syncWith(w *worker.Worker, reply []byte) error {
+	var hello struct {
+		Clock   int64           `json:"clock"`
+		Revoked json.RawMessage `json:"revoked"`
+	}
+	if err := pyjson.Unmarshal(reply, &hello); err != nil {
+		return err
+	}
+	ids, err := revokedIDs(hello.Revoked)
+	if err != nil {
+		return err
+	}
+	w.Clock().Adjust(hello.Clock)
+	w.MergeRevoked(ids...)
+	return nil
+}
+
+// revokedIDs reads ids in their order: a list, or before Celery 5.7 an object whose values
+// are times on the neighbor's clock.
+func revokedIDs(raw []byte) (ids []string, err error) {
+	if raw == nil || pyjson.Kind(raw) == 'n' {
+		return nil, nil
+	}
+	if pyjson.Kind(raw) == '[' {
+		err = pyjson.Unmarshal(raw, &ids)
+		return ids, err
+	}
+	s := pyjson.NewScanner(raw)
+	s.Enter('{')
+	for s.Next() {
+		ids = append(ids, string(s.Key()))
+		s.Value()
+	}
+	return ids, s.End()
+}
