@@ -18,6 +18,9 @@ import (
 // chordPublish is how long nobody else runs the body while it is being published.
 const chordPublish = 30 * time.Second
 
+// chordLook is how often it is looked whether somebody else has run the body.
+const chordLook = time.Second
+
 // part is a chord's part to be counted, and the chord's body.
 type part struct {
 	backend.ChordPart
@@ -107,7 +110,7 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(count.Lease):
+		case <-time.After(min(count.Lease, chordLook)):
 		}
 		inherited = true
 		counted, ok := w.count(ctx, []backend.ChordPart{p.ChordPart})
