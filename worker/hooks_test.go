@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/apium/apium/canvas"
-	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
@@ -92,21 +91,21 @@ func TestHooks(t *testing.T) {
 			}
 		}
 		want("start", "init celery@test", "ready")
-		b.send(client.Call{Task: "app.add", Args: []any{1, 2}})
+		b.send(canvas.Sig("app.add", 1, 2))
 		want("success", "received app.add", "prerun app.add", "success 3", "postrun SUCCESS 3")
-		b.send(client.Call{Task: "app.fail"})
+		b.send(canvas.Sig("app.fail"))
 		want("failure", "received app.fail", "prerun app.fail", "failure ValueError('bad')", "postrun FAILURE")
-		b.send(client.Call{Task: "app.retry"})
+		b.send(canvas.Sig("app.retry"))
 		want("retry", "received app.retry", "prerun app.retry", "before publish app.retry 1", "retry again", "postrun RETRY", "after publish app.retry 1")
-		b.send(client.Call{Task: "app.ignore"})
+		b.send(canvas.Sig("app.ignore"))
 		want("ignore", "received app.ignore", "prerun app.ignore", "postrun IGNORED")
-		b.send(client.Call{Task: "app.send"})
+		b.send(canvas.Sig("app.send"))
 		want("send", "received app.send", "prerun app.send", "before publish app.other 0", "after publish app.other 0", "success null", "postrun SUCCESS null")
-		b.send(client.Call{Task: "app.add", Expires: time.Now().Add(-time.Second)})
+		b.send(canvas.Sig("app.add").Set(canvas.Expires(-time.Second)))
 		want("expired", "revoked false true")
-		b.send(client.Call{Task: "no.such"})
+		b.send(canvas.Sig("no.such"))
 		want("unknown", "unknown no.such")
-		id := b.send(client.Call{Task: "app.wait"})
+		id := b.send(canvas.Sig("app.wait"))
 		b.w.Terminate(15, id)
 		b.sleep(time.Second)
 		want("terminated", "received app.wait", "prerun app.wait", "revoked true false", "postrun REVOKED")
@@ -136,9 +135,9 @@ func TestHooksThatPanic(t *testing.T) {
 		b.reg.Connect(c.hooks("first ", true))
 		b.reg.Connect(c.hooks("second ", false))
 		b.start()
-		b.wantResult(b.send(client.Call{Task: "app.add", Args: []any{1, 2}}), "SUCCESS 3")
-		b.send(client.Call{Task: "app.retry"})
-		b.send(client.Call{Task: "app.send"})
+		b.wantResult(b.send(canvas.Sig("app.add", 1, 2)), "SUCCESS 3")
+		b.send(canvas.Sig("app.retry"))
+		b.send(canvas.Sig("app.send"))
 		b.wantLog("A TaskPrerun hook panicked: the hook is broken")
 		got := c.take()
 		for i := 0; i < len(got); i += 2 {
@@ -168,7 +167,7 @@ func TestBeforePublishChangesTheMessage(t *testing.T) {
 		}))
 		b.cfg.Consumer = b.broker.Consumer(queue, "other")
 		b.start()
-		b.send(client.Call{Task: "app.send"})
+		b.send(canvas.Sig("app.send"))
 		if !strings.Contains(headers, `"x-trace": "abc"`) {
 			t.Errorf("headers = %s", headers)
 		}
@@ -196,12 +195,12 @@ func TestMiddleware(t *testing.T) {
 		b.reg.Use(wrap("outer"), wrap("inner"))
 		b.reg.Register("app.panic", func() { panic("boom") })
 		b.start()
-		b.wantResult(b.send(client.Call{Task: "app.add", Args: []any{1, 2}}), "SUCCESS 3")
+		b.wantResult(b.send(canvas.Sig("app.add", 1, 2)), "SUCCESS 3")
 		want := []string{"outer before app.add", "inner before app.add", "inner after <nil>", "outer after <nil>"}
 		if got := c.take(); !slices.Equal(got, want) {
 			t.Errorf("calls %q, want %q", got, want)
 		}
-		b.wantResult(b.send(client.Call{Task: "app.panic"}),
+		b.wantResult(b.send(canvas.Sig("app.panic")),
 			`FAILURE {"exc_type": "Exception", "exc_message": ["recovered: boom"], "exc_module": "builtins"}`)
 		want = []string{"outer before app.panic", "inner before app.panic", "inner after recovered: boom", "outer after recovered: boom"}
 		if got := c.take(); !slices.Equal(got, want) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/client"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/tasks"
 )
 
@@ -75,7 +75,7 @@ func TestOutcomes(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bench) {
 				b.reg.Register("app.do", func() error { return tt.err }, append(tt.opts, tasks.Params(""))...)
 				b.start()
-				id := b.send(client.Call{Task: "app.do", ID: "the-id"})
+				id := b.send(canvas.Sig("app.do").Set(canvas.TaskID("the-id")))
 				b.wantResult(id, tt.result)
 				b.wantEvents(append([]string{"received", "started"}, tt.events...)...)
 				b.wantLog("Task app.do[the-id] " + tt.log)
@@ -100,7 +100,7 @@ func TestRequeueIsRedelivered(t *testing.T) {
 			return nil
 		}, tasks.AcksLate(true))
 		b.start()
-		b.wantResult(b.send(client.Call{Task: "app.do"}), "SUCCESS null")
+		b.wantResult(b.send(canvas.Sig("app.do")), "SUCCESS null")
 		if fmt.Sprint(seen) != "[false true]" {
 			t.Errorf("redelivered = %v", seen)
 		}
@@ -113,7 +113,7 @@ func TestAResultNobodyWantsNeedsNoJSON(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.do", func() any { return make(chan int) }, tasks.IgnoreResult(true))
 		b.start()
-		b.wantResult(b.send(client.Call{Task: "app.do"}), "")
+		b.wantResult(b.send(canvas.Sig("app.do")), "")
 		b.wantEvents("received", "started", "succeeded")
 		b.wantLog(": <chan int object>")
 	})
@@ -147,11 +147,11 @@ func TestAHandlerThatEndsItsGoroutine(t *testing.T) {
 				b.reg.Register("app.add", add)
 				b.cfg.Concurrency = 1
 				b.start()
-				b.wantResult(b.send(client.Call{Task: "app.die"}), tt.result)
+				b.wantResult(b.send(canvas.Sig("app.die")), tt.result)
 				b.wantEvents(append([]string{"received", "started"}, tt.events...)...)
 				b.wantLog("Task handler raised error: WorkerLostError(")
 				b.wantQueued(0, 0)
-				b.wantResult(b.send(client.Call{Task: "app.add", Args: []any{1, 2}}), "SUCCESS 3") // in a new slot
+				b.wantResult(b.send(canvas.Sig("app.add", 1, 2)), "SUCCESS 3") // in a new slot
 				if s := b.w.Stats(); s.Active != 0 || s.Abandoned != 0 {
 					t.Errorf("stats = %+v", s)
 				}
@@ -183,7 +183,7 @@ func TestSoftTimeLimit(t *testing.T) {
 					return tt.give(ctx)
 				}, tasks.SoftTimeLimit(time.Minute))
 				b.start()
-				id := b.send(client.Call{Task: "app.wait"})
+				id := b.send(canvas.Sig("app.wait"))
 				b.sleep(59 * time.Second)
 				b.wantResult(id, "")
 				b.sleep(time.Second)
@@ -212,8 +212,8 @@ func TestHardTimeLimit(t *testing.T) {
 		b.reg.Register("app.add", add)
 		b.cfg.Concurrency = 1
 		b.start()
-		id := b.send(client.Call{Task: "app.block"})
-		waiting := b.send(client.Call{Task: "app.add", Args: []any{1, 2}})
+		id := b.send(canvas.Sig("app.block"))
+		waiting := b.send(canvas.Sig("app.add", 1, 2))
 		b.sleep(59 * time.Second)
 		b.wantResult(waiting, "")
 		b.sleep(time.Second)
@@ -247,7 +247,7 @@ func TestHardTimeLimitWithoutAcknowledgement(t *testing.T) {
 			}
 		}, tasks.TimeLimit(time.Minute), tasks.AcksLate(true), tasks.AcksOnTimeout(false))
 		b.start()
-		id := b.send(client.Call{Task: "app.block"})
+		id := b.send(canvas.Sig("app.block"))
 		b.sleep(2 * time.Hour) // the first handler has returned, too
 		b.wantResult(id, "SUCCESS null")
 		b.wantEvents("received", "started", "rejected", "failed TimeLimitExceeded", "received", "started", "succeeded")
@@ -260,7 +260,7 @@ func TestAbandonedHandlerEndsItsGoroutine(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.block", func() { time.Sleep(time.Hour); runtime.Goexit() }, tasks.TimeLimit(time.Minute))
 		b.start()
-		b.send(client.Call{Task: "app.block"})
+		b.send(canvas.Sig("app.block"))
 		b.sleep(2 * time.Hour)
 		b.wantEvents("received", "started", "failed TimeLimitExceeded")
 		if s := b.w.Stats(); s.Abandoned != 0 || s.AbandonedTotal != 1 {
@@ -280,7 +280,7 @@ func TestResize(t *testing.T) {
 			}
 		}
 		for range 12 {
-			b.send(client.Call{Task: "app.sleep"})
+			b.send(canvas.Sig("app.sleep"))
 		}
 		active(2)
 		if err := b.w.Resize(5); err != nil {
@@ -316,7 +316,7 @@ func TestUpdateState(t *testing.T) {
 			return "done", nil
 		}, tasks.TrackStarted(true))
 		b.start()
-		id := b.send(client.Call{Task: "app.work"})
+		id := b.send(canvas.Sig("app.work"))
 		b.wantResult(id, `PROGRESS {"done": 0.5}`) // after STARTED
 		b.sleep(time.Minute)
 		b.wantResult(id, `SUCCESS "done"`)
