@@ -101,7 +101,7 @@ func TestHooks(t *testing.T) {
 		want("ignore", "received app.ignore", "prerun app.ignore", "postrun IGNORED")
 		b.send(canvas.Sig("app.send"))
 		want("send", "received app.send", "prerun app.send", "before publish app.other 0", "after publish app.other 0", "success null", "postrun SUCCESS null")
-		b.send(canvas.Sig("app.add").Set(canvas.ExpiresAt(time.Now().Add(-time.Second))))
+		b.send(canvas.Sig("app.add").Set(canvas.Expires(-time.Second)))
 		want("expired", "revoked false true")
 		b.send(canvas.Sig("no.such"))
 		want("unknown", "unknown no.such")
