@@ -40,9 +40,17 @@ func TestAutoRetryDelays(t *testing.T) {
 		retries      int
 		want         time.Duration
 	}{
-		{s, 0, 0, s}, {s, 0, 1, 2 * s}, {s, 0, 5, 32 * s}, {s, 0, 10, 600 * s}, {s, 0, 1000, 600 * s},
-		{5 * s, 100 * s, 0, 5 * s}, {5 * s, 100 * s, 4, 80 * s}, {5 * s, 100 * s, 5, 100 * s},
-		{s / 2, 0, 3, 8 * s}, {2500 * time.Millisecond, 0, 1, 4 * s}, {700 * s, 0, 0, 600 * s},
+		{s, 0, 0, s},
+		{s, 0, 1, 2 * s},
+		{s, 0, 5, 32 * s},
+		{s, 0, 10, 600 * s},
+		{s, 0, 1000, 600 * s},
+		{5 * s, 100 * s, 0, 5 * s},
+		{5 * s, 100 * s, 4, 80 * s},
+		{5 * s, 100 * s, 5, 100 * s},
+		{s / 2, 0, 3, 8 * s},
+		{2500 * time.Millisecond, 0, 1, 4 * s},
+		{700 * s, 0, 0, 600 * s},
 	}
 	for _, tt := range tests {
 		opts := []tasks.Option{tasks.AutoRetry(nil), tasks.RetryBackoff(tt.factor), tasks.RetryJitter(false)}
