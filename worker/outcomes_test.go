@@ -248,7 +248,7 @@ func TestHardTimeLimit(t *testing.T) {
 			t.Errorf("stats = %+v, want none abandoned any more", s)
 		}
 		b.wantResult(id, failed)
-		b.wantEvents("received", "started", "received", "failed TimeLimitExceeded", "started", "succeeded")
+		b.wantEventsInAnyOrder("failed TimeLimitExceeded", "received", "received", "started", "started", "succeeded")
 	})
 }
 

@@ -180,6 +180,16 @@ func (e *events) Observe(ev worker.Event) {
 	e.seen = append(e.seen, strings.TrimSpace(kinds[ev.Kind]+" "+ev.Exception+ev.Reason))
 }
 
+// wantEventsInAnyOrder is for those of several tasks, between which there is no order.
+func (b *bench) wantEventsInAnyOrder(want ...string) {
+	b.t.Helper()
+	b.events.mu.Lock()
+	defer b.events.mu.Unlock()
+	if got := slices.Sorted(slices.Values(b.events.seen)); !slices.Equal(got, want) {
+		b.t.Errorf("events = %q, want %q in any order", got, want)
+	}
+}
+
 func (b *bench) wantEvents(want ...string) {
 	b.t.Helper()
 	b.events.mu.Lock()
