@@ -215,7 +215,7 @@ func normalised(e event) event {
 	}
 	for _, field := range []string{"eta", "expires"} {
 		text, _ := e[field].(string)
-		if at, err := time.Parse(time.RFC3339Nano, text); err == nil && time.Since(at).Abs() < time.Minute {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil && time.Since(at).Abs() < time.Hour {
 			e[field] = "now"
 		}
 	}

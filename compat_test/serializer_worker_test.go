@@ -70,8 +70,8 @@ func TestSerializers(t *testing.T) {
 				"unknown":      {"celery.exceptions", "NotRegistered", []any{"tapp.no_such_task"}, "FAILURE"},
 				"expired":      {"celery.exceptions", "TaskRevokedError", []any{"expired"}, "REVOKED"},
 				"unencodable": {"kombu.exceptions", "EncodeError", []any{map[string]string{
-					"yaml":    "yaml: cannot represent an object of type decimal.Decimal",
-					"msgpack": "msgpack: can not serialize 'decimal.Decimal' object",
+					"yaml":    "TypeError('yaml: cannot represent an object of type decimal.Decimal')",
+					"msgpack": `TypeError("msgpack: can not serialize 'decimal.Decimal' object")`,
 				}[name]}, "FAILURE"},
 			}
 			if name == "pickle" {
