@@ -282,7 +282,7 @@ def ordered():
     plans = {
         "success": [["return", 1]], "failure": [["raise", "ValueError", "bad"]], "tried again": [["retry", {"countdown": 0, "queue": "elsewhere"}]], "child": [],
     }
-    for (when, kind), (plan, actions) in itertools.product((("late", "late_tracked"), ("early", "tracked")), plans.items()):
+    for (when, kind), (plan, actions) in itertools.product((("late", "late"), ("early", "plain")), plans.items()):
         case = "%s task with %s" % (when, plan)
         if plan == "child":
             actions = [["send", 1, {"task_id": "child of " + case, "queue": "elsewhere"}], ["return", 1]]
