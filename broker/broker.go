@@ -33,6 +33,9 @@ const (
 	Front Place = iota
 	// Back puts a message where it is served last: kombu's reject(requeue=True).
 	Back
+	// Untouched puts a message where Front does, byte for byte: it was claimed in vain, and
+	// is not to pass for one that somebody may have run.
+	Untouched
 )
 
 // Consumer claims messages from the queues it was opened with and settles them.
@@ -49,8 +52,8 @@ type Consumer interface {
 	// message.
 	Ack(ctx context.Context, tags ...string) (lost []string, err error)
 
-	// Requeue gives deliveries back to their queues, marked as redelivered.
-	// With Front, deliveries given in the order they were claimed are served in
+	// Requeue gives deliveries back to their queues, marked as redelivered unless they
+	// are Untouched. With Front and Untouched, deliveries given in the order they were claimed are served in
 	// that order again. Deliveries whose lease was lost are left alone.
 	Requeue(ctx context.Context, place Place, deliveries ...Delivery) error
 

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/apium/apium/broker"
 )
 
 // Messages of unknown tasks are handed on: left in their queue, or forwarded to another,
@@ -58,7 +60,11 @@ func (w *Worker) handOn(r *request) {
 		return
 	}
 	w.log.Debug("Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue, taskAttrs(r.Task)...)
-	w.settle(settlement{req: r, fate: requeue, end: &outcome{kind: Left}})
+	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
+	if _, ok := w.cfg.Consumer.(broker.Mover); ok { // byte for byte: nobody has run it
+		s.fate, s.queue = forward, r.Queue
+	}
+	w.settle(s)
 }
 
 // claimPause keeps the claim loop from claiming for a while.

@@ -154,7 +154,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	holding.Go(func() { w.kept.run(stopHolding) })
 	holding.Go(func() { w.unpark(claimCtx) })
 	holding.Go(func() {
-		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, surplus) })
+		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, broker.Untouched, surplus) })
 	})
 	if w.autoscaler != nil {
 		holding.Go(func() { w.autoscaler.run(stopHolding) })
@@ -227,10 +227,10 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 func (w *Worker) giveBackUnstarted(ctx context.Context) {
 	left := slices.Concat(w.backlog.close(), w.schedule.close(), w.kept.close())
 	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
-	w.giveBack(ctx, append(left, w.unstarted.take()...))
+	w.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
 }
 
-func (w *Worker) giveBack(ctx context.Context, requests []*request) {
+func (w *Worker) giveBack(ctx context.Context, place broker.Place, requests []*request) {
 	requests = slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() })
 	if len(requests) == 0 {
 		return
@@ -240,11 +240,13 @@ func (w *Worker) giveBack(ctx context.Context, requests []*request) {
 	w.leases.remove(requests...)
 	deliveries := deliveriesOf(requests)
 	if !w.persist(ctx, "give messages back", func() error {
-		return w.cfg.Consumer.Requeue(ctx, broker.Front, deliveries...)
+		return w.cfg.Consumer.Requeue(ctx, place, deliveries...)
 	}) {
 		return
 	}
-	w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
+	if place == broker.Front {
+		w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
+	}
 }
 
 func deliveriesOf(requests []*request) []broker.Delivery {
@@ -318,7 +320,7 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 		exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
 		w.settle(settlement{req: r, record: w.record(r, recordOf{state: protocol.Retry, result: exc.Append(nil)}, r.storeErrors)})
 	}
-	w.giveBack(ctx, append(back, w.unstarted.take()...))
+	w.giveBack(ctx, broker.Front, append(back, w.unstarted.take()...))
 }
 
 // givenBack collects requests that go back although nothing holds them any more:

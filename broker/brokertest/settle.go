@@ -44,6 +44,20 @@ func testRequeueFront(t *testing.T, f *fixture) {
 	}
 }
 
+// testRequeueUntouched gives back what nobody has run: nothing of it changes.
+func testRequeueUntouched(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3")
+	ds := c.collect(2, 2)
+	c.requeue(broker.Untouched, ds...)
+	f.wantLeased(0)
+	again := c.collect(3, 3)
+	wantIDs(t, again, "1", "2", "3")
+	if string(again[0].Raw) != string(ds[0].Raw) {
+		t.Errorf("given back: %s, want %s", again[0].Raw, ds[0].Raw)
+	}
+}
+
 func testRequeueBack(t *testing.T, f *fixture) {
 	c := f.open("q")
 	f.publish("q", "1", "2", "3")

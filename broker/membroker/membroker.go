@@ -148,7 +148,7 @@ func (b *Broker) giveBack(tag string, place broker.Place) {
 	}
 	delete(b.leases, tag)
 	raw := l.Raw
-	if marked, err := protocol.MarkRedelivered(raw); err == nil {
+	if marked, err := protocol.MarkRedelivered(raw); err == nil && place != broker.Untouched {
 		raw = marked
 	}
 	b.put(l.list, l.step, place, raw)
@@ -157,7 +157,7 @@ func (b *Broker) giveBack(tag string, place broker.Place) {
 // put puts a message into a queue.
 func (b *Broker) put(name string, step int, place broker.Place, raw []byte) {
 	list := &b.queue(name)[step]
-	if place == broker.Front {
+	if place != broker.Back {
 		*list = slices.Insert(*list, 0, raw)
 	} else {
 		*list = append(*list, raw)

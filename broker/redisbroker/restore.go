@@ -146,9 +146,12 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	moves := make([]move, len(deliveries))
 	for i, d := range deliveries {
 		raw, priority := redeliver(d.Raw)
+		if place == broker.Untouched {
+			raw = d.Raw
+		}
 		moves[i] = move{tag: d.Tag, raw: raw, lists: []string{c.keys.list(c.listOf(d.Queue), c.keys.step(priority))}}
 	}
-	if place == broker.Front {
+	if place != broker.Back {
 		slices.Reverse(moves) // pushed last, served first
 	}
 	var err error
