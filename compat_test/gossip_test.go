@@ -89,6 +89,7 @@ func TestGossip(t *testing.T) {
 	for _, p := range []*process{py, w, other} {
 		p.waitLog(t, "go2@host joined the party")
 	}
+	a.elect(t, server, py, w, other, goOther)
 	for _, p := range []*process{other, goOther} {
 		p.kill()
 	}
@@ -96,24 +97,10 @@ func TestGossip(t *testing.T) {
 		p.waitLog(t, "missed heartbeat from py2@host")
 		p.waitLog(t, "missed heartbeat from go2@host")
 	}
-
-	a.run(t, nil, `import tapp
-tapp.app.control.election("vote", "task", tapp.work.s("elected", 0))`)
-	eventually(t, patience, "the elected worker calls the task", func() bool { return server.journalLen(t, "done") > 0 })
-	eventually(t, patience, "both workers know the winner", func() bool {
-		won, heard := 0, 0
-		for _, p := range []*process{py, w} {
-			won += p.log.count("I won the election 'vote'")
-			heard += p.log.count("elected for 'vote'")
-		}
-		return won == 1 && heard == 1
-	})
 	py.signal(t, syscall.SIGTERM)
 	w.waitLog(t, "py@host left")
-	if n := server.journalLen(t, "done"); n != 1 {
-		t.Errorf("the elected task ran %d times", n)
-	}
 	left := a.startNeighbor(t, "py@host")
+	left.waitLog(t, "go@host joined the party")
 	w.signal(t, syscall.SIGTERM)
 	left.waitLog(t, "go@host left")
 	for _, p := range []*process{py, w} {
@@ -121,4 +108,23 @@ tapp.app.control.election("vote", "task", tapp.work.s("elected", 0))`)
 			t.Errorf("%s: %s", p.name, tail(p.log.String(), 3000))
 		}
 	}
+}
+
+// elect holds an election. It has more than one winner if an acknowledgement overtakes a
+// candidate, in Celery as well; and with two workers alone, one of Python's may fail at it.
+func (a app) elect(t *testing.T, server *redisServer, workers ...*process) {
+	t.Helper()
+	a.run(t, nil, `import tapp
+tapp.app.control.election("vote", "task", tapp.work.s("elected", 0))`)
+	won := 0
+	eventually(t, patience, "all workers know the winner", func() bool {
+		heard := 0
+		won = 0
+		for _, p := range workers {
+			won += p.log.count("I won the election 'vote'")
+			heard += p.log.count("elected for 'vote'")
+		}
+		return won > 0 && won+heard == len(workers)
+	})
+	eventually(t, patience, "the elected worker calls the task", func() bool { return server.journalLen(t, "done") == won })
 }

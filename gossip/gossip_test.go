@@ -226,6 +226,20 @@ func TestElection(t *testing.T) {
 	}
 }
 
+// TestElectionWithMutes: a worker that lives and does not stand holds up nobody for long.
+func TestElectionWithMutes(t *testing.T) {
+	inHood(t, func(h *hood) {
+		a, b := h.enter("a@h"), h.enter("b@h")
+		h.sleep(3 * time.Second)
+		h.say("worker.heartbeat", `{"type": "worker-heartbeat", "hostname": "mute@h", "clock": 1, "freq": 60}`)
+		a.Election("id", "task", nil) // b is not asked, and stands all the same
+		h.sleep(3 * time.Second)
+		if len(a.called)+len(b.called) != 1 || a.log.count("'id'") != 1 || b.log.count("'id'") != 1 {
+			t.Errorf("a:\n%s\nb:\n%s", a.log.text.String(), b.log.text.String())
+		}
+	})
+}
+
 // mingler is a worker that answers to remote control.
 func (h *hood) mingler(name string) *worker.Worker {
 	h.t.Helper()
