@@ -21,6 +21,7 @@ type banner struct {
 	results     string // likewise
 	concurrency string
 	pool        string
+	taskEvents  bool
 	queues      []broker.Queue
 	tasks       []string // nil: not shown
 	notes       []string // lines at the end
@@ -44,6 +45,10 @@ var art = []string{
 const cyan = "\x1b[1;36m"
 
 func (b *banner) write(out io.Writer, color bool) {
+	events := "OFF (enable -E to monitor tasks in this worker)"
+	if b.taskEvents {
+		events = "ON"
+	}
 	lines := []string{
 		b.hostname + " " + b.version,
 		"",
@@ -54,7 +59,7 @@ func (b *banner) write(out io.Writer, color bool) {
 		".> transport:   " + b.transport,
 		".> results:     " + b.results,
 		".> concurrency: " + b.concurrency + " (" + b.pool + ")",
-		".> task events: OFF",
+		".> task events: " + events,
 		"",
 		"[queues]",
 	}

@@ -21,7 +21,7 @@ const wantBanner = `
 - ** ---------- .> transport:   redis://:**@127.0.0.1:7391/0
 - ** ---------- .> results:     disabled://
 - *** --- * --- .> concurrency: 2 (goroutines)
--- ******* ---- .> task events: OFF
+-- ******* ---- .> task events: OFF (enable -E to monitor tasks in this worker)
 --- ***** ----- 
  -------------- [queues]
                 .> celery           exchange=celery(direct) key=celery
@@ -49,9 +49,9 @@ func TestBanner(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	out.Reset()
-	b.tasks, b.notes = nil, nil
+	b.tasks, b.notes, b.taskEvents = nil, nil, true
 	b.write(&out, true)
-	if got := out.String(); strings.Contains(got, "[tasks]") || !strings.HasPrefix(got, cyan) || !strings.HasSuffix(got, colorReset) {
+	if got := out.String(); strings.Contains(got, "[tasks]") || !strings.Contains(got, ".> task events: ON\n") || !strings.HasPrefix(got, cyan) || !strings.HasSuffix(got, colorReset) {
 		t.Errorf("colored, without tasks: %q", got)
 	}
 }

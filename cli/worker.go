@@ -224,6 +224,7 @@ func (p *program) banner(s *workerSettings) *banner {
 		results:     "disabled://",
 		concurrency: fmt.Sprint(s.worker.Concurrency),
 		pool:        s.pool,
+		taskEvents:  s.taskEvents,
 		queues:      s.consumer.Queues,
 	}
 	if scale := s.worker.Autoscale; scale.Max > 0 {

@@ -371,3 +371,21 @@ func ExampleClient_SendAll() {
 	fmt.Println(len(results), b.Len(client.DefaultQueue), err)
 	// Output: 1000 1000 <nil>
 }
+
+// TestTaskSent: the event goes out with the task.
+func TestTaskSent(t *testing.T) {
+	r := newRig(t, func(cfg *client.Config) {
+		cfg.TaskSent = func(task *protocol.Task) broker.Publication {
+			raw, err := protocol.EncodeTask(&protocol.Task{Protocol: 2, Name: "event of " + task.Name, ID: task.ID, RoutingKey: "events"}, protocol.Publication{})
+			if err != nil {
+				t.Error(err)
+			}
+			return broker.Publication{RoutingKey: "events", Message: raw}
+		}
+	})
+	result := r.send(canvas.Sig("t"))
+	if got := r.queued("events", 1)[0]; got.Name != "event of t" || got.ID != result.ID {
+		t.Errorf("event: %+v", got)
+	}
+	r.queued("celery", 1)
+}

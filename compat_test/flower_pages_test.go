@@ -69,21 +69,25 @@ func TestFlowerPages(t *testing.T) {
 	s.add("goto", f.url+"/worker/go@host")
 	s.wait("Worker pool options", "Max concurrency", "goroutine", "Worker PID", "Prefetch Count")
 	s.add("shot", "worker-pool")
-	for tab, texts := range map[string][]string{
-		"broker": {"Broker options", "127.0.0.1", "redis"},
-		"queues": {"Active queues", "celery", "Cancel Consumer"},
-		"tasks":  {"Processed tasks", "tapp.add", "Active tasks", "long", "('long', 600)"},
-		"limits": {"Task limits", "tapp.add", "tapp.limited [rate_limit=4/s]"},
-		"config": {"Configuration options", "broker_url"},
-		"system": {"System usage statistics", "utime", "maxrss"},
-		"other":  {"Other statistics", "uptime"},
+	s.add("goto", f.url+"/worker/go@host?limit=500")
+	for _, tab := range []struct {
+		name  string
+		texts []string
+	}{
+		{"broker", []string{"Broker options", "127.0.0.1", "redis"}},
+		{"queues", []string{"Active queues", "celery", "Cancel Consumer"}},
+		{"tasks", []string{"Processed tasks", "tapp.add", "Active tasks", "long", "('long', 600)"}},
+		{"limits", []string{"Task limits", "tapp.add", "tapp.limited [rate_limit=4/s]"}},
+		{"config", []string{"Configuration options", "broker_url"}},
+		{"system", []string{"System usage statistics", "utime", "maxrss"}},
+		{"other", []string{"Other statistics", "uptime"}},
 	} {
-		s.add("click", "#worker-tab-"+tab)
-		s.wait(texts...)
-		s.add("shot", "worker-"+tab)
+		s.add("click", "#worker-tab-"+tab.name)
+		s.wait(tab.texts...)
+		s.add("shot", "worker-"+tab.name)
 	}
 	s.add("goto", f.url+"/tasks")
-	s.wait("tapp.add", "tapp.fail", "tapp.work", "SUCCESS", "FAILURE", "STARTED", "(2, 3)", "go@host")
+	s.wait("tapp.add", "tapp.fail", "tapp.work", "SUCCESS", "FAILURE", "STARTED", "RECEIVED", " ms", "go@host")
 	s.add("shot", "tasks")
 	s.add("goto", f.url+"/task/failure")
 	s.wait("tapp.fail", "FAILURE", "('bad', 7)", "ValueError('bad', 7)", "Traceback: tapp.fail in Go", "go@host")

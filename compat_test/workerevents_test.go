@@ -122,3 +122,56 @@ func TestWorkerEventsAfterOutage(t *testing.T) {
 		return online > 1 && has(list, "go@host", "task-succeeded", "x")
 	})
 }
+
+// TestTaskSent: with task_send_sent_event, producers and tasks that send others tell of it.
+func TestTaskSent(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	settings := map[string]any{"task_send_sent_event": true}
+	a := app{broker: server.url(0), journal: server.url(1), module: "features", settings: settings}
+	config := settingsFile(t, settings)
+	l := a.listen(t)
+	a.startWorker(t, "-n", "py@host", "-Q", "py")
+	startWorker(t, a, "-n", "go@host", "-Q", "go", "--config", config)
+	send := func(node, by string, arguments ...string) {
+		t.Helper()
+		if by == "py" {
+			a.run(t, nil, `import json, sys, features
+features.app.send_task("features.plain", tuple(json.loads(sys.argv[1])), queue=sys.argv[2], task_id=sys.argv[3])`, arguments[0], node, arguments[1])
+			return
+		}
+		p := start(t, "apium send", "", nil, apiumBinary, "send", "-b", a.broker, "--config", config, "features.plain",
+			"--args", arguments[0], "--queue", node, "--task-id", arguments[1])
+		if code := p.exitCode(t); code != 0 {
+			t.Fatalf("apium send: exit code %d", code)
+		}
+	}
+	for _, kind := range []string{"py", "go"} {
+		send(kind, kind, fmt.Sprintf(`[[[["send", 5, {"task_id": "child of %s", "queue": "nowhere"}]]]]`, kind), "parent of "+kind)
+	}
+	sent := func(id string) (found event) {
+		t.Helper()
+		eventually(t, patience, id+" was sent", func() bool {
+			list := l.events(t)
+			i := slices.IndexFunc(list, func(e event) bool { return e["uuid"] == id && e.kind() == "task-sent" })
+			if i >= 0 {
+				found = normalised(list[i])
+			}
+			return i >= 0
+		})
+		if hostname := fmt.Sprint(found["hostname"]); !strings.HasPrefix(hostname, "gen") || !strings.Contains(hostname, "@") {
+			t.Errorf("%s: hostname %s", id, hostname)
+		}
+		delete(found, "hostname")
+		return found
+	}
+	for _, id := range []string{"parent of ", "child of "} {
+		python, apium := fmt.Sprint(sent(id+"py")), fmt.Sprint(sent(id+"go"))
+		for _, text := range []string{"of py", ":py "} {
+			python = strings.ReplaceAll(python, text, strings.Replace(text, "py", "go", 1))
+		}
+		if python != apium {
+			t.Errorf("(-Python +Apium):\n-%s\n+%s", python, apium)
+		}
+	}
+}

@@ -423,6 +423,35 @@ func TestProducer(t *testing.T) {
 	}
 }
 
+func TestWithoutTexts(t *testing.T) {
+	m := events.NewProducer("").TaskSent(&protocol.Task{Name: "x", ID: "a"})
+	if got := body(t, m); !strings.Contains(got, `"root_id": "a", "parent_id": null, "name": "x", "args": "()", "kwargs": "{}"`) {
+		t.Error(got)
+	}
+	m = events.NewProducer("").TaskSent(&protocol.Task{Name: "x", ID: "a", Args: []byte("[1]"), Kwargs: []byte(`{"y": 2}`)})
+	if got := body(t, m); !strings.Contains(got, `"args": "(1,)", "kwargs": "{'y': 2}"`) {
+		t.Error(got)
+	}
+}
+
+// TestReject: the repr of a Reject is not like that of other exceptions.
+func TestReject(t *testing.T) {
+	inBubble(t, events.Config{TaskEvents: true, Heartbeat: -1}, func(t *testing.T, b *bench) {
+		for args, want := range map[string]string{
+			`["it's so", false]`: `reject requeue=False: it's so`,
+			`[null, true]`:       `reject requeue=True: None`,
+			`["odd"]`:            `Reject('odd')`,
+		} {
+			exc := &protocol.Exception{Type: "Reject", Module: "celery.exceptions", Message: []byte(args)}
+			b.Observe(worker.Event{Kind: worker.Failed, Task: task("a"), Raised: exc})
+			b.sleep(10 * time.Millisecond)
+			if got := b.wire.take(t); len(got) != 1 || !strings.Contains(got[0], `"exception": "`+want+`"`) {
+				t.Errorf("%s: %q, want %s", args, got, want)
+			}
+		}
+	})
+}
+
 func TestNew(t *testing.T) {
 	if _, err := events.New(events.Config{}); err == nil {
 		t.Error("no error without a broadcaster")

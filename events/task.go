@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 
@@ -88,7 +89,7 @@ func sentFields(f fields, t *protocol.Task) fields {
 	if t.Exchange != "" {
 		queue = ""
 	}
-	return f.text("uuid", t.ID).textOrNull("root_id", t.RootID).textOrNull("parent_id", t.ParentID).
+	return f.text("uuid", t.ID).text("root_id", cmp.Or(t.RootID, t.ID)).textOrNull("parent_id", t.ParentID).
 		text("name", t.Name).text("args", argsRepr(t)).text("kwargs", kwargsRepr(t)).integer("retries", int64(t.Retries)).
 		time("eta", t.ETA).time("expires", t.Expires).
 		textOrNull("queue", queue).text("exchange", t.Exchange).text("routing_key", t.RoutingKey)
@@ -96,15 +97,21 @@ func sentFields(f fields, t *protocol.Task) fields {
 
 // argsRepr is the header's text; without one, as in protocol 1, it is made now.
 func argsRepr(t *protocol.Task) string {
-	if t.ArgsRepr == "" {
-		return protocol.ArgsRepr(t.Args)
+	switch {
+	case t.ArgsRepr != "":
+		return t.ArgsRepr
+	case t.Args == nil:
+		return "()"
 	}
-	return t.ArgsRepr
+	return protocol.ArgsRepr(t.Args)
 }
 
 func kwargsRepr(t *protocol.Task) string {
-	if t.KwargsRepr == "" {
-		return protocol.KwargsRepr(t.Kwargs)
+	switch {
+	case t.KwargsRepr != "":
+		return t.KwargsRepr
+	case t.Kwargs == nil:
+		return "{}"
 	}
-	return t.KwargsRepr
+	return protocol.KwargsRepr(t.Kwargs)
 }
