@@ -106,15 +106,15 @@ type flowerWorker struct {
 	Revoked      []string
 }
 
-// worker asks Flower to ask a worker.
-func (f *flower) worker(node string) (w flowerWorker, found bool) {
+// worker asks Flower to ask the worker.
+func (f *flower) worker() (w flowerWorker) {
 	f.t.Helper()
+	const node = "go@host"
 	all := map[string]flowerWorker{}
-	if !f.get("/api/workers?refresh=1&workername="+url.QueryEscape(node), &all) {
-		return w, false
+	if !f.get("/api/workers?refresh=1&workername="+node, &all) {
+		return w
 	}
-	w, found = all[node]
-	return w, found && w.Stats.PID != 0
+	return all[node]
 }
 
 // queues are those the worker consumes from.
@@ -238,7 +238,7 @@ func (f *flower) wantTask(id, state string, want map[string]any) {
 // checkWorker checks what the pages about the worker are made of.
 func (f *flower) checkWorker(p *process, server *redisServer) {
 	f.t.Helper()
-	w, _ := f.worker("go@host")
+	w := f.worker()
 	if w.Stats.PID != p.cmd.Process.Pid || w.Stats.Pool["max-concurrency"] != 2.0 || w.Stats.Total["tapp.add"] != 1 || w.Stats.PrefetchCount == 0 ||
 		w.Stats.Broker["port"] != float64(server.port) || w.Stats.Broker["transport"] != "redis" {
 		f.t.Errorf("stats: %+v", w.Stats)
@@ -264,7 +264,7 @@ func (f *flower) checkTaskActions() {
 	f.task("long", "REVOKED")
 	f.act("/api/task/revoke/later", "Revoked 'later'")
 	eventually(f.t, patience, "the revoked tasks are known", func() bool {
-		w, _ := f.worker("go@host")
+		w := f.worker()
 		return slices.Contains(w.Revoked, "later") && slices.Contains(w.Revoked, "long") && len(w.Active) == 0
 	})
 	_, sent := f.do(http.MethodPost, "/api/task/async-apply/tapp.add", strings.NewReader(`{"args": [20, 22]}`), "application/json")
@@ -280,7 +280,7 @@ func (f *flower) checkPoolActions() {
 	size := func(want float64) {
 		f.t.Helper()
 		eventually(f.t, patience, fmt.Sprintf("the pool has %v slots", want), func() bool {
-			w, _ := f.worker("go@host")
+			w := f.worker()
 			return w.Stats.Pool["max-concurrency"] == want
 		})
 	}
@@ -293,7 +293,7 @@ func (f *flower) checkPoolActions() {
 	queues := func(want ...string) {
 		f.t.Helper()
 		eventually(f.t, patience, fmt.Sprintf("the queues are %v", want), func() bool {
-			w, _ := f.worker("go@host")
+			w := f.worker()
 			return slices.Equal(w.queues(), want)
 		})
 	}
