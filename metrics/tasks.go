@@ -113,7 +113,7 @@ func (t *tasks) observe(e *worker.Event) {
 		s = t.add(key)
 	}
 	if e.Kind == worker.Failed {
-		s.fail(e.Exception)
+		s.fail(exceptionLabel(e))
 		return
 	}
 	s.counters[e.Kind].Inc()
@@ -144,6 +144,15 @@ func (t *tasks) add(key seriesKey) *series {
 	series[key] = s
 	t.series.Store(&series)
 	return s
+}
+
+// exceptionLabel is the exception's class name. Celery writes Reject in its events without
+// one, so that celery-exporter cannot know it.
+func exceptionLabel(e *worker.Event) string {
+	if e.Raised != nil && e.Raised.Type == "Reject" && e.Raised.Module == "celery.exceptions" {
+		return unknownException
+	}
+	return e.Exception
 }
 
 var className = regexp.MustCompile(`^\w+$`)
