@@ -9,7 +9,7 @@ import (
 type Parked struct {
 	Delivery
 	Due    time.Time // by this process's clock
-	TaskID string
+	TaskID string    // for Recaller; "": not to be found by it
 }
 
 // Parker is implemented by consumers that can keep messages which are due far in
@@ -24,6 +24,13 @@ type Parker interface {
 	// error. It may be called while Claim is waiting. A message that nobody has
 	// claimed a second after its time goes back to its queue.
 	Due(ctx context.Context, until time.Time, limit int) ([]Delivery, error)
+}
+
+// Recaller is implemented by consumers that find what is parked by its task.
+type Recaller interface {
+	// Recall claims the parked messages of tasks, whenever they are due. What is not parked
+	// in this consumer's queues is no error. With an error come those that were claimed.
+	Recall(ctx context.Context, taskIDs ...string) ([]Delivery, error)
 }
 
 // ParkedLister is implemented by consumers that can tell what is parked.

@@ -13,7 +13,7 @@ import (
 )
 
 // This file turns Celery's settings into the configurations of our packages. Flags
-// come after it and win. What it leaves out must stand in pending.go.
+// come after it and win. What it leaves out must stand in unheeded.go.
 
 // applyWorker is everything about the worker that needs no registry.
 func applyWorker(cfg *worker.Config, conf *settings.Settings) {
@@ -28,7 +28,7 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	}
 	cfg.AcceptContent = conf.AcceptContent
 	cfg.Location = conf.Location()
-	cfg.Defaults = taskDefaults(conf)
+	cfg.Defaults, cfg.Annotations = taskDefaults(conf), annotations(conf)
 	cfg.DisableRateLimits = conf.WorkerDisableRateLimits
 	cfg.ResultExtended = conf.ResultExtended
 	cfg.InheritParentPriority = conf.TaskInheritParentPriority
@@ -116,14 +116,11 @@ func taskDefaults(conf *settings.Settings) tasks.Options {
 	return o
 }
 
-// annotations says what task_annotations comes to for each task that is registered. By
-// name only: in Celery what "*" says wins over what a task's name does.
-func annotations(conf *settings.Settings, names []string) []map[string]tasks.Options {
-	if len(conf.TaskAnnotations) == 0 {
-		return nil
-	}
-	table := make(map[string]tasks.Options, len(names))
-	for _, name := range names {
+// annotations says what task_annotations comes to for the tasks it names, and for all
+// others, those that every worker has among them.
+func annotations(conf *settings.Settings) []map[string]tasks.Options {
+	table := map[string]tasks.Options{}
+	for _, name := range append(conf.TaskAnnotations.Tasks(), "*") {
 		a := conf.TaskAnnotations.For(name)
 		table[name] = tasks.Options{ // acks_on_failure_or_timeout has no effect as an annotation, in Celery either
 			AcksLate: a.AcksLate, AcksOnFailure: a.AcksOnFailure, AcksOnTimeout: a.AcksOnTimeout, RejectOnWorkerLost: a.RejectOnWorkerLost,

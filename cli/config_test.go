@@ -93,9 +93,9 @@ func TestConfigFile(t *testing.T) {
 	if d := s.worker.Destination("f"); d != (canvas.Destination{Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#"}) {
 		t.Errorf("destination %+v", d)
 	}
-	table := annotations(s.conf, []string{"proj.add", "proj.echo"})[0]
-	add, echo := table["proj.add"], table["proj.echo"]
-	if *add.RateLimit != "2/s" || *add.MaxRetries != 7 || *echo.RateLimit != "2/s" || echo.MaxRetries != nil {
+	table := s.worker.Annotations[0]
+	add, all := table["proj.add"], table["*"]
+	if *add.RateLimit != "2/s" || *add.MaxRetries != 7 || *all.RateLimit != "2/s" || all.MaxRetries != nil {
 		t.Errorf("annotations %+v", table)
 	}
 }
@@ -144,19 +144,19 @@ func TestWrongConfig(t *testing.T) {
 	}
 }
 
-// TestPendingSettings: what is pending exists, and says so.
-func TestPendingSettings(t *testing.T) {
+// TestUnheededSettings: what has no effect in a worker exists, and says why.
+func TestUnheededSettings(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "worker", "task_protocol=1", "worker_direct=true", "worker_enable_remote_control=true")
-	want := []string{"command line: task_protocol has no effect yet"}
+	want := []string{"command line: task_protocol has no effect: messages are published in protocol 2, which Celery reads since 4.0"}
 	if last := s.consumer.Queues[len(s.consumer.Queues)-1]; last.Exchange != "C.dq2" || !strings.HasSuffix(last.Name, ".dq2") {
 		t.Errorf("the worker's own queue: %+v", last)
 	}
 	if diff := cmp.Diff(want, s.warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for _, name := range pendingSettings {
-		if s.conf.Changed(name) != (name == "task_protocol" || name == "worker_direct") {
+	for _, setting := range unheeded {
+		if name := setting.name; s.conf.Changed(name) != (name == "task_protocol") {
 			t.Errorf("%s is changed: %t", name, s.conf.Changed(name))
 		}
 	}

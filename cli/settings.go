@@ -80,7 +80,7 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 		embedded:     c.Bool("embedded"),
 		embeddedPort: c.Int("port"),
 		connections:  readURLs(c, conf),
-		warnings:     slices.Concat(conf.Warnings, pendingWarnings(conf)),
+		warnings:     slices.Concat(conf.Warnings, unheededWarnings(conf)),
 	}
 	applyWorker(&s.worker, conf)
 	given(c, "log-format", c.String, &s.logFormat)

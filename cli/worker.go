@@ -103,7 +103,6 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	}
 	cfg := s.worker
 	cfg.Registry, cfg.Logger = p.reg, s.log
-	cfg.Annotations = annotations(s.conf, p.reg.Names())
 	figures, endMetrics, err := s.startMetrics(warm, &cfg)
 	if err != nil {
 		return err

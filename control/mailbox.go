@@ -192,7 +192,9 @@ var errNoReply = errors.New("control: no reply")
 
 // answer runs a command, and replies if that is wanted.
 func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
-	m.log.Debug(fmt.Sprintf("pidbox received method %s(%s) [reply_to:%v ticket:%s]", r.Method, r.Arguments, r.ReplyTo, r.Ticket))
+	if m.log.Enabled(ctx, slog.LevelDebug) {
+		m.log.Debug(receivedLine(r))
+	}
 	running, cancel := context.WithTimeout(ctx, commandTimeout)
 	value, err := m.run(running, r)
 	cancel()

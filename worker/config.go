@@ -72,8 +72,9 @@ type Config struct {
 	// Defaults are the settings of tasks that do not say otherwise: Celery's task_acks_late,
 	// task_time_limit, task_default_rate_limit and so on.
 	Defaults tasks.Options
-	// Annotations override what tasks say, in this order: Celery's task_annotations. In
-	// each, "*" stands for all tasks and comes before the task's own name.
+	// Annotations override what tasks say: Celery's task_annotations. Of the tables, the first
+	// that has the task's name counts, and then the first that has "*", which stands for all
+	// tasks: as in Celery, what "*" says wins.
 	Annotations []map[string]tasks.Options
 	// DisableRateLimits ignores all rate limits (worker_disable_rate_limits).
 	DisableRateLimits bool

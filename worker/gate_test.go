@@ -64,16 +64,17 @@ func TestOptionsOfATask(t *testing.T) {
 	c := Config{
 		Defaults: tasks.Options{AcksLate: &yes, TrackStarted: &yes},
 		Annotations: []map[string]tasks.Options{
-			{"*": {IgnoreResult: &yes, MaxRetries: &one}, "app.a": {MaxRetries: &two}},
-			{"app.a": {IgnoreResult: &no}},
+			{"app.a": {MaxRetries: &two, IgnoreResult: &no}},
+			{"*": {IgnoreResult: &yes}, "app.a": {MaxRetries: &one, Trail: &no}},
+			{"*": {IgnoreResult: &no, MaxRetries: &one}},
 		},
 	}
 	o := c.optionsOf(&tasks.Entry{Name: "app.a", Options: tasks.Options{TrackStarted: &no}})
-	if !*o.AcksLate || *o.TrackStarted || *o.IgnoreResult || *o.MaxRetries != 2 {
+	if !*o.AcksLate || *o.TrackStarted || !*o.IgnoreResult || *o.MaxRetries != 2 || o.Trail != nil {
 		t.Errorf("options of app.a: acks late %t, track started %t, ignore result %t, max retries %d",
 			*o.AcksLate, *o.TrackStarted, *o.IgnoreResult, *o.MaxRetries)
 	}
-	if o = c.optionsOf(&tasks.Entry{Name: "app.b"}); !*o.IgnoreResult || *o.MaxRetries != 1 {
-		t.Errorf("options of app.b: ignore result %t, max retries %d", *o.IgnoreResult, *o.MaxRetries)
+	if o = c.optionsOf(&tasks.Entry{Name: "app.b"}); !*o.IgnoreResult || o.MaxRetries != nil {
+		t.Errorf("options of app.b: ignore result %t, max retries %v", *o.IgnoreResult, o.MaxRetries)
 	}
 }

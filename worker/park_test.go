@@ -156,6 +156,8 @@ func TestParkedAndThenNotRun(t *testing.T) {
 		b.w.Revoke(t.Context(), revoked)
 		const revokedRecord = `REVOKED {"exc_type": "TaskRevokedError", "exc_message": ["revoked"], "exc_module": "celery.exceptions"}`
 		b.wantResult(revoked, revokedRecord)
+		b.sleep(time.Millisecond)
+		b.wantParked(2, 0)
 		b.sleep(2 * time.Hour)
 		b.wantResult(expired, expiredRecord)
 		b.wantResult(revoked, revokedRecord)
@@ -168,6 +170,21 @@ func TestParkedAndThenNotRun(t *testing.T) {
 		}
 		if n := b.countEvents("received"); n != 3 {
 			t.Errorf("%d received events of 3 tasks", n)
+		}
+	})
+}
+
+// A revocation outlives what is remembered of it: a parked task that is due later does not run.
+func TestRevokedLongBeforeItIsDue(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		ran := b.noteRuns()
+		b.start()
+		revoked := b.send(note("revoked", 24*time.Hour))
+		b.send(note("runs", 24*time.Hour))
+		b.w.Revoke(t.Context(), "nobody", revoked)
+		b.sleep(25 * time.Hour)
+		if all, _ := ran.count(); all != 1 || len(ran.at["revoked"]) > 0 {
+			t.Errorf("%d tasks ran, the revoked one %d times", all, len(ran.at["revoked"]))
 		}
 	})
 }

@@ -7,17 +7,35 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
 
 // Revoke has the worker discard tasks by their ids when it meets them, for as long as
 // Config.RevokeExpires. Their state becomes REVOKED at once, unless they have another
-// one or run here: those that run go on (see Terminate).
+// one or run here: those that run go on (see Terminate). Those that the broker keeps for
+// later are discarded at once: they may be due when their revocation is forgotten.
 func (w *Worker) Revoke(ctx context.Context, ids ...string) {
 	w.revoked.add(time.Now(), ids...)
 	w.keepState()
 	w.storeRevoked(ctx, ids)
+	w.recall(ctx, ids)
+}
+
+// recall takes revoked tasks back from the broker's keeping, which the gate then discards.
+func (w *Worker) recall(ctx context.Context, ids []string) {
+	recaller, ok := w.cfg.Consumer.(broker.Recaller)
+	if !ok || len(ids) == 0 {
+		return
+	}
+	deliveries, err := recaller.Recall(ctx, ids...)
+	if err != nil {
+		w.log.Warn("Cannot discard revoked tasks before they are due: " + err.Error())
+	}
+	for _, d := range deliveries {
+		w.receive(d, true)
+	}
 }
 
 // MergeRevoked takes over ids that were revoked elsewhere, the oldest first. As in

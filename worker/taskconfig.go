@@ -104,9 +104,13 @@ func value[T any](choice *T, otherwise T) T {
 func (c *Config) optionsOf(entry *tasks.Entry) tasks.Options {
 	o := c.Defaults
 	o.Override(entry.Options)
-	for _, annotations := range c.Annotations {
-		o.Override(annotations["*"])
-		o.Override(annotations[entry.Name])
+	for _, name := range []string{entry.Name, "*"} {
+		for _, table := range c.Annotations {
+			if annotation, ok := table[name]; ok {
+				o.Override(annotation)
+				break
+			}
+		}
 	}
 	return o
 }

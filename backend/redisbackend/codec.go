@@ -42,11 +42,28 @@ func (b *Backend) serialize(record []byte) ([]byte, error) {
 		return encoded, nil
 	}
 	result, decodeErr := protocol.DecodeResult(record)
-	if decodeErr != nil || result.State == protocol.Success {
+	if decodeErr != nil {
 		return nil, err
 	}
-	result.Result = b.storableException(result.Result)
+	if more := result.Extended; more != nil { // Celery stores nothing then, and the caller waits in vain
+		more.Args, more.Kwargs = b.storable(more.Args), b.storable(more.Kwargs)
+	}
+	if result.State != protocol.Success {
+		result.Result = b.storableException(result.Result)
+	}
 	return b.serializer.RecordFromJSON(result.Append(nil))
+}
+
+// storable replaces a value that the serializer refuses by its repr.
+func (b *Backend) storable(raw []byte) []byte {
+	if raw == nil || b.CanEncode(raw) == nil {
+		return raw
+	}
+	text, err := pyjson.Append(nil, protocol.SafeRepr(raw))
+	if err != nil {
+		return raw
+	}
+	return text
 }
 
 // decode returns a stored record as JSON. It may be compressed, and is in the
@@ -78,12 +95,7 @@ func (b *Backend) storableException(raw []byte) []byte {
 	s := pyjson.NewScanner(exception.Message)
 	if s.Enter('[') {
 		for s.Next() {
-			arg := s.Value()
-			if b.CanEncode(arg) != nil {
-				if arg, err = pyjson.Append(nil, protocol.SafeRepr(arg)); err != nil {
-					return raw
-				}
-			}
+			arg := b.storable(s.Value())
 			if len(args) > 1 {
 				args = append(args, ", "...)
 			}

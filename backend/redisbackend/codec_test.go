@@ -96,6 +96,17 @@ func TestValuesOfSerializers(t *testing.T) {
 	if err := b.Store(t.Context(), backend.Record{TaskID: "failed", Document: record.Append(nil)}); err != nil {
 		t.Fatal(err)
 	}
+	record = protocol.Result{
+		State: protocol.Success, Result: []byte("1"), TaskID: "extended",
+		Extended: &protocol.Extended{Args: []byte("[" + decimal + "]"), Kwargs: []byte(`{"a": 1}`)},
+	}
+	if err := b.Store(t.Context(), backend.Record{TaskID: "extended", Document: record.Append(nil)}); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := b.Load(t.Context(), "extended")
+	if err != nil || !strings.Contains(string(stored), `"args": "[Decimal('1.10')]", "kwargs": {"a": 1}`) {
+		t.Errorf("extended record: %s, %v", stored, err)
+	}
 	part := backendtest.Part("g", 0)
 	part.State, part.Result = protocol.Failure, exception.Append(nil)
 	if _, err := b.Count(t.Context(), part); err != nil {
@@ -105,7 +116,7 @@ func TestValuesOfSerializers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := b.Load(t.Context(), "failed")
+	stored, err = b.Load(t.Context(), "failed")
 	if err != nil {
 		t.Fatal(err)
 	}

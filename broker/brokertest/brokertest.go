@@ -58,6 +58,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"park":            testPark,
 		"parked queues":   testParkedQueues,
 		"list parked":     testListParked,
+		"recall":          testRecall,
 		"overdue":         testOverdue,
 		"due interrupted": testDueInterrupted,
 

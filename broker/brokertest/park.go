@@ -150,3 +150,42 @@ func testListParked(t *testing.T, f *fixture) {
 	}
 	wantIDs(t, c.due(3*time.Hour, 10), "3", "2", "1") // they were not taken
 }
+
+// Parked messages are found by their task's id, all of them, in the queues that are consumed.
+func testRecall(t *testing.T, f *fixture) {
+	c, other := f.open("a", "b"), f.open("c")
+	f.publish("a", "1", "2", "3", "4")
+	f.publish("b", "5")
+	f.publish("c", "6")
+	parkAs := func(c *consumer, d broker.Delivery, id string) {
+		t.Helper()
+		p := broker.Parked{Delivery: d, Due: time.Now().Add(time.Hour), TaskID: id}
+		if lost, err := c.Consumer.(broker.Parker).Park(f.context(), p); len(lost) > 0 || err != nil {
+			t.Fatalf("Park: lost %v, %v", lost, err)
+		}
+	}
+	for i, d := range c.collect(5, 5) { // a1 b5 a2 a3 a4
+		parkAs(c, d, []string{"x", "x", "y", "", "x"}[i])
+	}
+	parkAs(other, other.claim(1)[0], "x")
+	recall := func(c *consumer, ids ...string) []broker.Delivery {
+		t.Helper()
+		ds, err := c.Consumer.(broker.Recaller).Recall(f.context(), ids...)
+		if err != nil {
+			t.Fatalf("Recall: %v", err)
+		}
+		return ds
+	}
+	ds := recall(c, "nobody", "x", "")
+	wantIDs(t, ds, "1", "5", "4")
+	if lost := c.ack(ds[1:]...); len(lost) > 0 {
+		t.Errorf("ack of recalled messages: lost %v", lost)
+	}
+	parkAs(c, ds[0], "x")
+	wantIDs(t, recall(c, "x"), "1")
+	if ds := recall(c, "x"); len(ds) > 0 {
+		t.Errorf("recalled twice: %v", ids(t, ds))
+	}
+	wantIDs(t, recall(other, "x", "y"), "6")
+	wantIDs(t, c.due(2*time.Hour, 10), "2", "3")
+}

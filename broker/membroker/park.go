@@ -16,6 +16,7 @@ type parked struct {
 	step int
 	raw  []byte
 	due  time.Time
+	task string
 }
 
 // Park implements [broker.Parker].
@@ -33,7 +34,7 @@ func (c *consumer) Park(ctx context.Context, deliveries ...broker.Parked) (lost 
 			continue
 		}
 		delete(c.b.leases, p.Tag)
-		c.b.parked = append(c.b.parked, parked{list: l.list, step: l.step, raw: l.Raw, due: p.Due})
+		c.b.parked = append(c.b.parked, parked{list: l.list, step: l.step, raw: l.Raw, due: p.Due, task: p.TaskID})
 	}
 	slices.SortStableFunc(c.b.parked, func(x, y parked) int { return x.due.Compare(y.due) })
 	c.b.notify() // a claim that waits has a new time to wake
@@ -48,16 +49,31 @@ func (c *consumer) Due(ctx context.Context, until time.Time, limit int) ([]broke
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	c.b.expire()
-	var ds []broker.Delivery
+	return c.unparkIf(limit, func(p parked) bool { return p.due.Before(until) }), nil
+}
+
+// Recall implements [broker.Recaller].
+func (c *consumer) Recall(ctx context.Context, taskIDs ...string) ([]broker.Delivery, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.expire()
+	return c.unparkIf(len(c.b.parked), func(p parked) bool { return p.task != "" && slices.Contains(taskIDs, p.task) }), nil
+}
+
+// unparkIf claims parked messages of the queues that are consumed.
+func (c *consumer) unparkIf(limit int, wanted func(parked) bool) (ds []broker.Delivery) {
 	c.b.parked = slices.DeleteFunc(c.b.parked, func(p parked) bool {
 		i := slices.IndexFunc(c.sources, func(s source) bool { return s.list == p.list })
-		if i < 0 || len(ds) >= limit || !p.due.Before(until) {
+		if i < 0 || len(ds) >= limit || !wanted(p) {
 			return false
 		}
 		ds = append(ds, c.b.lease(c.sources[i], p.step, p.raw))
 		return true
 	})
-	return ds, nil
+	return ds
 }
 
 // unpark gives back what nobody has claimed in time, the latest first, and returns

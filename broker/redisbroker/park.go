@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -43,9 +42,13 @@ var parkScript = redisconn.NewScript(-1, `
 local lost, queues = {}, tonumber(ARGV[1])
 redis.call('SADD', KEYS[3], unpack(ARGV, 2, 1 + queues))
 for i = 2 + queues, #ARGV, 5 do
-  local tag, parked = ARGV[i], ARGV[i + 1]
+  local tag, parked, n = ARGV[i], ARGV[i + 1], 1
   local record = redis.call('HGET', KEYS[1], tag)
   if record then
+    while redis.call('HEXISTS', KEYS[1], parked) == 1 do
+      n = n + 1
+      parked = ARGV[i + 1] .. ':' .. n
+    end
     redis.call('HSET', KEYS[1], parked, record)
     redis.call('ZADD', KEYS[2], ARGV[i + 2], parked)
     redis.call('ZADD', KEYS[tonumber(ARGV[i + 4])], ARGV[i + 3], parked)
@@ -87,9 +90,7 @@ func (c *Consumer) parkArgs(batch []broker.Parked) []any {
 			queues = append(queues, list)
 			places[list] = len(keys)
 		}
-		// The start of our tags is known; what follows makes them unique.
-		tag := parkedPrefix + strings.TrimPrefix(p.Tag, idPrefix)
-		messages = append(messages, p.Tag, tag, score(p.Due.Add(-c.cfg.VisibilityTimeout)), score(p.Due), places[list])
+		messages = append(messages, p.Tag, parkedTag(&p), score(p.Due.Add(-c.cfg.VisibilityTimeout)), score(p.Due), places[list])
 	}
 	return slices.Concat([]any{len(keys)}, keys, []any{len(queues)}, queues, messages)
 }
@@ -160,8 +161,7 @@ func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broke
 	}
 }
 
-// dueOnce runs dueScript. more says that it dropped index members, and that there may
-// be messages behind them.
+// dueOnce runs dueScript. more says that there may be messages behind those it dropped.
 func (c *Consumer) dueOnce(ctx context.Context, until time.Time, limit int) (ds []broker.Delivery, more bool, err error) {
 	if err := c.recoverClaims(ctx, &c.due); err != nil {
 		return nil, false, err
@@ -169,21 +169,5 @@ func (c *Consumer) dueOnce(ctx context.Context, until time.Time, limit int) (ds 
 	if ds := c.due.take(limit); len(ds) > 0 {
 		return ds, false, nil
 	}
-	first := c.newTags(limit)
-	args := []any{0, c.aliveKey, c.keys.unacked, c.keys.index}
-	for _, s := range c.layout.Load().sources {
-		args = append(args, c.keys.parked(s.list))
-	}
-	args[0] = len(args) - 1
-	args = append(args, c.epoch.Load(), limit, score(time.Now()), c.tagPrefix, first, score(until))
-	reply, err := redis.Values(c.ask(ctx, &c.due, span{first, uint64(limit)}, dueScript, args))
-	if err != nil {
-		return nil, false, err
-	}
-	var stale int
-	var records [][]byte
-	if _, err := redis.Scan(reply, &stale, &records); err != nil {
-		return nil, false, fmt.Errorf("redisbroker: unexpected answer to a claim of parked messages: %w", err)
-	}
-	return c.recorded(c.tags(first, len(records)), records), stale > 0, nil
+	return c.claimParked(ctx, dueScript, limit, score(until))
 }

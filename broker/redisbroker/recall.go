@@ -1,0 +1,113 @@
+package redisbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+var _ broker.Recaller = (*Consumer)(nil)
+
+// parkedTag is the tag of a message while it is parked: by it the message is found if its
+// task is revoked. Of several messages of one task, parkScript adds ":2" and so on.
+func parkedTag(p *broker.Parked) string {
+	if p.TaskID == "" {
+		return parkedPrefix + strings.TrimPrefix(p.Tag, idPrefix) // what follows the prefix is unique
+	}
+	return parkedPrefix + p.TaskID
+}
+
+// recallScript claims parked messages by their tags.
+//
+//	KEYS  1 liveness key, 2 unacked, 3 unacked_index, then an index per queue
+//	ARGV  1 epoch, 2 limit, 3 score of the claims, 4 tag prefix, 5 number of the first tag,
+//	      then the parked tags, without what makes them unique: of a task with several
+//	      messages, some may be gone, or another queue's
+//	return as dueScript
+var recallScript = redisconn.NewScript(-1, `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+local limit, first, records = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
+for i = 6, #ARGV do
+  local parked, n = ARGV[i], 1
+  repeat
+    local record = redis.call('HGET', KEYS[2], parked)
+    for k = 4, #KEYS do
+      if record and #records < limit and redis.call('ZREM', KEYS[k], parked) == 1 then
+        local tag = ARGV[4] .. string.format('%.0f', first + #records)
+        redis.call('HSET', KEYS[2], tag, record)
+        redis.call('ZADD', KEYS[3], ARGV[3], tag)
+        redis.call('HDEL', KEYS[2], parked)
+        redis.call('ZREM', KEYS[3], parked)
+        records[#records + 1] = record
+      end
+    end
+    n = n + 1
+    parked = ARGV[i] .. ':' .. n
+  until not record and n > 8
+end
+return {0, records}
+`)
+
+// Recall claims the parked messages of tasks, up to 500 tasks in one round trip. It fails
+// if the connection breaks meanwhile; what it had claimed by then comes with the next
+// call of Due.
+func (c *Consumer) Recall(ctx context.Context, taskIDs ...string) (ds []broker.Delivery, err error) {
+	if c.cfg.NoAckEmulation {
+		return nil, nil // nothing is parked
+	}
+	ctx, cancel := c.whileOpen(ctx)
+	defer cancel()
+	c.dueing.Lock()
+	defer c.dueing.Unlock()
+	for batch := range slices.Chunk(taskIDs, maxBatch/2) {
+		tags := make([]any, len(batch))
+		for i, id := range batch {
+			tags[i] = parkedPrefix + id
+		}
+		found, _, err := c.claimParked(ctx, recallScript, maxBatch, tags...)
+		if errors.Is(err, errUnregistered) {
+			if err = c.register(ctx, c.epoch.Load()); err == nil {
+				found, _, err = c.claimParked(ctx, recallScript, maxBatch, tags...)
+			}
+		}
+		if err != nil {
+			return ds, fmt.Errorf("recall parked messages: %w", closedError(err))
+		}
+		c.held.Add(int64(len(found)))
+		c.countRedeliveries(ctx, found)
+		ds = append(ds, found...)
+	}
+	return ds, nil
+}
+
+// claimParked runs a script that claims parked messages, at most limit. stale says that it
+// dropped index members whose messages are gone.
+func (c *Consumer) claimParked(
+	ctx context.Context, script *redisconn.Script, limit int, more ...any,
+) (ds []broker.Delivery, stale bool, err error) {
+	first := c.newTags(limit)
+	args := []any{0, c.aliveKey, c.keys.unacked, c.keys.index}
+	for _, s := range c.layout.Load().sources {
+		args = append(args, c.keys.parked(s.list))
+	}
+	args[0] = len(args) - 1
+	args = append(args, c.epoch.Load(), limit, score(time.Now()), c.tagPrefix, first)
+	reply, err := redis.Values(c.ask(ctx, &c.due, span{first, uint64(limit)}, script, append(args, more...)))
+	if err != nil {
+		return nil, false, err
+	}
+	var dropped int
+	var records [][]byte
+	if _, err := redis.Scan(reply, &dropped, &records); err != nil {
+		return nil, false, fmt.Errorf("redisbroker: unexpected answer to a claim of parked messages: %w", err)
+	}
+	return c.recorded(c.tags(first, len(records)), records), dropped > 0, nil
+}

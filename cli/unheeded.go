@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"slices"
+
+	"github.com/apium/apium/settings"
+)
+
+// unheeded are the settings that are understood, and have no effect in a worker, with the
+// reason. Those that have none anywhere are in the tables of package settings.
+var unheeded = []struct{ name, why string }{
+	{"event_serializer", "events are JSON, which every receiver accepts"},
+	{"result_accept_content", "results are read as plain data, whatever their serializer"},
+	{"task_protocol", "messages are published in protocol 2, which Celery reads since 4.0"},
+	{"task_publish_retry", "a worker tries until it has published"},
+	{"task_publish_retry_policy", "a worker tries until it has published"},
+	{"task_repr_maxlevels", "argsrepr and log lines show three levels, as by default in Celery"},
+	{
+		"worker_cancel_long_running_tasks_on_connection_loss",
+		"tasks run on, and are cancelled as soon as others have been given their messages",
+	},
+}
+
+// unheededWarnings has a line for each of these settings that is not as Celery's default is.
+func unheededWarnings(conf *settings.Settings) []string {
+	var lines []string
+	for _, setting := range unheeded {
+		if conf.Changed(setting.name) {
+			lines = append(lines, conf.Origin(setting.name).String()+" has no effect: "+setting.why)
+		}
+	}
+	for _, name := range conf.TaskAnnotations.Tasks() {
+		if a := conf.TaskAnnotations.For(name); a.RetryBackoff != nil || a.RetryBackoffMax != nil || a.RetryJitter != nil || len(a.AutoretryFor) > 0 {
+			lines = append(lines, conf.Origin("task_annotations").String()+": "+name+": automatic retries are set in Go, with tasks.AutoRetry")
+		}
+	}
+	return slices.Compact(lines)
+}
