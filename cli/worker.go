@@ -16,6 +16,8 @@ import (
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/metrics"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
@@ -202,6 +204,9 @@ func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (
 	}
 	s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
 	cfg.Observers = append(cfg.Observers, figures)
+	if s.conf.TaskSendSentEvent {
+		cfg.Registry.Connect(tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { figures.TaskSent(task) }})
+	}
 	s.consumer.OnClaim = figures.Claimed
 	return figures, func() { shutdown(ctx, server) }, nil
 }

@@ -72,7 +72,8 @@ func TestDashboards(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(1), module: "features"}
-	w := startWorker(t, a, "-n", "w1@example", "-E", "-c", "4", "--metrics-addr", "127.0.0.1:0")
+	w := startWorker(t, a, "-n", "w1@example", "-E", "-c", "4", "--metrics-addr", "127.0.0.1:0",
+		"--config", settingsFile(t, map[string]any{"task_send_sent_event": true}))
 	p := startPrometheus(t, metricsURL(t, w))
 	start(t, "producer", appDir, a.env(t), a.python(), "-c", everyOutcome)
 

@@ -1,6 +1,6 @@
 // Package compat_test holds the worker against its real peers: Celery 5.7, 5.2
 // and 4.4, Django, gocelery, and Redis itself. It needs the Python environments
-// scripts/venv makes and a redis-server on the PATH; scripts/test gets both.
+// scripts/venv makes, and redis-server and prometheus on the PATH; scripts/test gets all.
 package compat_test
 
 import (
@@ -48,6 +48,9 @@ func prerequisites() error {
 			return fmt.Errorf("compat_test: the Python environment %s is missing: run scripts/venv", venv)
 		}
 	}
-	_, err := redisProgram()
+	if _, err := redisProgram(); err != nil {
+		return err
+	}
+	_, err := prometheusProgram()
 	return err
 }

@@ -45,6 +45,7 @@ type Worker interface {
 type Metrics struct {
 	registry *prometheus.Registry
 	tasks    *tasks
+	sent     *sent
 	own      *own
 	worker   *workerCollector
 }
@@ -64,13 +65,14 @@ func New(opts Options) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		tasks:    newTasks(host, opts.RuntimeBuckets),
+		sent:     newSent(host),
 		own:      newOwn(opts.Version),
 		worker:   newWorkerCollector(host, opts.Queues, opts.Concurrency),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.tasks, m.own, m.worker,
+		m.tasks, m.sent.total, m.own, m.worker,
 	)
 	if opts.Broker != nil {
 		m.registry.MustRegister(newBrokerCollector(opts.Broker, opts.ScrapeTimeout))

@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -299,4 +300,35 @@ func BenchmarkObserve(b *testing.B) {
 			}
 		})
 	})
+}
+
+// TestTaskSent counts what a worker publishes, whatever names and queues that has.
+func TestTaskSent(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(options())
+	m.TaskSent(&protocol.Task{Name: "next", RoutingKey: "celery"})
+	m.TaskSent(&protocol.Task{Name: "next", RoutingKey: "celery"})
+	m.TaskSent(&protocol.Task{Name: "next", Exchange: "topics", RoutingKey: "a.b"})
+	for i := range 2000 {
+		m.TaskSent(&protocol.Task{Name: fmt.Sprint("name", i), RoutingKey: "celery"})
+	}
+	got, _ := scrape(t, m.Handler())
+	n := 0
+	for series := range got {
+		if strings.HasPrefix(series, "celery_task_sent_total") {
+			n++
+		}
+	}
+	if n != 1001 {
+		t.Errorf("%d series", n)
+	}
+	for series, want := range map[string]string{
+		`celery_task_sent_total{hostname="example",name="next",queue_name="celery"}`: "2.0",
+		`celery_task_sent_total{hostname="example",name="next",queue_name="None"}`:   "1.0",
+		`celery_task_sent_total{hostname="example",name="None",queue_name="None"}`:   "1002.0",
+	} {
+		if got[series] != want {
+			t.Errorf("%s is %s, want %s", series, got[series], want)
+		}
+	}
 }

@@ -27,7 +27,7 @@ const (
 var pythonBuckets = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
 
 // counted lists celery-exporter's counters of task events, but for task_failed, which
-// has one label more, and task_sent, which only producers know.
+// has one label more, and task_sent, which no step of a task this worker runs counts.
 var counted = []struct {
 	kind       worker.Kind
 	name, help string
