@@ -206,6 +206,7 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 		s.warnings = append(s.warnings, "--soft-time-limit has no effect: it is not less than the time limit")
 	}
 	given(c, "statedb", c.String, &s.worker.StateDB)
+	s.worker.StateDB = nodePath(s.worker.StateDB, s.hostname)
 	given(c, "result-extended", c.Bool, &s.worker.ResultExtended)
 	given(c, "shutdown-timeout", seconds, &s.worker.ShutdownTimeout)
 	expires := s.conf.ResultExpires
