@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/canvas"
@@ -116,19 +118,31 @@ func taskDefaults(conf *settings.Settings) tasks.Options {
 	return o
 }
 
+// dropLateSoftLimit lifts a soft time limit that comes after the hard one, which a Python
+// worker may have: package worker refuses it. It tells whether it did.
+func dropLateSoftLimit(o *tasks.Options) bool {
+	late := o.TimeLimit != nil && o.SoftTimeLimit != nil && *o.TimeLimit > 0 && *o.SoftTimeLimit > *o.TimeLimit
+	if late {
+		o.SoftTimeLimit = new(time.Duration)
+	}
+	return late
+}
+
 // annotations says what task_annotations comes to for the tasks it names, and for all
 // others, those that every worker has among them.
 func annotations(conf *settings.Settings) []map[string]tasks.Options {
 	table := map[string]tasks.Options{}
 	for _, name := range append(conf.TaskAnnotations.Tasks(), "*") {
 		a := conf.TaskAnnotations.For(name)
-		table[name] = tasks.Options{ // acks_on_failure_or_timeout has no effect as an annotation, in Celery either
+		o := tasks.Options{ // acks_on_failure_or_timeout has no effect as an annotation, in Celery either
 			AcksLate: a.AcksLate, AcksOnFailure: a.AcksOnFailure, AcksOnTimeout: a.AcksOnTimeout, RejectOnWorkerLost: a.RejectOnWorkerLost,
 			RetryOnWorkerLost: a.RetryOnWorkerLost,
 			IgnoreResult:      a.IgnoreResult, StoreErrorsEvenIfIgnored: a.StoreErrorsEvenIfIgnored, TrackStarted: a.TrackStarted,
 			SendEvents: a.SendEvents, Trail: a.Trail, MaxRetries: a.MaxRetries, RetryDelay: a.DefaultRetryDelay,
 			TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit, RateLimit: a.RateLimit,
 		}
+		dropLateSoftLimit(&o)
+		table[name] = o
 	}
 	return []map[string]tasks.Options{table}
 }

@@ -155,6 +155,27 @@ func TestUnheededSettings(t *testing.T) {
 	if diff := cmp.Diff(want, s.warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	s = readSettings(t, "worker", writeConfig(t, `
+task_annotations = {"a.b" = {soft_time_limit = 9, time_limit = 8}, "*" = {autoretry_for = ["KeyError"]}}
+task_time_limit = 5
+`), "--soft-time-limit=6")
+	want = []string{
+		"celery.toml: task_annotations: a.b: automatic retries are set in Go, with tasks.AutoRetry",
+		"celery.toml: task_annotations: a.b: soft_time_limit has no effect: it is not less than time_limit",
+		"celery.toml: task_annotations: *: automatic retries are set in Go, with tasks.AutoRetry",
+		"--soft-time-limit has no effect: it is not less than the time limit",
+	}
+	for i, warning := range s.warnings {
+		s.warnings[i] = warning[strings.LastIndex(warning, "/")+1:]
+	}
+	if diff := cmp.Diff(want, s.warnings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	soft, annotated := *s.worker.Defaults.SoftTimeLimit, *s.worker.Annotations[0]["a.b"].SoftTimeLimit
+	if soft != 0 || annotated != 0 {
+		t.Errorf("soft limits %v and %v, want none", soft, annotated)
+	}
+	s = readSettings(t, "worker", "task_protocol=1", "worker_direct=true")
 	for _, setting := range unheeded {
 		if name := setting.name; s.conf.Changed(name) != (name == "task_protocol") {
 			t.Errorf("%s is changed: %t", name, s.conf.Changed(name))

@@ -202,7 +202,11 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 	given(c, "track-started", c.Bool, s.worker.Defaults.TrackStarted)
 	given(c, "time-limit", seconds, s.worker.Defaults.TimeLimit)
 	given(c, "soft-time-limit", seconds, s.worker.Defaults.SoftTimeLimit)
+	if dropLateSoftLimit(&s.worker.Defaults) && (c.IsSet("time-limit") || c.IsSet("soft-time-limit")) {
+		s.warnings = append(s.warnings, "--soft-time-limit has no effect: it is not less than the time limit")
+	}
 	given(c, "statedb", c.String, &s.worker.StateDB)
+	s.worker.StateDB = nodePath(s.worker.StateDB, s.hostname)
 	given(c, "result-extended", c.Bool, &s.worker.ResultExtended)
 	given(c, "shutdown-timeout", seconds, &s.worker.ShutdownTimeout)
 	expires := s.conf.ResultExpires

@@ -69,6 +69,8 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.consumer.VisibilityTimeout }, 90 * time.Second},
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *workerSettings) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
+		{"worker -n w1@%h -S /run/%n.state", func(s *workerSettings) any { return s.worker.StateDB }, "/run/w1.state"},
+		{"worker -n w1@%h worker_state_db=/run/%n.db", func(s *workerSettings) any { return s.worker.StateDB }, "/run/w1.db"},
 		{"worker --accept-content json,pickle", func(s *workerSettings) any { return strings.Join(s.worker.AcceptContent, " ") }, "json pickle"},
 		{"worker --acks-late", func(s *workerSettings) any { return *s.worker.Defaults.AcksLate }, true},
 		{"worker --track-started", func(s *workerSettings) any { return *s.worker.Defaults.TrackStarted }, true},

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/apium/apium/settings"
+	"github.com/apium/apium/tasks"
 )
 
 // unheeded are the settings that are understood, and have no effect in a worker, with the
@@ -29,9 +30,14 @@ func unheededWarnings(conf *settings.Settings) []string {
 			lines = append(lines, conf.Origin(setting.name).String()+" has no effect: "+setting.why)
 		}
 	}
-	for _, name := range conf.TaskAnnotations.Tasks() {
-		if a := conf.TaskAnnotations.For(name); a.RetryBackoff != nil || a.RetryBackoffMax != nil || a.RetryJitter != nil || len(a.AutoretryFor) > 0 {
-			lines = append(lines, conf.Origin("task_annotations").String()+": "+name+": automatic retries are set in Go, with tasks.AutoRetry")
+	for _, name := range append(conf.TaskAnnotations.Tasks(), "*") {
+		a := conf.TaskAnnotations.For(name)
+		origin := conf.Origin("task_annotations").String() + ": " + name + ": "
+		if a.RetryBackoff != nil || a.RetryBackoffMax != nil || a.RetryJitter != nil || len(a.AutoretryFor) > 0 {
+			lines = append(lines, origin+"automatic retries are set in Go, with tasks.AutoRetry")
+		}
+		if dropLateSoftLimit(&tasks.Options{TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit}) {
+			lines = append(lines, origin+"soft_time_limit has no effect: it is not less than time_limit")
 		}
 	}
 	return slices.Compact(lines)

@@ -63,6 +63,11 @@ type Config struct {
 	// TaskSent makes the event that is published along with a task, as events.Producer does
 	// (task_send_sent_event). Nil: none.
 	TaskSent func(task *protocol.Task) broker.Publication
+	// BeforePublish and AfterPublish are called with each task that is sent, in the caller's
+	// goroutine: Celery's before_task_publish and after_task_publish, and what tasks.Hooks has
+	// for what a worker publishes. The first may change the task, its headers for example.
+	// The second is called when all messages of a call are out. Nil: none.
+	BeforePublish, AfterPublish func(ctx context.Context, task *protocol.Task)
 	// Origin says who sends, in a header. Default: gen<pid>@<host>.
 	Origin string
 }

@@ -24,7 +24,7 @@ func (c *Client) carryOut(ctx context.Context, plans ...*canvas.Plan) ([]*AsyncR
 		if plan.Result == nil {
 			return nil, errNothing
 		}
-		if err := c.add(&s, plan); err != nil {
+		if err := c.add(ctx, &s, plan); err != nil {
 			return nil, err
 		}
 		results[i] = c.resultOf(plan.Result)
@@ -36,6 +36,11 @@ func (c *Client) carryOut(ctx context.Context, plans ...*canvas.Plan) ([]*AsyncR
 	if err := c.publish(ctx, &s); err != nil {
 		return nil, err
 	}
+	if c.cfg.AfterPublish != nil {
+		for _, task := range s.tasks {
+			c.cfg.AfterPublish(ctx, task)
+		}
+	}
 	return results, nil
 }
 
@@ -43,22 +48,27 @@ func (c *Client) carryOut(ctx context.Context, plans ...*canvas.Plan) ([]*AsyncR
 type sending struct {
 	prepare  []canvas.Step // sizes of chords, records of groups
 	messages []broker.Publication
-	first    *canvas.Publish // whose retry options hold for all
-	ignored  map[string]bool // ids of tasks that will have no result
+	tasks    []*protocol.Task // of the messages
+	first    *canvas.Publish  // whose retry options hold for all
+	ignored  map[string]bool  // ids of tasks that will have no result
 }
 
-func (c *Client) add(s *sending, plan *canvas.Plan) error {
+func (c *Client) add(ctx context.Context, s *sending, plan *canvas.Plan) error {
 	for _, step := range plan.Steps {
 		message, ok := step.(canvas.Publish)
 		if !ok {
 			s.prepare = append(s.prepare, step)
 			continue
 		}
+		task := message.Task
+		if c.cfg.BeforePublish != nil {
+			c.cfg.BeforePublish(ctx, task)
+		}
 		raw, err := c.encode(&message)
 		if err != nil {
 			return fmt.Errorf("client: %w", err)
 		}
-		task := message.Task
+		s.tasks = append(s.tasks, task)
 		if s.first == nil {
 			s.first = &message
 		}

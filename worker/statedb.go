@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,20 +20,23 @@ type state struct {
 	Stamps  map[string][]string  `json:"stamps"`  // header → values, as JSON
 }
 
-// loadState takes over what a worker before has left. A missing file is none.
+// loadState takes over what a worker before has left. If there is no file, it makes one,
+// as Celery does: that it cannot is to be known now.
 func (w *Worker) loadState() error {
 	if w.cfg.StateDB == "" {
 		return nil
 	}
 	text, err := os.ReadFile(w.cfg.StateDB)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return w.saveState()
 	}
 	if err != nil {
 		return fmt.Errorf("worker: state database: %w", err)
 	}
 	var s state
-	if err := json.Unmarshal(text, &s); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields() // a file of another kind must not be overwritten
+	if err := decoder.Decode(&s); err != nil {
 		return fmt.Errorf("worker: state database %s: not written by this program: %w", w.cfg.StateDB, err)
 	}
 	ids := slices.SortedFunc(maps.Keys(s.Revoked), func(a, b string) int { return s.Revoked[a].Compare(s.Revoked[b]) })
