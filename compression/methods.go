@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/andybalholm/brotli"
 	dsnet "github.com/dsnet/compress/bzip2"
@@ -20,7 +21,35 @@ const maxWindow = 128 << 20
 
 func zlibReader(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }
 
-func zlibWriter(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil }
+func zlibWriter(w io.Writer) (io.WriteCloser, error) {
+	writer, _ := zlibWriters.Get().(*zlib.Writer)
+	writer.Reset(w)
+	return pooled{writer, &zlibWriters}, nil
+}
+
+// Writers of zlib and zstd hold hundreds of kilobytes, and are used again.
+var (
+	zlibWriters = sync.Pool{New: func() any { return zlib.NewWriter(io.Discard) }}
+	zstdWriters = sync.Pool{New: func() any {
+		writer, err := zstd.NewWriter(io.Discard, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			panic(err) // the options are wrong, which a test would have found
+		}
+		return writer
+	}}
+)
+
+// pooled is a writer that goes back to its pool when it is closed.
+type pooled struct {
+	io.WriteCloser
+	pool *sync.Pool
+}
+
+func (p pooled) Close() error {
+	err := p.WriteCloser.Close()
+	p.pool.Put(p.WriteCloser)
+	return err
+}
 
 func bzip2Reader(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }
 
@@ -87,5 +116,7 @@ func zstdReader(r io.Reader) (io.Reader, error) {
 }
 
 func zstdWriter(w io.Writer) (io.WriteCloser, error) {
-	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	writer, _ := zstdWriters.Get().(*zstd.Encoder)
+	writer.Reset(w)
+	return pooled{writer, &zstdWriters}, nil
 }
