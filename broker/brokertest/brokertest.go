@@ -59,6 +59,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"parked queues":   testParkedQueues,
 		"list parked":     testListParked,
 		"recall":          testRecall,
+		"one id":          testParkedUnderOneID,
 		"overdue":         testOverdue,
 		"due interrupted": testDueInterrupted,
 

@@ -189,3 +189,26 @@ func testRecall(t *testing.T, f *fixture) {
 	wantIDs(t, recall(other, "x", "y"), "6")
 	wantIDs(t, c.due(2*time.Hour, 10), "2", "3")
 }
+
+// Many messages of one task are parked as others are. Some of them are found by its id.
+func testParkedUnderOneID(t *testing.T, f *fixture) {
+	c := f.open("q")
+	const n = 20
+	var parked []broker.Parked
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprint(i))
+		f.publish("q", want[i])
+	}
+	for i, d := range c.collect(n, n) {
+		parked = append(parked, broker.Parked{Delivery: d, Due: time.Now().Add(time.Hour + time.Duration(i)*time.Millisecond), TaskID: "x"})
+	}
+	if lost, err := c.Consumer.(broker.Parker).Park(f.context(), parked...); len(lost) > 0 || err != nil {
+		t.Fatalf("Park: lost %v, %v", lost, err)
+	}
+	ds, err := c.Consumer.(broker.Recaller).Recall(f.context(), "x")
+	if err != nil || len(ds) < 8 {
+		t.Errorf("recalled %v, %v", ids(t, ds), err)
+	}
+	wantIDs(t, append(ds, c.due(2*time.Hour, n)...), want...)
+}

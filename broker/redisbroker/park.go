@@ -47,7 +47,7 @@ for i = 2 + queues, #ARGV, 5 do
   if record then
     while redis.call('HEXISTS', KEYS[1], parked) == 1 do
       n = n + 1
-      parked = ARGV[i + 1] .. ':' .. n
+      parked = ARGV[i + 1] .. ':' .. (n > 8 and tag or n)
     end
     redis.call('HSET', KEYS[1], parked, record)
     redis.call('ZADD', KEYS[2], ARGV[i + 2], parked)

@@ -17,7 +17,8 @@ import (
 var _ broker.Recaller = (*Consumer)(nil)
 
 // parkedTag is the tag of a message while it is parked: by it the message is found if its
-// task is revoked. Of several messages of one task, parkScript adds ":2" and so on.
+// task is revoked. Of several messages of one task, parkScript adds ":2" and so on; from
+// the ninth on they are not found any more.
 func parkedTag(p *broker.Parked) string {
 	if p.TaskID == "" {
 		return parkedPrefix + strings.TrimPrefix(p.Tag, idPrefix) // what follows the prefix is unique
@@ -29,15 +30,14 @@ func parkedTag(p *broker.Parked) string {
 //
 //	KEYS  1 liveness key, 2 unacked, 3 unacked_index, then an index per queue
 //	ARGV  1 epoch, 2 limit, 3 score of the claims, 4 tag prefix, 5 number of the first tag,
-//	      then the parked tags, without what makes them unique: of a task with several
-//	      messages, some may be gone, or another queue's
+//	      then the parked tags of tasks' first messages
 //	return as dueScript
 var recallScript = redisconn.NewScript(-1, `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
 local limit, first, records = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
 for i = 6, #ARGV do
-  local parked, n = ARGV[i], 1
-  repeat
+  local parked = ARGV[i]
+  for n = 2, 9 do
     local record = redis.call('HGET', KEYS[2], parked)
     for k = 4, #KEYS do
       if record and #records < limit and redis.call('ZREM', KEYS[k], parked) == 1 then
@@ -49,9 +49,8 @@ for i = 6, #ARGV do
         records[#records + 1] = record
       end
     end
-    n = n + 1
     parked = ARGV[i] .. ':' .. n
-  until not record and n > 8
+  end
 end
 return {0, records}
 `)
