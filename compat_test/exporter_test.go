@@ -128,12 +128,21 @@ func TestExporter(t *testing.T) {
 	same()
 
 	a.run(t, nil, `import tapp
+tapp.app.control.pool_grow(2)
+tapp.app.control.add_consumer("added")
+`)
+	eventually(t, patience, "remote control has had its effect", func() bool {
+		return sum(scrape(t, own), `celery_active_process_count{.*"added".*`) == 6
+	})
+	same()
+
+	a.run(t, nil, `import tapp
 for _ in range(40):
     tapp.app.send_task("features.plain", [[[["sleep", 60]]]])
 `)
 	eventually(t, patience, "all slots are taken and messages wait", func() bool {
 		figures := scrape(t, own)
-		return sum(figures, "celery_worker_tasks_active{.*") == 4 && sum(figures, "celery_queue_length{.*") > 0
+		return sum(figures, "celery_worker_tasks_active{.*") == 6 && sum(figures, "celery_queue_length{.*") > 0
 	})
 	same()
 }
