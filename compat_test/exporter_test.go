@@ -72,24 +72,32 @@ func metricsURL(t *testing.T, w *process) string {
 	return url[1]
 }
 
-// earlyEnd is a task that may be revoked before celery-exporter hears from its producer
-// what its name is.
-var earlyEnd = regexp.MustCompile(`^(celery_task_revoked.*name=")features.plain`)
+// What celery-exporter gets wrong when a task's steps reach it before its producer's
+// task-sent: the name of one that was revoked at once, and the host of its next steps.
+var (
+	earlyEnd = regexp.MustCompile(`^(celery_task_revoked.*name=")features.plain`)
+	taskHost = regexp.MustCompile(`hostname="[^"]*",(.*\bname=)`)
+)
 
-// exported keeps what celery-exporter tells of the worker w1@example, under the names a
-// worker gives it: those of tasks, not of their shadows. It hears nothing of silent tasks,
-// and no two runs take the same time.
+// exported keeps what celery-exporter tells of the worker w1@example and its tasks, under
+// the names a worker gives them, not their shadows. It hears nothing of silent tasks, and
+// no two runs take the same time.
 func exported(samples map[string]float64) map[string]float64 {
 	kept := map[string]float64{}
 	for series, value := range samples {
-		if !strings.HasPrefix(series, "celery_") || matches(".*(queue_wait_time|runtime_sum|_created|features.silent).*", series) ||
-			strings.Contains(series, "hostname=") && !strings.Contains(series, `hostname="example"`) {
+		if value == 0 || // a worker has the zeros of all steps from a task's first one on
+			!strings.HasPrefix(series, "celery_") || matches(".*(queue_wait_time|runtime_sum|_created|features.silent).*", series) {
 			continue
 		}
-		if value != 0 { // a worker has the zeros of all steps from a task's first one on
-			series = strings.NewReplacer("features.nosuch", "None", "shop.pretty", "features.plain").Replace(series)
-			kept[earlyEnd.ReplaceAllString(series, "$1None")] += value
+		if strings.HasPrefix(series, "celery_task_sent") {
+			if !strings.Contains(series, `hostname="example"`) {
+				continue
+			}
+		} else {
+			series = taskHost.ReplaceAllString(series, "$1")
 		}
+		series = strings.NewReplacer("features.nosuch", "None", "shop.pretty", "features.plain").Replace(series)
+		kept[earlyEnd.ReplaceAllString(series, "${1}None")] += value
 	}
 	return kept
 }
