@@ -66,7 +66,7 @@ var layers = map[string][]string{
 	"gossip":  {"protocol", "protocol/pyjson", "broker", "worker", "control"},
 	"events":  {"protocol", "protocol/pyjson", "broker", "worker"},
 	"client":  {"protocol", "protocol/pyjson", "canvas", "broker", "backend", "serializer"},
-	"metrics": {"worker", "protocol", "broker/redisbroker", "internal/redisconn", "prometheus"},
+	"metrics": {"worker", "protocol", "broker", "prometheus"},
 
 	"settings":         {"internal/nearest", "toml", "yaml"},
 	"internal/nearest": {},

@@ -23,7 +23,6 @@ type workerSettings struct {
 	conf      *settings.Settings
 	app       string
 	hostname  string
-	queues    []string
 	level     slog.Level
 	logFormat string
 	logfile   string
@@ -172,9 +171,6 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 		queues = append(queues, settings.DirectQueue(s.hostname))
 	}
 	s.consumer.Queues = consumerQueues(queues)
-	for _, q := range queues {
-		s.queues = append(s.queues, q.Name)
-	}
 	return nil
 }
 

@@ -195,8 +195,7 @@ func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (
 		return nil, func() {}, nil
 	}
 	figures = metrics.New(metrics.Options{
-		Hostname: s.hostname, Queues: s.queues, Concurrency: s.worker.Concurrency, Version: version(),
-		Broker: &s.brokerStats,
+		Hostname: s.hostname, Version: version(), Broker: &s.brokerStats,
 	})
 	server, err := figures.Listen(s.metricsAddr)
 	if err != nil {

@@ -56,7 +56,7 @@ func mixinQueries(t *testing.T) (list []panelQuery) {
 		query := fmt.Sprintf("sum by (%s) (%s)", labels, selected)
 		switch {
 		case strings.HasSuffix(series, "_bucket"):
-			query = fmt.Sprintf("histogram_quantile(0.95, sum by (%s) (irate(%s[10s])))", labels, selected)
+			query = fmt.Sprintf("histogram_quantile(0.95, sum by (%s) (irate(%s[20s])))", labels, selected)
 		case strings.HasSuffix(series, "_total"), strings.HasSuffix(series, "_sum"), strings.HasSuffix(series, "_count"):
 			query = fmt.Sprintf("sum by (%s) (round(increase(%s[1w]))) > 0", labels, selected)
 		}
@@ -84,7 +84,7 @@ func TestDashboards(t *testing.T) {
 	if len(open) < 150 {
 		t.Errorf("only %d queries", len(open))
 	}
-	for deadline := time.Now().Add(patience); len(open) > 0 && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(open) > 0 && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
 		open = slices.DeleteFunc(open, func(q panelQuery) bool { return p.query(t, q.query) > 0 })
 	}
 	for _, q := range open {

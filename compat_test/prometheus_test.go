@@ -41,8 +41,8 @@ func startPrometheus(t *testing.T, page string) *prometheus {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 500ms}\n"+
-		"scrape_configs: [{job_name: celery, scrape_timeout: 500ms, static_configs: [{targets: [%q]}]}]\n", target.Host)
+	text := fmt.Sprintf("global: {scrape_interval: 1s}\n"+
+		"scrape_configs: [{job_name: celery, scrape_timeout: 1s, static_configs: [{targets: [%q]}]}]\n", target.Host)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ var (
 
 // variables are Grafana's own, and those of the dashboards: one job and everything of it.
 var variables = map[string]string{
-	"__rate_interval": "10s", "__range": "1h", "job": "celery", "cluster": "", "namespace": "",
+	"__rate_interval": "20s", "__range": "1h", "job": "celery", "cluster": "", "namespace": "",
 	"instance": ".*", "queue_name": ".*", "task": ".*",
 }
 

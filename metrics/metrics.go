@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/worker"
 )
 
@@ -17,10 +18,6 @@ type Options struct {
 	// Hostname is the worker's node name, "celery@web1". As in celery-exporter the
 	// label hostname is the part after the first @.
 	Hostname string
-	// Queues are the queues the worker consumes from.
-	Queues []string
-	// Concurrency is how many handlers the worker runs at the same time.
-	Concurrency int
 	// Version is the program's, for apium_build_info.
 	Version string
 	// RuntimeBuckets are the upper bounds of celery_task_runtime, in seconds.
@@ -39,6 +36,10 @@ type Worker interface {
 	// why it is not.
 	Ready() error
 	Stats() worker.Stats
+	// Concurrency is how many handlers may run at the same time, and Queues what the
+	// worker consumes; remote control may change both.
+	Concurrency() int
+	Queues() []broker.Queue
 }
 
 // Metrics counts what a worker tells it. It is a [worker.Observer].
@@ -67,7 +68,7 @@ func New(opts Options) *Metrics {
 		tasks:    newTasks(host, opts.RuntimeBuckets),
 		sent:     newSent(host),
 		own:      newOwn(opts.Version),
-		worker:   newWorkerCollector(host, opts.Queues, opts.Concurrency),
+		worker:   newWorkerCollector(host),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/worker"
@@ -25,6 +26,10 @@ type fakeWorker struct {
 
 func (w *fakeWorker) Ready() error        { return w.ready }
 func (w *fakeWorker) Stats() worker.Stats { return w.stats }
+func (w *fakeWorker) Concurrency() int    { return 2 }
+func (w *fakeWorker) Queues() []broker.Queue {
+	return []broker.Queue{{Name: "celery"}, {Name: "other"}}
+}
 
 // brokerFunc lets a function stand for a broker.
 type brokerFunc func(context.Context) (metrics.BrokerStats, error)
@@ -33,10 +38,8 @@ func (f brokerFunc) BrokerStats(ctx context.Context) (metrics.BrokerStats, error
 
 func options() metrics.Options {
 	return metrics.Options{
-		Hostname:    "w1@example",
-		Queues:      []string{"celery", "other"},
-		Concurrency: 2,
-		Version:     "1.2.3",
+		Hostname: "w1@example",
+		Version:  "1.2.3",
 		Broker: brokerFunc(func(context.Context) (metrics.BrokerStats, error) {
 			return metrics.BrokerStats{
 				Queues:        map[string]int64{"celery": 0, "other": 0},

@@ -13,18 +13,15 @@ var errStarting = errors.New("starting: the worker has not been set up yet")
 
 // workerCollector asks the worker for its state at each scrape.
 type workerCollector struct {
-	queues      []string
-	concurrency int
-	worker      atomic.Pointer[Worker]
+	worker atomic.Pointer[Worker]
 
 	up, active, workers, processes *prometheus.Desc
 	waiting, abandoned, lost       *prometheus.Desc
 }
 
-func newWorkerCollector(host string, queues []string, concurrency int) *workerCollector {
+func newWorkerCollector(host string) *workerCollector {
 	always := prometheus.Labels{"hostname": host}
 	return &workerCollector{
-		queues: queues, concurrency: concurrency,
 		up: prometheus.NewDesc("celery_worker_up",
 			"Indicates if a worker has recently sent a heartbeat.", nil, always),
 		active: prometheus.NewDesc("celery_worker_tasks_active",
@@ -62,6 +59,9 @@ func (c *workerCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect reports a worker that is starting, disconnected or shutting down as down:
 // those are the times when a Celery worker sends no heartbeats, or its worker-offline.
 func (c *workerCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
 	var stats worker.Stats
 	up := 0.0
 	if c.ready() == nil {
@@ -69,9 +69,11 @@ func (c *workerCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if w := c.worker.Load(); w != nil {
 		stats = (*w).Stats()
-	}
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+		slots := float64((*w).Concurrency())
+		for _, queue := range (*w).Queues() {
+			gauge(c.workers, up, queue.Name)
+			gauge(c.processes, up*slots, queue.Name)
+		}
 	}
 	gauge(c.up, up)
 	gauge(c.active, float64(stats.Active))
@@ -82,8 +84,4 @@ func (c *workerCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(c.abandoned, float64(stats.Abandoned))
 	ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(stats.AbandonedTotal))
-	for _, queue := range c.queues {
-		gauge(c.workers, up, queue)
-		gauge(c.processes, up*float64(c.concurrency), queue)
-	}
 }
