@@ -96,7 +96,7 @@ func (e *expr) old() bool {
 			}
 		}
 	})
-	return fine && !(groups && errbacks)
+	return fine && (!groups || !errbacks)
 }
 
 // joined tells that there is a group or chord in a canvas, or a task that becomes one.
