@@ -12,7 +12,7 @@ import (
 var ErrUnroutable = errors.New("no queue is bound for it")
 
 // RefusedError says that a message cannot be published, however often it is tried.
-// Nothing of the call was published.
+// Nothing of the call was published, but for what went out in a portion before.
 type RefusedError struct {
 	Publication
 	Err error // ErrUnroutable, or what is wrong with the message or its queue
@@ -48,8 +48,9 @@ type Publication struct {
 // Publisher puts messages on queues.
 type Publisher interface {
 	// Publish sends messages in order and in one round trip where possible, all or
-	// none. Each message's own priority chooses the priority list. A *RefusedError is
-	// final. After a connection failure it is unknown whether the messages were published.
+	// none; of many megabytes a part may be published when it fails. Each message's own
+	// priority chooses the priority list. A *RefusedError is final. After a connection
+	// failure it is unknown whether the messages were published.
 	Publish(ctx context.Context, messages ...Publication) error
 	Close() error
 }

@@ -103,6 +103,7 @@ func (n *node) decodeChord(extra []byte, depth int) error {
 	if len(n.rest) == 0 {
 		n.rest = emptyRest()
 	}
+	n.unwrapKwargs()
 	if len(extra) > 0 { // Celery takes unknown members for options
 		n.options.update(membersOf(append(append([]byte{'{'}, extra...), '}')))
 	}
@@ -119,6 +120,19 @@ func (n *node) decodeChord(extra []byte, depth int) error {
 		n.body, err = decode(raw, depth+1)
 	}
 	return err
+}
+
+// unwrapKwargs finds the keyword arguments of a chord from Celery 4: whenever it is
+// read there, they are put into another {"kwargs": …}, which no task takes.
+func (n *node) unwrapKwargs() {
+	for {
+		kwargs, _ := n.rest.get("kwargs").(json.RawMessage)
+		inner, wrapped := membersOf(kwargs).get("kwargs").(json.RawMessage)
+		if !wrapped || len(membersOf(kwargs)) > 1 || pyjson.Kind(inner) != '{' {
+			return
+		}
+		n.rest.set("kwargs", inner)
+	}
 }
 
 // decodeMap reads the types whose name is in messages of other producers only: Python

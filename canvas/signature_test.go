@@ -217,3 +217,33 @@ func BenchmarkFollow(b *testing.B) {
 		}
 	}
 }
+
+// A chord of Celery 4.4 that was read there twice: what its keyword arguments are wrapped
+// in is no argument of its tasks.
+func TestDecodeOldChord(t *testing.T) {
+	t.Parallel()
+	for kwargs, want := range map[string]string{
+		`{}`:                             `{}`,
+		`{"kwargs": {"kwargs": {}}}`:     `{}`,
+		`{"kwargs": {"x": 1}}`:           `{"x": 1}`,
+		`{"kwargs": 1}`:                  `{"kwargs": 1}`,
+		`{"kwargs": {"a": 1}, "x": 1}`:   `{"kwargs": {"a": 1}, "x": 1}`,
+		`{"kwargs": {"kwargs": [1, 2]}}`: `{"kwargs": [1, 2]}`,
+	} {
+		sig, err := canvas.Decode([]byte(`{"task": "celery.chord", "args": [], "kwargs": {"kwargs": ` + kwargs + `, ` +
+			`"header": [{"task": "t", "args": [], "kwargs": {}, "options": {}}], ` +
+			`"body": {"task": "t", "args": [], "kwargs": {}, "options": {}}}, "options": {}, "subtask_type": "chord"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := canvas.Apply(sig, nil, nil, canvas.Context{NewID: protocol.NewID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range plan.Steps {
+			if message, ok := step.(canvas.Publish); ok && string(message.Task.Kwargs) != want {
+				t.Errorf("with %s a task of the header gets %s, want %s", kwargs, message.Task.Kwargs, want)
+			}
+		}
+	}
+}

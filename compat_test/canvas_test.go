@@ -3,6 +3,7 @@ package compat_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ func TestCanvas(t *testing.T) {
 		} {
 			t.Run(kind, func(t *testing.T) {
 				t.Parallel()
-				*into = runCanvases(t, kind, cases)
+				*into = canvasRun{cases: cases, fromGo: fromGo(cases, kind)}.run(t, kind)
 			})
 		}
 	})
@@ -58,27 +59,39 @@ func fromGo(cases []canvasCase, kind string) (sent []canvasCase) {
 	return sent
 }
 
-// runCanvases sends all cases with both producers and then starts the workers: with one
-// slot they run the tasks in the order of the queue.
-func runCanvases(t *testing.T, kind string, cases []canvasCase) (left map[string]map[string]remains) {
+// canvasRun is what is sent, and how those who send and run it are set up.
+type canvasRun struct {
+	cases, fromGo []canvasCase
+	producer      string         // the environment of the Python producer; "": celery57
+	worker        string         // that of the Python worker
+	backend       int            // the database of the result backend
+	settings      map[string]any // Celery's, of both workers
+}
+
+// run sends all cases with both producers and then starts the workers: with one slot they
+// run the tasks in the order of the queue.
+func (c canvasRun) run(t *testing.T, kind string) (left map[string]map[string]remains) {
 	t.Helper()
 	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1), settings: map[string]any{
-		"include": []string{"canvas_tasks"}, "result_extended": true,
-	}}
+	settings := map[string]any{"include": []string{"canvas_tasks"}, "result_extended": true}
+	maps.Copy(settings, c.settings)
+	a := app{broker: server.url(0), backend: server.url(c.backend), journal: server.url(1), settings: settings}
+	producer, worker := a, a
+	producer.venv, worker.venv = c.producer, c.worker
 	sent := map[string]map[string]json.RawMessage{
-		"python": sendFromPython(t, a, cases), "go": sendFromGo(t, server, fromGo(cases, kind)),
+		"python": sendFromPython(t, producer, c.cases), "go": sendFromGo(t, server, c.fromGo),
 	}
-	redeliver(t, server, cases)
+	redeliver(t, server, c.cases)
 	var workers []*process
 	start := time.Now()
 	if kind != "apium" {
-		workers = append(workers, a.startWorker(t, "-P", "solo", "-n", "w1@host"))
+		workers = append(workers, worker.startWorker(t, "-P", "solo", "-n", "w1@host"))
 	}
 	if kind != "python" {
-		workers = append(workers, startWorker(t, a, "-c", "1", "-n", "w1@host", "--result-extended"))
+		delete(settings, "include")
+		workers = append(workers, startWorker(t, a, "-c", "1", "-n", "w1@host", "--config", settingsFile(t, settings)))
 	}
-	settledCanvases(t, server)
+	settledCanvases(t, server, c.backend)
 	t.Logf("%s: settled in %v", kind, time.Since(start))
 	for _, w := range workers {
 		w.kill()
@@ -91,11 +104,11 @@ func runCanvases(t *testing.T, kind string, cases []canvasCase) (left map[string
 
 // settledCanvases waits until nothing waits, nobody holds a message and no result has come
 // for longer than a chord waits for its header's results.
-func settledCanvases(t *testing.T, server *redisServer) {
+func settledCanvases(t *testing.T, server *redisServer, database int) {
 	t.Helper()
 	results, since := -1, time.Now()
 	eventually(t, 3*time.Minute, "all messages are settled", func() bool {
-		n := server.int(t, "EVAL", "return #redis.call('KEYS', 'celery-task-meta-*')", 0)
+		n := server.int(t, "EVAL", "redis.call('SELECT', ARGV[1]); return #redis.call('KEYS', 'celery-task-meta-*')", 0, database)
 		if n != results || !server.idle(t, "celery") {
 			results, since = n, time.Now()
 		}

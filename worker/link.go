@@ -77,6 +77,9 @@ func (w *Worker) carryOut(f *flow, plan *canvas.Plan) error {
 		if err != nil {
 			return err
 		}
+		if f.size += len(publication.Message); f.size > publishPortion {
+			publication.Message, publication.later = nil, &message.Publication
+		}
 		f.publish = append(f.publish, publication)
 	}
 	if len(f.prepare) > 0 && (w.chords == nil || w.groups == nil) {
@@ -105,7 +108,9 @@ func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (outgoing, 
 	if err != nil {
 		return outgoing{}, err
 	}
-	return outgoing{broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, task}, nil
+	return outgoing{
+		Publication: broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, task: task,
+	}, nil
 }
 
 // encodeStep makes the message of a plan's step, in the form that its options ask for.

@@ -8,64 +8,68 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
+// publishPortion is how many bytes of messages are encoded at a time, and published in one
+// call: the tasks of a large group may have large arguments each.
+const publishPortion = 16 << 20
+
 // outgoing is the message of a task.
 type outgoing struct {
 	broker.Publication
-	task *protocol.Task // for the hooks
+	task  *protocol.Task        // for the hooks
+	later *protocol.Publication // not nil: the message is encoded when its turn comes
 }
 
-// publish sends the messages of a group, in one call. What follows a task whose lease was
-// lost is left to whoever runs it now.
+// publish sends the messages of a group, in one call if they are not too large for that.
+// What follows a task whose lease was lost is left to whoever runs it now.
 func (w *Worker) publish(ctx context.Context, group []settlement, of func(*flow) []outgoing) {
-	messages := w.messages[:0]
+	all := w.outgoing[:0]
 	for i := range group {
 		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			for _, message := range of(f) {
-				messages = append(messages, message.Publication)
-			}
+			all = append(all, of(f)...)
 		}
 	}
-	if len(messages) == 0 {
-		return
+	w.outgoing = all
+	for rest := all; len(rest) > 0; {
+		n := encodePortion(rest)
+		w.publishTogether(ctx, rest[:n])
+		clear(rest[:n])
+		rest = rest[n:]
+	}
+}
+
+// encodePortion encodes what is not encoded yet, and returns how many of the messages make
+// up a portion.
+func encodePortion(messages []outgoing) (n int) {
+	for size := 0; n < len(messages) && size < publishPortion; n++ {
+		m := &messages[n]
+		if m.later != nil {
+			m.Message, _ = protocol.EncodeTask(m.task, *m.later) // an error would have come the first time
+		}
+		size += len(m.Message)
+	}
+	return n
+}
+
+// publishTogether sends messages in one call; if one of them is refused, one by one, so
+// that the others are published whatever is wrong with it.
+func (w *Worker) publishTogether(ctx context.Context, portion []outgoing) {
+	messages := w.messages[:0]
+	for i := range portion {
+		messages = append(messages, portion[i].Publication)
 	}
 	w.messages = messages
-	if refused := w.send(ctx, messages); refused != nil && len(messages) > 1 {
-		w.publishApart(ctx, group, of)
-	} else if refused != nil {
-		w.logUnpublished(refused)
-	} else {
-		w.announcePublished(group, of)
-	}
+	refused := w.send(ctx, messages)
 	clear(messages)
-}
-
-// publishApart sends the messages of a group one by one: those that can be published are,
-// whatever is wrong with the others.
-func (w *Worker) publishApart(ctx context.Context, group []settlement, of func(*flow) []outgoing) {
-	for i := range group {
-		f := group[i].flow
-		if f == nil || group[i].req.lost.Load() {
-			continue
+	switch {
+	case refused == nil:
+		for i := range portion {
+			w.hooks.afterPublish(w.taskCtx, portion[i].task)
 		}
-		for _, message := range of(f) {
-			if refused := w.send(ctx, []broker.Publication{message.Publication}); refused != nil {
-				w.logUnpublished(refused)
-			} else {
-				w.hooks.afterPublish(w.taskCtx, message.task)
-			}
-		}
-	}
-}
-
-func (w *Worker) announcePublished(group []settlement, of func(*flow) []outgoing) {
-	if len(w.hooks.connected) == 0 {
-		return
-	}
-	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			for _, message := range of(f) {
-				w.hooks.afterPublish(w.taskCtx, message.task)
-			}
+	case len(portion) == 1:
+		w.logUnpublished(refused)
+	default:
+		for i := range portion {
+			w.publishTogether(ctx, portion[i:i+1])
 		}
 	}
 }

@@ -45,6 +45,7 @@ type settlement struct {
 type flow struct {
 	prepare []canvas.Step               // sizes of chords, records of groups
 	publish []outgoing                  // before the record: callbacks, the next step, a retry
+	size    int                         // of publish, as far as it comes from plans, in bytes
 	records []backend.Record            // after it: the steps that will not run any more
 	parts   []part                      // to be counted
 	then    []outgoing                  // error callbacks

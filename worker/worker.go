@@ -75,6 +75,7 @@ type Worker struct {
 	acked    []*request           // likewise
 	records  []backend.Record     // likewise
 	messages []broker.Publication // likewise
+	outgoing []outgoing           // likewise
 	parts    []backend.ChordPart  // likewise
 	partsOf  []partOf             // likewise
 }

@@ -87,8 +87,13 @@ end
 return 1
 `)
 
+// portion is how many bytes of messages one script gets: while Redis reads and runs it,
+// nobody else is served, and the server refuses requests of a gigabyte.
+const portion = 16 << 20
+
 // Publish sends messages in order and in one round trip, all or none; another one
 // comes before it for each direct or topic exchange named, to read its bindings.
+// More than 16 MiB go out in portions, each of which is published whole or not at all.
 // A message that cannot be decoded is refused: it would kill Python consumers. The
 // first publication to a queue by name declares its binding, as Python does.
 // After a connection failure it is unknown whether the messages were published.
@@ -102,15 +107,22 @@ func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication)
 			return p.refusal(m, fmt.Errorf("publish message %d to %s: %w", i+1, address(m), closedError(err)))
 		}
 	}
-	if _, err := p.pipe.Script(ctx, publishScript, s.args()...); err != nil {
-		return p.refusal(messages[0], fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err)))
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, queue := range s.queues {
-		p.declared[queue] = true
+	for first := true; first || len(s.messages) > 0; first = false {
+		if _, err := p.pipe.Script(ctx, publishScript, s.nextArgs()...); err != nil {
+			return p.refusal(messages[0], fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err)))
+		}
+		p.noteDeclared(s.queues)
+		s.queues = nil
 	}
 	return nil
+}
+
+func (p *Publisher) noteDeclared(queues []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, queue := range queues {
+		p.declared[queue] = true
+	}
 }
 
 // refusal makes a *broker.RefusedError of what would be the same at every try: a message
@@ -217,8 +229,9 @@ func (s *sending) declare(queue string) {
 	}
 }
 
-// args returns KEYS (with their number) and ARGV of publishScript.
-func (s *sending) args() []any {
+// nextArgs takes a portion of the messages, and returns KEYS (with their number) and ARGV
+// of publishScript.
+func (s *sending) nextArgs() []any {
 	keys := &s.p.keys
 	var sets, members []any
 	for _, queue := range s.queues {
@@ -226,11 +239,16 @@ func (s *sending) args() []any {
 		sets = append(sets, keys.bindings(exchange), keys.permanent(exchange))
 		members = append(members, member, member)
 	}
-	for i := 1; i < len(s.messages); i += 3 {
-		place, _ := s.messages[i].(int)
-		s.messages[i] = len(sets) + place
+	n := 0
+	for size := 0; n < len(s.messages) && size < portion; n += 3 {
+		place, _ := s.messages[n+1].(int)
+		message, _ := s.messages[n+2].([]byte)
+		s.messages[n+1] = len(sets) + place
+		size += len(message)
 	}
-	return slices.Concat([]any{len(sets) + len(s.targets)}, sets, s.targets, []any{len(sets)}, members, s.messages)
+	args := slices.Concat([]any{len(sets) + len(s.targets)}, sets, s.targets, []any{len(sets)}, members, s.messages[:n])
+	s.messages = s.messages[n:]
+	return args
 }
 
 // Close ends the connection and all subscriptions.

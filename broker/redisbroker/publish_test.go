@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,5 +87,34 @@ func TestDeadletterQueue(t *testing.T) {
 	}
 	if n := s.int(t, "LLEN", "dead"); n != 2 {
 		t.Errorf("%d messages in the dead letter queue, want 2", n)
+	}
+}
+
+// TestPublishInPortions publishes more than one script should get.
+func TestPublishInPortions(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := s.publisher(t)
+	const messages = 40
+	var all []broker.Publication
+	var want []string
+	for i := range messages {
+		message := brokertest.Envelope(strings.Repeat("q", 1<<20), fmt.Sprint(i), 0)
+		all = append(all, broker.Publication{RoutingKey: fmt.Sprint("q", i%2), Message: message})
+		if i%2 == 1 {
+			want = append([]string{string(message)}, want...)
+		}
+	}
+	if err := p.Publish(t.Context(), all...); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.strings(t, "LRANGE", "q1", 0, -1); !slices.Equal(got, want) {
+		t.Errorf("%d messages in q1, want %d in order", len(got), len(want))
+	}
+	if n := s.int(t, "LLEN", "q0"); n != messages/2 {
+		t.Errorf("%d messages in q0", n)
+	}
+	if scripts, _ := calls(t, s); scripts < 3 || scripts > 6 {
+		t.Errorf("published with %d scripts", scripts)
 	}
 }
