@@ -126,12 +126,14 @@ func taskShapes() map[string]*expr {
 		"stamped groups": chain(group(task("stamps"), chain(task("stamps"), task("stamps"))), task("stamps")).stamp("seven"),
 		"stamped chord":  chord(header(task("stamps"), task("stamps").link(task("stamps"))), task("stamps")).link(task("stamps")).stamp("seven"),
 		"stamped map":    mapping("map", 1, 2).stamp("seven"),
+		"stamped spawn":  task("spawn").stamp("seven"),
 		"priority":       chain(c(1), c(2)),
 	}
 	all["priority"].Of[0].Options = map[string]any{"priority": 3}
-	for _, by := range []string{"task", "chain", "group", "chord", "chain of group", "fail"} {
+	for _, by := range []string{"task", "chain", "group", "chord", "chain of group", "fail", "map", "starmap"} {
 		r := func() *expr { return task("replaced", "by", by) }
 		all["replace by "+by] = r()
+		all["replace by "+by+" stamped"] = r().stamp("seven")
 		all["replace by "+by+" linked"] = r().link(c(1), c(2)).errors(task("old_errback"))
 		all["replace by "+by+" in chain"] = chain(c(1), r(), c(2), c(3))
 		all["replace by "+by+" in group"] = group(r(), c(1))

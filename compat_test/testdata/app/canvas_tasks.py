@@ -10,6 +10,7 @@ import os
 
 import redis
 from celery import chain, chord, group
+from celery.canvas import xmap, xstarmap
 
 from tapp import app
 
@@ -81,6 +82,8 @@ def replaced(self, *args, tag=None, by="task"):
         "group": lambda: group(first, second),
         "chord": lambda: chord([first, second], third),
         "chain of group": lambda: chain(first, group(second, third)),
+        "map": lambda: xmap(first, [1, 2], app=app),
+        "starmap": lambda: xstarmap(first, [[1, 2], [3, 4]], app=app),
     }[by]())
 
 

@@ -125,6 +125,10 @@ func replacement(args []json.RawMessage, tag, by string) canvas.Signature {
 		return canvas.Chord([]canvas.Signature{first, second}, third)
 	case "chain of group":
 		return canvas.Chain(first, canvas.Group(second, third))
+	case "map":
+		return canvas.Map(first, []int{1, 2})
+	case "starmap":
+		return canvas.Starmap(first, [][]int{{1, 2}, {3, 4}})
 	}
 	return first
 }
