@@ -265,7 +265,9 @@ for i in range(12): tapp.limited.delay(str(i))
 	ours := offsets(func(a app) *process { return startWorker(t, a) })
 	t.Logf("seconds after the first: Python %.3f, ours %.3f", python, ours)
 	for i := range n {
-		if want := float64(i) / 4; ours[i] < want-0.05 || ours[i] > want+0.3 {
+		// A busy machine stamps the first task late, which brings the others
+		// nearer to it, or any other late; no limit or half of it is further off.
+		if want := float64(i) / 4; ours[i] < want-0.4 || ours[i] > want+2 {
 			t.Errorf("task %d ran %.3f s after the first, want %.2f; Python %.3f", i, ours[i], want, python[i])
 		}
 	}

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apium/apium/broker"
@@ -29,9 +30,12 @@ func (w *weighed) Publish(ctx context.Context, messages ...broker.Publication) e
 func TestLargeGroupIsPublishedInPortions(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		const members, size = 40, 1 << 20
+		var mu sync.Mutex
 		seen := map[string]int{}
 		b.reg.Register("app.large", func() string { return strings.Repeat("x", size) })
 		b.reg.Register("app.measure", func(ctx context.Context, text string) int {
+			mu.Lock()
+			defer mu.Unlock()
 			seen[tasks.Current(ctx).ID]++
 			return len(text)
 		})
