@@ -132,8 +132,8 @@ func (c *Client) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.
 	return results[0], nil
 }
 
-// SendAll sends signatures in the given order. All messages go out in a single round
-// trip, all or none.
+// SendAll sends signatures in the given order. Up to 16 MiB of messages go out in a single
+// round trip, all or none; more go out in portions of that size.
 func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*AsyncResult, error) {
 	plans := make([]*canvas.Plan, len(sigs))
 	for i, sig := range sigs {
