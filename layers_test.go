@@ -62,13 +62,14 @@ var layers = map[string][]string{
 	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo", "serializer", "compression"},
 
 	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
-	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker"},
+	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch"},
 	"gossip":  {"protocol", "protocol/pyjson", "broker", "worker", "control"},
 	"events":  {"protocol", "protocol/pyjson", "broker", "worker"},
 	"client":  {"protocol", "protocol/pyjson", "canvas", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker", "prometheus"},
 
-	"settings":         {"internal/nearest", "toml", "yaml"},
+	"settings":         {"internal/fnmatch", "internal/nearest", "toml", "yaml"},
+	"internal/fnmatch": {},
 	"internal/nearest": {},
 
 	"internal/redisconn": {"redigo", "sentinel"},

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/apium/apium/internal/fnmatch"
 	"github.com/apium/apium/internal/nearest"
 )
 
@@ -83,7 +84,7 @@ func (t *routeTable) addPair(d *decoder, value any) {
 // add enters a name, or a glob, which for Celery is what has a star.
 func (t *routeTable) add(d *decoder, name string, value any) {
 	if strings.Contains(name, "*") {
-		t.addPattern(d, translate(name), value)
+		t.addPattern(d, fnmatch.Translate(name), value)
 		return
 	}
 	if options, ok := routeOptions(d, value); ok {
@@ -123,50 +124,4 @@ func routeOptions(d *decoder, value any) (Options, bool) {
 // fromPython makes a pattern of Python's re, matched at the start of the name, one of Go.
 func fromPython(expr string) string {
 	return `^(?:` + strings.ReplaceAll(expr, `\Z`, `\z`) + `)`
-}
-
-// translate makes a glob of Python's fnmatch a regular expression.
-func translate(glob string) string {
-	var re strings.Builder
-	re.WriteString(`(?s)^`)
-	for i := 0; i < len(glob); i++ {
-		switch c := glob[i]; c {
-		case '*':
-			re.WriteString(`.*`)
-		case '?':
-			re.WriteString(`.`)
-		case '[':
-			set, size := translateSet(glob[i:])
-			re.WriteString(set)
-			i += size - 1
-		default:
-			re.WriteString(regexp.QuoteMeta(glob[i : i+1]))
-		}
-	}
-	re.WriteString(`$`)
-	return re.String()
-}
-
-// translateSet takes [abc], [a-z] or [!abc] off the beginning of a glob; a bracket
-// that is not closed is itself.
-func translateSet(glob string) (re string, size int) {
-	from := 1
-	if strings.HasPrefix(glob[from:], "!") {
-		from++
-	}
-	if strings.HasPrefix(glob[from:], "]") {
-		from++
-	}
-	end := strings.IndexByte(glob[from:], ']')
-	if end < 0 {
-		return `\[`, 1
-	}
-	size = from + end + 1
-	set := glob[1 : size-1]
-	negate := ""
-	if strings.HasPrefix(set, "!") {
-		set, negate = set[1:], "^"
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`, `]`, `\]`, `^`, `\^`).Replace(set)
-	return "[" + negate + quoted + "]", size
 }
