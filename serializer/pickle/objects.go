@@ -26,15 +26,7 @@ func (c *class) Plain() (any, error) { return nil, notPlain(c.String()) }
 func (r *reader) stepObject(op byte) error {
 	switch op {
 	case opGlobal:
-		module, err := r.line()
-		if err != nil {
-			return err
-		}
-		name, err := r.line()
-		if err != nil {
-			return err
-		}
-		return r.push(r.global(module, name))
+		return r.push(r.writtenGlobal())
 	case opStackGlobal:
 		name, err := r.pop()
 		if err != nil {
@@ -69,15 +61,8 @@ func (r *reader) stepObject(op byte) error {
 func (r *reader) instance(op byte) error {
 	var c any
 	if op == opInst {
-		module, err := r.line()
-		if err != nil {
-			return err
-		}
-		name, err := r.line()
-		if err != nil {
-			return err
-		}
-		if c, err = r.global(module, name); err != nil {
+		var err error
+		if c, err = r.writtenGlobal(); err != nil {
 			return err
 		}
 	}
@@ -96,6 +81,19 @@ func (r *reader) instance(op byte) error {
 
 // renamed are modules whose names Python 2 and 3 write differently.
 var renamed = map[string]string{"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins", "UserDict": "collections", "UserList": "collections"}
+
+// writtenGlobal looks up a name that stands in the text: a line for its module, one for it.
+func (r *reader) writtenGlobal() (any, error) {
+	module, err := r.line()
+	if err != nil {
+		return nil, err
+	}
+	name, err := r.line()
+	if err != nil {
+		return nil, err
+	}
+	return r.global(module, name)
+}
 
 // global looks a name up. A name that stands for no plain data is refused right here,
 // whatever the pickle would do with it.
