@@ -208,24 +208,32 @@ func (c cutter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The answer to a claim is lost with the connection: the messages are not.
-func TestLostAnswer(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	var armed atomic.Bool
+// cuttable returns a consumer of "q" whose connection breaks at the next answer to a claim
+// once it is armed.
+func (s *server) cuttable(t *testing.T) (c *redisbroker.Consumer, armed *atomic.Bool) {
+	t.Helper()
+	armed = new(atomic.Bool)
 	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{
 		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-			return cutter{conn, &armed}, err
+			return cutter{conn, armed}, err
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
+	c, err = redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c, armed
+}
+
+// The answer to a claim is lost with the connection: the messages are not.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c, armed := s.cuttable(t)
 	p := s.publisher(t)
 	for i := range 3 {
 		for n := range 4 {

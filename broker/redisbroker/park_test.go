@@ -3,10 +3,8 @@ package redisbroker_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 )
 
 // publish puts n messages on the queue q.
@@ -201,20 +198,7 @@ func TestParkedRestoredBySweep(t *testing.T) {
 func TestLostAnswerOfDue(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	var armed atomic.Bool
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{
-		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-			return cutter{conn, &armed}, err
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, armed := s.cuttable(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	s.publish(t, 9)
