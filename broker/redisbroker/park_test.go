@@ -234,6 +234,45 @@ func TestLostAnswerOfDue(t *testing.T) {
 	}
 }
 
+// The answers to two recalls are lost, one after the other: what they claimed is not.
+func TestLostAnswersOfRecall(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c, armed := s.cuttable(t)
+	s.publish(t, 3)
+	ds, err := c.Claim(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range ids(t, ds) {
+		if lost, err := c.Park(t.Context(), broker.Parked{Delivery: ds[i], Due: time.Now().Add(time.Hour), TaskID: id}); len(lost) > 0 || err != nil {
+			t.Fatalf("Park: lost %v, %v", lost, err)
+		}
+	}
+	for _, id := range []string{"0", "1"} {
+		armed.Store(true)
+		if ds, err := c.Recall(t.Context(), id); err == nil || armed.Load() {
+			t.Fatalf("Recall: %d deliveries, %v; cut: %v", len(ds), err, !armed.Load())
+		}
+	}
+	seen := map[string]bool{}
+	for len(seen) < 3 {
+		ds, err := c.Due(t.Context(), time.Now().Add(2*time.Hour), 9)
+		if err != nil || len(ds) == 0 {
+			t.Fatalf("Due: %d deliveries, %v, after %v", len(ds), err, seen)
+		}
+		for _, id := range ids(t, ds) {
+			if seen[id] {
+				t.Errorf("%s is due twice", id)
+			}
+			seen[id] = true
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParkWithoutAckEmulation(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

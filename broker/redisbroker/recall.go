@@ -66,6 +66,9 @@ func (c *Consumer) Recall(ctx context.Context, taskIDs ...string) (ds []broker.D
 	defer cancel()
 	c.dueing.Lock()
 	defer c.dueing.Unlock()
+	if err := c.recoverClaims(ctx, &c.due); err != nil { // claims remembers one lost answer
+		return nil, fmt.Errorf("recall parked messages: %w", closedError(err))
+	}
 	for batch := range slices.Chunk(taskIDs, maxBatch/2) {
 		tags := make([]any, len(batch))
 		for i, id := range batch {
