@@ -33,16 +33,11 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 	for queue, n := range lengths {
 		stats.Queues[queue] = int64(n)
 	}
-	unacked, err := consumer.Unacked(ctx)
+	unacked, parked, err := consumer.Unacked(ctx)
 	if err != nil {
 		return stats, err
 	}
-	stats.Unacked = int64(unacked)
-	parked, _, err := consumer.Parked(ctx)
-	if err != nil {
-		return stats, err
-	}
-	stats.Parked = int64(parked)
+	stats.Unacked, stats.Parked = int64(unacked), int64(parked)
 	letters, err := consumer.DeadLetters(ctx)
 	if err != nil {
 		return stats, err

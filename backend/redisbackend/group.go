@@ -2,12 +2,10 @@ package redisbackend
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gomodule/redigo/redis"
-
-	"github.com/apium/apium/backend"
 )
 
 // SaveGroup implements backend.Groups. Unlike GroupResult.save it does not publish
@@ -22,18 +20,7 @@ func (b *Backend) SaveGroup(ctx context.Context, groupID string, document []byte
 
 // LoadGroup implements backend.Groups.
 func (b *Backend) LoadGroup(ctx context.Context, groupID string) ([]byte, error) {
-	packed, err := redis.Bytes(b.pipe.Do(ctx, "GET", b.groupKey(groupID, "")))
-	if errors.Is(err, redis.ErrNil) {
-		return nil, fmt.Errorf("%w for group %s", backend.ErrNotFound, groupID)
-	}
-	if err != nil {
-		return nil, b.error(err)
-	}
-	document, err := b.decode(packed)
-	if err != nil {
-		return nil, fmt.Errorf("redisbackend: the record of group %s: %w: %w", groupID, backend.ErrUnreadable, err)
-	}
-	return document, nil
+	return b.get(ctx, b.groupKey(groupID, ""), "group", groupID)
 }
 
 // DeleteGroup implements backend.Groups.
@@ -44,32 +31,28 @@ func (b *Backend) DeleteGroup(ctx context.Context, groupID string) error {
 // LoadMany implements backend.Loader.
 func (b *Backend) LoadMany(ctx context.Context, taskIDs ...string) ([][]byte, error) {
 	records := make([][]byte, 0, len(taskIDs))
-	for len(taskIDs) > 0 {
-		n := min(len(taskIDs), maxGroup)
-		packed, err := redis.ByteSlices(b.pipe.Do(ctx, "MGET", b.keys(taskIDs[:n])...))
+	for batch := range slices.Chunk(taskIDs, maxGroup) {
+		packed, err := redis.ByteSlices(b.pipe.Do(ctx, "MGET", b.keys(batch)...))
 		if err != nil {
 			return nil, b.error(err)
 		}
 		for i, p := range packed {
-			record, err := b.decode(p)
+			record, err := b.readable(p, "task", batch[i])
 			if err != nil {
-				return nil, fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskIDs[i], backend.ErrUnreadable, err)
+				return nil, err
 			}
 			records = append(records, record)
 		}
-		taskIDs = taskIDs[n:]
 	}
 	return records, nil
 }
 
 // Forget implements backend.Loader.
 func (b *Backend) Forget(ctx context.Context, taskIDs ...string) error {
-	for len(taskIDs) > 0 {
-		n := min(len(taskIDs), maxGroup)
-		if err := b.delete(ctx, b.keys(taskIDs[:n])...); err != nil {
+	for batch := range slices.Chunk(taskIDs, maxGroup) {
+		if err := b.delete(ctx, b.keys(batch)...); err != nil {
 			return err
 		}
-		taskIDs = taskIDs[n:]
 	}
 	return nil
 }

@@ -171,26 +171,35 @@ func seconds(expires time.Duration) int64 {
 
 // Load implements backend.Loader.
 func (b *Backend) Load(ctx context.Context, taskID string) ([]byte, error) {
-	packed, err := redis.Bytes(b.pipe.Do(ctx, "GET", b.key(taskID)))
+	return b.get(ctx, b.key(taskID), "task", taskID)
+}
+
+// get reads the record of a task or group; which of them, errors say.
+func (b *Backend) get(ctx context.Context, key, kind, id string) ([]byte, error) {
+	packed, err := redis.Bytes(b.pipe.Do(ctx, "GET", key))
 	if errors.Is(err, redis.ErrNil) {
-		return nil, fmt.Errorf("%w for task %s", backend.ErrNotFound, taskID)
+		return nil, fmt.Errorf("%w for %s %s", backend.ErrNotFound, kind, id)
 	}
 	if err != nil {
 		return nil, b.error(err)
 	}
+	return b.readable(packed, kind, id)
+}
+
+// readable decodes a record as it is stored.
+func (b *Backend) readable(packed []byte, kind, id string) ([]byte, error) {
 	record, err := b.decode(packed)
 	if err != nil {
-		return nil, fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
+		return nil, fmt.Errorf("redisbackend: the record of %s %s: %w: %w", kind, id, backend.ErrUnreadable, err)
 	}
 	return record, nil
 }
 
 func (b *Backend) error(err error) error {
-	var server redis.Error
 	switch {
 	case errors.Is(err, redisconn.ErrClosed):
 		return backend.ErrClosed
-	case errors.As(err, &server) && !redisconn.IsRetryable(err) && !redisconn.IsConfig(err):
+	case redisconn.IsRefused(err):
 		return fmt.Errorf("%w: %w", backend.ErrUnreadable, err) // a key holds something else
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -53,11 +52,7 @@ func (b *Backend) next(ctx context.Context, taskID string, w *waiter) ([]byte, e
 	for {
 		select {
 		case packed := <-w.messages:
-			record, err := b.decode(packed)
-			if err != nil {
-				err = fmt.Errorf("redisbackend: the record of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
-			}
-			return record, err
+			return b.readable(packed, "task", taskID)
 		case <-w.look:
 			record, err := b.Load(ctx, taskID)
 			switch {

@@ -1,6 +1,7 @@
 package redisbroker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,6 +92,21 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// check sets the defaults, and fails if the configuration is wrong or Redis cannot be
+// reached now.
+func (c *Config) check(ctx context.Context) error {
+	c.setDefaults()
+	if err := c.validate(); err != nil {
+		return err
+	}
+	conn, err := c.Redis.Dial(ctx) // its errors are clearer than a pipeline that waits
+	if err != nil {
+		return fmt.Errorf("redisbroker: %w", err)
+	}
+	conn.Close()
+	return nil
 }
 
 // validate returns every problem at once.

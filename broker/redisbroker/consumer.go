@@ -70,20 +70,14 @@ var (
 // Open connects, declares the queues' bindings, registers and starts consuming.
 // It fails if Redis cannot be reached now; once open, a consumer outlives outages.
 func Open(ctx context.Context, cfg Config) (*Consumer, error) {
-	cfg.setDefaults()
-	if err := cfg.validate(); err != nil {
+	if err := cfg.check(ctx); err != nil {
 		return nil, err
 	}
-	conn, err := cfg.Redis.Dial(ctx) // its errors are clearer than a pipeline that waits
-	if err != nil {
-		return nil, fmt.Errorf("redisbroker: %w", err)
-	}
-	conn.Close()
 	c := &Consumer{
 		cfg:   cfg,
 		keys:  cfg.keyspace(),
 		log:   cfg.Logger,
-		id:    newID(),
+		id:    idPrefix + uniqueHex(),
 		stray: make(chan struct{}, 1),
 
 		counted: make(map[string]string),
@@ -106,10 +100,11 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 // idPrefix starts every worker's id, and so the tags of its claims.
 const idPrefix = "apium-"
 
-func newID() string {
+// uniqueHex returns sixteen random digits.
+func uniqueHex() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return idPrefix + hex.EncodeToString(b[:])
+	return hex.EncodeToString(b[:])
 }
 
 // start declares and registers, then starts the goroutines.

@@ -2,8 +2,6 @@ package redisbroker
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,10 +33,8 @@ var ErrNoLetter = errors.New("no such dead letter")
 
 // letter writes a dead letter.
 func (c *Consumer) letter(d broker.DeadLetter) (id string, text []byte, err error) {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
 	l := Letter{
-		ID: hex.EncodeToString(b[:]), Queue: d.Queue, Reason: d.Reason, Time: d.At.UTC(),
+		ID: uniqueHex(), Queue: d.Queue, Reason: d.Reason, Time: d.At.UTC(),
 		Hostname: c.cfg.Hostname, Redeliveries: d.Redeliveries, Raw: d.Raw,
 	}
 	if task, _ := protocol.DecodeTask(d.Raw, protocol.Accept{}); task != nil {

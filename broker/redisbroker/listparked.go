@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -45,14 +43,12 @@ func (c *Consumer) ListParked(ctx context.Context, limit int) ([]broker.Parked, 
 			return nil, fmt.Errorf("list parked messages of queue %q: %w", s.Name, closedError(err))
 		}
 		for i := 0; i+1 < len(reply); i += 2 {
-			seconds, scoreErr := strconv.ParseFloat(string(reply[i]), 64)
+			due, scoreErr := unscore(string(reply[i]))
 			e, err := decodeEntry(reply[i+1])
 			if scoreErr != nil || err != nil {
 				continue // not ours; Due warns about it when its time comes
 			}
-			all = append(all, broker.Parked{
-				Delivery: broker.Delivery{Queue: s.Name, Raw: e.raw}, Due: time.UnixMicro(int64(seconds * 1e6)),
-			})
+			all = append(all, broker.Parked{Delivery: broker.Delivery{Queue: s.Name, Raw: e.raw}, Due: due})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b broker.Parked) int { return a.Due.Compare(b.Due) })

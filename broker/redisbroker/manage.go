@@ -22,15 +22,9 @@ type Management struct {
 // it uses what names keys.
 func OpenManagement(ctx context.Context, cfg Config) (*Management, error) {
 	cfg.Queues = broker.Named("any") // it is not bound to queues
-	cfg.setDefaults()
-	if err := cfg.validate(); err != nil {
+	if err := cfg.check(ctx); err != nil {
 		return nil, err
 	}
-	conn, err := cfg.Redis.Dial(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("redisbroker: %w", err)
-	}
-	conn.Close()
 	return &Management{pipe: redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{}), keys: cfg.keyspace()}, nil
 }
 

@@ -78,7 +78,7 @@ func TestParkedOnTheWire(t *testing.T) {
 	if n != 1 || !next.Equal(due) || err != nil {
 		t.Errorf("Parked: %d, %v, %v; want 1, %v", n, next, err, due)
 	}
-	unacked, err := c.Unacked(t.Context())
+	unacked, _, err := c.Unacked(t.Context())
 	age, errAge := c.OldestUnacked(t.Context())
 	if unacked != 0 || age != 0 || err != nil || errAge != nil {
 		t.Errorf("%d unacked, the oldest for %v (%v, %v); want none", unacked, age, err, errAge)
@@ -95,7 +95,7 @@ func TestOldestUnackedBehindParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Do(t, "ZADD", "unacked_index", time.Now().Add(-time.Minute).Unix(), c.ID()+":1200")
-	unacked, err := c.Unacked(t.Context())
+	unacked, _, err := c.Unacked(t.Context())
 	age, errAge := c.OldestUnacked(t.Context())
 	if unacked != 1 || age < time.Minute || age > 2*time.Minute || err != nil || errAge != nil {
 		t.Errorf("%d unacked, the oldest for %v (%v, %v); want 1 for a minute", unacked, age, err, errAge)

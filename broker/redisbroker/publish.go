@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
@@ -53,15 +51,9 @@ func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error)
 		FanoutPrefix: cfg.FanoutPrefix, NoFanoutPrefix: cfg.NoFanoutPrefix, NoFanoutPatterns: cfg.NoFanoutPatterns,
 		Queues: broker.Named("any"), // a publisher is not bound to queues
 	}
-	whole.setDefaults()
-	if err := whole.validate(); err != nil {
+	if err := whole.check(ctx); err != nil {
 		return nil, err
 	}
-	conn, err := cfg.Redis.Dial(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("redisbroker: %w", err)
-	}
-	conn.Close()
 	p := &Publisher{
 		pipe:     redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{}),
 		keys:     whole.keyspace(),
@@ -130,9 +122,7 @@ func (p *Publisher) noteDeclared(queues []string) {
 // it names the first.
 func (p *Publisher) refusal(m broker.Publication, err error) error {
 	var bad *protocol.DecodeError
-	var server redis.Error
-	if errors.As(err, &bad) || errors.Is(err, broker.ErrUnroutable) ||
-		errors.As(err, &server) && !redisconn.IsRetryable(err) && !redisconn.IsConfig(err) {
+	if errors.As(err, &bad) || errors.Is(err, broker.ErrUnroutable) || redisconn.IsRefused(err) {
 		return &broker.RefusedError{Publication: m, Err: err}
 	}
 	return err

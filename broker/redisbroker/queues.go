@@ -119,7 +119,7 @@ func (c *Consumer) change(sources []*source) {
 	}
 	c.layout.Store(c.newLayout(sources, private))
 	c.waits.layOut(waitLists(sources))
-	c.waits.wake()
+	c.waits.report()
 }
 
 // announce registers, then starts the waiters that were not registered before.

@@ -105,15 +105,14 @@ func (c *Consumer) DeadLetters(ctx context.Context) (int, error) {
 	return redis.Int(c.pipe.Do(ctx, "HLEN", c.keys.letters()))
 }
 
-// Unacked returns the number of messages claimed by anybody and not settled. Parked
-// ones are not among them.
-func (c *Consumer) Unacked(ctx context.Context) (int, error) {
-	parked, _, err := c.Parked(ctx)
-	if err != nil {
-		return 0, err
+// Unacked returns the number of messages claimed by anybody and not settled, and apart
+// from these the number of parked ones, as Parked does.
+func (c *Consumer) Unacked(ctx context.Context) (unacked, parked int, err error) {
+	if parked, _, err = c.Parked(ctx); err != nil {
+		return 0, 0, err
 	}
 	all, err := redis.Int(c.pipe.Do(ctx, "HLEN", c.keys.unacked))
-	return max(0, all-parked), err
+	return max(0, all-parked), parked, err
 }
 
 // Limits of the search for the oldest claim among parked messages.

@@ -186,8 +186,8 @@ func (w *waits) end() (stray bool) {
 	return drain(w.moved)
 }
 
-// report is called when an inbox may hold a message. It returns false if no
-// Claim is there to take it.
+// report makes a Claim that waits look again: an inbox may hold a message, or the
+// queues are others. It returns false if no Claim waits.
 func (w *waits) report() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -224,15 +224,6 @@ func (w *waits) suspects() []any {
 	}
 	w.touched = w.blocked > 0
 	return w.pairs
-}
-
-// wake makes a Claim that waits look again.
-func (w *waits) wake() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.waiting {
-		put(w.moved)
-	}
 }
 
 // wait arms the waiters and blocks until a message has been moved, or it is time to look again.

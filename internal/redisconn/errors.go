@@ -73,6 +73,12 @@ func IsConfig(err error) bool {
 	return errors.As(err, &record) || errors.As(err, &cert)
 }
 
+// IsRefused tells whether the server refused the command, and would at every try.
+func IsRefused(err error) bool {
+	var server redis.Error
+	return errors.As(err, &server) && !IsRetryable(err) && !IsConfig(err)
+}
+
 func hasCode(err redis.Error, codes []string) bool {
 	text := string(err)
 	// Before Redis 7 the error of a command in a script stands at the end of another:
