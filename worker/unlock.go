@@ -58,7 +58,7 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 // pollAgain retries celery.chord_unlock, or fails its chord when there have been enough
 // retries: nobody else would.
 func (w *Worker) pollAgain(ctx context.Context, r *request, body []byte, cause error, interval *float64, maxRetries *int) error {
-	wait := time.Second // result_chord_retry_interval
+	wait := w.cfg.ChordRetryInterval
 	if interval != nil {
 		wait = time.Duration(*interval * float64(time.Second))
 	}
