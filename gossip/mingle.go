@@ -38,32 +38,35 @@ func Mingle(ctx context.Context, w *worker.Worker, ask *control.Client, log *slo
 		return err
 	}
 	log.Info(fmt.Sprintf("mingle: sync with %d nodes", len(neighbors)))
+	var revoked []string
 	for _, reply := range neighbors {
 		log.Debug("mingle: processing reply from " + reply.Node)
-		if err := syncWith(w, reply.Value); err != nil {
+		ids, err := syncWith(w, reply.Value)
+		if err != nil {
 			log.Error(fmt.Sprintf("mingle: sync with %s failed: %v", reply.Node, err))
 		}
+		revoked = append(revoked, ids...)
 	}
+	w.MergeRevoked(revoked...) // all at once: it writes the state file
 	log.Info("mingle: sync complete")
 	return err
 }
 
-// syncWith takes over what a neighbor replies.
-func syncWith(w *worker.Worker, reply []byte) error {
+// syncWith takes over a neighbor's clock, and returns the ids it knows to be revoked.
+func syncWith(w *worker.Worker, reply []byte) ([]string, error) {
 	var hello struct {
 		Clock   int64           `json:"clock"`
 		Revoked json.RawMessage `json:"revoked"`
 	}
 	if err := pyjson.Unmarshal(reply, &hello); err != nil {
-		return err
+		return nil, err
 	}
 	ids, err := revokedIDs(hello.Revoked)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w.Clock().Adjust(hello.Clock)
-	w.MergeRevoked(ids...)
-	return nil
+	return ids, nil
 }
 
 // revokedIDs reads ids in their order: a list, or before Celery 5.7 an object whose values

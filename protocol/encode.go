@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -100,7 +101,7 @@ func (t *Task) appendBody(dst []byte) []byte {
 
 func (t *Task) appendHeaders(dst []byte) []byte {
 	dst = append(dst, `"lang": `...)
-	dst = appendString(dst, orElse(t.Lang, "go"))
+	dst = appendString(dst, cmp.Or(t.Lang, "go"))
 	dst = append(dst, `, "task": `...)
 	dst = appendString(dst, t.Name)
 	dst = append(dst, `, "id": `...)
@@ -126,7 +127,7 @@ func (t *Task) appendHeaders(dst []byte) []byte {
 	dst = append(dst, ", "...)
 	dst = appendSeconds(dst, t.SoftTimeLimit)
 	dst = append(dst, `], "root_id": `...)
-	dst = appendString(dst, orElse(t.RootID, t.ID))
+	dst = appendString(dst, cmp.Or(t.RootID, t.ID))
 	dst = append(dst, `, "parent_id": `...)
 	dst = appendText(dst, t.ParentID)
 	dst = append(dst, `, "argsrepr": `...)
@@ -183,7 +184,7 @@ func (t *Task) appendCustomHeaders(dst []byte) []byte {
 
 func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 	dst = append(dst, `"correlation_id": `...)
-	dst = appendString(dst, orElse(t.CorrelationID, t.ID))
+	dst = appendString(dst, cmp.Or(t.CorrelationID, t.ID))
 	dst = append(dst, `, "reply_to": `...)
 	dst = appendString(dst, t.ReplyTo)
 	if len(p.Properties) > len("{}") {
@@ -216,14 +217,14 @@ func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 
 func (t *Task) argsRepr() string {
 	if t.ArgsRepr != "" || t.Args == nil {
-		return orElse(t.ArgsRepr, "()")
+		return cmp.Or(t.ArgsRepr, "()")
 	}
 	return ArgsRepr(t.Args)
 }
 
 func (t *Task) kwargsRepr() string {
 	if t.KwargsRepr != "" || t.Kwargs == nil {
-		return orElse(t.KwargsRepr, "{}")
+		return cmp.Or(t.KwargsRepr, "{}")
 	}
 	return KwargsRepr(t.Kwargs)
 }
@@ -247,11 +248,4 @@ func appendSeconds(dst []byte, d time.Duration) []byte {
 	default:
 		return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
 	}
-}
-
-func orElse(text, instead string) string {
-	if text == "" {
-		return instead
-	}
-	return text
 }

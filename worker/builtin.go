@@ -17,9 +17,7 @@ func (w *Worker) builtins() *tasks.Registry {
 	reg := tasks.NewRegistry()
 	reg.Register("celery.map", tasks.HandlerFunc(w.mapItems))
 	reg.Register("celery.starmap", tasks.HandlerFunc(w.mapItems))
-	reg.Register("celery.chunks", func(ctx context.Context, task json.RawMessage, it []json.RawMessage, n int) (any, error) {
-		return w.sendChunks(ctx, task, it, n)
-	}, tasks.Params("task, it, n"))
+	reg.Register("celery.chunks", sendChunks, tasks.Params("task, it, n"))
 	reg.Register("celery.accumulate", accumulate, tasks.Params("*args, **kwargs"))
 	reg.Register("celery.group", w.sendGroup, tasks.Params("tasks, result, group_id, partial_args, add_to_parent=True"))
 	reg.Register("celery.chain", func([]any, map[string]any) error { return errOnlyInCanvas }, tasks.Params("*args, **kwargs"))
@@ -105,7 +103,7 @@ func calledDirectly(err error) error {
 }
 
 // sendChunks publishes the parts of chunks.
-func (w *Worker) sendChunks(ctx context.Context, task json.RawMessage, it []json.RawMessage, n int) (json.RawMessage, error) {
+func sendChunks(ctx context.Context, task json.RawMessage, it []json.RawMessage, n int) (json.RawMessage, error) {
 	sig, err := canvas.Decode(task)
 	if err != nil {
 		return nil, err

@@ -66,20 +66,28 @@ func (w *Worker) resize(slots, most int) {
 
 // AddQueue starts consuming from a queue.
 func (w *Worker) AddQueue(ctx context.Context, q broker.Queue) error {
-	queues, ok := w.cfg.Consumer.(broker.Queues)
-	if !ok {
-		return fmt.Errorf("worker: %T cannot change its queues", w.cfg.Consumer)
+	queues, err := w.queues()
+	if err != nil {
+		return err
 	}
 	return queues.AddQueue(ctx, q)
 }
 
 // CancelQueue stops consuming from a queue.
 func (w *Worker) CancelQueue(ctx context.Context, name string) error {
-	queues, ok := w.cfg.Consumer.(broker.Queues)
-	if !ok {
-		return fmt.Errorf("worker: %T cannot change its queues", w.cfg.Consumer)
+	queues, err := w.queues()
+	if err != nil {
+		return err
 	}
 	return queues.CancelQueue(ctx, name)
+}
+
+func (w *Worker) queues() (broker.Queues, error) {
+	queues, ok := w.cfg.Consumer.(broker.Queues)
+	if !ok {
+		return nil, fmt.Errorf("worker: %T cannot change its queues", w.cfg.Consumer)
+	}
+	return queues, nil
 }
 
 // Queues returns the queues that are consumed now; nil if the consumer cannot tell.

@@ -42,13 +42,12 @@ const (
 
 // Reasons for Refused and Buried events, from a closed set so that they can label a metric.
 const (
-	ReasonUndecodable  = "undecodable"   // envelope or body cannot be read
-	ReasonContentType  = "content_type"  // not in the accept list
-	ReasonUnknown      = "unknown"       // names no task at all
-	ReasonInvalid      = "invalid"       // names a task, with an eta or expires that is no date
-	ReasonNotSupported = "not_supported" // asks for what this version cannot do
-	ReasonUnregistered = "unregistered"  // names a task that is not registered (Buried only)
-	ReasonRedelivered  = "redelivered"   // workers died running it, again and again (Buried only)
+	ReasonUndecodable  = "undecodable"  // envelope or body cannot be read
+	ReasonContentType  = "content_type" // not in the accept list
+	ReasonUnknown      = "unknown"      // names no task at all
+	ReasonInvalid      = "invalid"      // names a task, with an eta or expires that is no date
+	ReasonUnregistered = "unregistered" // names a task that is not registered (Buried only)
+	ReasonRedelivered  = "redelivered"  // workers died running it, again and again (Buried only)
 )
 
 // Event is one step in the life of one task.

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/apium/apium/broker"
 )
 
 // Messages of unknown tasks are handed on: left in their queue, or forwarded to another,
@@ -61,7 +59,7 @@ func (w *Worker) handOn(r *request) {
 	}
 	w.log.Debug("Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue, taskAttrs(r.Task)...)
 	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
-	if _, ok := w.cfg.Consumer.(broker.Mover); ok { // byte for byte: nobody has run it
+	if w.mover != nil { // byte for byte: nobody has run it
 		s.fate, s.queue = forward, r.Queue
 	}
 	w.settle(s)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -22,7 +23,7 @@ var (
 func (w *Worker) canvasContext(r *request) canvas.Context {
 	ctx := canvas.Context{
 		Now: time.Now(), NewID: protocol.NewID,
-		RootID: orElse(r.RootID, r.ID), ParentID: r.ID,
+		RootID: cmp.Or(r.RootID, r.ID), ParentID: r.ID,
 		Origin: w.origin, ReplyTo: w.replyTo,
 		Task: w.taskOptions, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
 		ErrbacksOnHeader: w.cfg.ErrbacksOnHeader,
@@ -117,7 +118,7 @@ func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (outgoing, 
 func (w *Worker) encodeStep(step *canvas.Publish) (outgoing, error) {
 	step.Publication.Format = w.format
 	if step.Serializer != "" || step.Compression != "" {
-		format, err := serializer.Format(orElse(step.Serializer, w.cfg.TaskSerializer), orElse(step.Compression, w.cfg.TaskCompression))
+		format, err := serializer.Format(cmp.Or(step.Serializer, w.cfg.TaskSerializer), cmp.Or(step.Compression, w.cfg.TaskCompression))
 		if err != nil {
 			return outgoing{}, err
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/tasks"
 )
 
 // LevelCritical is Python's logging.CRITICAL, one step above slog.LevelError.
@@ -80,9 +79,9 @@ func (w *Worker) logHandlerError(r *request, exc *protocol.Exception, stack stri
 	w.log.Error("Task handler raised error: "+exc.Repr(), attrs...)
 }
 
-func (w *Worker) logRetry(r *request, retry *tasks.RetryError) {
+func (w *Worker) logRetry(r *request, reason string) {
 	if w.enabled(levelInfo) {
-		w.log.Info("Task "+nameAndID(r.Task)+" retry: "+r.retryReason(retry), taskAttrs(r.Task)...)
+		w.log.Info("Task "+nameAndID(r.Task)+" retry: "+reason, taskAttrs(r.Task)...)
 	}
 }
 

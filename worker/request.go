@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,14 +111,7 @@ func (r *request) childrenJSON() []byte {
 	if len(r.children) == 0 {
 		return nil
 	}
-	list := []byte{'['}
-	for i, child := range r.children {
-		if i > 0 {
-			list = append(list, ", "...)
-		}
-		list = append(list, child...)
-	}
-	return append(list, ']')
+	return slices.Concat([]byte{'['}, bytes.Join(r.children, []byte(", ")), []byte{']'})
 }
 
 // event is the event of a step of this request.

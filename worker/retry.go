@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,9 +27,12 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 		return w.cannotRetry(r, err, runtime)
 	}
 	var cause *protocol.Exception
-	what := recordOf{state: protocol.Retry, traceback: r.retryTraceback(retry)}
 	if retry.Cause != nil {
 		cause = tasks.ExceptionOf(retry.Cause)
+	}
+	reason := r.retryReason(retry, cause)
+	what := recordOf{state: protocol.Retry, traceback: retryTraceback(cause, reason)}
+	if cause != nil {
 		what.result = cause.Append(nil)
 	}
 	s := settlement{
@@ -42,7 +46,7 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 		r.publishedChild(protocol.ResultTuple(r.ID))
 	}
 	s.record = w.record(r, what, r.storeErrors)
-	w.logRetry(r, retry)
+	w.logRetry(r, reason)
 	w.hooks.taskRetry(r, retry)
 	return s
 }
@@ -123,8 +127,8 @@ func (w *Worker) retryTask(r *request, retry *tasks.RetryError, now time.Time) (
 	again.Retries++
 	again.ArgsRepr, again.KwargsRepr = "", "" // they are made anew
 	again.Headers = withoutDeaths(r.Headers)
-	again.ParentID = orElse(r.ParentID, r.ID) // it is published from inside this task
-	again.RootID = orElse(r.RootID, r.ID)
+	again.ParentID = cmp.Or(r.ParentID, r.ID) // it is published from inside this task
+	again.RootID = cmp.Or(r.RootID, r.ID)
 	ignore := value(r.IgnoreResult, r.task.ignoreResult)
 	again.IgnoreResult = &ignore
 	again.ETA = retry.ETA
@@ -142,7 +146,7 @@ func (w *Worker) retryTask(r *request, retry *tasks.RetryError, now time.Time) (
 	if queue := retry.Queue; queue != "" {
 		again.Exchange, again.RoutingKey = "", queue
 	}
-	again.RoutingKey = orElse(again.RoutingKey, r.Queue)
+	again.RoutingKey = cmp.Or(again.RoutingKey, r.Queue)
 	return &again, r.newArguments(&again, retry)
 }
 
@@ -181,32 +185,25 @@ func (r *request) newArguments(again *protocol.Task, retry *tasks.RetryError) er
 }
 
 // retryReason is str() of Celery's Retry: "Retry in 180s: ValueError('bad')".
-func (r *request) retryReason(retry *tasks.RetryError) string {
+func (r *request) retryReason(retry *tasks.RetryError, cause *protocol.Exception) string {
 	when := "in " + pythonNumber(r.retryWait(retry)) + "s"
 	if retry.Countdown == nil && !retry.ETA.IsZero() {
 		when = "at " + strings.Replace(protocol.FormatTime(retry.ETA), "T", " ", 1) // str() of a datetime
 	}
-	if retry.Cause == nil {
+	if cause == nil {
 		return "Retry " + when
 	}
-	return "Retry " + when + ": " + tasks.ExceptionOf(retry.Cause).Repr()
+	return "Retry " + when + ": " + cause.Repr()
 }
 
 // retryTraceback is what Python prints for a Retry that was raised in a task.
-func (r *request) retryTraceback(retry *tasks.RetryError) string {
+func retryTraceback(cause *protocol.Exception, reason string) string {
 	text := "Traceback (most recent call last):\n"
-	if retry.Cause != nil {
-		text = tasks.ExceptionOf(retry.Cause).Traceback
+	if cause != nil {
+		text = cause.Traceback
 		if text != "" {
 			text += "\nDuring handling of the above exception, another exception occurred:\n\n"
 		}
 	}
-	return text + "celery.exceptions.Retry: " + r.retryReason(retry) + "\n"
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
+	return text + "celery.exceptions.Retry: " + reason + "\n"
 }

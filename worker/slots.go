@@ -38,16 +38,17 @@ func (s *slots) resize(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted = n
-	for len(s.members) < n && !s.closed {
-		s.startLocked()
-	}
+	s.fillLocked()
 }
 
-func (s *slots) startLocked() {
-	member := &slot{}
-	s.members[member] = true
-	s.ended.Add(1)
-	go s.run(member)
+// fillLocked starts the slots that are missing.
+func (s *slots) fillLocked() {
+	for len(s.members) < s.wanted && !s.closed {
+		member := &slot{}
+		s.members[member] = true
+		s.ended.Add(1)
+		go s.run(member)
+	}
 }
 
 // run takes requests until there are none, the slot is one too many, or it was abandoned.
@@ -96,9 +97,7 @@ func (s *slots) replace(member *slot) {
 	s.abandoned.Add(1)
 	s.abandonedTotal.Add(1)
 	s.removeLocked(member)
-	if len(s.members) < s.wanted && !s.closed {
-		s.startLocked()
-	}
+	s.fillLocked()
 }
 
 // died answers for a handler that ended its goroutine (runtime.Goexit). After any
@@ -117,9 +116,7 @@ func (s *slots) died(member *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.removeLocked(member)
-	if len(s.members) < s.wanted && !s.closed {
-		s.startLocked()
-	}
+	s.fillLocked()
 }
 
 // close keeps new slots from starting. The backlog's end ends those that there are.
