@@ -51,7 +51,7 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.ChordJoinTimeout, cfg.ChordRetryInterval = conf.ResultChordJoinTimeout, conf.ResultChordRetryInterval
 	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression
 	cfg.ErrbacksOnHeader = conf.TaskAllowErrorCbOnChordHeader
-	cfg.PublishOptions = func(task string) canvas.Options { return publishOptions(conf, task) }
+	cfg.PublishOptions = publishing(conf)
 	cfg.DefaultQueue = conf.TaskDefaultQueue
 	cfg.Route, cfg.Destination = routing(conf)
 }
@@ -147,15 +147,28 @@ func annotations(conf *settings.Settings) []map[string]tasks.Options {
 	return []map[string]tasks.Options{table}
 }
 
+// publishing works publishOptions out once for each task that is annotated, and once for
+// all others.
+func publishing(conf *settings.Settings) func(task string) canvas.Options {
+	named := map[string]canvas.Options{}
+	for _, task := range conf.TaskAnnotations.Tasks() {
+		named[task] = publishOptions(conf, task)
+	}
+	others := publishOptions(conf, "*")
+	return func(task string) canvas.Options {
+		if options, ok := named[task]; ok {
+			return options
+		}
+		return others
+	}
+}
+
 // publishOptions are what task_annotations and task_default_priority say about publishing
 // a task that is registered.
 func publishOptions(conf *settings.Settings, task string) canvas.Options {
 	var o canvas.Options
 	if conf.TaskDefaultPriority != nil {
 		o = append(o, canvas.Priority(*conf.TaskDefaultPriority))
-	}
-	if len(conf.TaskAnnotations) == 0 {
-		return o
 	}
 	a := conf.TaskAnnotations.For(task)
 	for _, opt := range []struct {

@@ -47,6 +47,16 @@ func readURLs(c *cli.Context, conf *settings.Settings) connections {
 	return cs
 }
 
+// readBroker reads how to reach the broker alone. What is wrong with it is the user's mistake.
+func readBroker(c *cli.Context, conf *settings.Settings, consumer *redisbroker.Config) (connections, error) {
+	cs := readURLs(c, conf)
+	cs.backendURL = "" // of no concern here
+	if err := cs.read(conf, consumer); err != nil {
+		return cs, usage(c, err, false)
+	}
+	return cs, nil
+}
+
 // useEmbedded takes an embedded Redis for broker and results, whatever conf says about others.
 func (cs *connections) useEmbedded(url string, conf *settings.Settings) {
 	cs.brokerURL, cs.writeURL, cs.backendURL = url, "", url
@@ -198,9 +208,9 @@ func (s *workerSettings) openStore(ctx context.Context) (*redisbackend.Backend, 
 
 // openClient connects a producer, and a reader of results if there is a result backend.
 func (cs *connections) openClient(ctx context.Context, cfg client.Config) (*client.Client, func() error, error) {
-	publisher, err := redisbroker.OpenPublisher(ctx, cs.publisher)
+	publisher, err := cs.openPublisher(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot connect to %s: %w", cs.publisher.Redis, err)
+		return nil, nil, err
 	}
 	cfg.Publisher = publisher
 	closeAll := publisher.Close
@@ -213,5 +223,8 @@ func (cs *connections) openClient(ctx context.Context, cfg client.Config) (*clie
 		closeAll = func() error { return errors.Join(publisher.Close(), results.Close()) }
 	}
 	producer, err := client.New(cfg)
-	return producer, closeAll, err
+	if err != nil {
+		return nil, nil, errors.Join(err, closeAll())
+	}
+	return producer, closeAll, nil
 }

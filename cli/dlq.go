@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,10 +51,9 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cs := readURLs(c, conf)
-	cs.backendURL = "" // of no concern here
-	if err := cs.read(conf, &redisbroker.Config{}); err != nil {
-		return usage(c, err, false)
+	cs, err := readBroker(c, conf, &redisbroker.Config{})
+	if err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
@@ -127,7 +127,7 @@ func (p *program) listLetters(ctx context.Context, d *redisbroker.DeadLetters, c
 		fmt.Fprintln(table, "ID\tTIME\tQUEUE\tTASK\tREASON")
 	}
 	for _, l := range letters {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", l.ID, l.Time.Format(time.RFC3339), l.Queue, orDash(l.Task), l.Reason)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", l.ID, l.Time.Format(time.RFC3339), l.Queue, cmp.Or(l.Task, "-"), l.Reason)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -142,13 +142,6 @@ func (p *program) listLetters(ctx context.Context, d *redisbroker.DeadLetters, c
 		fmt.Fprintln(p.stderr, "There are no dead letters.")
 	}
 	return nil
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 func (p *program) showLetter(ctx context.Context, d *redisbroker.DeadLetters, id string, asJSON bool) error {
@@ -166,8 +159,8 @@ func (p *program) showLetter(ctx context.Context, d *redisbroker.DeadLetters, id
 		{"Queue", l.Queue},
 		{"Reason", l.Reason},
 		{"Worker", l.Hostname},
-		{"Task", orDash(l.Task)},
-		{"Task ID", orDash(l.TaskID)},
+		{"Task", cmp.Or(l.Task, "-")},
+		{"Task ID", cmp.Or(l.TaskID, "-")},
 		{"Redeliveries", fmt.Sprint(l.Redeliveries)},
 	} {
 		fmt.Fprintf(table, "%s:\t%s\n", line[0], line[1])

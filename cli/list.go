@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func (p *program) runList(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m, err := p.openManagement(c, conf)
+	m, err := openManagement(c, conf)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (p *program) listQueues(ctx context.Context, c *cli.Context, m *redisbroker
 	rows := [][]string{append(head, "UNACKED", "PARKED", "DEAD")}
 	for _, q := range states {
 		line := queueLine{Name: q.Name, ByPriority: map[string]int{}, Unacked: q.Unacked, Parked: q.Parked, Dead: q.Dead}
-		row := []string{orUnknown(q.Name), ""}
+		row := []string{cmp.Or(q.Name, "(unknown)"), ""}
 		for i, n := range q.Ready {
 			line.Ready += n
 			line.ByPriority[strconv.Itoa(steps[i])] = n
@@ -129,14 +130,6 @@ func printFigures(out io.Writer, rows [][]string) {
 		}
 		fmt.Fprintln(out)
 	}
-}
-
-// orUnknown names the queue of messages that do not tell.
-func orUnknown(name string) string {
-	if name == "" {
-		return "(unknown)"
-	}
-	return name
 }
 
 // bindingLine is a line of list bindings --json.

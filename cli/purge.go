@@ -50,7 +50,7 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 			return statusError(exitFailure)
 		}
 	}
-	m, err := p.openManagement(c, conf)
+	m, err := openManagement(c, conf)
 	if err != nil {
 		return err
 	}
@@ -117,12 +117,11 @@ func confirm(in io.Reader, out io.Writer, question string) bool {
 }
 
 // openManagement connects to where tasks are published.
-func (p *program) openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Management, error) {
-	urls := readURLs(c, conf)
-	urls.backendURL = "" // of no concern here
+func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Management, error) {
 	var cfg redisbroker.Config
-	if err := urls.read(conf, &cfg); err != nil {
-		return nil, usage(c, err, false)
+	urls, err := readBroker(c, conf, &cfg)
+	if err != nil {
+		return nil, err
 	}
 	cfg.Redis = urls.publisher.Redis
 	m, err := redisbroker.OpenManagement(c.Context, cfg)

@@ -61,10 +61,8 @@ func openOperator(c *cli.Context) (*operator, error) {
 	if o.conf, err = loadSettings(c, nil); err != nil {
 		return nil, err
 	}
-	o.urls = readURLs(c, o.conf)
-	o.urls.backendURL = "" // of no concern here
-	if err := o.urls.read(o.conf, &o.consumer); err != nil {
-		return nil, usage(c, err, false)
+	if o.urls, err = readBroker(c, o.conf, &o.consumer); err != nil {
+		return nil, err
 	}
 	o.decoder = protocol.Decoder{Location: o.conf.Location(), Serializer: serializer.ByContentType, Decompress: compression.Decompress}
 	if o.decoder.Accept, err = protocol.NewAccept(o.conf.AcceptContent...); err != nil {

@@ -76,11 +76,8 @@ func loadRecord(ctx context.Context, c *cli.Context, store *redisbackend.Backend
 		}
 		return record, err
 	}
-	if timeout := flagSeconds(c, "timeout"); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := withTimeout(ctx, c)
+	defer cancel()
 	record, err := store.Wait(ctx, id)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("task %s has no result yet", id)

@@ -84,11 +84,8 @@ func (p *program) runSend(c *cli.Context) (err error) {
 		return nil
 	}
 	fmt.Fprintln(p.stderr, result.ID) // stdout is for the result alone
-	if timeout := flagSeconds(c, "timeout"); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := withTimeout(ctx, c)
+	defer cancel()
 	return p.printResult(ctx, result)
 }
 

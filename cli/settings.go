@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -232,6 +233,14 @@ func flagSeconds(c *cli.Context, name string) time.Duration {
 		return 0
 	}
 	return time.Duration(*s)
+}
+
+// withTimeout bounds a context by --timeout, if that is given.
+func withTimeout(ctx context.Context, c *cli.Context) (context.Context, context.CancelFunc) {
+	if timeout := flagSeconds(c, "timeout"); timeout > 0 {
+		return context.WithTimeout(ctx, timeout)
+	}
+	return ctx, func() {}
 }
 
 func commaList(value string) []string {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -15,7 +16,7 @@ func (s *Settings) check(d *decoder) {
 		s.BrokerURL = s.brokerURL()
 	}
 	if s.ResultBackend == "redis" || s.ResultBackend == "rediss" {
-		s.ResultBackend = makeURL(s.ResultBackend, "", "", first(s.RedisHost, "localhost"), s.RedisPort, strconv.Itoa(s.RedisDB))
+		s.ResultBackend = makeURL(s.ResultBackend, "", "", cmp.Or(s.RedisHost, "localhost"), s.RedisPort, strconv.Itoa(s.RedisDB))
 	}
 	if s.ResultBackend == "disabled" || s.ResultBackend == "disabled://" {
 		s.ResultBackend = ""
@@ -68,7 +69,7 @@ func (s *Settings) brokerURL() string {
 	if strings.Contains(s.BrokerHost, "://") {
 		return s.BrokerHost
 	}
-	return makeURL(first(s.BrokerTransport, "amqp"), s.BrokerUser, s.BrokerPassword, s.BrokerHost, s.BrokerPort, s.BrokerVhost)
+	return makeURL(cmp.Or(s.BrokerTransport, "amqp"), s.BrokerUser, s.BrokerPassword, s.BrokerHost, s.BrokerPort, s.BrokerVhost)
 }
 
 func makeURL(scheme, user, password, host string, port int, path string) string {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -126,32 +127,23 @@ type Queues struct {
 // is one queue, task_default_queue.
 func (s *Settings) Queues() *Queues {
 	qs := &Queues{createMissing: s.TaskCreateMissingQueues, missingType: s.TaskCreateMissingQueueExchangeType}
-	exchange := first(s.TaskDefaultExchange, s.TaskDefaultQueue)
-	key := first(s.TaskDefaultRoutingKey, s.TaskDefaultQueue)
+	exchange := cmp.Or(s.TaskDefaultExchange, s.TaskDefaultQueue)
+	key := cmp.Or(s.TaskDefaultRoutingKey, s.TaskDefaultQueue)
 	for _, q := range s.TaskQueues {
 		switch {
 		case q.Broadcast: // as kombu's: an exchange of its own
-			q.Exchange, q.ExchangeType = first(q.Exchange, q.Name), "fanout"
+			q.Exchange, q.ExchangeType = cmp.Or(q.Exchange, q.Name), "fanout"
 		case q.Exchange == "":
 			q.Exchange, q.ExchangeType = exchange, s.TaskDefaultExchangeType
 		}
-		q.ExchangeType = first(q.ExchangeType, "direct")
-		q.RoutingKey = first(q.RoutingKey, key)
+		q.ExchangeType = cmp.Or(q.ExchangeType, "direct")
+		q.RoutingKey = cmp.Or(q.RoutingKey, key)
 		qs.declared = append(qs.declared, q)
 	}
 	if len(qs.declared) == 0 && s.TaskDefaultQueue != "" {
 		qs.declared = []Queue{{Name: s.TaskDefaultQueue, Exchange: exchange, ExchangeType: s.TaskDefaultExchangeType, RoutingKey: key}}
 	}
 	return qs
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // All returns the declared queues, in order: what a worker consumes from without -Q.
@@ -177,7 +169,7 @@ func (qs *Queues) Get(name string) (Queue, error) {
 		}
 		return Queue{}, fmt.Errorf("queue '%s' missing from task_queues%s", name, near)
 	}
-	return Queue{Name: name, Exchange: name, ExchangeType: first(qs.missingType, "direct"), RoutingKey: name}, nil
+	return Queue{Name: name, Exchange: name, ExchangeType: cmp.Or(qs.missingType, "direct"), RoutingKey: name}, nil
 }
 
 // Select returns the queues to consume from: those of -Q, or all if it is empty,

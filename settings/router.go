@@ -1,5 +1,6 @@
 package settings
 
+import "cmp"
 import "fmt"
 
 // Options are the options of apply_async that concern where a message goes and how.
@@ -48,14 +49,14 @@ func (p policy) decode(d *decoder, value any) {
 // over returns o with what p gives, which wins.
 func (o *Options) over(p Options) Options {
 	merged := Options{
-		Queue:        first(p.Queue, o.Queue),
-		Exchange:     first(p.Exchange, o.Exchange),
-		ExchangeType: first(p.ExchangeType, o.ExchangeType),
-		RoutingKey:   first(p.RoutingKey, o.RoutingKey),
+		Queue:        cmp.Or(p.Queue, o.Queue),
+		Exchange:     cmp.Or(p.Exchange, o.Exchange),
+		ExchangeType: cmp.Or(p.ExchangeType, o.ExchangeType),
+		RoutingKey:   cmp.Or(p.RoutingKey, o.RoutingKey),
 		Priority:     p.Priority,
 		DeliveryMode: p.DeliveryMode,
-		Serializer:   first(p.Serializer, o.Serializer),
-		Compression:  first(p.Compression, o.Compression),
+		Serializer:   cmp.Or(p.Serializer, o.Serializer),
+		Compression:  cmp.Or(p.Compression, o.Compression),
 		Retry:        p.Retry,
 		RetryPolicy:  p.RetryPolicy,
 	}
@@ -123,7 +124,7 @@ func (r *Router) Route(task string, given Options) (Options, error) {
 		}
 		options.Queue = queue.Name
 	}
-	options.ExchangeType = first(options.ExchangeType, queue.ExchangeType, "direct")
+	options.ExchangeType = cmp.Or(options.ExchangeType, queue.ExchangeType, "direct")
 	switch {
 	case (options.Exchange == "" || options.RoutingKey == "") && options.ExchangeType == "direct":
 		if options.Queue == "" {
@@ -132,7 +133,7 @@ func (r *Router) Route(task string, given Options) (Options, error) {
 		options.Exchange, options.RoutingKey = "", options.Queue
 	case options.Exchange == "":
 		options.Exchange = queue.Exchange
-		options.RoutingKey = first(options.RoutingKey, queue.RoutingKey)
+		options.RoutingKey = cmp.Or(options.RoutingKey, queue.RoutingKey)
 	}
 	if options.DeliveryMode == 0 {
 		options.DeliveryMode = queue.DeliveryMode
@@ -140,7 +141,7 @@ func (r *Router) Route(task string, given Options) (Options, error) {
 	if options.DeliveryMode == 0 {
 		options.DeliveryMode = r.defaults.TaskDefaultDeliveryMode
 	}
-	options.Serializer = first(options.Serializer, r.defaults.TaskSerializer)
-	options.Compression = first(options.Compression, r.defaults.TaskCompression)
+	options.Serializer = cmp.Or(options.Serializer, r.defaults.TaskSerializer)
+	options.Compression = cmp.Or(options.Compression, r.defaults.TaskCompression)
 	return options, nil
 }
