@@ -246,7 +246,7 @@ func (p *planner) applyChunks(n *node, args, kwargs []byte, opts Options) *Resul
 		part := it[:min(size, len(it))]
 		it = it[len(part):]
 		all.tasks = append(all.tasks, &node{
-			kind: xstarmap, task: "celery.starmap", immutable: true, tuple: true,
+			kind: xstarmap, task: taskNames[xstarmap], immutable: true, tuple: true,
 			kwargs: Options{{name: "task", value: members.get("task")}, {name: "it", value: part}}.encode(),
 		})
 	}

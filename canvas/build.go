@@ -39,24 +39,24 @@ func Chord(header []Signature, body Signature) Signature {
 }
 
 // Map is one task that calls sig's task for each of items, a slice: Python's xmap.
-func Map(sig Signature, items any) Signature { return mapping(xmap, "celery.map", sig, items) }
+func Map(sig Signature, items any) Signature { return mapping(xmap, sig, items) }
 
 // Starmap is Map for items that are lists of arguments.
 func Starmap(sig Signature, items any) Signature {
-	return mapping(xstarmap, "celery.starmap", sig, items)
+	return mapping(xstarmap, sig, items)
 }
 
 // Chunks is a group of Starmaps with n items each.
 func Chunks(sig Signature, items any, n int) Signature {
-	s := mapping(chunks, "celery.chunks", sig, items)
+	s := mapping(chunks, sig, items)
 	members := membersOf(s.node.kwargs)
 	members = append(members, Opt("n", n))
 	s.node.kwargs = members.encode()
 	return s
 }
 
-func mapping(k kind, task string, sig Signature, items any) Signature {
-	n := &node{kind: k, task: task, immutable: true, tuple: true}
+func mapping(k kind, sig Signature, items any) Signature {
+	n := &node{kind: k, task: taskNames[k], immutable: true, tuple: true}
 	it, err := pyjson.Append(nil, items)
 	n.note(err)
 	n.note(sig.err())

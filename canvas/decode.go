@@ -57,23 +57,26 @@ func decode(raw []byte, depth int) (*node, error) {
 	switch sig.SubtaskType {
 	case "":
 		n.extra = sig.Extra
-	case "chain", "group":
-		err = n.decodeTasks(sig.SubtaskType, depth)
+	case "chain":
+		err = n.decodeTasks(chain, depth)
+	case "group":
+		err = n.decodeTasks(group, depth)
 	case "chord":
 		err = n.decodeChord(sig.Extra, depth)
-	case "xmap", "xstarmap", "chunks":
-		err = n.decodeMap(sig.SubtaskType)
+	case "xmap":
+		err = n.decodeMap(xmap)
+	case "xstarmap":
+		err = n.decodeMap(xstarmap)
+	case "chunks":
+		err = n.decodeMap(chunks)
 	default:
 		return nil, fmt.Errorf("signature of %s: unknown subtask_type %q", sig.Task, sig.SubtaskType)
 	}
 	return n, err
 }
 
-func (n *node) decodeTasks(subtaskType string, depth int) error {
-	n.kind, n.task = group, "celery.group"
-	if subtaskType == "chain" {
-		n.kind, n.task = chain, "celery.chain"
-	}
+func (n *node) decodeTasks(k kind, depth int) error {
+	n.kind, n.task = k, taskNames[k]
 	members := membersOf(n.kwargs)
 	if !members.has("tasks") {
 		return fmt.Errorf("signature of %s: no tasks in its kwargs", n.task)
@@ -137,9 +140,8 @@ func (n *node) unwrapKwargs() {
 
 // decodeMap reads the types whose name is in messages of other producers only: Python
 // itself writes them as plain signatures.
-func (n *node) decodeMap(subtaskType string) error {
-	n.kind = map[string]kind{"xmap": xmap, "xstarmap": xstarmap, "chunks": chunks}[subtaskType]
-	n.task = map[kind]string{xmap: "celery.map", xstarmap: "celery.starmap", chunks: "celery.chunks"}[n.kind]
+func (n *node) decodeMap(k kind) error {
+	n.kind, n.task = k, taskNames[k]
 	members := membersOf(n.kwargs)
 	names := []string{"task", "it"}
 	if n.kind == chunks {

@@ -169,7 +169,7 @@ func stampNames(o Options) []string {
 	}
 	var names []string
 	for _, element := range listOf(raw) {
-		names = append(names, Options{{name: "name", value: element}}.text("name"))
+		names = append(names, textOf(element))
 	}
 	return names
 }

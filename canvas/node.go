@@ -43,14 +43,19 @@ type node struct {
 
 var subtaskTypes = map[kind]string{chain: "chain", group: "group", chord: "chord"}
 
+// taskNames are the tasks that stand for all kinds but the plain one.
+var taskNames = map[kind]string{
+	chain: "celery.chain", group: "celery.group", chord: "celery.chord",
+	xmap: "celery.map", xstarmap: "celery.starmap", chunks: "celery.chunks",
+}
+
 func newNode(k kind, tasks []*node) *node {
-	names := map[kind]string{chain: "celery.chain", group: "celery.group"}
-	return &node{kind: k, task: names[k], tasks: tasks, tuple: true}
+	return &node{kind: k, task: taskNames[k], tasks: tasks, tuple: true}
 }
 
 // newChord makes a chord of a header's tasks, which are cloned, and a body.
 func newChord(header []*node, body *node) *node {
-	c := &node{kind: chord, task: "celery.chord", body: body, tuple: true, rest: emptyRest()}
+	c := &node{kind: chord, task: taskNames[chord], body: body, tuple: true, rest: emptyRest()}
 	for _, task := range header {
 		c.tasks = append(c.tasks, task.clone())
 	}

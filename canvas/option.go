@@ -166,8 +166,10 @@ func (o Options) without(names ...string) Options {
 }
 
 // text is what a string option says, "" without one, and the JSON text of anything else.
-func (o Options) text(name string) string {
-	raw, ok := o.get(name).(json.RawMessage)
+func (o Options) text(name string) string { return textOf(o.get(name)) }
+
+func textOf(value any) string {
+	raw, ok := value.(json.RawMessage)
 	if !ok {
 		return ""
 	}
