@@ -210,11 +210,8 @@ func (r *AsyncResult) Forget(ctx context.Context) error {
 		return ErrNoBackend
 	}
 	var ids []string
-	for ; r != nil; r = r.parent {
-		ids = append(ids, r.taskIDs()...)
-		if r.parent == nil {
-			break
-		}
+	for step := r; step != nil; step = step.parent {
+		ids = append(ids, step.taskIDs()...)
 	}
 	if err := r.client.cfg.Loader.Forget(ctx, ids...); err != nil {
 		return fmt.Errorf("client: forget task %s: %w", r.ID, err)

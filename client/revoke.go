@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"sync/atomic"
 
@@ -48,18 +47,13 @@ func (c *Client) broadcast(ctx context.Context, method string, arguments map[str
 		return ErrNoBroadcast
 	}
 	arguments["terminate"], arguments["signal"] = terminate, "SIGTERM"
-	body, err := pyjson.Append(nil, map[string]any{
-		"method": method, "arguments": arguments, "destination": nil, "pattern": nil, "matcher": nil,
-	})
+	raw, err := pyjson.Append(nil, arguments)
 	if err != nil {
 		return fmt.Errorf("client: %s: %w", method, err)
 	}
-	message := fmt.Appendf(nil, `{"body": "%s", "content-encoding": "utf-8", "content-type": "application/json", `+
-		`"headers": {"clock": %d, "expires": 0}, "properties": {"delivery_mode": 2, `+
-		`"delivery_info": {"exchange": "%s", "routing_key": ""}, "priority": 0, "body_encoding": "base64", "delivery_tag": "%s"}}`,
-		base64.StdEncoding.EncodeToString(body), clock.Add(1), controlExchange, protocol.NewID())
+	request := protocol.ControlRequest{Method: method, Arguments: raw, Clock: clock.Add(1)}
 	if err := c.broadcaster.Broadcast(ctx, broker.Publication{
-		Exchange: controlExchange, ExchangeType: broker.Fanout, Message: message,
+		Exchange: controlExchange, ExchangeType: broker.Fanout, Message: request.Encode(controlExchange),
 	}); err != nil {
 		return fmt.Errorf("client: %s: %w", method, err)
 	}

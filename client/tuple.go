@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 )
 
@@ -16,29 +17,20 @@ var errTuple = errors.New("not [[id, parent], members]")
 const maxNesting = 1000
 
 // appendTuple writes the result as Python's as_tuple does.
-func (r *AsyncResult) appendTuple(dst []byte) []byte {
-	dst, err := pyjson.Append(append(dst, "[["...), r.ID)
-	if err != nil { // a string always has a JSON form
-		panic(err)
+func (r *AsyncResult) appendTuple(dst []byte) []byte { return r.canvasResult().Append(dst) }
+
+// canvasResult is the inverse of Client.resultOf.
+func (r *AsyncResult) canvasResult() *canvas.Result {
+	if r == nil {
+		return nil
 	}
-	dst = append(dst, ", "...)
-	if r.parent != nil {
-		dst = r.parent.appendTuple(dst)
-	} else {
-		dst = append(dst, "null"...)
-	}
-	dst = append(dst, "], "...)
-	if r.group == nil {
-		return append(dst, "null]"...)
-	}
-	dst = append(dst, '[')
-	for i, member := range r.group.Members {
-		if i > 0 {
-			dst = append(dst, ", "...)
+	result := &canvas.Result{ID: r.ID, Parent: r.parent.canvasResult(), Group: r.group != nil}
+	if r.group != nil {
+		for _, member := range r.group.Members {
+			result.Members = append(result.Members, member.canvasResult())
 		}
-		dst = member.appendTuple(dst)
 	}
-	return append(dst, "]]"...)
+	return result
 }
 
 // resultsOf reads an array of results, or null.

@@ -65,21 +65,18 @@ func (r *ControlReply) Encode(to ControlAddress, serializer Serializer) ([]byte,
 
 // controlEnvelope wraps a body given as JSON. The delivery mode has no meaning in Redis.
 func controlEnvelope(headers, body []byte, deliveryMode int, to ControlAddress, serializer Serializer) ([]byte, error) {
-	contentType, encoding := ContentTypeJSON, "utf-8"
-	if serializer != nil {
-		var err error
-		if body, err = serializer.FromJSON(body); err != nil {
-			return nil, err
-		}
-		contentType, encoding = serializer.ContentType(), serializer.ContentEncoding()
+	format := Format{Serializer: serializer}
+	body, err := format.encode(body)
+	if err != nil {
+		return nil, err
 	}
 	dst := make([]byte, 0, 512+base64.StdEncoding.EncodedLen(len(body)))
 	dst = append(dst, `{"body": "`...)
 	dst = base64.StdEncoding.AppendEncode(dst, body)
 	dst = append(dst, `", "content-encoding": `...)
-	dst = appendString(dst, encoding)
+	dst = appendString(dst, format.contentEncoding())
 	dst = append(dst, `, "content-type": `...)
-	dst = appendString(dst, contentType)
+	dst = appendString(dst, format.contentType())
 	dst = append(dst, `, "headers": `...)
 	dst = append(dst, headers...)
 	dst = append(dst, `, "properties": {"delivery_mode": `...)

@@ -10,7 +10,6 @@ package serializer
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/apium/apium/compression"
 	"github.com/apium/apium/protocol"
@@ -29,13 +28,11 @@ var _ protocol.Serializer = (*Serializer)(nil)
 
 // serializers are what register_yaml, register_msgpack and register_pickle of
 // kombu/serialization.py enter into its registry.
-var serializers = sync.OnceValue(func() []*Serializer {
-	return []*Serializer{
-		{"yaml", protocol.ContentTypeYAML, "utf-8", loadYAML, loadYAML, dumpYAML, dumpYAML},
-		{"msgpack", protocol.ContentTypeMsgpack, "binary", loadMsgpack, loadMsgpack, dumpMsgpack, dumpMsgpack},
-		{"pickle", protocol.ContentTypePickle, "binary", pickle.Load, pickle.LoadRecord, pickle.Dump, pickle.DumpRecord},
-	}
-})
+var serializers = []*Serializer{
+	{"yaml", protocol.ContentTypeYAML, "utf-8", loadYAML, loadYAML, dumpYAML, dumpYAML},
+	{"msgpack", protocol.ContentTypeMsgpack, "binary", loadMsgpack, loadMsgpack, dumpMsgpack, dumpMsgpack},
+	{"pickle", protocol.ContentTypePickle, "binary", pickle.Load, pickle.LoadRecord, pickle.Dump, pickle.DumpRecord},
+}
 
 // Lookup finds a serializer by kombu's name or by content type. For JSON ("", "json",
 // "application/json"), which needs no translation, it returns nil.
@@ -43,7 +40,7 @@ func Lookup(name string) (*Serializer, error) {
 	if name == "" || name == "json" || name == protocol.ContentTypeJSON {
 		return nil, nil
 	}
-	for _, s := range serializers() {
+	for _, s := range serializers {
 		if s.name == name || s.contentType == name {
 			return s, nil
 		}
@@ -57,7 +54,7 @@ func Lookup(name string) (*Serializer, error) {
 // ByContentType returns the serializer of a content type, nil if there is none here:
 // it is for protocol.Decoder.
 func ByContentType(contentType string) protocol.Serializer {
-	for _, s := range serializers() {
+	for _, s := range serializers {
 		if s.contentType == contentType {
 			return s
 		}

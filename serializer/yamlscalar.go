@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -16,19 +17,24 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// The types of plain scalars, in PyYAML's order and with its expressions (resolver.py).
-var implicit = []struct {
+type tagged struct {
 	tag string
 	re  *regexp.Regexp
-}{
-	{"!!bool", regexp.MustCompile(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
-	{"!!float", regexp.MustCompile(`^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
-		`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
-	{"!!int", regexp.MustCompile(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|` +
-		`[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
-	{"!!null", regexp.MustCompile(`^(?:~|null|Null|NULL|)$`)},
-	{"!!timestamp", regexp.MustCompile(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestamp + `)$`)},
 }
+
+// implicit are the types of plain scalars, in PyYAML's order and with its expressions (resolver.py);
+// compiled when the first YAML is read, as most programs read none.
+var implicit = sync.OnceValue(func() []tagged {
+	return []tagged{
+		{"!!bool", regexp.MustCompile(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
+		{"!!float", regexp.MustCompile(`^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|` +
+			`[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
+		{"!!int", regexp.MustCompile(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|` +
+			`[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+		{"!!null", regexp.MustCompile(`^(?:~|null|Null|NULL|)$`)},
+		{"!!timestamp", regexp.MustCompile(`^(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|` + timestamp + `)$`)},
+	}
+})
 
 const timestamp = `[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?`
 
@@ -39,7 +45,7 @@ func scalar(n *yaml.Node) (any, error) {
 	case n.Style&yaml.TaggedStyle != 0:
 		tag = n.ShortTag()
 	case n.Style == 0:
-		for _, t := range implicit {
+		for _, t := range implicit() {
 			if t.re.MatchString(n.Value) {
 				tag = t.tag
 				break
@@ -165,11 +171,13 @@ func yamlBinary(text string) (any, error) {
 	return b, nil
 }
 
-var timestampParts = regexp.MustCompile(`^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})` +
-	`(?:\.([0-9]*))?(?:[ \t]*(Z|([-+])([0-9]{1,2})(?::([0-9]{2}))?))?)?$`)
+var timestampParts = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})` +
+		`(?:\.([0-9]*))?(?:[ \t]*(Z|([-+])([0-9]{1,2})(?::([0-9]{2}))?))?)?$`)
+})
 
 func yamlTimestamp(text string) (any, error) {
-	m := timestampParts.FindStringSubmatch(text)
+	m := timestampParts().FindStringSubmatch(text)
 	if m == nil {
 		return nil, fmt.Errorf("bad timestamp %.40q", text)
 	}

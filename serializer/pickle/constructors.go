@@ -159,7 +159,7 @@ func newUUID(_ *reader, args []any) (any, error) {
 		return &uuid{}, nil
 	}
 	var id pyjson.UUID
-	quoted, err := pyjson.Append(nil, map[string]any{"__type__": "uuid", "__value__": map[string]string{"hex": text(args[0])}})
+	quoted, err := pyjson.Append(nil, text(args[0]))
 	if err == nil {
 		err = pyjson.Unmarshal(quoted, &id)
 	}
