@@ -1,7 +1,9 @@
 package settings
 
-import "cmp"
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Options are the options of apply_async that concern where a message goes and how.
 // What is zero was not given.
