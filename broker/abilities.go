@@ -49,6 +49,17 @@ type Queue struct {
 	RoutingKey   string // "": the name, unless an exchange is given
 	Alias        string // the name that operators use for it
 	AutoDelete   bool   // of a fanout queue: its binding goes when the consumer closes
+
+	// Bindings are the exchanges that the queue gets its messages from, if there are
+	// several. As in kombu, it is not bound to Exchange then.
+	Bindings []Source
+}
+
+// Source is one of the exchanges that a queue is bound to.
+type Source struct {
+	Exchange     string
+	ExchangeType string // Direct or Topic; "": Direct
+	RoutingKey   string
 }
 
 // Named returns queues with nothing but a name.

@@ -14,7 +14,7 @@ type Binding struct {
 	Queue      string
 }
 
-// Binding returns the exchange that a queue is bound to, and how.
+// Binding returns the exchange that a queue without Bindings is bound to, and how.
 func (q Queue) Binding() (exchange string, b Binding) {
 	b = Binding{RoutingKey: q.RoutingKey, Queue: q.Name}
 	if q.Exchange == "" && q.RoutingKey == "" {
@@ -24,6 +24,19 @@ func (q Queue) Binding() (exchange string, b Binding) {
 		b.Pattern = topicPattern(b.RoutingKey)
 	}
 	return cmp.Or(q.Exchange, q.Name), b
+}
+
+// Bound returns the queue as each of its exchanges sees it: once for each of its
+// Bindings, or just as it is when it has none.
+func (q Queue) Bound() []Queue {
+	if len(q.Bindings) == 0 {
+		return []Queue{q}
+	}
+	bound := make([]Queue, len(q.Bindings))
+	for i, s := range q.Bindings {
+		bound[i] = Queue{Name: q.Name, Exchange: s.Exchange, ExchangeType: s.ExchangeType, RoutingKey: s.RoutingKey}
+	}
+	return bound
 }
 
 // Matches tells whether the binding routes a message with this routing key. Like

@@ -228,6 +228,9 @@ func consumerQueues(queues []settings.Queue) []broker.Queue {
 		out[i] = broker.Queue{
 			Name: q.Name, Exchange: q.Exchange, ExchangeType: q.ExchangeType, RoutingKey: q.RoutingKey, Alias: q.Alias, AutoDelete: q.Broadcast,
 		}
+		for _, b := range q.Bindings {
+			out[i].Bindings = append(out[i].Bindings, broker.Source(b))
+		}
 	}
 	return out
 }

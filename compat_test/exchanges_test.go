@@ -3,6 +3,8 @@ package compat_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +59,69 @@ with tapp.app.connection() as conn:
 	goConsumer(t, server, redisbroker.Config{Queues: goQueues()})
 	if diff := cmp.Diff(want, bindings()); diff != "" {
 		t.Errorf("bindings (-Python +ours):\n%s", diff)
+	}
+}
+
+// TestQueueOfSeveralExchanges: kombu's bindings of a queue are declared as Python does,
+// bring their messages, and are told of.
+func TestQueueOfSeveralExchanges(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), backend: server.url(1)}
+	bindings := func() map[string][]string {
+		sets := map[string][]string{}
+		for _, exchange := range []string{"media", "news", "fan", "unbound", "celery", "films", "sounds", "all"} {
+			sets[exchange] = server.strings(t, "SORT", "_kombu.binding_permanent."+exchange, "ALPHA")
+		}
+		return sets
+	}
+	const without = "--without-gossip --without-mingle --without-heartbeat"
+	python := start(t, "python worker", appDir, a.env(t), a.python(), append([]string{
+		"-m", "celery", "-A", "bound", "worker",
+		"-n", pyNode, "-P", "solo", "-l", "info",
+	}, strings.Fields(without)...)...)
+	python.waitLog(t, " ready.")
+	want := bindings()
+	const inspect = `
+import json, bound
+queues, = bound.app.control.inspect(timeout=20, limit=1).active_queues().values()
+for q in queues:
+    q["bindings"].sort(key=lambda b: b["exchange"]["name"])
+print(json.dumps({q["name"]: q for q in queues}))`
+	var wantQueues, queues map[string]any
+	a.run(t, &wantQueues, inspect)
+	python.signal(t, syscall.SIGTERM)
+	python.exitCode(t)
+	server.do(t, "FLUSHALL")
+	config := export(t, appDir, a, "bound", "json")
+	ours := start(t, "apium worker", "", nil, workerBinary, append([]string{"worker", "-l", "info", "--config", config}, strings.Fields(without)...)...)
+	t.Cleanup(ours.kill)
+	ours.waitLog(t, " ready.")
+	if diff := cmp.Diff(want, bindings()); diff != "" {
+		t.Errorf("bindings (-Python +ours):\n%s", diff)
+	}
+	a.run(t, &queues, inspect)
+	all := queues["all"].(map[string]any) // of a fanout exchange; to us that is no special case of bindings
+	for _, m := range []map[string]any{wantQueues, queues} {
+		delete(m, "all")
+	}
+	if diff := cmp.Diff(wantQueues, queues); diff != "" {
+		t.Errorf("active_queues (-Python +ours):\n%s", diff)
+	}
+	if exchange := all["exchange"].(map[string]any); exchange["name"] != "fan" || exchange["type"] != "fanout" {
+		t.Errorf("the queue 'all' is bound to %v", exchange)
+	}
+	var sums []int
+	a.run(t, &sums, `
+import json, bound
+from kombu import Exchange
+ways = [("media", "direct", "film"), ("media", "direct", "sound"), ("news", "topic", "film.x.y"), ("fan", "fanout", "")]
+print(json.dumps([
+    bound.add.apply_async([i, 0], exchange=exchange, exchange_type=type, routing_key=key, declare=[Exchange(exchange, type=type)]).get(timeout=20)
+    for i, (exchange, type, key) in enumerate(ways)
+] + [bound.add.apply_async([10, 0], queue=queue).get(timeout=20) for queue in ("films", "sounds")]))`)
+	if diff := cmp.Diff([]int{0, 1, 2, 3, 10, 10}, sums); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
 	}
 }
 

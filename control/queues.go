@@ -47,24 +47,31 @@ func (m *Mailbox) cancelConsumer(ctx context.Context, queue string, _ others) (a
 // queueInfo is how kombu tells of a queue (kombu/entity.py: Queue.as_dict). What has no
 // meaning in Redis has the value that it has unless somebody sets it.
 type queueInfo struct {
-	Name              string       `json:"name"`
-	Exchange          exchangeInfo `json:"exchange"`
-	RoutingKey        string       `json:"routing_key"`
-	QueueArguments    any          `json:"queue_arguments"`
-	BindingArguments  any          `json:"binding_arguments"`
-	ConsumerArguments any          `json:"consumer_arguments"`
-	Durable           bool         `json:"durable"`
-	Exclusive         bool         `json:"exclusive"`
-	AutoDelete        bool         `json:"auto_delete"`
-	NoAck             bool         `json:"no_ack"`
-	Alias             *string      `json:"alias"`
-	Bindings          []any        `json:"bindings"`
-	NoDeclare         any          `json:"no_declare"`
-	Expires           any          `json:"expires"`
-	MessageTTL        any          `json:"message_ttl"`
-	MaxLength         any          `json:"max_length"`
-	MaxLengthBytes    any          `json:"max_length_bytes"`
-	MaxPriority       any          `json:"max_priority"`
+	Name              string        `json:"name"`
+	Exchange          *exchangeInfo `json:"exchange"` // null if there are bindings
+	RoutingKey        string        `json:"routing_key"`
+	QueueArguments    any           `json:"queue_arguments"`
+	BindingArguments  any           `json:"binding_arguments"`
+	ConsumerArguments any           `json:"consumer_arguments"`
+	Durable           bool          `json:"durable"`
+	Exclusive         bool          `json:"exclusive"`
+	AutoDelete        bool          `json:"auto_delete"`
+	NoAck             bool          `json:"no_ack"`
+	Alias             *string       `json:"alias"`
+	Bindings          []bindingInfo `json:"bindings"`
+	NoDeclare         any           `json:"no_declare"`
+	Expires           any           `json:"expires"`
+	MessageTTL        any           `json:"message_ttl"`
+	MaxLength         any           `json:"max_length"`
+	MaxLengthBytes    any           `json:"max_length_bytes"`
+	MaxPriority       any           `json:"max_priority"`
+}
+
+type bindingInfo struct {
+	Exchange        *exchangeInfo `json:"exchange"`
+	RoutingKey      string        `json:"routing_key"`
+	Arguments       any           `json:"arguments"`
+	UnbindArguments any           `json:"unbind_arguments"`
 }
 
 type exchangeInfo struct {
@@ -78,13 +85,21 @@ type exchangeInfo struct {
 	NoDeclare    bool   `json:"no_declare"`
 }
 
+func exchangeOf(name, kind string) *exchangeInfo {
+	return &exchangeInfo{Name: name, Type: cmp.Or(kind, broker.Direct), Durable: true}
+}
+
 func (m *Mailbox) activeQueues() any {
 	list := []queueInfo{}
 	for _, q := range m.w.Queues() {
 		exchange, binding := q.Binding()
 		info := queueInfo{
-			Name: q.Name, RoutingKey: binding.RoutingKey, Durable: true, AutoDelete: q.AutoDelete, Bindings: []any{},
-			Exchange: exchangeInfo{Name: exchange, Type: cmp.Or(q.ExchangeType, broker.Direct), Durable: true},
+			Name: q.Name, RoutingKey: binding.RoutingKey, Durable: true, AutoDelete: q.AutoDelete, Bindings: []bindingInfo{},
+			Exchange: exchangeOf(exchange, q.ExchangeType),
+		}
+		for _, s := range q.Bindings {
+			info.Exchange = nil
+			info.Bindings = append(info.Bindings, bindingInfo{Exchange: exchangeOf(s.Exchange, s.ExchangeType), RoutingKey: s.RoutingKey})
 		}
 		if q.Alias != "" {
 			info.Alias = &q.Alias

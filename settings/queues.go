@@ -14,11 +14,10 @@ type Queue struct {
 	Exchange     string
 	ExchangeType string
 	RoutingKey   string
-	Alias        string // another name, for -Q and routes
-	DeliveryMode int    // of the exchange; 0: task_default_delivery_mode
-	NoAck        bool   // messages are not acknowledged
-	Broadcast    bool   // kombu's Broadcast: each worker has a queue of its own; Name is Alias
-	Bindings     []Binding
+	Alias        string    // another name, for -Q and routes
+	DeliveryMode int       // of the exchange; 0: task_default_delivery_mode
+	Broadcast    bool      // kombu's Broadcast: each worker has a queue of its own; Name is Alias
+	Bindings     []Binding // if there are any, the queue is not bound to Exchange
 }
 
 // Binding is one of several exchanges a queue gets messages from.
@@ -35,7 +34,7 @@ func (q *Queue) fields() map[string]any {
 		"binding_key":   &q.RoutingKey,
 		"alias":         &q.Alias,
 		"delivery_mode": deliveryMode{&q.DeliveryMode},
-		"no_ack":        &q.NoAck,
+		"no_ack":        noAck{},
 		"broadcast":     &q.Broadcast,
 		"bindings":      bindings{&q.Bindings},
 	}
@@ -60,9 +59,26 @@ func (b bindings) decode(d *decoder, value any) {
 				"exchange": &one.Exchange, "exchange_type": oneOf{&one.ExchangeType, exchangeTypes}, "routing_key": &one.RoutingKey,
 				"arguments": nothing{}, "unbind_arguments": nothing{},
 			}, nil)
+			if one.Exchange == "" {
+				d.bad("a binding needs an exchange")
+			}
 			*b.dst = append(*b.dst, one)
 		}
 	})
+	// kombu reads such a queue only as the fanout's: what others send to it stays there for ever.
+	if len(*b.dst) > 1 && slices.ContainsFunc(*b.dst, func(one Binding) bool { return one.ExchangeType == "fanout" }) {
+		d.bad("a queue of a fanout exchange has no other bindings")
+	}
+}
+
+// noAck would lose what a worker that dies is running.
+type noAck struct{}
+
+func (noAck) decode(d *decoder, value any) {
+	var set bool
+	if d.assign(&set, value); set {
+		d.warn("has no effect: messages are always acknowledged, so that none is lost")
+	}
 }
 
 // queueList is task_queues: a list, or a mapping of names. In the mapping, as in
@@ -136,8 +152,13 @@ func (s *Settings) Queues() *Queues {
 		case q.Exchange == "":
 			q.Exchange, q.ExchangeType = exchange, s.TaskDefaultExchangeType
 		}
+		if len(q.Bindings) == 1 && q.Bindings[0].ExchangeType == "fanout" {
+			b := q.Bindings[0]
+			q.Exchange, q.ExchangeType, q.RoutingKey, q.Bindings = b.Exchange, b.ExchangeType, b.RoutingKey, nil
+		} else {
+			q.RoutingKey = cmp.Or(q.RoutingKey, key)
+		}
 		q.ExchangeType = cmp.Or(q.ExchangeType, "direct")
-		q.RoutingKey = cmp.Or(q.RoutingKey, key)
 		qs.declared = append(qs.declared, q)
 	}
 	if len(qs.declared) == 0 && s.TaskDefaultQueue != "" {

@@ -100,10 +100,24 @@ func testExchanges(t *testing.T, f *fixture) {
 	c := f.open("plain")
 	c.addQueue(broker.Queue{Name: "d", Exchange: "direct", RoutingKey: "key"})
 	c.addQueue(broker.Queue{Name: "t", Exchange: "topic", ExchangeType: broker.Topic, RoutingKey: "a.*.#"})
+	c.addQueue(broker.Queue{Name: "m", Exchange: "unbound", RoutingKey: "m", Bindings: []broker.Source{
+		{Exchange: "direct", RoutingKey: "video"},
+		{Exchange: "media", RoutingKey: "video"},
+		{Exchange: "topic", ExchangeType: broker.Topic, RoutingKey: "m.#"},
+	}})
 	publish := func(exchange, key, id string) error {
 		return f.Publisher.Publish(f.context(), broker.Publication{Exchange: exchange, RoutingKey: key, Message: Envelope("", id, 0)})
 	}
-	for _, m := range [][3]string{{"direct", "key", "1"}, {"topic", "a.b.c", "2"}, {"topic", "a.b.", "3"}, {"plain", "plain", "4"}} {
+	for _, m := range [][3]string{
+		{"direct", "key", "1"},
+		{"topic", "a.b.c", "2"},
+		{"topic", "a.b.", "3"},
+		{"plain", "plain", "4"},
+		{"direct", "video", "5"},
+		{"media", "video", "6"},
+		{"topic", "m.x", "7"},
+		{"", "m", "8"},
+	} {
 		if err := publish(m[0], m[1], m[2]); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +126,7 @@ func testExchanges(t *testing.T, f *fixture) {
 		c.requeue(broker.Front, ds...)
 		wantIDs(t, c.claim(1), m[2]+"+")
 	}
-	for _, m := range [][3]string{{"direct", "other", "5"}, {"topic", "b", "6"}, {"nothing", "key", "7"}, {"", "", "8"}} {
+	for _, m := range [][3]string{{"direct", "other", "9"}, {"topic", "b", "9"}, {"nothing", "key", "9"}, {"unbound", "m", "9"}, {"", "", "9"}} {
 		if err := publish(m[0], m[1], m[2]); err == nil {
 			t.Errorf("exchange %q took %q, which no binding routes", m[0], m[1])
 		}

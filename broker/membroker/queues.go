@@ -31,12 +31,14 @@ func (c *consumer) add(q broker.Queue) {
 		s.list = fmt.Sprintf("%p/%s", c, q.Name)
 	}
 	c.b.queue(s.list) // makes the tables
-	exchange, binding := q.Binding()
-	if q.ExchangeType == broker.Fanout {
-		binding.Queue = s.list
-	}
-	if !slices.Contains(c.b.bindings[exchange], binding) {
-		c.b.bindings[exchange] = append(c.b.bindings[exchange], binding)
+	for _, bound := range q.Bound() {
+		exchange, binding := bound.Binding()
+		if q.ExchangeType == broker.Fanout {
+			binding.Queue = s.list
+		}
+		if !slices.Contains(c.b.bindings[exchange], binding) {
+			c.b.bindings[exchange] = append(c.b.bindings[exchange], binding)
+		}
 	}
 	c.sources = append(c.sources, s)
 	c.cycle = slices.Clone(c.sources)

@@ -173,5 +173,10 @@ func validQueue(q broker.Queue) error {
 	case !slices.Contains([]string{"", broker.Direct, broker.Topic, broker.Fanout}, q.ExchangeType):
 		return fmt.Errorf("queue %q: exchange type %q is not one of direct, topic, fanout", q.Name, q.ExchangeType)
 	}
+	for _, s := range q.Bindings {
+		if !slices.Contains([]string{"", broker.Direct, broker.Topic}, s.ExchangeType) {
+			return fmt.Errorf("queue %q: binding to exchange %q: type %q is not one of direct, topic", q.Name, s.Exchange, s.ExchangeType)
+		}
+	}
 	return nil
 }
