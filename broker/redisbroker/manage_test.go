@@ -104,7 +104,7 @@ func TestManyUnacked(t *testing.T) {
 	for i := range 5000 {
 		args = append(args, fmt.Sprint(i), fmt.Sprintf(`[{}, "", "q%d"]`, i%2))
 	}
-	s.Do(t, "HSET", args...)
+	s.Do(t, "HMSET", args...)
 	got, err := s.management(t, redisbroker.Config{}).Queues(t.Context(), nil, nil)
 	if err != nil || len(got) != 2 || got[0].Unacked != 2500 || got[1].Unacked != 2500 {
 		t.Errorf("%v, %v", got, err)

@@ -44,7 +44,7 @@ var retryable = []string{
 // config lists the error codes that only a change of configuration mends.
 var config = []string{
 	"WRONGPASS", "NOAUTH", "NOPERM", "DENIED",
-	"ERR invalid password", "ERR AUTH", "ERR Client sent AUTH", "ERR DB index", "ERR invalid DB index",
+	"ERR invalid password", "ERR wrong number of arguments for 'auth'", "ERR AUTH", "ERR Client sent AUTH", "ERR DB index", "ERR invalid DB index",
 }
 
 // IsRetryable tells whether the same command may succeed later: the connection

@@ -88,7 +88,7 @@ func TestDialErrors(t *testing.T) {
 func TestServerErrors(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t)
-	lonely := redistest.Start(t, redistest.Args("--min-replicas-to-write", "1"))
+	lonely := redistest.Start(t, redistest.Args("--min-slaves-to-write", "1"))
 	for _, test := range []struct {
 		name, part string
 		server     *redistest.Server

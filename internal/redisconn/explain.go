@@ -16,6 +16,7 @@ import (
 var explanations = []struct{ code, text string }{
 	{"WRONGPASS", "the user name or the password is wrong"},
 	{"ERR invalid password", "the password is wrong"},
+	{"ERR wrong number of arguments for 'auth'", "before Redis 6 there are no user names: write redis://:password@host"},
 	{"ERR AUTH", "a password is given, but the server has none: leave it out of the URL"},
 	{"ERR Client sent AUTH", "a password is given, but the server has none: leave it out of the URL"},
 	{"NOAUTH", "the server wants a password: write it as redis://:password@host"},

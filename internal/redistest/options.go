@@ -49,7 +49,7 @@ func MaxMemory(bytes int) Option {
 func ReplicaOf(master *Server) Option {
 	return func(s *Server) {
 		host, port, _ := net.SplitHostPort(master.Addr())
-		s.args = append(s.args, "--replicaof", host, port)
+		s.args = append(s.args, "--slaveof", host, port)
 		if master.password != "" {
 			s.args = append(s.args, "--masterauth", master.password)
 		}
