@@ -62,34 +62,6 @@ func DecodeSignature(raw []byte) (*Signature, error) {
 	return &sig, nil
 }
 
-// DecodeSignatures reads an array of signatures, or a single one in its place, as
-// Python takes them for link and link_error. Nothing and null give none.
-func DecodeSignatures(raw []byte) ([]*Signature, error) {
-	if isNull(raw) {
-		return nil, nil
-	}
-	s := pyjson.NewScanner(raw)
-	if !s.Enter('[') {
-		sig, err := DecodeSignature(raw)
-		if err != nil {
-			return nil, err
-		}
-		return []*Signature{sig}, nil
-	}
-	var list []*Signature
-	for s.Next() {
-		sig, err := DecodeSignature(s.Value())
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, sig)
-	}
-	if err := s.End(); err != nil {
-		return nil, &DecodeError{"signature", err}
-	}
-	return list, nil
-}
-
 // Append writes the signature with Celery's order of fields, the extra ones last.
 func (sig *Signature) Append(dst []byte) []byte {
 	dst = append(dst, `{"task": `...)

@@ -101,7 +101,7 @@ func TestFormats(t *testing.T) {
 			s.BrokerURL, s.TaskAcksLate, s.ResultExpires, s.WorkerConcurrency, s.TaskSoftTimeLimit, s.AcceptContent, s.BrokerUseSSL.CACerts,
 			strings.TrimPrefix(strings.ToLower(s.BrokerUseSSL.CertReqs), "cert_"), s.BrokerTransportOptions.VisibilityTimeout,
 			s.BrokerTransportOptions.PrioritySteps, *s.BrokerTransportOptions.FanoutPrefix, queue("z.x"), queue("z.abc"), queue("z.b"),
-			queue("y"), len(s.TaskQueues), s.TaskQueues[1].Alias, s.UnknownTask.For("first"), s.UnknownTask.For("second"), s.Warnings,
+			queue("y"), len(s.TaskQueues), s.TaskQueues[1].Alias, s.UnknownTask.Queues["first"], s.UnknownTask.Default, s.Warnings,
 		}
 		want := []any{
 			"redis://h:1/2", true, time.Hour, 0, 90 * time.Second,

@@ -31,14 +31,6 @@ type UnknownTasks struct {
 	Queues  map[string]UnknownTask
 }
 
-// For returns what to do with an unknown task of a queue.
-func (u *UnknownTasks) For(queue string) UnknownTask {
-	if action, ok := u.Queues[queue]; ok {
-		return action
-	}
-	return u.Default
-}
-
 func (u *UnknownTasks) decode(d *decoder, value any) {
 	*u = UnknownTasks{Default: UnknownTask{Action: UnknownFail}}
 	o, ok := value.(object)

@@ -188,20 +188,3 @@ func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Con
 	}
 	return conn, nil
 }
-
-// NewPool returns a pool of connections for commands that block and for rare ones.
-// Connections that were idle for HealthCheck are PINGed before they are lent.
-func NewPool(c *Config) *redis.Pool {
-	return &redis.Pool{
-		MaxIdle:     8,
-		IdleTimeout: 5 * time.Minute,
-		DialContext: c.Dial,
-		TestOnBorrowContext: func(ctx context.Context, conn redis.Conn, used time.Time) error {
-			if c.opts.HealthCheck < 0 || time.Since(used) < c.opts.HealthCheck {
-				return nil
-			}
-			_, err := redis.DoContext(conn, ctx, "PING")
-			return err
-		},
-	}
-}

@@ -3,7 +3,6 @@ package redisconn_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -277,33 +276,4 @@ func TestClose(t *testing.T) {
 		time.Sleep(pause)
 		p.Close()
 	}
-	eventually(t, "no goroutine is left", func() bool {
-		buf := make([]byte, 1<<20)
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		return !strings.Contains(stacks, "redisconn.(*")
-	})
-}
-
-func TestPool(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	pool := redisconn.NewPool(parse(t, s.URL(3), redisconn.Options{ClientName: "me", HealthCheck: time.Nanosecond}))
-	defer pool.Close()
-	get := func() string {
-		conn, err := pool.GetContext(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		name, err := redis.String(conn.Do("CLIENT", "GETNAME"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	if name := get(); name != "me" {
-		t.Errorf("CLIENT GETNAME: %q", name)
-	}
-	s.Restart(t)
-	get() // the dead connection is not lent
 }

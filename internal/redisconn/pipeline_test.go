@@ -60,3 +60,12 @@ func TestScript(t *testing.T) {
 		}
 	}
 }
+
+func TestClientName(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(3), redisconn.Options{ClientName: "me"}, redisconn.PipelineOptions{})
+	if name, err := redis.String(p.Do(t.Context(), "CLIENT", "GETNAME")); name != "me" || err != nil {
+		t.Errorf("CLIENT GETNAME: %q, %v", name, err)
+	}
+}
