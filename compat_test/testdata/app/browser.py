@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,28 +83,31 @@ async def run(page, steps, folder):
 
 
 async def main(program, folder):
-    with tempfile.TemporaryDirectory() as profile:
-        chromium = subprocess.Popen([
-            program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--remote-debugging-port=0", "--user-data-dir=" + profile, "--window-size=1300,1100", "about:blank",
-        ], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            port = os.path.join(profile, "DevToolsActivePort")
-            deadline = time.time() + 2 * PATIENCE
-            while not (os.path.exists(port) and open(port).read().count("\n")):
-                if time.time() > deadline or chromium.poll() is not None:
-                    raise SystemExit("%s does not start" % program)
-                await asyncio.sleep(0.1)
-            url = "http://127.0.0.1:%s/json" % open(port).readline().strip()
-            tabs = json.loads((await AsyncHTTPClient().fetch(url)).body)
-            tab = next(t for t in tabs if t["type"] == "page")
-            page = Page(await websocket_connect(tab["webSocketDebuggerUrl"], max_message_size=1 << 27))
-            await page.call("Page.enable")
-            await page.call("Runtime.enable")
-            print(json.dumps(await run(page, json.load(sys.stdin), pathlib.Path(folder))))
-        finally:
-            chromium.terminate()
-            chromium.wait()
+    profile = tempfile.mkdtemp()
+    chromium = subprocess.Popen([
+        program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        "--remote-debugging-port=0", "--user-data-dir=" + profile, "--window-size=1300,1100", "about:blank",
+    ], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        port = os.path.join(profile, "DevToolsActivePort")
+        deadline = time.time() + 2 * PATIENCE
+        while not (os.path.exists(port) and open(port).read().count("\n")):
+            if time.time() > deadline or chromium.poll() is not None:
+                raise SystemExit("%s does not start" % program)
+            await asyncio.sleep(0.1)
+        url = "http://127.0.0.1:%s/json" % open(port).readline().strip()
+        tabs = json.loads((await AsyncHTTPClient().fetch(url)).body)
+        tab = next(t for t in tabs if t["type"] == "page")
+        page = Page(await websocket_connect(tab["webSocketDebuggerUrl"], max_message_size=1 << 27))
+        await page.call("Page.enable")
+        await page.call("Runtime.enable")
+        print(json.dumps(await run(page, json.load(sys.stdin), pathlib.Path(folder))))
+    finally:
+        chromium.terminate()
+        chromium.wait()
+        deadline = time.time() + PATIENCE
+        while os.path.exists(profile) and time.time() < deadline:  # its children still write there for a moment
+            shutil.rmtree(profile, ignore_errors=True)
 
 
 asyncio.run(main(*sys.argv[1:]))
