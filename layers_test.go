@@ -72,13 +72,18 @@ var layers = map[string][]string{
 	"internal/fnmatch": {},
 	"internal/nearest": {},
 
+	"internal/fromsettings": {
+		"settings", "canvas", "client", "events", "broker", "broker/redisbroker", "backend/redisbackend", "internal/redisconn",
+	},
+	"app": {"settings", "client", "broker/redisbroker", "internal/fromsettings"},
+
 	"internal/redisconn": {"redigo", "sentinel"},
 	"internal/redistest": {"redigo"},
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
 		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "gossip", "client", "metrics",
-		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "cli/v2",
+		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "internal/fromsettings", "cli/v2",
 		"settings", "canvas", "internal/nearest", "serializer", "compression", "term",
 	},
 	".": {"cli", "tasks", "tasks/sample"},

@@ -32,6 +32,20 @@ func Main(reg *tasks.Registry) {
 	os.Exit(run(context.Background(), reg, os.Args, os.Stdout, os.Stderr))
 }
 
+// Run is Main for a program that does other things, too, such as serving HTTP: args come
+// behind the program's name, ctx done is a warm shutdown, and the signals that Main heeds are
+// heeded while a worker runs.
+//
+//	err := cli.Run(ctx, reg, "worker", "--config", "celery.json")
+//
+// What went wrong has been printed by then; the error names Main's exit status.
+func Run(ctx context.Context, reg *tasks.Registry, args ...string) error {
+	if status := run(ctx, reg, append([]string{"apium"}, args...), os.Stdout, os.Stderr); status != exitOK {
+		return statusError(status)
+	}
+	return nil
+}
+
 // program is what the commands share.
 type program struct {
 	reg    *tasks.Registry

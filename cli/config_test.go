@@ -70,8 +70,8 @@ func TestConfigFile(t *testing.T) {
 	s := readSettings(t, "worker", writeConfig(t, configFile))
 	o := s.worker.Defaults
 	got := []any{
-		s.consumer.Redis.String(), s.results.Redis.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
-		*o.RateLimit, s.results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
+		s.consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
+		*o.RateLimit, s.Results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
 		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.consumer.VisibilityTimeout, s.worker.VisibilityTimeout,
 		s.consumer.Redis.Options().ClientName, s.consumer.Redis.Options().UseTLS.CertReqs, len(s.warnings), queueNames(s),
 	}
@@ -118,8 +118,8 @@ func TestConfigPrecedence(t *testing.T) {
 		"--broker-transport-options", "socket_timeout=7", "worker.prefetch_multiplier=2", "--result-expires", "5", "--acks-late")
 	options := s.consumer.Redis.Options()
 	got := []any{
-		s.consumer.Redis.String(), s.results.Redis.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.consumer.VisibilityTimeout,
-		options.ClientName, options.ReadTimeout, s.worker.PrefetchMultiplier, s.results.Expires, *s.worker.Defaults.AcksLate,
+		s.consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.consumer.VisibilityTimeout,
+		options.ClientName, options.ReadTimeout, s.worker.PrefetchMultiplier, s.Results.Expires, *s.worker.Defaults.AcksLate,
 	}
 	want := []any{
 		"redis://flag:6379/0", "redis://env:6379/2", 6, 70 * time.Second,

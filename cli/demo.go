@@ -18,6 +18,7 @@ import (
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
@@ -77,23 +78,23 @@ type demo struct {
 
 // run starts the worker and plays the producer.
 func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (err error) {
-	cs := connections{brokerURL: d.url, backendURL: d.url}
+	cs := fromsettings.Connections{BrokerURL: d.url, BackendURL: d.url}
 	redis, err := redisconn.Parse(d.url, redisconn.Broker, redisconn.Options{})
 	if err != nil {
 		return err
 	}
-	cs.publisher.Redis, cs.results.Redis = redis, redis
+	cs.Publisher.Redis, cs.Results.Redis = redis, redis
 	consumer, err := redisbroker.Open(ctx, redisbroker.Config{Redis: redis, Queues: broker.Named(client.DefaultQueue), Logger: log})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, consumer.Close()) }()
-	store, err := redisbackend.New(cs.results)
+	store, err := redisbackend.New(cs.Results)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	producer, closeProducer, err := cs.openClient(ctx, client.Config{})
+	producer, closeProducer, err := cs.OpenClient(ctx, client.Config{})
 	if err != nil {
 		return err
 	}

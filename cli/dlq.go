@@ -57,9 +57,9 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
-	letters, err := redisbroker.OpenDeadLetters(ctx, cs.publisher)
+	letters, err := redisbroker.OpenDeadLetters(ctx, cs.Publisher)
 	if err != nil {
-		return fmt.Errorf("cannot connect to %s: %w", cs.publisher.Redis, err)
+		return fmt.Errorf("cannot connect to %s: %w", cs.Publisher.Redis, err)
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
 	switch action {

@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-)
 
-// defaultURL is used when no broker is named. Celery's own default is RabbitMQ.
-const defaultURL = "redis://localhost:6379/0"
+	"github.com/apium/apium/internal/fromsettings"
+)
 
 // Categories of --help, in Celery's words where it has them.
 const (
@@ -35,7 +34,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "broker", Aliases: []string{"b"},
 			EnvVars: []string{"BROKER_URL", "CELERY_BROKER", "CELERY_BROKER_URL"},
-			Usage:   "broker `URL`: redis, rediss, redis+socket, sentinel (default: " + defaultURL + ")",
+			Usage:   "broker `URL`: redis, rediss, redis+socket, sentinel (default: " + fromsettings.DefaultURL + ")",
 		},
 		&cli.StringFlag{
 			Name: "result-backend", EnvVars: []string{"RESULT_BACKEND", "CELERY_RESULT_BACKEND"},

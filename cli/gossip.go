@@ -9,6 +9,7 @@ import (
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/gossip"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/worker"
 )
 
@@ -28,7 +29,7 @@ func (s *workerSettings) newNode(w *worker.Worker, publisher *redisbroker.Publis
 	if s.withoutGossip {
 		return nil, nil //nolint:nilnil // no node is no error
 	}
-	cfg := producerConfig(s.conf)
+	cfg := fromsettings.Producer(s.conf)
 	cfg.Publisher = publisher
 	producer, err := client.New(cfg)
 	if err != nil {

@@ -123,7 +123,7 @@ func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Manag
 	if err != nil {
 		return nil, err
 	}
-	cfg.Redis = urls.publisher.Redis
+	cfg.Redis = urls.Publisher.Redis
 	m, err := redisbroker.OpenManagement(c.Context, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", cfg.Redis, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/gossip"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
@@ -33,7 +34,7 @@ func (p *program) startControl(
 		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
 		Settings: s.effective, BrokerInfo: brokerInfo(s.consumer.Redis.Server(), s.conf), Version: version(), Logger: s.log,
 		Queue: func(name string) (broker.Queue, bool) {
-			for _, q := range consumerQueues(queues.All()) {
+			for _, q := range fromsettings.Queues(queues.All()) {
 				if q.Name == name || q.Alias == name {
 					return q, true
 				}
@@ -70,14 +71,14 @@ func (p *program) startControl(
 // effective are the settings that remote control shows: those given, and what the command
 // line says about broker and results, as in Celery.
 func (s *workerSettings) effective(withDefaults bool) map[string]any {
-	return effective(s.conf, &s.connections, withDefaults)
+	return effective(s.conf, &s.Connections, withDefaults)
 }
 
-func effective(conf *settings.Settings, cs *connections, withDefaults bool) map[string]any {
+func effective(conf *settings.Settings, cs *fromsettings.Connections, withDefaults bool) map[string]any {
 	table := conf.Table(withDefaults)
-	table["broker_url"] = cs.brokerURL
-	if cs.backendURL != "" {
-		table["result_backend"] = cs.backendURL
+	table["broker_url"] = cs.BrokerURL
+	if cs.BackendURL != "" {
+		table["result_backend"] = cs.BackendURL
 	}
 	return table
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/compression"
 	"github.com/apium/apium/control"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/serializer"
 	"github.com/apium/apium/settings"
@@ -48,7 +49,7 @@ type operator struct {
 	ctx       context.Context //nolint:containedctx // of the command; ends with SIGINT and SIGTERM
 	stop      func()
 	conf      *settings.Settings
-	urls      connections
+	urls      fromsettings.Connections
 	consumer  redisbroker.Config // what a worker would consume with
 	publisher *redisbroker.Publisher
 	decoder   protocol.Decoder
@@ -69,7 +70,7 @@ func openOperator(c *cli.Context) (*operator, error) {
 		return nil, err
 	}
 	o.ctx, o.stop = signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
-	if o.publisher, err = o.urls.openPublisher(o.ctx); err != nil {
+	if o.publisher, err = o.urls.OpenPublisher(o.ctx); err != nil {
 		o.stop()
 		return nil, &unavailableError{err}
 	}

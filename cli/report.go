@@ -29,7 +29,7 @@ func (p *program) runReport(c *cli.Context) error {
 	}
 	urls := readURLs(c, conf)
 	var consumer redisbroker.Config
-	if err := urls.read(conf, &consumer); err != nil {
+	if err := urls.Read(conf, &consumer); err != nil {
 		return usage(c, err, false)
 	}
 	shown := effective(conf, &urls, false)

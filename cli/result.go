@@ -45,13 +45,13 @@ func (p *program) runResult(c *cli.Context) (err error) {
 		return err
 	}
 	urls := readURLs(c, conf)
-	if urls.backendURL == "" {
+	if urls.BackendURL == "" {
 		return usage(c, errors.New("there is no --result-backend to read the result from"), false)
 	}
-	if err := urls.read(conf, &redisbroker.Config{}); err != nil {
+	if err := urls.Read(conf, &redisbroker.Config{}); err != nil {
 		return usage(c, err, false)
 	}
-	store, err := redisbackend.New(urls.results)
+	store, err := redisbackend.New(urls.Results)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/settings"
@@ -59,18 +60,18 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	}
 	wait := c.Bool("wait")
 	urls := readURLs(c, conf)
-	if wait && urls.backendURL == "" {
+	if wait && urls.BackendURL == "" {
 		return usage(c, errors.New("--wait needs a --result-backend to read the result from"), false)
 	}
 	if !wait {
-		urls.backendURL = ""
+		urls.BackendURL = ""
 	}
-	if err := urls.read(conf, &redisbroker.Config{}); err != nil {
+	if err := urls.Read(conf, &redisbroker.Config{}); err != nil {
 		return usage(c, err, false)
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
-	producer, closeProducer, err := urls.openClient(ctx, producerConfig(conf))
+	producer, closeProducer, err := urls.OpenClient(ctx, fromsettings.Producer(conf))
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
 )
@@ -42,7 +43,7 @@ type workerSettings struct {
 	embedded     bool
 	embeddedPort int
 
-	connections
+	fromsettings.Connections
 	worker      worker.Config
 	consumer    redisbroker.Config
 	brokerStats brokerStats
@@ -79,7 +80,7 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 
 		embedded:     c.Bool("embedded"),
 		embeddedPort: c.Int("port"),
-		connections:  readURLs(c, conf),
+		Connections:  readURLs(c, conf),
 		warnings:     slices.Concat(conf.Warnings, unheededWarnings(conf)),
 	}
 	applyWorker(&s.worker, conf)
@@ -171,7 +172,7 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 	if s.conf.WorkerDirect {
 		queues = append(queues, settings.DirectQueue(s.hostname))
 	}
-	s.consumer.Queues = consumerQueues(queues)
+	s.consumer.Queues = fromsettings.Queues(queues)
 	return nil
 }
 
@@ -213,14 +214,14 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 			return fmt.Errorf("invalid value for '--result-expires': %w", err)
 		}
 	}
-	s.results.Expires = forEver(expires)
+	s.Results.Expires = fromsettings.ForEver(expires)
 	return nil
 }
 
 // readConsumer reads what concerns the broker, which may be an embedded one by now.
 func (s *workerSettings) readConsumer() error {
 	s.consumer.Hostname, s.consumer.Logger = s.hostname, s.log
-	if err := s.read(s.conf, &s.consumer); err != nil {
+	if err := s.Read(s.conf, &s.consumer); err != nil {
 		return err
 	}
 	s.worker.VisibilityTimeout = s.consumer.VisibilityTimeout

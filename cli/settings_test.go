@@ -41,8 +41,8 @@ func TestWorkerDefaults(t *testing.T) {
 	if got := s.consumer.Redis.String(); got != "redis://localhost:6379/0" {
 		t.Errorf("broker %s", got)
 	}
-	if s.results.Redis != nil || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
-		!strings.HasPrefix(s.hostname, "celery@") || s.results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
+	if s.Results.Redis != nil || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
+		!strings.HasPrefix(s.hostname, "celery@") || s.Results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
 	if diff := cmp.Diff([]broker.Queue{{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"}}, s.consumer.Queues); diff != "" {
@@ -64,8 +64,8 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker -Q b,a,b,c -X c", func(s *workerSettings) any { return strings.Join(queueNames(s), " ") }, "b a"},
 		{"worker -n w%%@x", func(s *workerSettings) any { return s.worker.Hostname }, "w%@x"},
 		{"worker -n w@x -f /l/%n-%h.log", func(s *workerSettings) any { return s.logfile }, "/l/w-x.log"},
-		{"worker --result-expires 0", func(s *workerSettings) any { return s.results.Expires < 0 }, true},
-		{"worker --result-expires 1h", func(s *workerSettings) any { return s.results.Expires }, time.Hour},
+		{"worker --result-expires 0", func(s *workerSettings) any { return s.Results.Expires < 0 }, true},
+		{"worker --result-expires 1h", func(s *workerSettings) any { return s.Results.Expires }, time.Hour},
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.consumer.VisibilityTimeout }, 90 * time.Second},
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *workerSettings) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
@@ -78,13 +78,13 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --time-limit 1m --soft-time-limit 30", func(s *workerSettings) any { return *s.worker.Defaults.TimeLimit - *s.worker.Defaults.SoftTimeLimit }, 30 * time.Second},
 		{"worker -S revoked.db", func(s *workerSettings) any { return s.worker.StateDB }, "revoked.db"},
 		{"worker --result-extended", func(s *workerSettings) any { return s.worker.ResultExtended }, true},
-		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.results.Redis.String() }, "redis://:**@h:6379/3"},
-		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.results.Redis == nil }, true},
+		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.Results.Redis.String() }, "redis://:**@h:6379/3"},
+		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.Results.Redis == nil }, true},
 		{"worker --queue-order-strategy priority", func(s *workerSettings) any { return s.consumer.QueueOrderStrategy }, "priority"},
-		{"worker --broker-transport-options global_keyprefix=x:", func(s *workerSettings) any { return s.publisher.GlobalKeyprefix }, "x:"},
+		{"worker --broker-transport-options global_keyprefix=x:", func(s *workerSettings) any { return s.Publisher.GlobalKeyprefix }, "x:"},
 		{
 			`worker --broker-transport-options {"visibility_timeout":7200,"sep":"\u0006","socket_timeout":null}`,
-			func(s *workerSettings) any { return s.consumer.VisibilityTimeout.String() + s.publisher.Sep }, "2h0m0s\x06",
+			func(s *workerSettings) any { return s.consumer.VisibilityTimeout.String() + s.Publisher.Sep }, "2h0m0s\x06",
 		},
 		{"worker --broker-transport-options priority_steps=0,5", func(s *workerSettings) any { return len(s.consumer.PrioritySteps) }, 2},
 		{
@@ -92,14 +92,14 @@ func TestWorkerFlags(t *testing.T) {
 			func(s *workerSettings) any { return s.consumer.PrioritySteps[2] }, 9,
 		},
 		{"worker --broker-transport-options ack_emulation=False", func(s *workerSettings) any { return s.consumer.NoAckEmulation }, true},
-		{"worker --broker-transport-options fanout_prefix=False", func(s *workerSettings) any { return s.publisher.NoFanoutPrefix }, true},
+		{"worker --broker-transport-options fanout_prefix=False", func(s *workerSettings) any { return s.Publisher.NoFanoutPrefix }, true},
 		{"worker --broker-transport-options fanout_prefix=true", func(s *workerSettings) any { return s.consumer.NoFanoutPrefix }, false},
 		{"worker --broker-transport-options fanout_prefix=/{db}x.", func(s *workerSettings) any { return s.consumer.FanoutPrefix }, "/{db}x."},
-		{"worker --broker-transport-options fanout_patterns=False", func(s *workerSettings) any { return s.publisher.NoFanoutPatterns }, true},
-		{"worker --broker-transport-options deadletter_queue=dead", func(s *workerSettings) any { return s.publisher.DeadletterQueue }, "dead"},
+		{"worker --broker-transport-options fanout_patterns=False", func(s *workerSettings) any { return s.Publisher.NoFanoutPatterns }, true},
+		{"worker --broker-transport-options deadletter_queue=dead", func(s *workerSettings) any { return s.Publisher.DeadletterQueue }, "dead"},
 		{
 			"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
-			func(s *workerSettings) any { return s.results.GlobalKeyprefix }, "y",
+			func(s *workerSettings) any { return s.Results.GlobalKeyprefix }, "y",
 		},
 		{"worker", func(s *workerSettings) any { return s.taskEvents }, false},
 		{"worker -E", func(s *workerSettings) any { return s.taskEvents }, true},
@@ -156,4 +156,4 @@ func TestEnvironment(t *testing.T) {
 }
 
 func brokerOf(s *workerSettings) any  { return s.consumer.Redis.String() }
-func backendOf(s *workerSettings) any { return s.results.Redis.String() }
+func backendOf(s *workerSettings) any { return s.Results.Redis.String() }

@@ -50,7 +50,7 @@ func (p *program) watchEvents(o *operator) (err error) {
 		readKeys(in)
 		o.stop()
 	}()
-	view := &eventView{state: newEventState(), title: o.urls.publisher.Redis.String()}
+	view := &eventView{state: newEventState(), title: o.urls.Publisher.Redis.String()}
 	drawn := make(chan struct{})
 	go func() {
 		defer close(drawn)

@@ -62,7 +62,7 @@ func (p *program) runWorker(c *cli.Context) error {
 			return err
 		}
 		defer server.Close()
-		s.useEmbedded(server.URL(), s.conf)
+		useEmbedded(&s.Connections, server.URL(), s.conf)
 	}
 	if err := s.readConsumer(); err != nil {
 		return usage(c, err, false)
@@ -117,14 +117,14 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	defer func() { err = errors.Join(err, consumer.Close()) }()
 	cfg.Consumer = consumer
 	s.brokerStats.consumer.Store(consumer)
-	publisher, err := s.openPublisher(warm)
+	publisher, err := s.OpenPublisher(warm)
 	if err != nil {
 		return unlessDone(warm, err)
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	cfg.Publisher = publisher
 	s.log.Info("Connected to " + s.consumer.Redis.String())
-	if s.results.Redis != nil {
+	if s.Results.Redis != nil {
 		store, err := s.openStore(warm)
 		if err != nil {
 			return err
@@ -236,14 +236,14 @@ func (p *program) banner(s *workerSettings) *banner {
 	if b.app == "" {
 		b.app = "apium"
 	}
-	if s.results.Redis != nil {
-		b.results = s.results.Redis.String()
+	if s.Results.Redis != nil {
+		b.results = s.Results.Redis.String()
 	}
 	if s.level <= slog.LevelInfo {
 		b.tasks = p.reg.Names()
 	}
 	if s.embedded {
-		b.notes = append(b.notes, embeddedNote+"'"+s.brokerURL+"'")
+		b.notes = append(b.notes, embeddedNote+"'"+s.BrokerURL+"'")
 	}
 	return b
 }

@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker/redisbroker"
+	producer "github.com/apium/apium/app" // app is the Python one here
 	"github.com/apium/apium/client"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/settings"
 )
 
 // TestCanvas sends every canvas with both producers to a Python worker, to ours, and to
@@ -157,24 +156,19 @@ func tupleOf(r *client.AsyncResult) json.RawMessage {
 
 func newClient(t *testing.T, server *redisServer) *client.Client {
 	t.Helper()
-	conn, err := redisconn.Parse(server.url(0), redisconn.Broker, redisconn.Options{})
+	conf := settings.Default()
+	conf.BrokerURL, conf.ResultBackend = server.url(0), server.url(0)
+	return openApp(t, conf)
+}
+
+func openApp(t *testing.T, conf *settings.Settings) *client.Client {
+	t.Helper()
+	a, err := producer.Open(t.Context(), conf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: conn})
-	if err != nil {
-		t.Fatal(err)
-	}
-	results, err := redisbackend.New(redisbackend.Config{Redis: conn})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { publisher.Close(); results.Close() })
-	c, err := client.New(client.Config{Publisher: publisher, Loader: results})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	t.Cleanup(func() { a.Close() })
+	return a.Client
 }
 
 // redeliver doubles the messages of the cases that want it: each is followed by another

@@ -3,7 +3,6 @@ package compat_test
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -75,12 +74,8 @@ func TestQueueOfSeveralExchanges(t *testing.T) {
 		}
 		return sets
 	}
-	const without = "--without-gossip --without-mingle --without-heartbeat"
-	python := start(t, "python worker", appDir, a.env(t), a.python(), append([]string{
-		"-m", "celery", "-A", "bound", "worker",
-		"-n", pyNode, "-P", "solo", "-l", "info",
-	}, strings.Fields(without)...)...)
-	python.waitLog(t, " ready.")
+	a.module = "bound"
+	python := a.startWorker(t, "-P", "solo")
 	want := bindings()
 	const inspect = `
 import json, bound
@@ -94,7 +89,8 @@ print(json.dumps({q["name"]: q for q in queues}))`
 	python.exitCode(t)
 	server.do(t, "FLUSHALL")
 	config := export(t, appDir, a, "bound", "json")
-	ours := start(t, "apium worker", "", nil, workerBinary, append([]string{"worker", "-l", "info", "--config", config}, strings.Fields(without)...)...)
+	ours := start(t, "apium worker", "", nil, workerBinary, "worker", "-l", "info", "--config", config,
+		"--without-gossip", "--without-mingle", "--without-heartbeat")
 	t.Cleanup(ours.kill)
 	ours.waitLog(t, " ready.")
 	if diff := cmp.Diff(want, bindings()); diff != "" {

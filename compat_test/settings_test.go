@@ -2,7 +2,9 @@ package compat_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/settings"
 )
 
@@ -164,6 +168,35 @@ ttl = tapp.app.backend.client.ttl(tapp.app.backend.get_key_for_task(sum.id))
 print(json.dumps(values + [60 < ttl <= 77]))`)
 	if diff := cmp.Diff([]any{5.0, "x", true}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestAppWithExportedSettings: a Go program that is given a Python app's settings sends to
+// its workers as it does, and reads their results.
+func TestAppWithExportedSettings(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(1), backend: server.url(2), settings: map[string]any{
+		"task_default_queue": "mine", "task_routes": map[string]any{"tapp.fail": map[string]any{"queue": "other", "priority": 3}},
+		"task_serializer": "msgpack", "task_compression": "zlib", "result_serializer": "yaml", "accept_content": []string{"msgpack", "yaml", "json"},
+		"broker_transport_options":         map[string]any{"global_keyprefix": "p:"},
+		"result_backend_transport_options": map[string]any{"global_keyprefix": "r"},
+	}}
+	a.startWorker(t, "-Q", "mine,other")
+	conf, err := settings.Load(settings.Sources{File: export(t, appDir, a, "tapp", "json")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := openApp(t, conf)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if sum, err := client.Call[int](ctx, c, "tapp.add", 2, 3); sum != 5 || err != nil {
+		t.Errorf("tapp.add: %d, %v", sum, err)
+	}
+	var exception *protocol.Exception
+	_, err = client.Call[int](ctx, c, "tapp.fail", "too", "bad")
+	if !errors.As(err, &exception) || exception.Type != "ValueError" || string(exception.Message) != `["too", "bad"]` {
+		t.Errorf("tapp.fail: %v", err)
 	}
 }
 

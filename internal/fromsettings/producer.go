@@ -1,0 +1,114 @@
+package fromsettings
+
+import (
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/events"
+	"github.com/apium/apium/settings"
+)
+
+// Producer is what the settings say to a client. What connects it is left to the caller.
+func Producer(conf *settings.Settings) client.Config {
+	policy := client.RetryPolicy(conf.TaskPublishRetryPolicy)
+	cfg := client.Config{
+		Queue:            conf.TaskDefaultQueue,
+		Serializer:       conf.TaskSerializer,
+		Compression:      conf.TaskCompression,
+		ErrbacksOnHeader: conf.TaskAllowErrorCbOnChordHeader,
+		NoRetry:          !conf.TaskPublishRetry,
+		RetryPolicy:      &policy,
+	}
+	if conf.TaskSendSentEvent {
+		cfg.TaskSent = events.NewProducer(conf.EventExchange).TaskSent
+	}
+	cfg.Route, cfg.Destination = Routing(conf)
+	return cfg
+}
+
+// Routing is what task_routes and task_queues say.
+func Routing(conf *settings.Settings) (route func(task string) canvas.Options, to func(queue string) canvas.Destination) {
+	router, queues := conf.Router(), conf.Queues()
+	route = func(task string) canvas.Options { return routeOptions(router.Lookup(task)) }
+	to = func(name string) canvas.Destination {
+		queue, err := queues.Get(name)
+		if err != nil {
+			return canvas.Destination{}
+		}
+		return canvas.Destination{Exchange: queue.Exchange, ExchangeType: queue.ExchangeType, RoutingKey: queue.RoutingKey}
+	}
+	return route, to
+}
+
+// Publishing tells the options that a worker gives to what it publishes. They are worked out once for each task that is annotated, and once for
+// all others.
+func Publishing(conf *settings.Settings) func(task string) canvas.Options {
+	named := map[string]canvas.Options{}
+	for _, task := range conf.TaskAnnotations.Tasks() {
+		named[task] = publishOptions(conf, task)
+	}
+	others := publishOptions(conf, "*")
+	return func(task string) canvas.Options {
+		if options, ok := named[task]; ok {
+			return options
+		}
+		return others
+	}
+}
+
+// publishOptions are what task_annotations and task_default_priority say about publishing
+// a task that is registered.
+func publishOptions(conf *settings.Settings, task string) canvas.Options {
+	var o canvas.Options
+	if conf.TaskDefaultPriority != nil {
+		o = append(o, canvas.Priority(*conf.TaskDefaultPriority))
+	}
+	a := conf.TaskAnnotations.For(task)
+	for _, opt := range []struct {
+		name  string
+		value *string
+	}{
+		{"queue", a.Queue},
+		{"exchange", a.Exchange},
+		{"routing_key", a.RoutingKey},
+		{"serializer", a.Serializer},
+		{"compression", a.Compression},
+	} {
+		if opt.value != nil {
+			o = append(o, canvas.Opt(opt.name, *opt.value))
+		}
+	}
+	if a.Priority != nil {
+		o = append(o, canvas.Priority(*a.Priority))
+	}
+	if a.DeliveryMode != nil {
+		o = append(o, canvas.Opt("delivery_mode", *a.DeliveryMode))
+	}
+	if a.Expires != nil {
+		o = append(o, canvas.Expires(*a.Expires))
+	}
+	return o
+}
+
+// routeOptions are a route as canvas takes it.
+func routeOptions(route settings.Options) canvas.Options {
+	var o canvas.Options
+	for _, opt := range []struct{ name, value string }{
+		{"queue", route.Queue},
+		{"exchange", route.Exchange},
+		{"exchange_type", route.ExchangeType},
+		{"routing_key", route.RoutingKey},
+		{"serializer", route.Serializer},
+		{"compression", route.Compression},
+	} {
+		if opt.value != "" {
+			o = append(o, canvas.Opt(opt.name, opt.value))
+		}
+	}
+	if route.Priority != nil {
+		o = append(o, canvas.Priority(*route.Priority))
+	}
+	if route.DeliveryMode != 0 {
+		o = append(o, canvas.Opt("delivery_mode", route.DeliveryMode))
+	}
+	return o
+}
