@@ -11,7 +11,9 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/settings"
 )
 
 // exchangeQueues are the same queues for both sides.
@@ -118,6 +120,27 @@ print(json.dumps([
 ] + [bound.add.apply_async([10, 0], queue=queue).get(timeout=20) for queue in ("films", "sounds")]))`)
 	if diff := cmp.Diff([]int{0, 1, 2, 3, 10, 10}, sums); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	conf, err := settings.Load(settings.Sources{File: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := openApp(t, conf)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for i, to := range [][]canvas.Option{
+		{canvas.Queue("sounds")},
+		{canvas.Exchange("media"), canvas.RoutingKey("sound")},
+		{canvas.Exchange("news"), canvas.Opt("exchange_type", "topic"), canvas.RoutingKey("film.x")},
+	} {
+		var sum int
+		result, err := c.Send(ctx, canvas.Sig("tapp.add", i, 0), to...)
+		if err == nil {
+			err = result.Get(ctx, &sum)
+		}
+		if sum != i || err != nil {
+			t.Errorf("sent from here, %v: %d, %v", to, sum, err)
+		}
 	}
 }
 

@@ -39,8 +39,8 @@ func Routing(conf *settings.Settings) (route func(task string) canvas.Options, t
 	return route, to
 }
 
-// Publishing tells the options that a worker gives to what it publishes. They are worked out once for each task that is annotated, and once for
-// all others.
+// Publishing tells the options that a worker gives to what it publishes. They are worked
+// out once for each task that is annotated, and once for all others.
 func Publishing(conf *settings.Settings) func(task string) canvas.Options {
 	named := map[string]canvas.Options{}
 	for _, task := range conf.TaskAnnotations.Tasks() {
