@@ -91,7 +91,7 @@ var (
 	// nodes begins the reply of a node.
 	nodes = regexp.MustCompile(`(?m)^(->)? +\S+@\S+: (OK|ERROR)$`)
 	// volatile are figures that two requests cannot find alike.
-	volatile = regexp.MustCompile(`("(clock|uptime|prefetch_count|[a-z]+time|[a-z]+cs?w|[a-z]+bl(?:oc)?k|[a-z]+flt|maxrss|[a-z]+rss|msg[a-z]+|nsignals|nswap)": )"?[\d.e-]+"?|("processes": )\[[^]]*\]|\d+\.\d+MB`)
+	volatile = regexp.MustCompile(`("(clock|uptime|prefetch_count|[a-z]+time|[a-z]+cs?w|[a-z]+bl(?:oc)?k|[a-z]+flt|maxrss|[a-z]+rss|msg[a-z]+|nsignals|nswap)": )"?[\d.e-]+"?|("processes": )\[[^]]*\]|\d+(?:\.\d+)?MB`)
 )
 
 // steady sorts the replies of nodes, which come as they come, and leaves out what

@@ -1,6 +1,7 @@
 package serializer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
@@ -30,6 +31,10 @@ func loadMsgpack(data []byte) (any, error) {
 func unpack(b []byte, depth int) (v any, rest []byte, err error) {
 	if depth > maxDepth {
 		return nil, nil, errors.New("nested too deep")
+	}
+	// str32 and bin32: where an int has 32 bits, the library would take their length for negative.
+	if len(b) >= 5 && (b[0] == 0xdb || b[0] == 0xc6) && int64(binary.BigEndian.Uint32(b[1:])) > int64(len(b)) {
+		return nil, nil, msgp.ErrShortBytes
 	}
 	switch msgp.NextType(b) {
 	case msgp.NilType:

@@ -92,6 +92,7 @@ func TestHostileBodies(t *testing.T) {
 		"array of nothing":  {"msgpack", "\xdd\xff\xff\xff\xff", "msgpack: "},
 		"map of nothing":    {"msgpack", "\xdf\xff\xff\xff\xff", "msgpack: "},
 		"text of nothing":   {"msgpack", "\xdb\xff\xff\xff\xffx", "msgpack: "},
+		"bytes of nothing":  {"msgpack", "\xc6\xff\xff\xff\xffx", "msgpack: "},
 		"array in an array": {"msgpack", strings.Repeat("\x91", 5000) + "\xc0", "nested too deep"},
 		"extension":         {"msgpack", "\xd4\x05\x00", "is not plain data"},
 		"never used":        {"msgpack", "\xc1", "is not plain data"},

@@ -72,7 +72,7 @@ func TestSweep(t *testing.T) {
 	s.Do(t, "SET", "unacked_mutex", "python") // also keeps the sweep at start away
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	s.Do(t, "SADD", "_kombu.binding.ex", "rk"+sep+sep+"direct", "a.*"+sep+`^a\..*?[^\.]$`+sep+"topic")
-	add := func(score int, tag, record string) {
+	add := func(score int64, tag, record string) {
 		s.Do(t, "HSET", "unacked", tag, record)
 		s.Do(t, "ZADD", "unacked_index", score, tag)
 	}
@@ -83,7 +83,7 @@ func TestSweep(t *testing.T) {
 	add(4, "t4", "["+envelope("t")+`, "ex", "a.b"]`)
 	add(5, "t5", "["+envelope("nowhere")+`, "ex", "none"]`)
 	for i, garbage := range []string{"", "x", "{}", "[]", `["a","",""]`, `[{},"","q"]`, "\xff", `[null,null,null]`, "[[[["} {
-		add(6+i, fmt.Sprint("garbage", i), garbage)
+		add(int64(6+i), fmt.Sprint("garbage", i), garbage)
 	}
 	s.Do(t, "ZADD", "unacked_index", 20, "no-record")
 	add(1<<40, "fresh", "["+envelope("fresh")+`, "", "q"]`)
