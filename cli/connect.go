@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -46,9 +47,9 @@ const (
 
 // openConsumer connects to the broker, trying again as Celery does while Redis
 // cannot be reached. When ctx ends first, that is its error.
-func (s *workerSettings) openConsumer(ctx context.Context) (*redisbroker.Consumer, error) {
+func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redisbroker.Consumer, error) {
 	for try := 1; ; try++ {
-		consumer, err := redisbroker.Open(ctx, s.consumer)
+		consumer, err := s.purgeAndOpen(ctx, out)
 		if err == nil {
 			return consumer, nil
 		}
@@ -67,6 +68,17 @@ func (s *workerSettings) openConsumer(ctx context.Context) (*redisbroker.Consume
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// purgeAndOpen opens the consumer, after what --purge asks for.
+func (s *workerSettings) purgeAndOpen(ctx context.Context, out io.Writer) (*redisbroker.Consumer, error) {
+	if s.purge {
+		if err := purgeAtStart(ctx, s.consumer, out); err != nil {
+			return nil, err
+		}
+		s.purge = false // once, however often the rest is tried
+	}
+	return redisbroker.Open(ctx, s.consumer)
 }
 
 // triesAgain tells whether to connect once more at the start, after so many times.

@@ -93,6 +93,7 @@ func workerFlags() []cli.Flag {
 
 		text(queueCategory, "queues", "Q", "", "`QUEUES` to consume from, separated by commas (default: task_queues, or else celery)"),
 		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
+		toggle(queueCategory, "purge", "drop all messages that wait in these queues, before the start", "discard"),
 
 		&cli.StringSliceFlag{
 			Name: "unknown-task", Category: queueCategory, EnvVars: workerEnv("unknown-task"),
@@ -112,10 +113,7 @@ func workerFlags() []cli.Flag {
 		text(resultCategory, "result-expires", "", "86400", "`SECONDS` results are kept; 0: for ever"),
 		text(resultCategory, "accept-content", "", "json", "content `TYPES` to accept, separated by commas"),
 
-		&cli.BoolFlag{
-			Name: "task-events", Aliases: []string{"E", "events"}, Usage: "send the events of tasks, for monitors (worker_send_task_events)",
-			Category: eventCategory, EnvVars: workerEnv("task-events"), DisableDefaultText: true,
-		},
+		toggle(eventCategory, "task-events", "send the events of tasks, for monitors (worker_send_task_events)", "E", "events"),
 		toggle(eventCategory, "without-heartbeat", "do not tell monitors that the worker lives"),
 		toggle(eventCategory, "without-gossip", "do not listen to other workers"),
 		toggle(eventCategory, "without-mingle", "do not exchange revoked tasks with other workers at the start"),
@@ -160,8 +158,6 @@ var ignoredFlags = []celeryFlag{
 // missingFlags change what happens to tasks, or how the process lives, and do not
 // work yet: leaving them out in silence would be worse than an error.
 var missingFlags = []celeryFlag{
-	{"purge", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
-	{"discard", "", false, "purging at start is not supported yet; delete the queue's keys with redis-cli"},
 	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker"},
 	{"schedule", "s", true, "the scheduler is not supported yet"},
 	{"schedule-filename", "", true, "the scheduler is not supported yet"},
@@ -199,9 +195,9 @@ func integer(category, name string, value int, usage string) cli.Flag {
 	return &cli.IntFlag{Name: name, Value: value, Usage: usage, Category: category, EnvVars: workerEnv(name)}
 }
 
-func toggle(category, name, usage string) cli.Flag {
+func toggle(category, name, usage string, aliases ...string) cli.Flag {
 	return &cli.BoolFlag{
-		Name: name, Usage: usage, Category: category, EnvVars: workerEnv(name), DisableDefaultText: true,
+		Name: name, Aliases: aliases, Usage: usage, Category: category, EnvVars: workerEnv(name), DisableDefaultText: true,
 	}
 }
 

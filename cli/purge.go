@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +80,27 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 	}
 	if parked > 0 {
 		fmt.Fprintf(p.stderr, "%d %s until their time: 'apium control revoke' stops them.\n", parked, plural(parked, "message")+" stay parked")
+	}
+	return nil
+}
+
+// purgeAtStart drops what waits in the queues that a worker is about to consume.
+func purgeAtStart(ctx context.Context, cfg redisbroker.Config, out io.Writer) (err error) {
+	m, err := redisbroker.OpenManagement(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	total := 0
+	for _, q := range cfg.Queues {
+		n, err := m.Purge(ctx, q.Name)
+		if err != nil {
+			return err
+		}
+		total += n
+	}
+	if total > 0 {
+		fmt.Fprintf(out, "purge: Erased %d %s from the queue.\n\n", total, plural(total, "message"))
 	}
 	return nil
 }

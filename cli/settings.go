@@ -40,6 +40,7 @@ type workerSettings struct {
 
 	pool         string // as the banner names it
 	metricsAddr  string
+	purge        bool // not done yet
 	embedded     bool
 	embeddedPort int
 
@@ -173,6 +174,7 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 		queues = append(queues, settings.DirectQueue(s.hostname))
 	}
 	s.consumer.Queues = fromsettings.Queues(queues)
+	s.purge = c.Bool("purge")
 	return nil
 }
 

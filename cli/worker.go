@@ -110,7 +110,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		return err
 	}
 	defer endMetrics()
-	consumer, err := s.openConsumer(warm)
+	consumer, err := s.openConsumer(warm, p.stdout)
 	if err != nil {
 		return unlessDone(warm, err)
 	}

@@ -73,6 +73,37 @@ tapp.work.apply_async(["other", 0], queue="other")
 	}
 }
 
+// TestPurgeAtStart: --purge drops what waits in the queues of the worker, and says so in
+// Celery's words.
+func TestPurgeAtStart(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	for kind, startWorker := range map[string]func(args ...string) *process{
+		"python": func(args ...string) *process { return a.startWorker(t, args...) },
+		"apium":  func(args ...string) *process { return startWorker(t, a, args...) },
+	} {
+		a.run(t, nil, `
+import tapp
+for i, queue in enumerate(["a", "a", "b", "other"]): tapp.work.apply_async(["purged", 0], queue=queue, priority=3 * i)
+`)
+		w := startWorker("-Q", "a,b", "--purge")
+		if !strings.Contains(w.log.String(), "purge: Erased 3 messages from the queue.\n") {
+			t.Errorf("%s does not say what it has purged:\n%s", kind, w.log)
+		}
+		a.run(t, nil, `import tapp; tapp.work.apply_async(["kept", 0], queue="b")`)
+		eventually(t, patience, "the task sent later is done", func() bool { return server.journalLen(t, "done") == 1 })
+		if done := server.journalKeys(t, "done"); !slices.Equal(done, []string{"kept"}) {
+			t.Errorf("%s ran %v", kind, done)
+		}
+		if n := server.int(t, "LLEN", "other\x06\x169"); n != 1 {
+			t.Errorf("%s left %d messages in a queue that it does not consume", kind, n)
+		}
+		w.kill()
+		server.do(t, "FLUSHALL")
+	}
+}
+
 // TestPriorities serves kombu's priority lists in its order: 0 first, 9 last.
 func TestPriorities(t *testing.T) {
 	t.Parallel()
