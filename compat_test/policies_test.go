@@ -247,17 +247,17 @@ func TestParkUnknown(t *testing.T) {
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1)}
+	a := app{broker: server.url(0), backend: server.url(2), journal: server.url(1)}
 	a.run(t, nil, `
 import tapp
-tapp.app.send_task("tapp.die", ["poison"])
+tapp.app.send_task("tapp.die", ["poison"], task_id="poison", link_error=tapp.work.si("told", 0))
 for i in range(5): tapp.work_late.delay(str(i), 0)
 `)
 	const most = 2
 	for deaths := 0; ; deaths++ {
 		w := launchWorker(t, a, "-c", "1", "--max-redeliveries", strconv.Itoa(most))
 		eventually(t, 40*time.Second, "the worker has died, or all is done", func() bool {
-			return w.ended() || server.journalLen(t, "done") >= 5 && server.idle(t, "celery")
+			return w.ended() || server.journalLen(t, "done") >= 6 && server.idle(t, "celery")
 		})
 		if !w.ended() {
 			break
@@ -272,6 +272,18 @@ for i in range(5): tapp.work_late.delay(str(i), 0)
 	letters := deadLetters(t, a)
 	if len(letters) != 1 || letters[0].Task != "tapp.die" || !strings.HasPrefix(letters[0].Reason, "redelivered: ") || letters[0].Redeliveries != most+1 {
 		t.Errorf("dead letters: %+v", letters)
+	}
+	var got []string
+	a.run(t, &got, `
+import json, tapp
+try: tapp.app.AsyncResult("poison").get(timeout=20)
+except Exception as exc: print(json.dumps([type(exc).__module__, type(exc).__name__, str(exc)]))
+`)
+	if want := []string{"billiard.exceptions", "WorkerLostError", "Worker exited prematurely: given back 3 times because a worker died"}; !slices.Equal(got, want) {
+		t.Errorf("its caller gets %q, want %q", got, want)
+	}
+	if done := server.journalKeys(t, "done"); !slices.Contains(done, "told") {
+		t.Errorf("its errback has not run; done: %v", done)
 	}
 }
 

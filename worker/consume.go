@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -117,7 +116,7 @@ func (w *Worker) pass(r *request, v verdict) {
 	case unknown:
 		w.rejectUnknown(r)
 	case poisoned:
-		w.bury(r, ReasonRedelivered, fmt.Sprintf("given back %d times because a worker died", r.redeliveries))
+		w.buryPoison(r)
 	case handOn:
 		w.claimPause.extend(headStart, headStartMost)
 		w.handOn(r)

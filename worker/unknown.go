@@ -110,13 +110,27 @@ func (w *Worker) failUnknown(r *request) {
 	})
 }
 
+// buryPoison puts a message among the dead letters that its workers have died of. As in
+// Celery where a child process is lost, its task fails, so that nobody waits for it any more;
+// replayed, it may still succeed.
+func (w *Worker) buryPoison(r *request) {
+	detail := fmt.Sprintf("given back %d times because a worker died", r.redeliveries)
+	s := w.failure(r, newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: "+detail), 0)
+	s.rejected, s.end.reason = notRejected, ReasonRedelivered
+	w.settleBurial(s, ReasonRedelivered, detail)
+}
+
 // bury puts a message among the dead letters.
 func (w *Worker) bury(r *request, reason, detail string) {
-	s := settlement{req: r, fate: burial, reason: reason + ": " + detail, end: &outcome{kind: Buried, reason: reason}}
+	w.settleBurial(settlement{req: r, end: &outcome{kind: Buried, reason: reason}}, reason, detail)
+}
+
+func (w *Worker) settleBurial(s settlement, reason, detail string) {
+	s.fate, s.reason = burial, reason+": "+detail
 	what := "Moving a message to the dead letters: "
 	if w.mover == nil {
 		what, s.fate = "Dropping a message: ", late
 	}
-	w.log.Error(what+s.reason+"\n"+dump(r.raw), requestAttrs(r)...)
+	w.log.Error(what+s.reason+"\n"+dump(s.req.raw), requestAttrs(s.req)...)
 	w.settle(s)
 }

@@ -151,7 +151,8 @@ func TestPoisonedMessage(t *testing.T) {
 		if l := b.broker.DeadLetters(); len(l) == 1 && l[0].Redeliveries != most+1 {
 			t.Errorf("the dead letter says %d redeliveries", l[0].Redeliveries)
 		}
-		b.wantResult(poison, "")
+		b.wantResult(poison, `FAILURE {"exc_type": "WorkerLostError", "exc_message": `+
+			`["Worker exited prematurely: given back 4 times because a worker died"], "exc_module": "billiard.exceptions"}`)
 		for i := range 5 {
 			if n := len(ran.at[fmt.Sprint(i)]); n != 1 {
 				t.Errorf("task %d ran %d times", i, n)
