@@ -78,4 +78,24 @@ func (w *Worker) park(ctx context.Context, requests []*request) {
 		_, err := w.parker.Park(ctx, parked...)
 		return err
 	})
+	w.recallRevoked(ctx, requests)
+}
+
+// recallRevoked takes those back that were revoked on their way to the broker's keeping,
+// where Revoke has looked for them in vain.
+func (w *Worker) recallRevoked(ctx context.Context, requests []*request) {
+	var ids []string
+	for _, r := range requests {
+		if w.revoked.has(r.ID, time.Now()) {
+			ids = append(ids, r.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	w.unsettled.Add(1)
+	go func() { // discarding them is a matter of the settler, which waits for us here
+		w.recall(ctx, ids)
+		w.settled(1)
+	}()
 }

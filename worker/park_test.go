@@ -189,6 +189,39 @@ func TestRevokedLongBeforeItIsDue(t *testing.T) {
 	})
 }
 
+// A task revoked between the gate and the broker's keeping is not forgotten there.
+func TestRevokedOnItsWayToBeParked(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		ran := b.noteRuns()
+		consumer := b.broker.Consumer(queue)
+		var ids []string
+		b.cfg.Consumer = &parkHook{consumer, consumer.(broker.Parker), consumer.(broker.Recaller), func() { b.w.Revoke(t.Context(), ids...) }}
+		ids = append(ids, b.send(note("revoked", 24*time.Hour)))
+		b.send(note("runs", 24*time.Hour))
+		b.start()
+		b.sleep(25 * time.Hour)
+		if all, _ := ran.count(); all != 1 || len(ran.at["revoked"]) > 0 {
+			t.Errorf("%d tasks ran, the revoked one %d times", all, len(ran.at["revoked"]))
+		}
+		b.wantQueued(0, 0)
+	})
+}
+
+// parkHook calls before when messages are about to be parked.
+type parkHook struct {
+	broker.Consumer
+	broker.Parker
+	broker.Recaller
+	before func()
+}
+
+func (p *parkHook) Park(ctx context.Context, parked ...broker.Parked) ([]string, error) {
+	if len(parked) > 0 {
+		p.before()
+	}
+	return p.Parker.Park(ctx, parked...)
+}
+
 // Memory holds no more than ETATaskLimit, however near they are due and even when all
 // are due at the same moment; each runs once.
 func TestETATaskLimit(t *testing.T) {
