@@ -95,13 +95,24 @@ func (s *redisServer) strings(t *testing.T, command string, args ...any) []strin
 // idle reports whether a queue is empty and nobody holds a message.
 func (s *redisServer) idle(t *testing.T, queues ...string) bool {
 	t.Helper()
-	waiting := s.int(t, "HLEN", "unacked") + s.int(t, "ZCARD", "unacked_index")
+	return s.messages(t, queues...) == 0 && s.int(t, "ZCARD", "unacked_index") == 0
+}
+
+// messages returns how many messages wait in queues, are on their way out of them, or are
+// held by somebody, all at one moment.
+func (s *redisServer) messages(t *testing.T, queues ...string) int {
+	t.Helper()
+	args := []any{`
+local n = redis.call('HLEN', 'unacked')
+for _, inbox in ipairs(redis.call('KEYS', 'apium.inbox.*')) do n = n + redis.call('LLEN', inbox) end
+for _, queue in ipairs(KEYS) do
+  for _, step in ipairs({'', '\6\0223', '\6\0226', '\6\0229'}) do n = n + redis.call('LLEN', queue .. step) end
+end
+return n`, len(queues)}
 	for _, queue := range queues {
-		for _, step := range []string{"", "\x06\x163", "\x06\x166", "\x06\x169"} {
-			waiting += s.int(t, "LLEN", queue+step)
-		}
+		args = append(args, queue)
 	}
-	return waiting == 0
+	return s.int(t, "EVAL", args...)
 }
 
 func freePort(t *testing.T) int {
