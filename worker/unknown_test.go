@@ -128,7 +128,8 @@ func TestPoisonedMessage(t *testing.T) {
 		var mortal *mortal
 		b.reg.Register("app.kill", func() { deaths++; mortal.die(); time.Sleep(time.Minute) }, tasks.AcksLate(true))
 		b.cfg.MaxRedeliveries, b.cfg.Concurrency = most, 1
-		poison := b.send(canvas.Sig("app.kill"))
+		poison := canvas.Sig("app.kill").Set(canvas.TaskID("poison"))
+		body := b.send(canvas.Chord([]canvas.Signature{poison}, note("body", 0)))
 		for i := range 5 {
 			b.send(note(fmt.Sprint(i), 0))
 		}
@@ -151,8 +152,11 @@ func TestPoisonedMessage(t *testing.T) {
 		if l := b.broker.DeadLetters(); len(l) == 1 && l[0].Redeliveries != most+1 {
 			t.Errorf("the dead letter says %d redeliveries", l[0].Redeliveries)
 		}
-		b.wantResult(poison, `FAILURE {"exc_type": "WorkerLostError", "exc_message": `+
+		b.wantResult("poison", `FAILURE {"exc_type": "WorkerLostError", "exc_message": `+
 			`["Worker exited prematurely: given back 4 times because a worker died"], "exc_module": "billiard.exceptions"}`)
+		if got := b.result(body); !strings.Contains(got, "ChordError") || !strings.Contains(got, "Dependency poison raised WorkerLostError") {
+			t.Errorf("the result of its chord is %s", got)
+		}
 		for i := range 5 {
 			if n := len(ran.at[fmt.Sprint(i)]); n != 1 {
 				t.Errorf("task %d ran %d times", i, n)
