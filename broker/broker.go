@@ -53,8 +53,9 @@ type Consumer interface {
 	Ack(ctx context.Context, tags ...string) (lost []string, err error)
 
 	// Requeue gives deliveries back to their queues, marked as redelivered unless they
-	// are Untouched. With Front and Untouched, deliveries given in the order they were claimed are served in
-	// that order again. Deliveries whose lease was lost are left alone.
+	// are Untouched. With Front and Untouched, deliveries given in the order they were
+	// claimed are served in that order again. Deliveries whose lease was lost are left
+	// alone.
 	Requeue(ctx context.Context, place Place, deliveries ...Delivery) error
 
 	// Extend renews the leases and returns the tags that are no longer ours.

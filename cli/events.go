@@ -40,13 +40,10 @@ func (p *program) newDispatcher(s *workerSettings, w *worker.Config, to broker.B
 // startEvents has events sent. When ctx is done, the worker is announced as offline; what
 // its last tasks do is sent until the returned function is called, which waits for the end.
 func startEvents(ctx context.Context, w *worker.Worker, dispatcher *events.Dispatcher) (end func()) {
-	drained, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		dispatcher.Run(ctx, w, drained)
-	}()
+	drained := make(chan struct{})
+	wait := beside(func() { dispatcher.Run(ctx, w, drained) })
 	return func() {
 		close(drained)
-		<-done
+		wait()
 	}
 }

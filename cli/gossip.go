@@ -54,12 +54,9 @@ func (s *workerSettings) startGossip(ctx context.Context, node *gossip.Node) (wa
 	if node == nil {
 		return func() {}
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	return beside(func() {
 		if err := node.Run(ctx); err != nil {
 			s.log.Error("gossip: " + err.Error())
 		}
-	}()
-	return func() { <-done }
+	})
 }

@@ -52,20 +52,18 @@ func (p *program) startControl(
 	if err != nil {
 		return nil, err
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	wait = beside(func() {
 		if err := mailbox.Run(ctx); err != nil {
 			s.log.Error(err.Error())
 		}
-	}()
+	})
 	select {
 	case <-mailbox.Listening():
 	case <-time.After(listenTimeout):
 		s.log.Warn("Remote control cannot be heard yet")
 	case <-ctx.Done():
 	}
-	return func() { <-done }, nil
+	return wait, nil
 }
 
 // effective are the settings that remote control shows: those given, and what the command

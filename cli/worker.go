@@ -179,6 +179,16 @@ func (p *program) work(
 	return err
 }
 
+// beside runs something on a goroutine of its own; the returned function waits for its end.
+func beside(run func()) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run()
+	}()
+	return func() { <-done }
+}
+
 // unlessDone is err, or nil if it came while the worker was being stopped.
 func unlessDone(ctx context.Context, err error) error {
 	select {

@@ -67,11 +67,7 @@ func setRepr(texts []string) string {
 	}
 	reprs := make([]string, len(texts))
 	for i, text := range texts {
-		quoted, err := encode(text)
-		if err != nil {
-			quoted = []byte(`""`) // cannot be: a text always has a JSON form
-		}
-		reprs[i] = protocol.Repr(quoted)
+		reprs[i] = protocol.ReprText(text)
 	}
 	return "{" + strings.Join(reprs, ", ") + "}"
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -16,12 +17,9 @@ func receivedLine(r *protocol.ControlRequest) string {
 		name := string(s.Key())
 		args = append(args, name+"="+protocol.Repr(s.Value()))
 	}
-	replyTo, ticket := "None", "None"
+	replyTo := "None"
 	if to := r.ReplyTo; to != nil {
 		replyTo = fmt.Sprintf("{'exchange': '%s', 'routing_key': '%s'}", to.Exchange, to.RoutingKey)
 	}
-	if r.Ticket != "" {
-		ticket = r.Ticket
-	}
-	return fmt.Sprintf("pidbox received method %s(%s) [reply_to:%s ticket:%s]", r.Method, strings.Join(args, ", "), replyTo, ticket)
+	return fmt.Sprintf("pidbox received method %s(%s) [reply_to:%s ticket:%s]", r.Method, strings.Join(args, ", "), replyTo, cmp.Or(r.Ticket, "None"))
 }

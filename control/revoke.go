@@ -122,15 +122,11 @@ func pairs(list json.RawMessage) (json.RawMessage, error) {
 func foundRepr(found map[string][]json.RawMessage) string {
 	var members []string
 	for name, values := range found {
-		quoted, err := encode(name)
-		if err != nil {
-			continue // cannot be: a text always has a JSON form
-		}
 		var reprs []string
 		for _, value := range values {
 			reprs = append(reprs, protocol.Repr(value))
 		}
-		members = append(members, protocol.Repr(quoted)+": {"+strings.Join(reprs, ", ")+"}")
+		members = append(members, protocol.ReprText(name)+": {"+strings.Join(reprs, ", ")+"}")
 	}
 	slices.Sort(members)
 	return strings.Join(members, ", ")

@@ -53,7 +53,7 @@ func taskFields(f fields, of *worker.Event, outcome string) fields {
 	f = f.text("uuid", t.ID)
 	switch of.Kind {
 	case worker.Received:
-		return f.text("name", t.DisplayName()).text("args", argsRepr(t)).text("kwargs", kwargsRepr(t)).
+		return f.text("name", t.DisplayName()).text("args", t.ShownArgs()).text("kwargs", t.ShownKwargs()).
 			textOrNull("root_id", t.RootID).textOrNull("parent_id", t.ParentID).integer("retries", int64(t.Retries)).
 			time("eta", t.ETA).time("expires", t.Expires)
 	case worker.Succeeded:
@@ -90,28 +90,7 @@ func sentFields(f fields, t *protocol.Task) fields {
 		queue = ""
 	}
 	return f.text("uuid", t.ID).text("root_id", cmp.Or(t.RootID, t.ID)).textOrNull("parent_id", t.ParentID).
-		text("name", t.Name).text("args", argsRepr(t)).text("kwargs", kwargsRepr(t)).integer("retries", int64(t.Retries)).
+		text("name", t.Name).text("args", t.ShownArgs()).text("kwargs", t.ShownKwargs()).integer("retries", int64(t.Retries)).
 		time("eta", t.ETA).time("expires", t.Expires).
 		textOrNull("queue", queue).text("exchange", t.Exchange).text("routing_key", t.RoutingKey)
-}
-
-// argsRepr is the header's text; without one, as in protocol 1, it is made now.
-func argsRepr(t *protocol.Task) string {
-	switch {
-	case t.ArgsRepr != "":
-		return t.ArgsRepr
-	case t.Args == nil:
-		return "()"
-	}
-	return protocol.ArgsRepr(t.Args)
-}
-
-func kwargsRepr(t *protocol.Task) string {
-	switch {
-	case t.KwargsRepr != "":
-		return t.KwargsRepr
-	case t.Kwargs == nil:
-		return "{}"
-	}
-	return protocol.KwargsRepr(t.Kwargs)
 }

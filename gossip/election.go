@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/protocol/pyjson"
 )
 
 const (
@@ -164,10 +163,10 @@ func (n *Node) acknowledged(ctx context.Context, id string) {
 		return cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.node, b.node))
 	})
 	if leader.node != n.full {
-		n.log.Info(fmt.Sprintf("node %s elected for %s", leader.node, protocol.Repr(quoted(id))))
+		n.log.Info(fmt.Sprintf("node %s elected for %s", leader.node, protocol.ReprText(id)))
 		return
 	}
-	n.log.Info("I won the election " + protocol.Repr(quoted(id)))
+	n.log.Info("I won the election " + protocol.ReprText(id))
 	n.lead(ctx, leader)
 }
 
@@ -175,18 +174,10 @@ func (n *Node) acknowledged(ctx context.Context, id string) {
 func (n *Node) lead(ctx context.Context, c candidate) {
 	switch {
 	case c.topic != "task":
-		n.log.Error("Unknown election topic " + protocol.Repr(quoted(c.topic)))
+		n.log.Error("Unknown election topic " + protocol.ReprText(c.topic))
 	case n.cfg.Call != nil:
 		if err := n.cfg.Call(ctx, c.action); err != nil {
 			n.log.Error("Could not call task: " + err.Error())
 		}
 	}
-}
-
-func quoted(text string) []byte {
-	raw, err := pyjson.Append(nil, text)
-	if err != nil {
-		panic(err) // a text has a JSON form
-	}
-	return raw
 }

@@ -131,9 +131,9 @@ func (t *Task) appendHeaders(dst []byte) []byte {
 	dst = append(dst, `, "parent_id": `...)
 	dst = appendText(dst, t.ParentID)
 	dst = append(dst, `, "argsrepr": `...)
-	dst = appendString(dst, t.argsRepr())
+	dst = appendString(dst, t.ShownArgs())
 	dst = append(dst, `, "kwargsrepr": `...)
-	dst = appendString(dst, t.kwargsRepr())
+	dst = appendString(dst, t.ShownKwargs())
 	dst = append(dst, `, "origin": `...)
 	dst = appendString(dst, t.Origin)
 	dst = append(dst, `, "ignore_result": `...)
@@ -215,14 +215,17 @@ func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 	return appendString(dst, tag)
 }
 
-func (t *Task) argsRepr() string {
+// ShownArgs is the text of the arguments for monitors: the header's; without one, as in
+// protocol 1, it is made now.
+func (t *Task) ShownArgs() string {
 	if t.ArgsRepr != "" || t.Args == nil {
 		return cmp.Or(t.ArgsRepr, "()")
 	}
 	return ArgsRepr(t.Args)
 }
 
-func (t *Task) kwargsRepr() string {
+// ShownKwargs is the same for the keyword arguments.
+func (t *Task) ShownKwargs() string {
 	if t.KwargsRepr != "" || t.Kwargs == nil {
 		return cmp.Or(t.KwargsRepr, "{}")
 	}

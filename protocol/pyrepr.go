@@ -16,6 +16,9 @@ import (
 // Repr writes a JSON value as Python's repr, in full.
 func Repr(raw []byte) string { return string(appendRepr(nil, raw)) }
 
+// ReprText is Python's repr of a str.
+func ReprText(text string) string { return Repr(appendString(nil, text)) }
+
 // ReprTuple writes a JSON array as Python's repr of a tuple, in full.
 func ReprTuple(raw []byte) string {
 	text := appendTuple(nil, raw)

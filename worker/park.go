@@ -85,8 +85,9 @@ func (w *Worker) park(ctx context.Context, requests []*request) {
 // where Revoke has looked for them in vain.
 func (w *Worker) recallRevoked(ctx context.Context, requests []*request) {
 	var ids []string
+	now := time.Now()
 	for _, r := range requests {
-		if w.revoked.has(r.ID, time.Now()) {
+		if w.revoked.has(r.ID, now) {
 			ids = append(ids, r.ID)
 		}
 	}

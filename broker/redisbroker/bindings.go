@@ -39,7 +39,7 @@ func (c *Consumer) orphaned(ctx context.Context, queue string) (dead bool, err e
 	return !alive, err
 }
 
-// readBindings returns the members of a binding set.
+// readBindings returns the members of a binding set, which parseBindings reads.
 func readBindings(ctx context.Context, pipe *redisconn.Pipeline, set string) ([]string, error) {
 	return redis.Strings(pipe.Do(ctx, "SMEMBERS", set))
 }
@@ -47,15 +47,20 @@ func readBindings(ctx context.Context, pipe *redisconn.Pipeline, set string) ([]
 // matchBindings picks the queues of the bindings that a routing key matches.
 func matchBindings(members []string, sep, routingKey string) []string {
 	var queues []string
-	for _, member := range members {
-		parts := strings.Split(member, sep)
-		if len(parts) != 3 {
-			continue
-		}
-		b := broker.Binding{RoutingKey: parts[0], Pattern: parts[1], Queue: parts[2]}
+	for _, b := range parseBindings(members, sep) {
 		if b.Matches(routingKey) {
 			queues = append(queues, b.Queue)
 		}
 	}
 	return queues
+}
+
+// parseBindings leaves out what is no binding.
+func parseBindings(members []string, sep string) (bindings []broker.Binding) {
+	for _, member := range members {
+		if parts := strings.Split(member, sep); len(parts) == 3 {
+			bindings = append(bindings, broker.Binding{RoutingKey: parts[0], Pattern: parts[1], Queue: parts[2]})
+		}
+	}
+	return bindings
 }

@@ -72,12 +72,7 @@ func (m *Management) Bindings(ctx context.Context, exchange string) ([]broker.Bi
 	if err != nil {
 		return nil, fmt.Errorf("bindings of exchange %q: %w", exchange, err)
 	}
-	var bindings []broker.Binding
-	for _, member := range members {
-		if parts := strings.Split(member, m.keys.sep); len(parts) == 3 {
-			bindings = append(bindings, broker.Binding{RoutingKey: parts[0], Pattern: parts[1], Queue: parts[2]})
-		}
-	}
+	bindings := parseBindings(members, m.keys.sep)
 	slices.SortFunc(bindings, func(a, b broker.Binding) int {
 		return strings.Compare(a.Queue+"\x00"+a.RoutingKey, b.Queue+"\x00"+b.RoutingKey)
 	})

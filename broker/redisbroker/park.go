@@ -95,6 +95,21 @@ func (c *Consumer) parkArgs(batch []broker.Parked) []any {
 	return slices.Concat([]any{len(keys)}, keys, []any{len(queues)}, queues, messages)
 }
 
+// takeParked is the part that dueScript and recallScript share: take claims a parked
+// message under the next tag, and puts its record into records.
+const takeParked = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+local limit, first, records = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
+local function take(parked, record)
+  local tag = ARGV[4] .. string.format('%.0f', first + #records)
+  redis.call('HSET', KEYS[2], tag, record)
+  redis.call('ZADD', KEYS[3], ARGV[3], tag)
+  redis.call('HDEL', KEYS[2], parked)
+  redis.call('ZREM', KEYS[3], parked)
+  records[#records + 1] = record
+end
+`
+
 // dueScript claims the parked messages that are due first.
 //
 //	KEYS  1 liveness key, 2 unacked, 3 unacked_index, then an index per queue
@@ -102,25 +117,18 @@ func (c *Consumer) parkArgs(batch []broker.Parked) []any {
 //	      6 time before which a message must be due
 //	return nil if the liveness key does not hold the epoch, else
 //	      number of index members dropped because their message is gone, {records}
-var dueScript = redisconn.NewScript(-1, `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
-local limit, first, all = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
+var dueScript = redisconn.NewScript(-1, takeParked+`
+local all, stale = {}, 0
 for k = 4, #KEYS do
   local found = redis.call('ZRANGEBYSCORE', KEYS[k], '-inf', '(' .. ARGV[6], 'WITHSCORES', 'LIMIT', 0, limit)
   for i = 1, #found, 2 do all[#all + 1] = {tonumber(found[i + 1]), found[i], KEYS[k]} end
 end
 table.sort(all, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
-local records, stale = {}, 0
 for i = 1, math.min(#all, limit) do
   local parked = all[i][2]
   local record = redis.call('HGET', KEYS[2], parked)
   if record then
-    local tag = ARGV[4] .. string.format('%.0f', first + #records)
-    redis.call('HSET', KEYS[2], tag, record)
-    redis.call('ZADD', KEYS[3], ARGV[3], tag)
-    redis.call('HDEL', KEYS[2], parked)
-    redis.call('ZREM', KEYS[3], parked)
-    records[#records + 1] = record
+    take(parked, record)
   else
     stale = stale + 1
   end

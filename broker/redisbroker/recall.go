@@ -32,21 +32,14 @@ func parkedTag(p *broker.Parked) string {
 //	ARGV  1 epoch, 2 limit, 3 score of the claims, 4 tag prefix, 5 number of the first tag,
 //	      then the parked tags of tasks' first messages
 //	return as dueScript
-var recallScript = redisconn.NewScript(-1, `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
-local limit, first, records = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
+var recallScript = redisconn.NewScript(-1, takeParked+`
 for i = 6, #ARGV do
   local parked = ARGV[i]
   for n = 2, 9 do
     local record = redis.call('HGET', KEYS[2], parked)
     for k = 4, #KEYS do
       if record and #records < limit and redis.call('ZREM', KEYS[k], parked) == 1 then
-        local tag = ARGV[4] .. string.format('%.0f', first + #records)
-        redis.call('HSET', KEYS[2], tag, record)
-        redis.call('ZADD', KEYS[3], ARGV[3], tag)
-        redis.call('HDEL', KEYS[2], parked)
-        redis.call('ZREM', KEYS[3], parked)
-        records[#records + 1] = record
+        take(parked, record)
       end
     end
     parked = ARGV[i] .. ':' .. n
