@@ -75,7 +75,7 @@ var layers = map[string][]string{
 	"internal/fromsettings": {
 		"settings", "canvas", "client", "events", "broker", "broker/redisbroker", "backend/redisbackend", "internal/redisconn",
 	},
-	"app": {"settings", "client", "broker/redisbroker", "internal/fromsettings"},
+	"app": {"settings", "client", "internal/fromsettings"},
 
 	"internal/redisconn": {"redigo", "sentinel"},
 	"internal/redistest": {"redigo"},

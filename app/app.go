@@ -17,7 +17,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
@@ -41,7 +40,7 @@ type App struct {
 // again. Results need no connection before the first one is read.
 func Open(ctx context.Context, conf *settings.Settings) (*App, error) {
 	connections := fromsettings.URLs(conf, "", "")
-	if err := connections.Read(conf, &redisbroker.Config{}); err != nil {
+	if err := connections.Read(conf); err != nil {
 		return nil, fmt.Errorf("app: %w", err)
 	}
 	c, closeAll, err := connections.OpenClient(ctx, fromsettings.Producer(conf))

@@ -59,7 +59,7 @@ func writeConfig(t *testing.T, text string) string {
 }
 
 func queueNames(s *workerSettings) (names []string) {
-	for _, q := range s.consumer.Queues {
+	for _, q := range s.Consumer.Queues {
 		names = append(names, q.Name)
 	}
 	return names
@@ -70,10 +70,10 @@ func TestConfigFile(t *testing.T) {
 	s := readSettings(t, "worker", writeConfig(t, configFile))
 	o := s.worker.Defaults
 	got := []any{
-		s.consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
+		s.Consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
 		*o.RateLimit, s.Results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
-		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.consumer.VisibilityTimeout, s.worker.VisibilityTimeout,
-		s.consumer.Redis.Options().ClientName, s.consumer.Redis.Options().UseTLS.CertReqs, len(s.warnings), queueNames(s),
+		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.Consumer.VisibilityTimeout, s.worker.VisibilityTimeout,
+		s.Consumer.Redis.Options().ClientName, s.Consumer.Redis.Options().UseTLS.CertReqs, len(s.warnings), queueNames(s),
 	}
 	want := []any{
 		"redis://file:6379/1", "redis://file:6379/2", 3, true, false, true, time.Minute, "5/m", time.Duration(-1), "Asia/Shanghai", "json yaml",
@@ -90,7 +90,7 @@ func TestConfigFile(t *testing.T) {
 		{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"},
 		{Name: "feeds", Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#", Alias: "f"},
 	}
-	if diff := cmp.Diff(queues, s.consumer.Queues); diff != "" {
+	if diff := cmp.Diff(queues, s.Consumer.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 	route := canvas.Options{canvas.Opt("queue", "feeds"), canvas.Priority(3)}
@@ -116,9 +116,9 @@ func TestConfigPrecedence(t *testing.T) {
 	t.Setenv("CELERY_TASK_ACKS_LATE", "no")
 	s := readSettings(t, "worker", writeConfig(t, configFile), "-b", "redis://flag", "-c6", "-Q", "f,new", "--visibility-timeout", "90",
 		"--broker-transport-options", "socket_timeout=7", "worker.prefetch_multiplier=2", "--result-expires", "5", "--acks-late")
-	options := s.consumer.Redis.Options()
+	options := s.Consumer.Redis.Options()
 	got := []any{
-		s.consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.consumer.VisibilityTimeout,
+		s.Consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.Consumer.VisibilityTimeout,
 		options.ClientName, options.ReadTimeout, s.worker.PrefetchMultiplier, s.Results.Expires, *s.worker.Defaults.AcksLate,
 	}
 	want := []any{
@@ -156,7 +156,7 @@ func TestUnheededSettings(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "worker", "task_protocol=1", "worker_direct=true", "worker_enable_remote_control=true")
 	want := []string{"command line: task_protocol has no effect: messages are published in protocol 2, which Celery reads since 4.0"}
-	if last := s.consumer.Queues[len(s.consumer.Queues)-1]; last.Exchange != "C.dq2" || !strings.HasSuffix(last.Name, ".dq2") {
+	if last := s.Consumer.Queues[len(s.Consumer.Queues)-1]; last.Exchange != "C.dq2" || !strings.HasSuffix(last.Name, ".dq2") {
 		t.Errorf("the worker's own queue: %+v", last)
 	}
 	if diff := cmp.Diff(want, s.warnings); diff != "" {

@@ -22,10 +22,10 @@ func readURLs(c *cli.Context, conf *settings.Settings) fromsettings.Connections 
 }
 
 // readBroker reads how to reach the broker alone. What is wrong with it is the user's mistake.
-func readBroker(c *cli.Context, conf *settings.Settings, consumer *redisbroker.Config) (fromsettings.Connections, error) {
+func readBroker(c *cli.Context, conf *settings.Settings) (fromsettings.Connections, error) {
 	cs := readURLs(c, conf)
 	cs.BackendURL = "" // of no concern here
-	if err := cs.Read(conf, consumer); err != nil {
+	if err := cs.Read(conf); err != nil {
 		return cs, usage(c, err, false)
 	}
 	return cs, nil
@@ -57,11 +57,11 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 			return nil, ctx.Err()
 		}
 		if redisconn.IsConfig(err) || !s.triesAgain(try) {
-			return nil, fmt.Errorf("cannot connect to %s: %w", s.consumer.Redis, err)
+			return nil, fmt.Errorf("cannot connect to %s: %w", s.Consumer.Redis, err)
 		}
 		delay := min(time.Duration(try)*connectStep, connectMaxDelay)
 		s.log.Error(fmt.Sprintf("consumer: Cannot connect to %s: %v.\nTrying again in %.2f seconds... (%d/%d)\n",
-			s.consumer.Redis, err, delay.Seconds(), try, s.conf.BrokerConnectionMaxRetries))
+			s.Consumer.Redis, err, delay.Seconds(), try, s.conf.BrokerConnectionMaxRetries))
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
@@ -73,12 +73,12 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 // purgeAndOpen opens the consumer, after what --purge asks for.
 func (s *workerSettings) purgeAndOpen(ctx context.Context, out io.Writer) (*redisbroker.Consumer, error) {
 	if s.purge {
-		if err := purgeAtStart(ctx, s.consumer, out); err != nil {
+		if err := purgeAtStart(ctx, s.Consumer, out); err != nil {
 			return nil, err
 		}
 		s.purge = false // once, however often the rest is tried
 	}
-	return redisbroker.Open(ctx, s.consumer)
+	return redisbroker.Open(ctx, s.Consumer)
 }
 
 // triesAgain tells whether to connect once more at the start, after so many times.

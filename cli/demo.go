@@ -19,8 +19,8 @@ import (
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/internal/fromsettings"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
@@ -78,13 +78,13 @@ type demo struct {
 
 // run starts the worker and plays the producer.
 func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (err error) {
-	cs := fromsettings.Connections{BrokerURL: d.url, BackendURL: d.url}
-	redis, err := redisconn.Parse(d.url, redisconn.Broker, redisconn.Options{})
-	if err != nil {
+	conf := settings.Default()
+	cs := fromsettings.URLs(conf, d.url, d.url)
+	if err := cs.Read(conf); err != nil {
 		return err
 	}
-	cs.Publisher.Redis, cs.Results.Redis = redis, redis
-	consumer, err := redisbroker.Open(ctx, redisbroker.Config{Redis: redis, Queues: broker.Named(client.DefaultQueue), Logger: log})
+	cs.Consumer.Queues, cs.Consumer.Logger = broker.Named(client.DefaultQueue), log
+	consumer, err := redisbroker.Open(ctx, cs.Consumer)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	producer, closeProducer, err := cs.OpenClient(ctx, client.Config{})
+	producer, closeProducer, err := cs.OpenClient(ctx, fromsettings.Producer(conf))
 	if err != nil {
 		return err
 	}

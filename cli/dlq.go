@@ -51,7 +51,7 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cs, err := readBroker(c, conf, &redisbroker.Config{})
+	cs, err := readBroker(c, conf)
 	if err != nil {
 		return err
 	}

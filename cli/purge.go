@@ -140,11 +140,11 @@ func confirm(in io.Reader, out io.Writer, question string) bool {
 
 // openManagement connects to where tasks are published.
 func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Management, error) {
-	var cfg redisbroker.Config
-	urls, err := readBroker(c, conf, &cfg)
+	urls, err := readBroker(c, conf)
 	if err != nil {
 		return nil, err
 	}
+	cfg := urls.Consumer
 	cfg.Redis = urls.Publisher.Redis
 	m, err := redisbroker.OpenManagement(c.Context, cfg)
 	if err != nil {

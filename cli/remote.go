@@ -32,7 +32,7 @@ func (p *program) startControl(
 	queues := s.conf.Queues()
 	cfg := control.Config{
 		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
-		Settings: s.effective, BrokerInfo: brokerInfo(s.consumer.Redis.Server(), s.conf), Version: version(), Logger: s.log,
+		Settings: s.effective, BrokerInfo: brokerInfo(s.Consumer.Redis.Server(), s.conf), Version: version(), Logger: s.log,
 		Queue: func(name string) (broker.Queue, bool) {
 			for _, q := range fromsettings.Queues(queues.All()) {
 				if q.Name == name || q.Alias == name {

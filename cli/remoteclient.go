@@ -50,7 +50,6 @@ type operator struct {
 	stop      func()
 	conf      *settings.Settings
 	urls      fromsettings.Connections
-	consumer  redisbroker.Config // what a worker would consume with
 	publisher *redisbroker.Publisher
 	decoder   protocol.Decoder
 }
@@ -62,7 +61,7 @@ func openOperator(c *cli.Context) (*operator, error) {
 	if o.conf, err = loadSettings(c, nil); err != nil {
 		return nil, err
 	}
-	if o.urls, err = readBroker(c, o.conf, &o.consumer); err != nil {
+	if o.urls, err = readBroker(c, o.conf); err != nil {
 		return nil, err
 	}
 	o.decoder = protocol.Decoder{Location: o.conf.Location(), Serializer: serializer.ByContentType, Decompress: compression.Decompress}

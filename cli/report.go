@@ -6,7 +6,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/control"
 )
 
@@ -28,12 +27,11 @@ func (p *program) runReport(c *cli.Context) error {
 		return err
 	}
 	urls := readURLs(c, conf)
-	var consumer redisbroker.Config
-	if err := urls.Read(conf, &consumer); err != nil {
+	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
 	}
 	shown := effective(conf, &urls, false)
-	transport := strings.TrimSuffix(consumer.Redis.Server().Scheme, "+socket")
+	transport := strings.TrimSuffix(urls.Consumer.Redis.Server().Scheme, "+socket")
 	if c.Bool("json") {
 		return p.printJSON(map[string]any{
 			"version": version(), "platform": platform(), "transport": transport, "settings": control.Censor(shown),

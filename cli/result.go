@@ -12,7 +12,6 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/protocol"
 )
 
@@ -48,7 +47,7 @@ func (p *program) runResult(c *cli.Context) (err error) {
 	if urls.BackendURL == "" {
 		return usage(c, errors.New("there is no --result-backend to read the result from"), false)
 	}
-	if err := urls.Read(conf, &redisbroker.Config{}); err != nil {
+	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
 	}
 	store, err := redisbackend.New(urls.Results)

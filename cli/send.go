@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
@@ -66,7 +65,7 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	if !wait {
 		urls.BackendURL = ""
 	}
-	if err := urls.Read(conf, &redisbroker.Config{}); err != nil {
+	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)

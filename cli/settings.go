@@ -14,7 +14,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
@@ -46,7 +45,6 @@ type workerSettings struct {
 
 	fromsettings.Connections
 	worker      worker.Config
-	consumer    redisbroker.Config
 	brokerStats brokerStats
 
 	log      *slog.Logger
@@ -173,7 +171,7 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 	if s.conf.WorkerDirect {
 		queues = append(queues, settings.DirectQueue(s.hostname))
 	}
-	s.consumer.Queues = fromsettings.Queues(queues)
+	s.Consumer.Queues = fromsettings.Queues(queues)
 	s.purge = c.Bool("purge")
 	return nil
 }
@@ -222,11 +220,11 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 
 // readConsumer reads what concerns the broker, which may be an embedded one by now.
 func (s *workerSettings) readConsumer() error {
-	s.consumer.Hostname, s.consumer.Logger = s.hostname, s.log
-	if err := s.Read(s.conf, &s.consumer); err != nil {
+	s.Consumer.Hostname, s.Consumer.Logger = s.hostname, s.log
+	if err := s.Read(s.conf); err != nil {
 		return err
 	}
-	s.worker.VisibilityTimeout = s.consumer.VisibilityTimeout
+	s.worker.VisibilityTimeout = s.Consumer.VisibilityTimeout
 	return nil
 }
 

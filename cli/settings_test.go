@@ -38,14 +38,14 @@ func readSettings(t *testing.T, args ...string) *workerSettings {
 func TestWorkerDefaults(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "worker")
-	if got := s.consumer.Redis.String(); got != "redis://localhost:6379/0" {
+	if got := s.Consumer.Redis.String(); got != "redis://localhost:6379/0" {
 		t.Errorf("broker %s", got)
 	}
 	if s.Results.Redis != nil || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
 		!strings.HasPrefix(s.hostname, "celery@") || s.Results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
-	if diff := cmp.Diff([]broker.Queue{{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"}}, s.consumer.Queues); diff != "" {
+	if diff := cmp.Diff([]broker.Queue{{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"}}, s.Consumer.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 }
@@ -66,7 +66,7 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker -n w@x -f /l/%n-%h.log", func(s *workerSettings) any { return s.logfile }, "/l/w-x.log"},
 		{"worker --result-expires 0", func(s *workerSettings) any { return s.Results.Expires < 0 }, true},
 		{"worker --result-expires 1h", func(s *workerSettings) any { return s.Results.Expires }, time.Hour},
-		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.consumer.VisibilityTimeout }, 90 * time.Second},
+		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.Consumer.VisibilityTimeout }, 90 * time.Second},
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *workerSettings) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
 		{"worker -n w1@%h -S /run/%n.state", func(s *workerSettings) any { return s.worker.StateDB }, "/run/w1.state"},
@@ -80,21 +80,21 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --result-extended", func(s *workerSettings) any { return s.worker.ResultExtended }, true},
 		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.Results.Redis.String() }, "redis://:**@h:6379/3"},
 		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.Results.Redis == nil }, true},
-		{"worker --queue-order-strategy priority", func(s *workerSettings) any { return s.consumer.QueueOrderStrategy }, "priority"},
+		{"worker --queue-order-strategy priority", func(s *workerSettings) any { return s.Consumer.QueueOrderStrategy }, "priority"},
 		{"worker --broker-transport-options global_keyprefix=x:", func(s *workerSettings) any { return s.Publisher.GlobalKeyprefix }, "x:"},
 		{
 			`worker --broker-transport-options {"visibility_timeout":7200,"sep":"\u0006","socket_timeout":null}`,
-			func(s *workerSettings) any { return s.consumer.VisibilityTimeout.String() + s.Publisher.Sep }, "2h0m0s\x06",
+			func(s *workerSettings) any { return s.Consumer.VisibilityTimeout.String() + s.Publisher.Sep }, "2h0m0s\x06",
 		},
-		{"worker --broker-transport-options priority_steps=0,5", func(s *workerSettings) any { return len(s.consumer.PrioritySteps) }, 2},
+		{"worker --broker-transport-options priority_steps=0,5", func(s *workerSettings) any { return len(s.Consumer.PrioritySteps) }, 2},
 		{
 			"worker --broker-transport-options priority_steps=[0,3,9] --visibility-timeout 3",
-			func(s *workerSettings) any { return s.consumer.PrioritySteps[2] }, 9,
+			func(s *workerSettings) any { return s.Consumer.PrioritySteps[2] }, 9,
 		},
-		{"worker --broker-transport-options ack_emulation=False", func(s *workerSettings) any { return s.consumer.NoAckEmulation }, true},
+		{"worker --broker-transport-options ack_emulation=False", func(s *workerSettings) any { return s.Consumer.NoAckEmulation }, true},
 		{"worker --broker-transport-options fanout_prefix=False", func(s *workerSettings) any { return s.Publisher.NoFanoutPrefix }, true},
-		{"worker --broker-transport-options fanout_prefix=true", func(s *workerSettings) any { return s.consumer.NoFanoutPrefix }, false},
-		{"worker --broker-transport-options fanout_prefix=/{db}x.", func(s *workerSettings) any { return s.consumer.FanoutPrefix }, "/{db}x."},
+		{"worker --broker-transport-options fanout_prefix=true", func(s *workerSettings) any { return s.Consumer.NoFanoutPrefix }, false},
+		{"worker --broker-transport-options fanout_prefix=/{db}x.", func(s *workerSettings) any { return s.Consumer.FanoutPrefix }, "/{db}x."},
 		{"worker --broker-transport-options fanout_patterns=False", func(s *workerSettings) any { return s.Publisher.NoFanoutPatterns }, true},
 		{"worker --broker-transport-options deadletter_queue=dead", func(s *workerSettings) any { return s.Publisher.DeadletterQueue }, "dead"},
 		{
@@ -140,7 +140,7 @@ func TestEnvironment(t *testing.T) {
 		{
 			map[string]string{"CELERY_BROKER_TRANSPORT_OPTIONS": `{"global_keyprefix": "e"}`},
 			"worker",
-			func(s *workerSettings) any { return s.consumer.GlobalKeyprefix }, "e",
+			func(s *workerSettings) any { return s.Consumer.GlobalKeyprefix }, "e",
 		},
 		{map[string]string{"APP": "proj"}, "worker", func(s *workerSettings) any { return s.app }, "proj"},
 	} {
@@ -155,5 +155,5 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func brokerOf(s *workerSettings) any  { return s.consumer.Redis.String() }
+func brokerOf(s *workerSettings) any  { return s.Consumer.Redis.String() }
 func backendOf(s *workerSettings) any { return s.Results.Redis.String() }

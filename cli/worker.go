@@ -123,7 +123,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	cfg.Publisher = publisher
-	s.log.Info("Connected to " + s.consumer.Redis.String())
+	s.log.Info("Connected to " + s.Consumer.Redis.String())
 	if s.Results.Redis != nil {
 		store, err := s.openStore(warm)
 		if err != nil {
@@ -216,7 +216,7 @@ func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (
 	if s.conf.TaskSendSentEvent {
 		cfg.Registry.Connect(tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { figures.TaskSent(task) }})
 	}
-	s.consumer.OnClaim = figures.Claimed
+	s.Consumer.OnClaim = figures.Claimed
 	return figures, func() { shutdown(ctx, server) }, nil
 }
 
@@ -233,12 +233,12 @@ func (p *program) banner(s *workerSettings) *banner {
 		platform:    platform(),
 		now:         time.Now(),
 		app:         s.app,
-		transport:   s.consumer.Redis.String(),
+		transport:   s.Consumer.Redis.String(),
 		results:     "disabled://",
 		concurrency: fmt.Sprint(s.worker.Concurrency),
 		pool:        s.pool,
 		taskEvents:  s.taskEvents,
-		queues:      s.consumer.Queues,
+		queues:      s.Consumer.Queues,
 	}
 	if scale := s.worker.Autoscale; scale.Max > 0 {
 		b.concurrency = fmt.Sprintf("{min=%d, max=%d}", scale.Min, scale.Max)

@@ -19,9 +19,10 @@ import (
 
 // Connections say how to reach the broker and the result backend.
 type Connections struct {
-	BrokerURL  string // to consume from
-	WriteURL   string // to publish to; "": BrokerURL
-	BackendURL string // "": results are disabled
+	BrokerURL  string             // to consume from
+	WriteURL   string             // to publish to; "": BrokerURL
+	BackendURL string             // "": results are disabled
+	Consumer   redisbroker.Config // without queues
 	Publisher  redisbroker.PublisherConfig
 	Results    redisbackend.Config
 }
@@ -50,25 +51,26 @@ func URLs(conf *settings.Settings, broker, backend string) Connections {
 	return cs
 }
 
-// Read makes consumer, cs.Publisher and cs.Results out of URLs and settings.
-func (cs *Connections) Read(conf *settings.Settings, consumer *redisbroker.Config) (err error) {
+// Read makes Consumer, Publisher and Results out of URLs and settings. What Consumer says that
+// settings do not say stays.
+func (cs *Connections) Read(conf *settings.Settings) (err error) {
 	options := connectionOptions(conf.BrokerTransportOptions.ConnectionOptions, conf.BrokerUseSSL)
 	options.Shuffle = conf.BrokerFailoverStrategy == "shuffle"
 	if options.ConnectTimeout == 0 && conf.IsSet("broker_connection_timeout") {
 		options.ConnectTimeout = conf.BrokerConnectionTimeout
 	}
-	if consumer.Redis, err = redisconn.Parse(cs.BrokerURL, redisconn.Broker, options); err != nil {
+	if cs.Consumer.Redis, err = redisconn.Parse(cs.BrokerURL, redisconn.Broker, options); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	applyTransport(consumer, conf.BrokerTransportOptions)
+	applyTransport(&cs.Consumer, conf.BrokerTransportOptions)
 	cs.Publisher = redisbroker.PublisherConfig{
-		Redis:            consumer.Redis,
-		PrioritySteps:    consumer.PrioritySteps,
-		Sep:              consumer.Sep,
-		GlobalKeyprefix:  consumer.GlobalKeyprefix,
-		FanoutPrefix:     consumer.FanoutPrefix,
-		NoFanoutPrefix:   consumer.NoFanoutPrefix,
-		NoFanoutPatterns: consumer.NoFanoutPatterns,
+		Redis:            cs.Consumer.Redis,
+		PrioritySteps:    cs.Consumer.PrioritySteps,
+		Sep:              cs.Consumer.Sep,
+		GlobalKeyprefix:  cs.Consumer.GlobalKeyprefix,
+		FanoutPrefix:     cs.Consumer.FanoutPrefix,
+		NoFanoutPrefix:   cs.Consumer.NoFanoutPrefix,
+		NoFanoutPatterns: cs.Consumer.NoFanoutPatterns,
 		DeadletterQueue:  conf.BrokerTransportOptions.DeadletterQueue,
 	}
 	if cs.WriteURL != "" {
