@@ -156,8 +156,6 @@ func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broke
 		switch {
 		case c.ctx.Err() != nil && len(ds) == 0:
 			return nil, broker.ErrClosed
-		case errors.Is(err, errUnregistered):
-			err = c.register(ctx, c.epoch.Load())
 		case err == nil && (len(ds) > 0 || !more):
 			c.held.Add(int64(len(ds)))
 			c.countRedeliveries(ctx, ds)

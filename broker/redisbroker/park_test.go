@@ -273,6 +273,34 @@ func TestLostAnswersOfRecall(t *testing.T) {
 	}
 }
 
+// A worker that has been taken for dead registers again before it claims parked messages.
+func TestParkedAreClaimedByTheRegistered(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	s.publish(t, 2)
+	ds, err := c.Claim(t.Context(), 2)
+	if err != nil || len(ds) != 2 {
+		t.Fatalf("claimed %v, %v", ds, err)
+	}
+	if _, err := c.Park(t.Context(), broker.Parked{Delivery: ds[0], Due: time.Now().Add(time.Minute)},
+		broker.Parked{Delivery: ds[1], Due: time.Now().Add(time.Hour), TaskID: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, claim := range map[string]func() ([]broker.Delivery, error){
+		"Due":    func() ([]broker.Delivery, error) { return c.Due(t.Context(), time.Now().Add(2*time.Minute), 9) },
+		"Recall": func() ([]broker.Delivery, error) { return c.Recall(t.Context(), "x") },
+	} {
+		s.Do(t, "DEL", "apium.alive."+c.ID())
+		if ds, err := claim(); len(ds) != 1 || err != nil {
+			t.Errorf("%s: %d messages, %v", name, len(ds), err)
+		}
+		if n := s.int(t, "EXISTS", "apium.alive."+c.ID()); n != 1 {
+			t.Errorf("%s has not registered the worker", name)
+		}
+	}
+}
+
 func TestParkWithoutAckEmulation(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -68,11 +68,6 @@ func (c *Consumer) Recall(ctx context.Context, taskIDs ...string) (ds []broker.D
 			tags[i] = parkedPrefix + id
 		}
 		found, _, err := c.claimParked(ctx, recallScript, maxBatch, tags...)
-		if errors.Is(err, errUnregistered) {
-			if err = c.register(ctx, c.epoch.Load()); err == nil {
-				found, _, err = c.claimParked(ctx, recallScript, maxBatch, tags...)
-			}
-		}
 		if err != nil {
 			return ds, fmt.Errorf("recall parked messages: %w", closedError(err))
 		}
@@ -83,8 +78,8 @@ func (c *Consumer) Recall(ctx context.Context, taskIDs ...string) (ds []broker.D
 	return ds, nil
 }
 
-// claimParked runs a script that claims parked messages, at most limit. stale says that it
-// dropped index members whose messages are gone.
+// claimParked runs a script that claims parked messages, at most limit, registering first
+// if need be. stale says that it dropped index members whose messages are gone.
 func (c *Consumer) claimParked(
 	ctx context.Context, script *redisconn.Script, limit int, more ...any,
 ) (ds []broker.Delivery, stale bool, err error) {
@@ -96,6 +91,11 @@ func (c *Consumer) claimParked(
 	args[0] = len(args) - 1
 	args = append(args, c.epoch.Load(), limit, score(time.Now()), c.tagPrefix, first)
 	reply, err := redis.Values(c.ask(ctx, &c.due, span{first, uint64(limit)}, script, append(args, more...)))
+	if errors.Is(err, errUnregistered) {
+		if err = c.register(ctx, c.epoch.Load()); err == nil {
+			return c.claimParked(ctx, script, limit, more...)
+		}
+	}
 	if err != nil {
 		return nil, false, err
 	}
