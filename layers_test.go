@@ -78,6 +78,7 @@ var layers = map[string][]string{
 	"app": {"settings", "client", "internal/fromsettings"},
 
 	"internal/redisconn": {"redigo", "sentinel"},
+	"internal/logtest":   {},
 	"internal/redistest": {"redigo"},
 	"internal/embedded":  {"miniredis"},
 

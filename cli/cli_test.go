@@ -1,34 +1,18 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/tasks"
 )
 
-// buffer is safe for concurrent use, and can be waited on.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+// buffer can be waited on.
+type buffer struct{ logtest.Buffer }
 
 func (b *buffer) waitFor(t *testing.T, text string) {
 	t.Helper()

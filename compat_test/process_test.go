@@ -1,14 +1,14 @@
 package compat_test
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/apium/apium/internal/logtest"
 )
 
 // patience is how long a test waits for something that should happen soon.
@@ -102,36 +102,13 @@ func eventually(t *testing.T, within time.Duration, what string, condition func(
 }
 
 // logBuffer collects a process's output while others read it.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
+type logBuffer struct{ logtest.Buffer }
 
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
+func (b *logBuffer) len() int { return len(b.String()) }
 
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+func (b *logBuffer) contains(text string) bool { return strings.Contains(b.String(), text) }
 
-func (b *logBuffer) len() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Len()
-}
-
-func (b *logBuffer) contains(text string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Contains(b.buf.Bytes(), []byte(text))
-}
-
-func (b *logBuffer) count(text string) int { return strings.Count(b.String(), text) }
+func (b *logBuffer) count(text string) int { return b.Count(text) }
 
 func tail(s string, n int) string {
 	if len(s) > n {

@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
 	"github.com/apium/apium/control"
+	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -32,7 +33,7 @@ type bench struct {
 	reg     *tasks.Registry
 	cfg     worker.Config
 	control control.Config
-	log     lines
+	log     logtest.Buffer
 
 	w       *worker.Worker
 	replies broker.Consumer // of the requester
@@ -250,21 +251,4 @@ func (b *bench) registerSleepers() {
 	b.reg.Register("app.sleep", sleeper, tasks.Params("seconds"))
 	b.reg.Register("app.late", sleeper, tasks.Params("seconds"), tasks.AcksLate(true))
 	b.reg.Register("app.stubborn", stubborn, tasks.Params("seconds"))
-}
-
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

@@ -15,30 +15,13 @@ import (
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/gossip"
+	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
-// logLines keeps what is logged, message by message.
-type logLines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logLines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), text)
-}
-
-func (l *logLines) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+func logger(to *logtest.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // neighbor is a worker that sends events and listens to those of others.
@@ -46,7 +29,7 @@ type neighbor struct {
 	*gossip.Node
 	name   string
 	clock  worker.Clock
-	log    logLines
+	log    logtest.Buffer
 	called []string
 	leave  func() // says goodbye
 	vanish func() // without a word
@@ -81,13 +64,13 @@ func (h *hood) enter(name string) *neighbor {
 	h.t.Helper()
 	n := &neighbor{name: name}
 	dispatcher, err := events.New(events.Config{
-		Broadcaster: h.broker.Broadcaster(), Hostname: name, Clock: &n.clock, Logger: n.log.logger(),
+		Broadcaster: h.broker.Broadcaster(), Hostname: name, Clock: &n.clock, Logger: logger(&n.log),
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	n.Node, err = gossip.New(gossip.Config{
-		Broadcaster: h.broker.Broadcaster(), Hostname: name, Clock: &n.clock, Voice: dispatcher, Logger: n.log.logger(),
+		Broadcaster: h.broker.Broadcaster(), Hostname: name, Clock: &n.clock, Voice: dispatcher, Logger: logger(&n.log),
 		Call: func(_ context.Context, signature []byte) error {
 			n.called = append(n.called, string(signature))
 			return nil
@@ -121,8 +104,8 @@ func (h *hood) want(n *neighbor, peers string, logged ...string) {
 		h.t.Errorf("%s knows %q, want %q", n.name, got, peers)
 	}
 	for _, text := range logged {
-		if n.log.count(text) != 1 {
-			h.t.Errorf("%s did not say once %q:\n%s", n.name, text, n.log.text.String())
+		if n.log.Count(text) != 1 {
+			h.t.Errorf("%s did not say once %q:\n%s", n.name, text, n.log.String())
 		}
 	}
 }
@@ -146,8 +129,8 @@ func TestPeers(t *testing.T) {
 		h.want(a, "", `level=INFO msg="missed heartbeat from c@h"`)
 		h.sleep(10 * time.Second)
 		h.want(a, "", `level=INFO msg="missed heartbeat from c@h"`)
-		if a.log.count("level=ERROR") > 0 {
-			t.Error(a.log.text.String())
+		if a.log.Count("level=ERROR") > 0 {
+			t.Error(a.log.String())
 		}
 	})
 }
@@ -209,9 +192,9 @@ func TestElection(t *testing.T) {
 			won, heard := 0, 0
 			for _, n := range h.all {
 				won += len(n.called)
-				heard += n.log.count("elected for 'id'")
-				if n.log.count("I won the election 'id'") != len(n.called) {
-					t.Errorf("%s called %q:\n%s", n.name, n.called, n.log.text.String())
+				heard += n.log.Count("elected for 'id'")
+				if n.log.Count("I won the election 'id'") != len(n.called) {
+					t.Errorf("%s called %q:\n%s", n.name, n.called, n.log.String())
 				}
 			}
 			if won != 1 || heard != size-1 {
@@ -234,8 +217,8 @@ func TestElectionWithMutes(t *testing.T) {
 		h.say("worker.heartbeat", `{"type": "worker-heartbeat", "hostname": "mute@h", "clock": 1, "freq": 60}`)
 		a.Election("id", "task", nil) // b is not asked, and stands all the same
 		h.sleep(3 * time.Second)
-		if len(a.called)+len(b.called) != 1 || a.log.count("'id'") != 1 || b.log.count("'id'") != 1 {
-			t.Errorf("a:\n%s\nb:\n%s", a.log.text.String(), b.log.text.String())
+		if len(a.called)+len(b.called) != 1 || a.log.Count("'id'") != 1 || b.log.Count("'id'") != 1 {
+			t.Errorf("a:\n%s\nb:\n%s", a.log.String(), b.log.String())
 		}
 	})
 }
@@ -265,16 +248,15 @@ func (h *hood) mingler(name string) *worker.Worker {
 func TestMingle(t *testing.T) {
 	inHood(t, func(h *hood) {
 		ask := &control.Client{Broadcaster: h.broker.Broadcaster(), Asker: h.broker.Broadcaster().(broker.Asker)}
-		var log logLines
 		mingle := func(w *worker.Worker, lines ...string) {
 			t.Helper()
-			log.text.Reset()
-			if err := gossip.Mingle(h.t.Context(), w, ask, log.logger()); err != nil {
+			var log logtest.Buffer
+			if err := gossip.Mingle(h.t.Context(), w, ask, logger(&log)); err != nil {
 				t.Error(err)
 			}
 			for _, line := range lines {
-				if log.count(line) != 1 {
-					t.Errorf("did not say once %q:\n%s", line, log.text.String())
+				if log.Count(line) != 1 {
+					t.Errorf("did not say once %q:\n%s", line, log.String())
 				}
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,11 +81,7 @@ func (b *bench) countEvents(kind string) int {
 	return n
 }
 
-func (b *bench) countLog(text string) int {
-	b.log.mu.Lock()
-	defer b.log.mu.Unlock()
-	return strings.Count(b.log.text.String(), text)
-}
+func (b *bench) countLog(text string) int { return b.log.Count(text) }
 
 // What is due far ahead is parked, what is due soon is held; both run once, on time, and
 // are announced as received once.

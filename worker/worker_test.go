@@ -18,6 +18,7 @@ import (
 	"github.com/apium/apium/broker/membroker"
 	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -33,7 +34,7 @@ type bench struct {
 	reg     *tasks.Registry
 	cfg     worker.Config
 	client  *client.Client
-	log     logLines
+	log     logtest.Buffer
 	events  events
 
 	w      *worker.Worker
@@ -142,23 +143,10 @@ func (b *bench) wantQueued(waiting, leased int) {
 	}
 }
 
-type logLines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
 func (b *bench) wantLog(want string) {
 	b.t.Helper()
-	b.log.mu.Lock()
-	defer b.log.mu.Unlock()
-	if !strings.Contains(b.log.text.String(), want) {
-		b.t.Errorf("the log lacks %q:\n%s", want, b.log.text.String())
+	if text := b.log.String(); !strings.Contains(text, want) {
+		b.t.Errorf("the log lacks %q:\n%s", want, text)
 	}
 }
 
