@@ -83,7 +83,8 @@ type Chords interface {
 	// SetSize says of how many parts a chord is made, and begins a new run of it.
 	// It must return before the last task of the header is published.
 	SetSize(ctx context.Context, groupID string, size int) error
-	// Grow adds parts to a chord that runs (add_to_chord).
+	// Grow adds parts to a chord that runs (add_to_chord). When the connection breaks, it
+	// finds out whether they were added: so it may be repeated after an error.
 	Grow(ctx context.Context, groupID string, by int) error
 }
 

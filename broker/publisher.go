@@ -49,8 +49,9 @@ type Publication struct {
 type Publisher interface {
 	// Publish sends messages in order and in one round trip where possible, all or
 	// none; of many megabytes a part may be published when it fails. Each message's own
-	// priority chooses the priority list. A *RefusedError is final. After a connection
-	// failure it is unknown whether the messages were published.
+	// priority chooses the priority list. A *RefusedError is final. When the connection
+	// breaks, Publish finds out what became of the messages, if the broker can tell, and
+	// takes until ctx is done for it: so it may be repeated after an error.
 	Publish(ctx context.Context, messages ...Publication) error
 	Close() error
 }

@@ -131,8 +131,7 @@ func (c *Client) prepareStep(ctx context.Context, step canvas.Step) error {
 	return nil
 }
 
-// publish sends the messages, again if need be. A message that went out twice is no
-// harm beyond what at-least-once delivery is anyway: it has the same id.
+// publish sends the messages, again if need be.
 func (c *Client) publish(ctx context.Context, s *sending) error {
 	if len(s.messages) == 0 {
 		return nil // an empty group

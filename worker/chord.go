@@ -140,8 +140,7 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 	if inherited && w.anyDone(ctx, ids) {
 		*f = flow{} // it was published, and only its chord is not finished
 	}
-	if err := w.chords.Renew(ctx, count.Claim, chordPublish); err != nil {
-		w.log.Warn("The body of chord "+p.GroupID+" is not published here: "+err.Error(), "task_id", r.ID)
+	if !w.renewClaim(ctx, r, count.Claim) {
 		return
 	}
 	written := make(chan struct{})
@@ -153,11 +152,25 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		return
 	}
 	w.persist(ctx, "finish a chord", func() error {
-		if err := w.chords.Finish(ctx, count.Claim, failed); !errors.Is(err, backend.ErrClaimLost) {
-			return err
+		err := w.chords.Finish(ctx, count.Claim, failed)
+		if errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
+			return nil // there is nothing more to be done about it
 		}
-		return nil
+		return err
 	})
+}
+
+// renewClaim makes sure that a chord is still ours, whose results took a while to read.
+func (w *Worker) renewClaim(ctx context.Context, r *request, claim backend.ChordClaim) (ours bool) {
+	ok := w.persist(ctx, "claim a chord", func() error {
+		err := w.chords.Renew(ctx, claim, chordPublish)
+		if ours = err == nil; errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
+			w.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(), "task_id", r.ID)
+			return nil
+		}
+		return err
+	})
+	return ok && ours
 }
 
 // chordError fails a chord: Celery's ChordError, and the exception of the part it is due to.
@@ -214,12 +227,7 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 // nested as the groups are. If one has failed, the error is its exception.
 func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	ids := leaves(nil, tree)
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
-	defer cancel()
-	records, err := backend.WaitAll(ctx, w.loader, ids...)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, w.unjoined(context.WithoutCancel(ctx), ids)
-	}
+	records, err := w.joinRecords(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -238,29 +246,56 @@ func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	return list, nil
 }
 
-// unjoined says why a header could not be joined in time: one of its tasks has failed, so
-// that others never came to run, or there is no telling.
-func (w *Worker) unjoined(ctx context.Context, ids []string) error {
+// joinRecords waits for the records of tasks, but not for long: they should all be done.
+func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byte, err error) {
+	ok := w.persist(ctx, "read the results of a chord", func() error {
+		waiting, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
+		defer cancel()
+		records, err = backend.WaitAll(waiting, w.loader, ids...)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			records, err = w.unjoined(ctx, ids)
+		}
+		if errors.Is(err, backend.ErrUnreadable) || errors.As(err, new(*protocol.Exception)) {
+			return nil // it would be the same at every try
+		}
+		return err
+	})
+	if !ok {
+		return nil, ctx.Err()
+	}
+	return records, err
+}
+
+// unjoined looks why a header could not be joined in time: one of its tasks has failed, so
+// that others never came to run, or there is no telling. All may be done by now, if it was
+// the backend that could not be reached.
+func (w *Worker) unjoined(ctx context.Context, ids []string) ([][]byte, error) {
 	records, err := w.loader.LoadMany(ctx, ids...)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	missing := false
 	for i, record := range records {
-		if record == nil {
+		result, err := protocol.DecodeResult(record)
+		if record == nil || err != nil || !result.State.Ready() {
+			missing = true
 			continue
 		}
-		if result, err := protocol.DecodeResult(record); err == nil && result.State.Ready() && result.State != protocol.Success {
-			return joinError(ids[i], result.Result)
+		if result.State != protocol.Success {
+			return nil, joinError(ids[i], result.Result)
 		}
 	}
-	return newException("celery.exceptions", "TimeoutError", "The operation timed out.")
+	if missing {
+		return nil, newException("celery.exceptions", "TimeoutError", "The operation timed out.")
+	}
+	return records, nil
 }
 
 // joinError is the exception of a task in a header that is joined.
 func joinError(taskID string, result []byte) error {
 	exc, err := protocol.DecodeException(result)
 	if err != nil {
-		return fmt.Errorf("exception of task %s: %w", taskID, err)
+		return fmt.Errorf("exception of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
 	}
 	return exc
 }

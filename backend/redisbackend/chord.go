@@ -22,9 +22,8 @@ const lateParts = 300
 func (b *Backend) Count(ctx context.Context, parts ...backend.ChordPart) ([]backend.ChordCount, error) {
 	counts := make([]backend.ChordCount, len(parts))
 	var refused []error
-	token := protocol.NewID()
 	for start := 0; start < len(parts); {
-		batch := newChordBatch(b, token)
+		batch := newChordBatch(b, protocol.NewID())
 		end := start
 		for end < len(parts) && batch.add(parts[end]) {
 			end++
@@ -93,7 +92,7 @@ func (c *chordBatch) count(ctx context.Context, counts []backend.ChordCount) (re
 	b := c.b
 	args := append([]any{len(c.keys)}, c.keys...)
 	args = append(args, b.chordExpires, b.groupExpires, b.lease.Milliseconds(), c.token, b.chordZset)
-	replies, err := redis.Values(b.pipe.Script(ctx, countScript, append(args, c.args...)...))
+	replies, err := redis.Values(b.pipe.Insist(ctx, countScript, append(args, c.args...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -181,14 +180,13 @@ func (b *Backend) claimed(reply any, err error) error {
 
 // SetSize implements backend.Chords.
 func (b *Backend) SetSize(ctx context.Context, groupID string, size int) error {
-	if err := b.delete(ctx, b.groupKey(groupID, ".c")); err != nil {
-		return err
-	}
-	return b.set(ctx, b.groupKey(groupID, ".s"), size, b.chordExpires)
+	_, err := b.pipe.Once(ctx, b.marks, sizeScript,
+		[]any{nil, b.groupKey(groupID, ".c"), b.groupKey(groupID, ".s")}, []any{nil, size, b.chordExpires})
+	return b.error(err)
 }
 
 // Grow implements backend.Chords.
 func (b *Backend) Grow(ctx context.Context, groupID string, by int) error {
-	_, err := b.pipe.Do(ctx, "INCRBY", b.groupKey(groupID, ".t"), by)
+	_, err := b.pipe.Once(ctx, b.marks, growScript, []any{nil, b.groupKey(groupID, ".t")}, []any{nil, by})
 	return b.error(err)
 }

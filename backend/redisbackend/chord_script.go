@@ -22,6 +22,9 @@ const (
 // say which task it is, and chord_size or 0. Returns for each part its state, count
 // and total, and the milliseconds the claim of another lasts, or why it was refused.
 //
+// A token that has a chord already is that of a caller who has not heard the answer. Of the
+// parts it counts at a time, one is told so.
+//
 // Workers before 5.7 keep no .d: where it does not have what .j has, .j is read. A
 // .d without .j is left over from a chord that such a worker has finished.
 var countScript = redisconn.NewScript(-1, `
@@ -115,7 +118,8 @@ local function count(g, id, score, member, head, chord_size)
   if n < total then
     return {0, n, total}
   end
-  if call('SET', g.c, token, 'NX', 'PX', lease) then
+  if not g.ours and (call('SET', g.c, token, 'NX', 'PX', lease) or call('GET', g.c) == token) then
+    g.ours = true
     return {1, n, total}
   end
   return {2, n, total}
@@ -157,6 +161,26 @@ for _, c in ipairs(claimed) do
   c[1][4] = call('PTTL', c[2])
 end
 return out
+`)
+
+// sizeScript begins a run of a chord. KEYS mark, .c, .s; ARGV number of the mark, size, seconds
+// that it is kept (0: for ever).
+var sizeScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+if done_before() then return 0 end
+redis.call('DEL', KEYS[2])
+if ARGV[3] == '0' then
+  redis.call('SET', KEYS[3], ARGV[2])
+else
+  redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[3])
+end
+return 1
+`)
+
+// growScript adds parts to a chord. KEYS mark, .t; ARGV number of the mark, how many.
+var growScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+redis.call('GET', KEYS[2]) -- which fails if INCRBY would
+if done_before() then return 0 end
+return redis.call('INCRBY', KEYS[2], ARGV[2])
 `)
 
 // resultsScript returns the members of a chord. Those that a worker before Celery

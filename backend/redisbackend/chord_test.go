@@ -93,7 +93,7 @@ func TestChordKeysAndExpiry(t *testing.T) {
 		setSize(t, b, 0)
 		claim := count(t, b, backendtest.Part("g", 0))[0].Claim
 		name := test.prefix + "celery-taskset-meta-g"
-		keys, _ := redis.Strings(conn.Do("KEYS", "*"))
+		keys, _ := redis.Strings(conn.Do("KEYS", test.prefix+"celery*"))
 		slices.Sort(keys)
 		want := []string{name, name + ".c", name + ".d", name + ".j", name + ".s", name + ".t"}
 		if diff := cmp.Diff(want, keys); diff != "" {
@@ -114,7 +114,7 @@ func TestChordKeysAndExpiry(t *testing.T) {
 		if err := b.Finish(t.Context(), claim, false); err != nil {
 			t.Fatal(err)
 		}
-		keys, _ = redis.Strings(conn.Do("KEYS", "*.*"))
+		keys, _ = redis.Strings(conn.Do("KEYS", test.prefix+"celery*.*"))
 		done, _ := redis.String(conn.Do("GET", name+".c"))
 		if ttl, _ := redis.Int(conn.Do("TTL", name+".c")); len(keys) != 1 || done != "done" || ttl < 299 || ttl > 300 {
 			t.Errorf("%s: after Finish: %q, .c %q with TTL %d", test.name, keys, done, ttl)

@@ -67,6 +67,7 @@ type Config struct {
 // wait for the connection while Redis is away, until their context is done.
 type Backend struct {
 	pipe      *redisconn.Pipeline
+	marks     *redisconn.Marks
 	keyprefix string
 	hub       *hub
 
@@ -109,6 +110,7 @@ func New(cfg Config) (*Backend, error) {
 		expires:     seconds(cfg.Expires),
 		lease:       cmp.Or(cfg.ChordLease, DefaultChordLease),
 	}
+	b.marks = redisconn.NewMarks(b.keyprefix + "apium.once.")
 	b.failureExpires = b.expires
 	if cfg.FailureExpires != 0 {
 		b.failureExpires = seconds(cfg.FailureExpires)
@@ -140,6 +142,7 @@ func (b *Backend) Reconnects() int64 { return b.pipe.Reconnects() }
 // Close ends the connections. Calls in flight return backend.ErrClosed.
 func (b *Backend) Close() error {
 	b.hub.close()
+	b.pipe.Forget(b.marks)
 	return b.pipe.Close()
 }
 

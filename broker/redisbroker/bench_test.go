@@ -77,3 +77,28 @@ func scripts(b *testing.B, s *server) (calls int, spent time.Duration) {
 	}
 	return 0, 0
 }
+
+// BenchmarkPublish publishes batches: a producer's one message, and what a busy worker's
+// tasks publish together.
+func BenchmarkPublish(b *testing.B) {
+	for _, size := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			s := newServer(b)
+			p := s.publisher(b)
+			batch := make([]broker.Publication, size)
+			for i := range batch {
+				batch[i] = broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "3a3b3c3d-0000-1111-2222-333344445555", 0)}
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if err := p.Publish(context.Background(), batch...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.StopTimer()
+			_, spent := scripts(b, s)
+			b.ReportMetric(float64(spent.Nanoseconds())/1e3/float64(b.N), "redis-µs/call")
+		})
+	}
+}

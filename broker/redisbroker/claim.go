@@ -132,7 +132,7 @@ func (c *Consumer) ask(ctx context.Context, claims *claims, tags span, script *r
 	defer cancel()
 	reply, err := c.pipe.Script(asked, script, args...)
 	if err != nil {
-		if mayHaveRun(err) && !c.cfg.NoAckEmulation {
+		if redisconn.MayHaveRun(err) && !c.cfg.NoAckEmulation {
 			claims.unsure = tags
 		}
 		return nil, err
@@ -250,16 +250,6 @@ func (c *Consumer) recorded(tags []string, records [][]byte) []broker.Delivery {
 		ds = append(ds, broker.Delivery{Tag: tags[i], Queue: c.queueOf(e.routingKey), Raw: e.raw})
 	}
 	return ds
-}
-
-// mayHaveRun tells whether a script that failed may still have done its work.
-func mayHaveRun(err error) bool {
-	var server redis.Error
-	if errors.As(err, &server) {
-		return false // it stopped before it removed anything
-	}
-	var conn *redisconn.ConnError
-	return !errors.As(err, &conn) || conn.Op != "connect"
 }
 
 // tags returns n tags, all parts of one string.

@@ -114,6 +114,9 @@ func (k *keyspace) started(tag string) string { return k.prefix + "apium.started
 func (k *keyspace) letters() string     { return k.prefix + "apium.dlq" }
 func (k *keyspace) letterIndex() string { return k.prefix + "apium.dlq.index" }
 
+// once starts the marks of what was done already; see redisconn.Marks.
+func (k *keyspace) once() string { return k.prefix + "apium.once." }
+
 // workers is the hash of the workers that claim: id → registration.
 func (k *keyspace) workers() string { return k.prefix + "apium.workers" }
 

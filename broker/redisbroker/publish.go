@@ -31,9 +31,10 @@ type PublisherConfig struct {
 
 // Publisher puts messages on queues and broadcasts them.
 type Publisher struct {
-	pipe *redisconn.Pipeline
-	keys keyspace
-	cfg  PublisherConfig
+	pipe  *redisconn.Pipeline
+	marks *redisconn.Marks
+	keys  keyspace
+	cfg   PublisherConfig
 
 	ctx    context.Context //nolint:containedctx // ends subscriptions
 	cancel context.CancelFunc
@@ -60,19 +61,23 @@ func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error)
 		cfg:      cfg,
 		declared: map[string]bool{},
 	}
+	p.marks = redisconn.NewMarks(p.keys.once())
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
 
-// publishScript declares queues and sends messages, all or none.
+// publishScript declares queues and sends messages, all or none. LLEN finds keys that are no
+// lists before anything is sent.
 //
-//	KEYS  binding sets, then lists and channels
-//	ARGV  1 number of binding sets, 2 one binding for each,
+//	KEYS  1 mark, then binding sets, lists, channels
+//	ARGV  1 mark's number, 2 number of binding sets, 3 of lists, 4 one binding for each set,
 //	      then per message: "L" (LPUSH) or "P" (PUBLISH), place of its list or channel in KEYS, message
-var publishScript = redisconn.NewScript(-1, `
-local n = tonumber(ARGV[1])
-for i = 1, n do redis.call('SADD', KEYS[i], ARGV[1 + i]) end
-for i = n + 2, #ARGV, 3 do
+var publishScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+local sets, lists = tonumber(ARGV[2]), tonumber(ARGV[3])
+for i = 2 + sets, 1 + sets + lists do redis.call('LLEN', KEYS[i]) end
+for i = 1, sets do redis.call('SADD', KEYS[1 + i], ARGV[3 + i]) end
+if done_before() then return 0 end
+for i = 4 + sets, #ARGV, 3 do
   local to = KEYS[tonumber(ARGV[i + 1])]
   redis.call(ARGV[i] == 'L' and 'LPUSH' or 'PUBLISH', to, ARGV[i + 2])
 end
@@ -100,7 +105,8 @@ func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication)
 		}
 	}
 	for first := true; first || len(s.messages) > 0; first = false {
-		if _, err := p.pipe.Script(ctx, publishScript, s.nextArgs()...); err != nil {
+		keys, args := s.next()
+		if _, err := p.pipe.Once(ctx, p.marks, publishScript, keys, args); err != nil {
 			return p.refusal(messages[0], fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err)))
 		}
 		p.noteDeclared(s.queues)
@@ -139,15 +145,16 @@ func address(m broker.Publication) string {
 // sending gathers the messages of one call.
 type sending struct {
 	p        *Publisher
-	queues   []string            // to be declared, with two binding sets each
-	places   map[string]int      // list or channel → place among targets, from 1
-	targets  []any               // lists and channels
-	messages []any               // ARGV of the messages; places are still those among targets
+	queues   []string          // to be declared, with two binding sets each
+	places   map[[2]string]int // "L" and list or "P" and channel → place among those, from 1
+	lists    []any
+	channels []any
+	messages []any               // ARGV of the messages; places are still those among lists or channels
 	tables   map[string][]string // exchange → bindings
 }
 
 func (p *Publisher) newSending() *sending {
-	return &sending{p: p, places: map[string]int{}, tables: map[string][]string{}}
+	return &sending{p: p, places: map[[2]string]int{}, tables: map[string][]string{}}
 }
 
 // add routes one message.
@@ -171,11 +178,16 @@ func (s *sending) add(ctx context.Context, m broker.Publication) error {
 }
 
 func (s *sending) put(how, target string, message []byte) {
-	if s.places[target] == 0 {
-		s.targets = append(s.targets, target)
-		s.places[target] = len(s.targets)
+	targets := &s.lists
+	if how == "P" {
+		targets = &s.channels
 	}
-	s.messages = append(s.messages, how, s.places[target], message)
+	known := [2]string{how, target} // a channel may be called like a list
+	if s.places[known] == 0 {
+		*targets = append(*targets, target)
+		s.places[known] = len(*targets)
+	}
+	s.messages = append(s.messages, how, s.places[known], message)
 }
 
 // route returns the queues of a message that is not broadcast.
@@ -219,30 +231,38 @@ func (s *sending) declare(queue string) {
 	}
 }
 
-// nextArgs takes a portion of the messages, and returns KEYS (with their number) and ARGV
-// of publishScript.
-func (s *sending) nextArgs() []any {
-	keys := &s.p.keys
-	var sets, members []any
-	for _, queue := range s.queues {
-		exchange, member := keys.declaration(broker.Queue{Name: queue})
-		sets = append(sets, keys.bindings(exchange), keys.permanent(exchange))
-		members = append(members, member, member)
-	}
+// next takes a portion of the messages, and returns KEYS and ARGV of publishScript.
+func (s *sending) next() (keys, args []any) {
+	sets, members := s.declarations()
 	n := 0
 	for size := 0; n < len(s.messages) && size < portion; n += 3 {
 		place, _ := s.messages[n+1].(int)
 		message, _ := s.messages[n+2].([]byte)
-		s.messages[n+1] = len(sets) + place
+		if place += 1 + len(sets); s.messages[n] == "P" {
+			place += len(s.lists)
+		}
+		s.messages[n+1] = place
 		size += len(message)
 	}
-	args := slices.Concat([]any{len(sets) + len(s.targets)}, sets, s.targets, []any{len(sets)}, members, s.messages[:n])
+	keys = slices.Concat([]any{nil}, sets, s.lists, s.channels)
+	args = slices.Concat([]any{nil, len(sets), len(s.lists)}, members, s.messages[:n])
 	s.messages = s.messages[n:]
-	return args
+	return keys, args
+}
+
+// declarations returns the binding sets of the queues to be declared, and what goes into each.
+func (s *sending) declarations() (sets, members []any) {
+	for _, queue := range s.queues {
+		exchange, member := s.p.keys.declaration(broker.Queue{Name: queue})
+		sets = append(sets, s.p.keys.bindings(exchange), s.p.keys.permanent(exchange))
+		members = append(members, member, member)
+	}
+	return sets, members
 }
 
 // Close ends the connection and all subscriptions.
 func (p *Publisher) Close() error {
 	p.cancel()
+	p.pipe.Forget(p.marks)
 	return p.pipe.Close()
 }

@@ -1,0 +1,96 @@
+package redisbackend_test
+
+import (
+	"testing"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/backend/backendtest"
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/redistest"
+)
+
+// openFaulty returns a backend behind a network with faults, whose scripts the server knows.
+func openFaulty(t *testing.T) (*redistest.Server, *redisbackend.Backend, *redistest.Faults) {
+	t.Helper()
+	s := redistest.Start(t)
+	faults := new(redistest.Faults)
+	cfg, err := redisconn.Parse(s.URL(0), redisconn.Backend, redisconn.Options{NetDial: faults.Dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := redisbackend.New(redisbackend.Config{Redis: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	grow(t, b)
+	setSize(t, b, 1)
+	count(t, b, backendtest.Part("g", 0))
+	s.Do(t, "DEL", "celery-taskset-meta-g.t", "celery-taskset-meta-g.c", "celery-taskset-meta-g.j", "celery-taskset-meta-g.d")
+	return s, b, faults
+}
+
+// grow adds one part, as often as callers try to.
+func grow(t *testing.T, b *redisbackend.Backend) {
+	t.Helper()
+	for range 10 {
+		err := b.Grow(t.Context(), "g", 1)
+		if err == nil {
+			return
+		}
+		t.Log(err)
+	}
+	t.Fatal("cannot add to the chord")
+}
+
+// A chord that waited for a part more than there is would wait for ever.
+func TestLostAnswerToGrow(t *testing.T) {
+	t.Parallel()
+	s, b, faults := openFaulty(t)
+	faults.LoseAnswers("g.t", 3)
+	grow(t, b)
+	if n, err := redis.Int(s.Do(t, "GET", "celery-taskset-meta-g.t"), nil); n != 1 || err != nil || faults.Left() > 0 {
+		t.Errorf("%d parts were added, want 1; %v; %d answers were not lost", n, err, faults.Left())
+	}
+	faults.Delay("g.t")
+	grow(t, b)
+	grow(t, b)
+	faults.Deliver(t)
+	if n, err := redis.Int(s.Do(t, "GET", "celery-taskset-meta-g.t"), nil); n != 3 || err != nil {
+		t.Errorf("%d parts were added, want 3; %v", n, err)
+	}
+}
+
+// Whoever completes a chord and does not hear of it has it nevertheless, and need not wait
+// until the claim of one that nobody knows has run out.
+func TestLostAnswerToCount(t *testing.T) {
+	t.Parallel()
+	_, b, faults := openFaulty(t)
+	faults.LoseAnswers("task0", 2)
+	counts := count(t, b, backendtest.Part("g", 0), backendtest.Part("g", 0))
+	if counts[0].State != backend.ChordComplete || counts[1].State != backend.ChordClaimed || faults.Left() > 0 {
+		t.Errorf("counted: %+v; %d answers were not lost", counts, faults.Left())
+	}
+	if err := b.Finish(t.Context(), counts[0].Claim, false); err != nil {
+		t.Errorf("Finish: %v", err)
+	}
+}
+
+// A size that is set late does not begin a run of a chord that is done.
+func TestLateSize(t *testing.T) {
+	t.Parallel()
+	s, b, faults := openFaulty(t)
+	faults.Delay("g.s")
+	setSize(t, b, 1)
+	claim := count(t, b, backendtest.Part("g", 0))[0].Claim
+	if err := b.Finish(t.Context(), claim, false); err != nil {
+		t.Fatal(err)
+	}
+	faults.Deliver(t)
+	if done, _ := redis.String(s.Do(t, "GET", "celery-taskset-meta-g.c"), nil); done != "done" {
+		t.Errorf(".c is %q after a late SetSize", done)
+	}
+}

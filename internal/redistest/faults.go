@@ -1,0 +1,134 @@
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Faults is a network between a client and a server that loses what it is told to. Its Dial
+// goes into redisconn.Options.NetDial. Connections are broken as a whole, as they are in
+// life: what else is in flight on them gets no answer either.
+type Faults struct {
+	mu     sync.Mutex
+	text   []byte // of the command that is lost next; nil: none is
+	delays bool   // the command itself is held back, not only its answer
+	left   int    // how often
+	held   []held
+}
+
+// held is what a client has sent on a connection that it takes for dead.
+type held struct {
+	conn net.Conn
+	sent []byte
+}
+
+// LoseAnswers has the connection break at the answers to the next n commands that contain
+// text: the server has run them, and the client does not know.
+func (f *Faults) LoseAnswers(text string, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.text, f.left, f.delays = []byte(text), n, false
+}
+
+// Delay holds back the next command that contains text. Its connection breaks for the client;
+// the server gets the command at Deliver.
+func (f *Faults) Delay(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.text, f.left, f.delays = []byte(text), 1, true
+}
+
+// Left returns how many faults have not happened yet.
+func (f *Faults) Left() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left
+}
+
+// Deliver brings to the server what was held back, and returns when the server has answered.
+func (f *Faults) Deliver(tb testing.TB) {
+	tb.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.held {
+		_ = h.conn.SetReadDeadline(time.Time{}) // if it fails, so does reading
+		if _, err := h.conn.Write(h.sent); err != nil {
+			tb.Errorf("redistest: what was held back: %v", err)
+		}
+		if _, err := h.conn.Read(make([]byte, 1)); err != nil {
+			tb.Errorf("redistest: the answer to what was held back: %v", err)
+		}
+		h.conn.Close()
+	}
+	f.held = nil
+}
+
+// Dial connects.
+func (f *Faults) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &faulty{Conn: conn, faults: f}, nil
+}
+
+// faulty is one connection.
+type faulty struct {
+	net.Conn
+	faults *Faults
+
+	mu       sync.Mutex
+	doomed   bool // the next that is read is the answer that gets lost
+	detached bool // the client has lost it, Faults has it
+}
+
+// faultAt tells what becomes of what is sent.
+func (f *Faults) faultAt(sent []byte) (lose, hold bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left == 0 || !bytes.Contains(sent, f.text) {
+		return false, false
+	}
+	f.left--
+	return !f.delays, f.delays
+}
+
+func (c *faulty) Write(sent []byte) (int, error) {
+	lose, hold := c.faults.faultAt(sent)
+	c.mu.Lock()
+	c.doomed = c.doomed || lose
+	c.detached = c.detached || hold
+	c.mu.Unlock()
+	if !hold {
+		return c.Conn.Write(sent)
+	}
+	c.faults.mu.Lock()
+	c.faults.held = append(c.faults.held, held{c.Conn, bytes.Clone(sent)})
+	c.faults.mu.Unlock()
+	return 0, net.ErrClosed
+}
+
+func (c *faulty) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.doomed && err == nil {
+		c.Conn.Close()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// Close leaves a connection open that was taken away from the client, who reads no more of it.
+func (c *faulty) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.detached {
+		return c.SetReadDeadline(time.Now())
+	}
+	return c.Conn.Close()
+}
