@@ -83,7 +83,7 @@ var layers = map[string][]string{
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "broker", "backend", "worker", "control", "events", "gossip", "client", "metrics",
+		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "control", "events", "gossip", "client", "metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "internal/fromsettings", "cli/v2",
 		"settings", "canvas", "internal/nearest", "serializer", "compression", "term",
 	},

@@ -11,7 +11,7 @@ import (
 
 // usageError is a mistake on the command line: exit status 2, as Celery's.
 type usageError struct {
-	command string // "apium worker"
+	command string // "shopworker worker"
 	message string
 }
 

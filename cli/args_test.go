@@ -9,7 +9,7 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-func testApp() *program { return &program{reg: tasks.NewRegistry()} }
+func testApp() *program { return &program{name: "apium", reg: tasks.NewRegistry()} }
 
 func TestNormalise(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -40,7 +41,7 @@ func Main(reg *tasks.Registry) {
 //
 // What went wrong has been printed by then; the error names Main's exit status.
 func Run(ctx context.Context, reg *tasks.Registry, args ...string) error {
-	if status := run(ctx, reg, append([]string{"apium"}, args...), os.Stdout, os.Stderr); status != exitOK {
+	if status := run(ctx, reg, append(os.Args[:1:1], args...), os.Stdout, os.Stderr); status != exitOK {
 		return statusError(status)
 	}
 	return nil
@@ -48,6 +49,7 @@ func Run(ctx context.Context, reg *tasks.Registry, args ...string) error {
 
 // program is what the commands share.
 type program struct {
+	name   string // what help texts call it
 	reg    *tasks.Registry
 	stdin  io.Reader
 	stdout io.Writer
@@ -57,7 +59,7 @@ type program struct {
 // run is Main without the process around it: args[0] is the program's name, ctx
 // done is a warm shutdown, and the result is the exit status.
 func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr io.Writer) int {
-	p := &program{reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr}
+	p := &program{name: programName(args[0]), reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	app := p.app()
 	options, err := normalise(app, args[1:])
 	if err == nil {
@@ -87,6 +89,15 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 	return int(status)
 }
 
+// programName is how users start the program, without its folder.
+func programName(path string) string {
+	name := strings.TrimSuffix(filepath.Base(path), ".exe")
+	if strings.Contains(filepath.ToSlash(path), "/go-build") { // a file that go run made, and removes
+		return "go run ."
+	}
+	return name
+}
+
 // statusError ends the program without another word.
 type statusError int
 
@@ -94,7 +105,8 @@ func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e
 
 func (p *program) app() *cli.App {
 	app := &cli.App{
-		Name:      "apium",
+		Name:      p.name,
+		HelpName:  p.name,
 		Usage:     "run Celery tasks in Go",
 		Writer:    p.stdout,
 		ErrWriter: p.stderr,

@@ -22,6 +22,7 @@ import (
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/tasks/sample"
 	"github.com/apium/apium/worker"
 )
 
@@ -29,7 +30,7 @@ import (
 const demoMany = 1000
 
 // row is a line of the demo's table: call, time, result.
-const row = "  %-36s %10s   %s\n"
+const row = "  %-38s %10s   %s\n"
 
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
@@ -43,14 +44,6 @@ func (p *program) demoCommand() *cli.Command {
 	}
 }
 
-func registerDemo(reg *tasks.Registry) {
-	reg.Register("demo.add", func(x, y int) int { return x + y }, tasks.Params("x, y"))
-	reg.Register("demo.echo", func(value any) any { return value }, tasks.Params("value"))
-	reg.Register("demo.order", func(item string) error {
-		return tasks.Raise("ValueError", "no "+item+" left")
-	}, tasks.Params("item"))
-}
-
 func (p *program) runDemo(c *cli.Context) (err error) {
 	ctx, stop := signal.NotifyContext(c.Context, stopSignals...)
 	defer stop()
@@ -59,21 +52,22 @@ func (p *program) runDemo(c *cli.Context) (err error) {
 		return err
 	}
 	defer server.Close()
-	d := demo{url: server.URL(), keep: c.Bool("keep"), out: p.stdout}
+	d := demo{program: p.name, url: server.URL(), keep: c.Bool("keep"), out: p.stdout}
 	d.level.Set(math.MaxInt)
 	lines := newLineWriter(p.stderr)
 	defer lines.Flush()
-	registerDemo(p.reg)
+	sample.Register(p.reg)
 	return d.run(ctx, p.reg, slog.New(newLogHandler(lines, "text", &d.level, !c.Bool("no-color") && isTerminal(p.stderr))))
 }
 
 // demo is one run of the demo.
 type demo struct {
-	url    string
-	keep   bool
-	out    io.Writer
-	level  slog.LevelVar // silent while the table is printed
-	client *client.Client
+	program string // its name
+	url     string
+	keep    bool
+	out     io.Writer
+	level   slog.LevelVar // silent while the table is printed
+	client  *client.Client
 }
 
 // run starts the worker and plays the producer.
@@ -134,7 +128,7 @@ func (d *demo) show(ctx context.Context) error {
 		{"demo.add(2, 3)", add},
 		{"demo.echo('Grüße, κόσμε')", canvas.Sig("demo.echo", "Grüße, κόσμε")},
 		{"demo.echo(value=[1.0, None, True])", canvas.Sig("demo.echo").Kw(map[string]any{"value": []any{1.0, nil, true}})},
-		{"demo.order('tea')", canvas.Sig("demo.order", "tea")},
+		{"demo.fail('no tea left', 'ValueError')", canvas.Sig("demo.fail", "no tea left", "ValueError")},
 		{"demo.add(2)", canvas.Sig("demo.add", 2)},
 		{"demo.add(2, 3)  countdown=1", add.Set(canvas.Countdown(time.Second))},
 		{"demo.unknown()", canvas.Sig("demo.unknown")},

@@ -27,7 +27,7 @@ func (d *demo) farewell() {
 	if !d.keep {
 		const port = "6390"
 		url = "redis://127.0.0.1:" + port + "/0"
-		fmt.Fprintf(d.out, "\nTo call this worker from Python, leave it running:\n\n    go run . demo --keep --port %s\n", port)
+		fmt.Fprintf(d.out, "\nTo call this worker from Python, leave it running:\n\n    %s demo --keep --port %s\n", d.program, port)
 	}
 	fmt.Fprintf(d.out, `
 Then, in Python:
@@ -42,7 +42,7 @@ Then, in Python:
     def add(x, y): ...                                     # runs in Go
 
     add.delay(2, 3).get(timeout=10)                        # 5
-    app.send_task("demo.order", ["tea"]).get(timeout=10)   # raises ValueError
+    app.send_task("demo.fail", ["no tea left", "ValueError"]).get(timeout=10)   # raises it
 
 `, url)
 	if d.keep {

@@ -29,9 +29,9 @@ func (p *program) dlqCommand() *cli.Command {
 		ArgsUsage: "list | show ID | replay ID... | drop ID...",
 		Description: "Dead letters are messages that a worker has given up: it cannot read them, they killed\n" +
 			"workers again and again, or no task is known by their name and the worker was told to park them.\n\n" +
-			"apium dlq list --limit 20\n" +
-			"apium dlq show 5f1c0f3a9b7d2e44\n" +
-			"apium dlq replay --all",
+			p.name + " dlq list --limit 20\n" +
+			p.name + " dlq show 5f1c0f3a9b7d2e44\n" +
+			p.name + " dlq replay --all",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON, one object a line; raw is the message in base64", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "all", Usage: "replay or drop every letter there is now", DisableDefaultText: true},

@@ -127,6 +127,7 @@ func workerFlags() []cli.Flag {
 		text(daemonCategory, "pidfile", "", "", "write the process id to `FILE`"),
 
 		toggle(tryCategory, "embedded", "start a Redis in this process, in memory: broker and results"),
+		toggle(tryCategory, demoTasksFlag, "serve the tasks demo.* on any broker, though there are no others: all other tasks fail"),
 		integer(tryCategory, "port", 0, "`PORT` of the embedded Redis; 0: any free one"),
 	}
 	for _, f := range ignoredFlags {

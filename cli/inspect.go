@@ -109,7 +109,7 @@ func (p *program) readRemote(c *cli.Context, inspect bool) (name string, argumen
 	names := p.commandNames(inspect)
 	hint := didYouMean(name, names, "")
 	if i >= 0 {
-		hint = fmt.Sprintf(" Did you mean 'apium %s %s'?", remoteKind(!inspect), name)
+		hint = fmt.Sprintf(" Did you mean '%s %s %s'?", p.name, remoteKind(!inspect), name)
 	}
 	kind := remoteKind(inspect)
 	return "", nil, fmt.Errorf("command %s not recognized.%s Available %s commands: %s", name, hint, kind, strings.Join(names, ", "))

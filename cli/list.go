@@ -31,7 +31,7 @@ func (p *program) listCommand() *cli.Command {
 			"READY    waiting, all priorities together and by priority step\n" +
 			"UNACKED  claimed by a worker, Python's too, and not settled\n" +
 			"PARKED   kept in Redis until their time\n" +
-			"DEAD     dead letters; see 'apium dlq'\n\n" +
+			"DEAD     dead letters; see '" + p.name + " dlq'\n\n" +
 			"bindings shows which exchanges deliver to which queues.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bindings of all exchanges, not only those of task_queues", DisableDefaultText: true},

@@ -132,7 +132,7 @@ func TestDumpForgetsTasks(t *testing.T) {
 
 func TestEventView(t *testing.T) {
 	t.Parallel()
-	v := &eventView{state: newEventState(), title: "redis://x"}
+	v := &eventView{program: "apium", state: newEventState(), title: "redis://x"}
 	if last := v.frame(200, 10, time.Now()); len(last) != 10 || !strings.Contains(last[9], "enable_events") {
 		t.Errorf("%q", last)
 	}

@@ -79,7 +79,7 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 		fmt.Fprintf(p.stdout, "Purged %d %s from %d known task %s.\n", total, plural(total, "message"), len(names), plural(len(names), "queue"))
 	}
 	if parked > 0 {
-		fmt.Fprintf(p.stderr, "%d %s until their time: 'apium control revoke' stops them.\n", parked, plural(parked, "message")+" stay parked")
+		fmt.Fprintf(p.stderr, "%d %s until their time: '%s control revoke' stops them.\n", parked, plural(parked, "message")+" stay parked", p.name)
 	}
 	return nil
 }

@@ -26,8 +26,8 @@ func (p *program) sendCommand() *cli.Command {
 		Usage:     "publish a task, as Python's send_task does",
 		ArgsUsage: "NAME [ARGUMENT...]",
 		Description: "Prints the task's id. Arguments are JSON values; what is no JSON is a string:\n\n" +
-			"apium send tasks.add 2 3 --wait\n" +
-			"apium send shop.mail '[\"ann\", \"bob\"]' hello --kwargs '{\"urgent\": true}' --countdown 10",
+			p.name + " send demo.add 2 3 --wait\n" +
+			p.name + " send shop.mail '[\"ann\", \"bob\"]' hello --kwargs '{\"urgent\": true}' --countdown 10",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "args", Aliases: []string{"a"}, Usage: "all arguments as one JSON `ARRAY`"},
 			&cli.StringFlag{Name: "kwargs", Aliases: []string{"k"}, Usage: "keyword arguments as a JSON `OBJECT`"},

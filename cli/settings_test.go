@@ -16,7 +16,7 @@ import (
 // readSettings runs the worker command up to the point where it would connect.
 func readSettings(t *testing.T, args ...string) *workerSettings {
 	t.Helper()
-	p := &program{reg: tasks.NewRegistry()}
+	p := &program{name: "apium", reg: tasks.NewRegistry()}
 	app := p.app()
 	var s *workerSettings
 	app.Command("worker").Action = func(c *cli.Context) (err error) {

@@ -21,7 +21,7 @@ func (p *program) eventsCommand() *cli.Command {
 		Name:  "events",
 		Usage: "watch workers, Python's too, and their tasks",
 		Description: "On a terminal it draws a table; q ends it. Elsewhere it prints a line for every event.\n" +
-			"Workers send events of tasks if they were started with -E, or told 'apium control enable_events'.",
+			"Workers send events of tasks if they were started with -E, or told '" + p.name + " control enable_events'.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dump", Aliases: []string{"d"}, Usage: "print lines on a terminal, too", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON, one event a line", DisableDefaultText: true},

@@ -50,7 +50,7 @@ func (p *program) watchEvents(o *operator) (err error) {
 		readKeys(in)
 		o.stop()
 	}()
-	view := &eventView{state: newEventState(), title: o.urls.Publisher.Redis.String()}
+	view := &eventView{program: p.name, state: newEventState(), title: o.urls.Publisher.Redis.String()}
 	drawn := make(chan struct{})
 	go func() {
 		defer close(drawn)
@@ -75,7 +75,8 @@ func readKeys(in io.Reader) {
 
 // eventView is a picture of events.
 type eventView struct {
-	title string
+	program string // its name
+	title   string
 
 	mu     sync.Mutex
 	state  *eventState
@@ -128,7 +129,7 @@ func (v *eventView) frame(width, height int, now time.Time) []string {
 	defer v.mu.Unlock()
 	workers := v.state.sortedWorkers()
 	lines := []string{
-		fmt.Sprintf("apium events  %s  %d events", v.title, v.state.total),
+		fmt.Sprintf("%s events  %s  %d events", v.program, v.title, v.state.total),
 		"",
 		fmt.Sprintf("%-28s %-7s %7s %10s  %-17s %s", "WORKER", "STATUS", "ACTIVE", "PROCESSED", "LOAD", "SOFTWARE"),
 	}
@@ -159,7 +160,7 @@ func (v *eventView) frame(width, height int, now time.Time) []string {
 	case v.notice != "":
 		last = v.notice
 	case len(v.state.tasks) == 0:
-		last += "; tasks show after 'apium control enable_events', or with workers started with -E"
+		last += "; tasks show after '" + v.program + " control enable_events', or with workers started with -E"
 	}
 	lines = append(lines[:max(0, height-1)], last)
 	for i := range lines {

@@ -28,10 +28,10 @@ func (p *program) workerCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "worker",
 		Usage: "start a worker",
-		UsageText: "apium -A proj worker -l INFO\n" +
-			"apium -A proj worker -l INFO -Q hipri,lopri --concurrency=50\n" +
-			"apium worker --embedded",
-		Description: "The options of 'apium --help', such as -A, -b and --result-backend, may stand before or after 'worker'.",
+		UsageText: p.name + " -A proj worker -l INFO\n" +
+			p.name + " -A proj worker -l INFO -Q hipri,lopri --concurrency=50\n" +
+			p.name + " worker --embedded",
+		Description: "The options of '" + p.name + " --help', such as -A, -b and --result-backend, may stand before or after 'worker'.",
 		Flags:       workerFlags(),
 		Action:      p.runWorker,
 	}
@@ -42,6 +42,9 @@ func (p *program) runWorker(c *cli.Context) error {
 	s, err := readWorkerSettings(c)
 	if err != nil {
 		return err
+	}
+	if err := p.checkTasks(c, s); err != nil {
+		return usage(c, err, false)
 	}
 	out, closeLog, err := openLog(s.logfile, p.stderr)
 	if err != nil {
@@ -244,7 +247,7 @@ func (p *program) banner(s *workerSettings) *banner {
 		b.concurrency = fmt.Sprintf("{min=%d, max=%d}", scale.Min, scale.Max)
 	}
 	if b.app == "" {
-		b.app = "apium"
+		b.app = p.name
 	}
 	if s.Results.Redis != nil {
 		b.results = s.Results.Redis.String()

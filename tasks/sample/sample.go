@@ -1,27 +1,47 @@
 // Package sample holds the tasks that the apium binary serves before you put your
-// own there: small ones to try a producer with.
+// own there: small ones to try a producer with. Their names are nobody else's.
 package sample
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/apium/apium/tasks"
 )
 
-// Register adds the sample tasks to a registry:
+// samples are the tasks of this package.
+var samples = []struct {
+	name, params string
+	fn           any
+}{
+	{"demo.add", "x, y", Add},
+	{"demo.echo", "value", Echo},
+	{"demo.sleep", "seconds=1", Sleep},
+	{"demo.fail", "message='failed on purpose', exc_type='RuntimeError'", Fail},
+}
+
+// Register adds the sample tasks to a registry, but for those whose names are taken:
 //
-//	tasks.add(x, y)            x + y, as Python adds
-//	tasks.echo(value)          the value
-//	tasks.sleep(seconds=1)     waits
-//	tasks.fail(message=…, exc_type="RuntimeError")   raises
-//	app.tasks.test(a, b)       a + b: the task of many Django tutorials
+//	demo.add(x, y)            x + y, as Python adds
+//	demo.echo(value)          the value
+//	demo.sleep(seconds=1)     waits
+//	demo.fail(message=…, exc_type="RuntimeError")   raises
 func Register(reg *tasks.Registry) {
-	reg.Register("tasks.add", Add, tasks.Params("x, y"))
-	reg.Register("tasks.echo", Echo, tasks.Params("value"))
-	reg.Register("tasks.sleep", Sleep, tasks.Params("seconds=1"))
-	reg.Register("tasks.fail", Fail, tasks.Params("message='failed on purpose', exc_type='RuntimeError'"))
-	reg.Register("app.tasks.test", Add, tasks.Params("a, b"))
+	for _, s := range samples {
+		if _, taken := reg.Lookup(s.name); !taken {
+			reg.Register(s.name, s.fn, tasks.Params(s.params))
+		}
+	}
+}
+
+// Only tells whether a registry holds samples and nothing else.
+func Only(reg *tasks.Registry) bool {
+	names := reg.Names()
+	for _, s := range samples {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == s.name })
+	}
+	return len(names) == 0 && len(reg.Names()) > 0
 }
 
 // Echo returns its argument.

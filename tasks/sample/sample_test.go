@@ -18,29 +18,29 @@ func TestTasks(t *testing.T) {
 	t.Parallel()
 	reg := tasks.NewRegistry()
 	sample.Register(reg)
-	if diff := cmp.Diff([]string{"app.tasks.test", "tasks.add", "tasks.echo", "tasks.fail", "tasks.sleep"}, reg.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"demo.add", "demo.echo", "demo.fail", "demo.sleep"}, reg.Names()); diff != "" {
 		t.Fatal(diff)
 	}
 	tests := []struct{ task, args, kwargs, want string }{
-		{"app.tasks.test", `[1, 2]`, `{}`, `3`},
-		{"app.tasks.test", `["你", "好"]`, `{}`, `"\u4f60\u597d"`},
-		{"app.tasks.test", `[1]`, `{"c": 2}`, "TypeError: test() got an unexpected keyword argument 'c'"},
-		{"tasks.add", `[]`, `{"x": 1, "y": 2.0}`, `3.0`},
-		{"tasks.add", `[0.5, 1]`, `{}`, `1.5`},
-		{"tasks.add", `[0.5, 0.5]`, `{}`, `1.0`},
-		{"tasks.add", `[true, true]`, `{}`, `2`},
-		{"tasks.add", `[9223372036854775807, 1]`, `{}`, `9223372036854775808`},
-		{"tasks.add", `[[1], ["x"]]`, `{}`, `[1, "x"]`},
-		{"tasks.add", `["a", 1]`, `{}`, `TypeError: can only concatenate str (not "int") to str`},
-		{"tasks.add", `[1.5, 1` + strings.Repeat("0", 400) + `]`, `{}`, "OverflowError: int too large to convert to float"},
-		{"tasks.add", `[[], null]`, `{}`, `TypeError: can only concatenate list (not "NoneType") to list`},
-		{"tasks.add", `[1, "a"]`, `{}`, "TypeError: unsupported operand type(s) for +: 'int' and 'str'"},
-		{"tasks.add", `[{}, 1.5]`, `{}`, "TypeError: unsupported operand type(s) for +: 'dict' and 'float'"},
-		{"tasks.echo", `[{"k": [null, 2.0, "é"]}]`, `{}`, `{"k": [null, 2.0, "\u00e9"]}`},
-		{"tasks.sleep", `[0]`, `{}`, `null`},
-		{"tasks.sleep", `[]`, `{"seconds": -1}`, "ValueError: sleep length must be non-negative"},
-		{"tasks.fail", `[]`, `{}`, "RuntimeError: failed on purpose"},
-		{"tasks.fail", `["no"]`, `{"exc_type": "KeyError"}`, "KeyError: no"},
+		{"demo.add", `[1, 2]`, `{}`, `3`},
+		{"demo.add", `["你", "好"]`, `{}`, `"\u4f60\u597d"`},
+		{"demo.add", `[1]`, `{"c": 2}`, "TypeError: add() got an unexpected keyword argument 'c'"},
+		{"demo.add", `[]`, `{"x": 1, "y": 2.0}`, `3.0`},
+		{"demo.add", `[0.5, 1]`, `{}`, `1.5`},
+		{"demo.add", `[0.5, 0.5]`, `{}`, `1.0`},
+		{"demo.add", `[true, true]`, `{}`, `2`},
+		{"demo.add", `[9223372036854775807, 1]`, `{}`, `9223372036854775808`},
+		{"demo.add", `[[1], ["x"]]`, `{}`, `[1, "x"]`},
+		{"demo.add", `["a", 1]`, `{}`, `TypeError: can only concatenate str (not "int") to str`},
+		{"demo.add", `[1.5, 1` + strings.Repeat("0", 400) + `]`, `{}`, "OverflowError: int too large to convert to float"},
+		{"demo.add", `[[], null]`, `{}`, `TypeError: can only concatenate list (not "NoneType") to list`},
+		{"demo.add", `[1, "a"]`, `{}`, "TypeError: unsupported operand type(s) for +: 'int' and 'str'"},
+		{"demo.add", `[{}, 1.5]`, `{}`, "TypeError: unsupported operand type(s) for +: 'dict' and 'float'"},
+		{"demo.echo", `[{"k": [null, 2.0, "é"]}]`, `{}`, `{"k": [null, 2.0, "\u00e9"]}`},
+		{"demo.sleep", `[0]`, `{}`, `null`},
+		{"demo.sleep", `[]`, `{"seconds": -1}`, "ValueError: sleep length must be non-negative"},
+		{"demo.fail", `[]`, `{}`, "RuntimeError: failed on purpose"},
+		{"demo.fail", `["no"]`, `{"exc_type": "KeyError"}`, "KeyError: no"},
 	}
 	for _, test := range tests {
 		entry, _ := reg.Lookup(test.task)
@@ -56,6 +56,20 @@ func TestTasks(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s with %s %s: got %s, want %s", test.task, test.args, test.kwargs, got, test.want)
 		}
+	}
+}
+
+func TestOnly(t *testing.T) {
+	t.Parallel()
+	reg := tasks.NewRegistry()
+	if sample.Only(reg) {
+		t.Error("an empty registry holds only samples")
+	}
+	if sample.Register(reg); !sample.Only(reg) {
+		t.Errorf("%q are not only samples", reg.Names())
+	}
+	if reg.Register("shop.add", sample.Add); sample.Only(reg) {
+		t.Errorf("%q are only samples", reg.Names())
 	}
 }
 
