@@ -82,7 +82,7 @@ func workerFlags() []cli.Flag {
 		text(workerCategory, "hostname", "n", "celery@%h", "node `NAME`; expands %h (host), %n (its first part), %d (domain)"),
 		text(workerCategory, "loglevel", "l", "WARNING", "`LEVEL`: DEBUG, INFO, WARNING, ERROR, CRITICAL or FATAL"),
 		text(workerCategory, "log-format", "", "text", "`FORMAT` of log lines: text, as Celery's, or json"),
-		text(workerCategory, "metrics-addr", "", "", "serve Prometheus metrics, /livez and /readyz at `ADDRESS`, such as :9808"),
+		text(workerCategory, "metrics-addr", "", "", "serve Prometheus metrics, /livez and /readyz at `[HOST]:PORT`; without a host, for this machine only"),
 		duration(workerCategory, "shutdown-timeout", "`SECONDS` a warm shutdown waits for running tasks (default: as long as they take)"),
 
 		text(poolCategory, "concurrency", "c", "auto", "`NUMBER` of tasks that run at the same time; auto: number of CPUs"),

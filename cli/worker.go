@@ -214,7 +214,11 @@ func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (
 	if err != nil {
 		return nil, nil, err
 	}
-	s.log.Info("Metrics at http://" + server.Addr() + "/metrics")
+	served := ""
+	if metrics.Address(s.metricsAddr) != s.metricsAddr {
+		served = " (for this machine only; give an address such as 0.0.0.0:9808 to serve others)"
+	}
+	s.log.Info("Metrics at http://" + server.Addr() + "/metrics" + served)
 	cfg.Observers = append(cfg.Observers, figures)
 	if s.conf.TaskSendSentEvent {
 		cfg.Registry.Connect(tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { figures.TaskSent(task) }})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,8 +37,27 @@ func (m *Metrics) Handler() http.Handler {
 	return mux
 }
 
-// Listen starts a server at addr, such as ":9808". The caller must Shutdown it.
-func (m *Metrics) Listen(addr string) (*Server, error) {
+// limits are what the server allows its clients.
+type limits struct {
+	header, request, response time.Duration // to be read or written whole
+	idle                      time.Duration // between two requests on a connection
+	connections               int
+}
+
+// A scrape waits 2 s for a broker that does not answer, and Prometheus scrapes every
+// minute at the least often: its connection stays.
+var defaultLimits = limits{
+	header: 5 * time.Second, request: 10 * time.Second, response: 30 * time.Second,
+	idle: 3 * time.Minute, connections: 64,
+}
+
+// Listen starts a server at addr, host:port. Without a host (":9808", "9808") only this
+// machine is served; "0.0.0.0:9808" serves all. Clients that are slow or idle are
+// disconnected, and at most 64 are connected at a time. The caller must Shutdown it.
+func (m *Metrics) Listen(addr string) (*Server, error) { return m.listen(addr, defaultLimits) }
+
+func (m *Metrics) listen(addr string, l limits) (*Server, error) {
+	addr = Address(addr)
 	listener, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("metrics: another program listens at %s already; choose another address: %w", addr, err)
@@ -46,12 +66,25 @@ func (m *Metrics) Listen(addr string) (*Server, error) {
 		return nil, fmt.Errorf("metrics: cannot listen at %q: %w", addr, err)
 	}
 	s := &Server{
-		http:     http.Server{Handler: m.Handler(), ReadHeaderTimeout: 5 * time.Second},
+		http: http.Server{
+			Handler:           m.Handler(),
+			ReadHeaderTimeout: l.header, ReadTimeout: l.request, WriteTimeout: l.response, IdleTimeout: l.idle,
+			ConnState: newConnections(l.connections).note,
+		},
 		listener: listener,
 		done:     make(chan error, 1),
 	}
 	go func() { s.done <- s.http.Serve(listener) }()
 	return s, nil
+}
+
+// Address adds the host that Listen takes where none is given: 127.0.0.1.
+func Address(addr string) string {
+	port, hasColon := strings.CutPrefix(addr, ":")
+	if hasColon || addr != "" && strings.Trim(addr, "0123456789") == "" {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
 }
 
 // Addr is where the server listens, with the port the system chose for ":0".
