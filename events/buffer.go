@@ -68,6 +68,12 @@ func (b *buffer) grown(bytes int, wake chan struct{}) {
 	}
 }
 
+func (b *buffer) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.batches) == 0
+}
+
 // take returns the next batches to be sent; nil: there are none.
 func (b *buffer) take() []batch {
 	b.mu.Lock()
@@ -103,14 +109,15 @@ func (b *buffer) done(taken []batch, dropped bool) {
 // sendTimeout bounds one attempt to send: the broker may be away.
 const sendTimeout = 2 * time.Second
 
-// send sends all there is. What cannot be sent now stays.
-func (b *buffer) send(ctx context.Context, to broker.Broadcaster) error {
+// send sends all there is, and returns how many messages that were. What cannot be sent now
+// stays, what is refused is dropped.
+func (b *buffer) send(ctx context.Context, to broker.Broadcaster) (sent int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	for {
 		taken := b.take()
 		if len(taken) == 0 {
-			return nil
+			return sent, nil
 		}
 		messages := make([]broker.Publication, len(taken))
 		for i, t := range taken {
@@ -123,11 +130,12 @@ func (b *buffer) send(ctx context.Context, to broker.Broadcaster) error {
 		var refused *broker.RefusedError
 		if err != nil && !errors.As(err, &refused) {
 			b.putBack(taken)
-			return err
+			return sent, err
 		}
 		b.done(taken, refused != nil)
 		if refused != nil {
-			return err
+			return sent, err
 		}
+		sent += len(taken)
 	}
 }

@@ -17,8 +17,10 @@ const (
 	defaultHeartbeat = 2 * time.Second
 	// gatherFor is how long events are collected for one message.
 	gatherFor = 5 * time.Millisecond
-	// retryAfter is the pause between attempts while the broker is away.
-	retryAfter = time.Second
+	// retryAfter is the pause between attempts while the broker is away; after one that was
+	// refused it doubles, up to retryRarely.
+	retryAfter  = time.Second
+	retryRarely = time.Minute
 )
 
 // Clock is the logical clock that orders the events of all workers.
@@ -57,7 +59,11 @@ type Dispatcher struct {
 	producer *source
 	tasks    atomic.Bool // events of tasks are sent
 	buffer   buffer
-	failing  bool // owned by Run
+
+	// Owned by Run.
+	failing bool
+	refused time.Duration // the last pause after a refusal; 0: nothing was refused
+	probing bool          // worker-online is sent to see whether events are allowed by now
 }
 
 var _ worker.Observer = (*Dispatcher)(nil)
@@ -174,10 +180,15 @@ func (d *Dispatcher) Run(ctx context.Context, w Worker, drained <-chan struct{})
 	defer ticker.Stop()
 	d.beat("worker-online", w)
 	stopping, sending := ctx.Done(), context.WithoutCancel(ctx)
-	for {
-		woken, urgent, again := d.buffer.woken, d.buffer.urgent, (<-chan time.Time)(nil)
-		if d.trySend(sending, w) != nil {
-			woken, urgent, again = nil, nil, time.After(retryAfter)
+	for again := (<-chan time.Time)(nil); ; { // not nil: nothing is tried until then
+		if again == nil {
+			if pause := d.trySend(sending, w); pause > 0 {
+				again = time.After(pause)
+			}
+		}
+		woken, urgent := d.buffer.woken, d.buffer.urgent
+		if again != nil {
+			woken, urgent = nil, nil
 		}
 		select {
 		case <-urgent:
@@ -188,6 +199,10 @@ func (d *Dispatcher) Run(ctx context.Context, w Worker, drained <-chan struct{})
 			case <-drained:
 			}
 		case <-again:
+			again = nil
+			if d.probing = d.refused > 0 && stopping != nil && d.buffer.empty(); d.probing {
+				d.beat("worker-online", w)
+			}
 		case <-ticker.C:
 			if stopping != nil && !d.failing { // heartbeats that are late would be lies
 				d.beat("worker-heartbeat", w)
@@ -196,23 +211,35 @@ func (d *Dispatcher) Run(ctx context.Context, w Worker, drained <-chan struct{})
 			stopping = nil
 			d.beat("worker-offline", w)
 		case <-drained:
-			_ = d.buffer.send(sending, d.cfg.Broadcaster) // what cannot be sent now is lost with the process
+			_, _ = d.buffer.send(sending, d.cfg.Broadcaster) // what cannot be sent now is lost with the process
 			return
 		}
 	}
 }
 
 // trySend sends what there is, and says when that begins to fail and works again. Then
-// the worker is online again.
-func (d *Dispatcher) trySend(ctx context.Context, w Worker) error {
-	err := d.buffer.send(ctx, d.cfg.Broadcaster)
-	switch {
-	case err != nil && !d.failing:
-		d.cfg.Logger.Error("Cannot send events: " + err.Error() + ". Trying again until it works")
-	case err == nil && d.failing:
-		d.cfg.Logger.Info("Events are sent again")
-		d.beat("worker-online", w)
+// the worker is online again. It returns how long to wait before the next attempt; 0: it
+// did not fail.
+func (d *Dispatcher) trySend(ctx context.Context, w Worker) (pause time.Duration) {
+	sent, err := d.buffer.send(ctx, d.cfg.Broadcaster)
+	if err != nil {
+		var refused *broker.RefusedError
+		if pause = retryAfter; errors.As(err, &refused) {
+			d.refused = min(max(2*d.refused, retryAfter), retryRarely)
+			pause = d.refused
+		}
+		if !d.failing {
+			d.cfg.Logger.Error("Cannot send events: " + err.Error() + ". Trying again until it works")
+		}
+		d.failing = true
+		return pause
 	}
-	d.failing = err != nil
-	return err
+	if d.failing && sent > 0 {
+		d.cfg.Logger.Info("Events are sent again")
+		if !d.probing {
+			d.beat("worker-online", w)
+		}
+		d.failing, d.refused = false, 0
+	}
+	return 0
 }

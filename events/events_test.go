@@ -28,17 +28,25 @@ type wire struct {
 	mu   sync.Mutex
 	sent []broker.Publication
 	err  error // of the next calls
+	n    int   // calls since fail
 }
 
 func (w *wire) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.err = err
+	w.err, w.n = err, 0
+}
+
+func (w *wire) calls() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n
 }
 
 func (w *wire) Broadcast(_ context.Context, messages ...broker.Publication) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.n++
 	if w.err == nil {
 		w.sent = append(w.sent, messages...)
 	}
@@ -298,6 +306,31 @@ func TestOutage(t *testing.T) {
 		}
 		if b.Dropped() != 0 {
 			t.Errorf("%d events dropped", b.Dropped())
+		}
+	})
+}
+
+// TestRefused: a broker that refuses events is asked again, ever more rarely, and what it
+// does is logged once each.
+func TestRefused(t *testing.T) {
+	inBubble(t, events.Config{TaskEvents: true}, func(t *testing.T, b *bench) {
+		b.want(t, "worker.online=worker-online")
+		refusal := &broker.RefusedError{Err: errors.New("NOPERM")}
+		b.wire.fail(refusal)
+		b.sleep(10 * time.Minute)
+		if tries := b.wire.calls(); tries < 10 || tries > 20 {
+			t.Errorf("%d attempts in ten minutes", tries)
+		}
+		if got := b.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "Cannot send events") {
+			t.Errorf("log:\n%s", got)
+		}
+		b.wire.fail(nil)
+		b.sleep(time.Minute)
+		if got := b.kinds(t); !strings.HasPrefix(got, "worker.online=worker-online worker.heartbeat=") {
+			t.Errorf("afterwards %s", got)
+		}
+		if got := b.log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "Events are sent again") {
+			t.Errorf("log:\n%s", got)
 		}
 	})
 }

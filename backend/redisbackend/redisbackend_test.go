@@ -317,3 +317,16 @@ func TestConfigErrors(t *testing.T) {
 		t.Errorf("Load with a wrong password: %v", err)
 	}
 }
+
+// Whoever may not subscribe looks from time to time.
+func TestWaitWithoutChannels(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Do(t, "ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "resetchannels")
+	b := open(t, "redis://mute:pw@"+s.Addr(), redisbackend.Config{})
+	s.Do(t, "SET", "celery-task-meta-a", `{"status": "SUCCESS", "result": 1, "task_id": "a"}`)
+	record, err := b.Wait(t.Context(), "a")
+	if err != nil || !strings.Contains(string(record), "SUCCESS") {
+		t.Errorf("%s, %v", record, err)
+	}
+}

@@ -248,6 +248,9 @@ func (h *hub) listen(conn redis.Conn) {
 	for {
 		reply, err := redis.ReceiveWithTimeout(conn, patience)
 		if err != nil {
+			if redisconn.IsConfig(err) || redisconn.IsRefused(err) {
+				h.all((*waiter).signal) // it will not be published to us: look from time to time
+			}
 			return
 		}
 		// Arrays of kind, channel and data; a PONG is a plain string or an array of two.

@@ -16,13 +16,19 @@ import (
 
 var _ broker.Broadcaster = (*Publisher)(nil)
 
-// Broadcast sends messages to fanout exchanges, in order and in one round trip.
+// Broadcast sends messages to fanout exchanges, in order and in one round trip. What the
+// server's ACL forbids is refused, as nobody waits for it.
 func (p *Publisher) Broadcast(ctx context.Context, messages ...broker.Publication) error {
 	all := slices.Clone(messages)
 	for i := range all {
 		all[i].ExchangeType = broker.Fanout
 	}
-	return p.Publish(ctx, all...)
+	err := p.Publish(ctx, all...)
+	var conn *redisconn.ConnError
+	if redisconn.IsConfig(err) && !errors.As(err, &conn) {
+		return &broker.RefusedError{Publication: all[0], Err: err}
+	}
+	return err
 }
 
 // Subscribe hears what is broadcast until ctx is done or the publisher is closed. Its
@@ -100,9 +106,17 @@ func listen(ctx context.Context, cfg *redisconn.Config, t topic, handle func(rou
 		if time.Since(start) > time.Minute {
 			attempt = 0
 		}
-		pause(ctx, attempt)
+		if redisconn.IsConfig(err) || redisconn.IsRefused(err) {
+			pauseUpTo(ctx, rarely, attempt)
+		} else {
+			pause(ctx, attempt)
+		}
 	}
 }
+
+// rarely is how long is waited, at most, before something is tried again that only a
+// change of the server's configuration mends.
+const rarely = time.Minute
 
 // hearOnce hears what one connection brings. One goroutine of its own sends the PINGs
 // that keep the server from being silent, and ends with it.
@@ -131,7 +145,7 @@ func hearOnce(ctx context.Context, cfg *redisconn.Config, t topic, handle func(r
 	for {
 		switch m := sub.ReceiveWithTimeout(silence).(type) {
 		case error:
-			return m
+			return redisconn.Explained(m)
 		case redis.Subscription:
 			state(true, nil)
 		case redis.Message:

@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/redisconn"
 )
 
 func registered(t *testing.T, s *server, id string) (reg struct {
@@ -277,5 +279,47 @@ func TestSubscriptionState(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
+	wg.Wait()
+}
+
+// A user of the server who may not use channels: a broadcast is refused at once, and who
+// listens is told why, hears when the right is there, and is not asked all the time.
+func TestForbiddenChannels(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.Do(t, "ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "resetchannels")
+	cfg, err := redisconn.Parse("redis://mute:pw@"+s.Addr(), redisconn.Broker, redisconn.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	message := brokertest.Envelope("q", "3a3b3c3d-0000-1111-2222-333344445555", 0)
+	var refused *broker.RefusedError
+	err = p.Broadcast(t.Context(), broker.Publication{Exchange: "celeryev", RoutingKey: "worker.online", Message: message})
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "ACL SETUSER <user> &*") {
+		t.Errorf("Broadcast: %v", err)
+	}
+
+	states := make(chan error, 100)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = p.Subscribe(context.Background(), broker.Subscription{
+			Exchange: "celeryev", Handle: func(string, []byte) {}, OnState: func(_ bool, err error) { states <- err },
+		})
+	})
+	if err := <-states; err == nil || !strings.Contains(err.Error(), "ACL SETUSER <user> &*") {
+		t.Errorf("Subscribe: %v", err)
+	}
+	s.Do(t, "ACL", "SETUSER", "mute", "&*")
+	for err := range states {
+		if err == nil {
+			break
+		}
+	}
+	p.Close()
 	wg.Wait()
 }

@@ -43,7 +43,7 @@ var retryable = []string{
 
 // config lists the error codes that only a change of configuration mends.
 var config = []string{
-	"WRONGPASS", "NOAUTH", "NOPERM", "DENIED",
+	"WRONGPASS", "NOAUTH", "DENIED",
 	"ERR invalid password", "ERR wrong number of arguments for 'auth'", "ERR AUTH", "ERR Client sent AUTH", "ERR DB index", "ERR invalid DB index",
 }
 
@@ -62,11 +62,12 @@ func IsRetryable(err error) bool {
 	return errors.As(err, &conn) || errors.As(err, &network) || errors.Is(err, io.EOF)
 }
 
-// IsConfig tells whether the configuration is wrong: password, database, TLS.
+// IsConfig tells whether the configuration is wrong: password, rights, database, TLS.
 func IsConfig(err error) bool {
 	var server redis.Error
 	if errors.As(err, &server) {
-		return hasCode(server, config)
+		_, forbidden := denied(server)
+		return forbidden || hasCode(server, config)
 	}
 	var record tls.RecordHeaderError
 	var cert *tls.CertificateVerificationError

@@ -111,6 +111,42 @@ func TestServerErrors(t *testing.T) {
 	fails(t, err, false, false, "")
 }
 
+// What the ACL forbids is a matter of configuration, in a script as outside, and the right
+// that is missing is named.
+func TestForbidden(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	user := func(name string, rights ...any) *redisconn.Pipeline {
+		s.Do(t, "ACL", append([]any{"SETUSER", name, "on", ">pw"}, rights...)...)
+		return open(t, "redis://"+name+":pw@"+s.Addr(), redisconn.Options{}, redisconn.PipelineOptions{})
+	}
+	for right, p := range map[string]*redisconn.Pipeline{
+		"&* allows all channels":    user("mute", "~*", "+@all", "resetchannels"),
+		"~* allows all keys":        user("blind", "~x", "+@all", "&*"),
+		"+@all allows all commands": user("lame", "~*", "+@all", "&*", "-publish", "-set"),
+	} {
+		cmd := []any{"PUBLISH", "c", "text"}
+		if strings.Contains(right, "keys") {
+			cmd[0] = "SET"
+		}
+		_, err := p.Do(t.Context(), cmd[0].(string), cmd[1:]...)
+		fails(t, err, true, false, right)
+		_, err = p.Script(t.Context(), redisconn.NewScript(1, "return redis.call(ARGV[1], KEYS[1], 'text')"), "c", cmd[0])
+		fails(t, err, true, false, right)
+		if !strings.Contains(err.Error(), right) {
+			t.Errorf("%v does not say %q", err, right)
+		}
+	}
+	// In the words of other versions.
+	for text, right := range map[string]string{
+		"ERR Error running script (call to f_0): @user_script:1: The user executing the script can't run this command or subcommand": "+@all",
+		"NOPERM ACL failure in script: User app has no permissions to access the 'c' channel":                                        "&*",
+		"NOPERM User app has no permissions to run the 'keys' command":                                                               "+@all",
+	} {
+		fails(t, redis.Error(text), true, false, right)
+	}
+}
+
 // proxy serves TLS in front of a server and returns its address and certificate file.
 func proxy(t *testing.T, s *redistest.Server, names ...string) (addr, file string) {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -20,7 +21,6 @@ var explanations = []struct{ code, text string }{
 	{"ERR AUTH", "a password is given, but the server has none: leave it out of the URL"},
 	{"ERR Client sent AUTH", "a password is given, but the server has none: leave it out of the URL"},
 	{"NOAUTH", "the server wants a password: write it as redis://:password@host"},
-	{"NOPERM", "the server's ACL does not allow this user to do that"},
 	{"DENIED", "the server is in protected mode and has no password, so it serves its own machine only"},
 	{"ERR DB index", "the server has no database of that number: see its setting databases"},
 	{"ERR invalid DB index", "the server has no database of that number: see its setting databases"},
@@ -36,6 +36,17 @@ var explanations = []struct{ code, text string }{
 	{"MOVED", "this is a Redis Cluster, which Celery's layout does not work on"},
 }
 
+// Explained adds what Explain says to an error that the server answered.
+func Explained(err error) error {
+	var server redis.Error
+	if errors.As(err, &server) {
+		if why := Explain(server); why != "" {
+			return fmt.Errorf("%w (%s)", err, why)
+		}
+	}
+	return err
+}
+
 // Explain returns what is probably wrong, in a phrase for the operator, or "" if
 // the error says it all. The message of a *ConnError contains it already.
 func Explain(err error) string {
@@ -44,6 +55,9 @@ func Explain(err error) string {
 	}
 	var server redis.Error
 	if errors.As(err, &server) {
+		if right, forbidden := denied(server); forbidden {
+			return "the server's ACL does not allow this user to " + right
+		}
 		for _, e := range explanations {
 			if hasCode(server, []string{e.code}) {
 				return e.text

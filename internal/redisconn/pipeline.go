@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gomodule/redigo/redis"
 )
 
 // Backoff between attempts to connect: full jitter under a limit that doubles.
@@ -100,18 +98,7 @@ func (p *Pipeline) Do(ctx context.Context, cmd string, args ...any) (any, error)
 		return nil, err
 	}
 	reply, err := c.wait(ctx)
-	return reply, explained(err)
-}
-
-// explained adds what the operator can do to an error that the server answered.
-func explained(err error) error {
-	var server redis.Error
-	if errors.As(err, &server) {
-		if why := Explain(server); why != "" {
-			return fmt.Errorf("%w (%s)", err, why)
-		}
-	}
-	return err
+	return reply, Explained(err)
 }
 
 // waitSession waits for the session to change. p.mu is held on entry and on return.
