@@ -54,17 +54,17 @@ var layers = map[string][]string{
 	"broker":             {"protocol"},
 	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
 	"broker/membroker":   {"broker", "protocol"},
-	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "internal/redisconn", "redigo"},
+	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "internal/redisconn", "internal/logline", "redigo"},
 
 	"backend":              {"protocol"},
 	"backend/backendtest":  {"backend", "protocol", "go-cmp"},
 	"backend/membackend":   {"backend", "protocol"},
 	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo", "serializer", "compression"},
 
-	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression"},
-	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch"},
-	"gossip":  {"protocol", "protocol/pyjson", "broker", "worker", "control"},
-	"events":  {"protocol", "protocol/pyjson", "broker", "worker"},
+	"worker":  {"protocol", "protocol/pyjson", "tasks", "canvas", "broker", "backend", "serializer", "compression", "internal/logline"},
+	"control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch", "internal/logline"},
+	"gossip":  {"protocol", "protocol/pyjson", "broker", "worker", "control", "internal/logline"},
+	"events":  {"protocol", "protocol/pyjson", "broker", "worker", "internal/logline"},
 	"client":  {"protocol", "protocol/pyjson", "canvas", "broker", "backend", "serializer"},
 	"metrics": {"worker", "protocol", "broker", "prometheus"},
 
@@ -78,13 +78,14 @@ var layers = map[string][]string{
 	"app": {"settings", "client", "internal/fromsettings"},
 
 	"internal/redisconn": {"redigo", "sentinel"},
+	"internal/logline":   {},
 	"internal/logtest":   {},
 	"internal/redistest": {"redigo"},
 	"internal/embedded":  {"miniredis"},
 
 	"cli": {
 		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "control", "events", "gossip", "client", "metrics",
-		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "internal/fromsettings", "cli/v2",
+		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "internal/fromsettings", "internal/logline", "cli/v2",
 		"settings", "canvas", "internal/nearest", "serializer", "compression", "term",
 	},
 	".": {"cli", "tasks", "tasks/sample"},

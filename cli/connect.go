@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 )
@@ -61,7 +62,8 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 		}
 		delay := min(time.Duration(try)*connectStep, connectMaxDelay)
 		s.log.Error(fmt.Sprintf("consumer: Cannot connect to %s: %v.\nTrying again in %.2f seconds... (%d/%d)\n",
-			s.Consumer.Redis, err, delay.Seconds(), try, s.conf.BrokerConnectionMaxRetries))
+			s.Consumer.Redis, err, delay.Seconds(), try, s.conf.BrokerConnectionMaxRetries),
+			logline.EventKey, "Cannot connect to the broker", "broker", s.Consumer.Redis.String(), "error", err, "try", try, "delay", delay.Seconds())
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
@@ -73,8 +75,12 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 // purgeAndOpen opens the consumer, after what --purge asks for.
 func (s *workerSettings) purgeAndOpen(ctx context.Context, out io.Writer) (*redisbroker.Consumer, error) {
 	if s.purge {
-		if err := purgeAtStart(ctx, s.Consumer, out); err != nil {
+		total, err := purgeAtStart(ctx, s.Consumer)
+		if err != nil {
 			return nil, err
+		}
+		if total > 0 {
+			s.purged(out, total)
 		}
 		s.purge = false // once, however often the rest is tried
 	}
@@ -108,7 +114,8 @@ func (s *workerSettings) openStore(ctx context.Context) (*redisbackend.Backend, 
 		if redisconn.IsConfig(err) {
 			return nil, errors.Join(fmt.Errorf("cannot connect to the result backend %s: %w", s.Results.Redis, err), store.Close())
 		}
-		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.Results.Redis, err))
+		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.Results.Redis, err),
+			logline.EventKey, "Cannot connect to the result backend", "backend", s.Results.Redis.String(), "error", err)
 	}
 	return store, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/gossip"
 	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/worker"
 )
 
@@ -20,7 +21,7 @@ func (s *workerSettings) mingle(ctx context.Context, w *worker.Worker, publisher
 	}
 	ask := &control.Client{Broadcaster: publisher, Asker: publisher, Exchange: s.conf.ControlExchange, Decoder: *w.Decoder()}
 	if err := gossip.Mingle(ctx, w, ask, s.log); err != nil && ctx.Err() == nil {
-		s.log.Error(err.Error())
+		s.log.Error(err.Error(), logline.EventKey, "mingle failed", "error", err)
 	}
 }
 
@@ -56,7 +57,7 @@ func (s *workerSettings) startGossip(ctx context.Context, node *gossip.Node) (wa
 	}
 	return beside(func() {
 		if err := node.Run(ctx); err != nil {
-			s.log.Error("gossip: " + err.Error())
+			s.log.Error("gossip: "+err.Error(), logline.EventKey, "gossip failed", "error", err)
 		}
 	})
 }

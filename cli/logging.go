@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/worker"
 )
 
@@ -59,7 +59,7 @@ func newLogHandler(out io.Writer, format string, level slog.Leveler, color bool)
 	if format != "json" {
 		return &textHandler{out: out, level: level, color: color}
 	}
-	return slog.NewJSONHandler(out, &slog.HandlerOptions{
+	return jsonHandler{slog.NewJSONHandler(out, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if l, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && len(groups) == 0 {
@@ -67,24 +67,46 @@ func newLogHandler(out io.Writer, format string, level slog.Leveler, color bool)
 			}
 			return a
 		},
+	})}
+}
+
+// jsonHandler prints an object a line. Its msg is the same for all lines of a kind, so that
+// they can be grouped by it: the event of a line that has one, in place of Celery's text.
+type jsonHandler struct{ slog.Handler }
+
+func (h jsonHandler) Handle(ctx context.Context, r slog.Record) error {
+	line := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == logline.EventKey {
+			line.Message = a.Value.String()
+		} else {
+			line.AddAttrs(a)
+		}
+		return true
 	})
+	return h.Handler.Handle(ctx, line)
+}
+
+func (h jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return jsonHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h jsonHandler) WithGroup(name string) slog.Handler {
+	return jsonHandler{h.Handler.WithGroup(name)}
 }
 
 // textHandler prints lines as Celery does by default (worker_log_format):
 //
 //	[2026-11-23 09:00:00,123: INFO/MainProcess] Task proj.add[…] received
 //
-// A traceback follows on the lines after the message, other attributes as
-// key=value; those in messageKeys are left to JSON.
+// A traceback follows on the lines after the message, other attributes as key=value;
+// those of an event are in its message already.
 type textHandler struct {
 	out   io.Writer
 	level slog.Leveler
 	color bool
 	attrs string // of WithAttrs, formatted
 }
-
-// messageKeys are the attributes whose values the worker's messages name anyway.
-var messageKeys = []string{"task_name", "task_id", "content_type", "reason", "queue"}
 
 func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= h.level.Level()
@@ -118,15 +140,22 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	b = append(b, color...)
 	b = append(b, r.Message...)
 	b = append(b, h.attrs...)
-	traceback := ""
+	told := len(b)
+	traceback, event := "", false
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == worker.TracebackKey {
+		switch {
+		case a.Key == worker.TracebackKey:
 			traceback = a.Value.String()
-		} else {
+		case a.Key == logline.EventKey:
+			event = true
+		case !event:
 			b = appendAttr(b, a)
 		}
 		return true
 	})
+	if event {
+		b = b[:told]
+	}
 	if traceback != "" {
 		b = append(append(b, '\n'), strings.TrimRight(traceback, "\n")...)
 	}
@@ -140,9 +169,6 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 }
 
 func appendAttr(b []byte, a slog.Attr) []byte {
-	if slices.Contains(messageKeys, a.Key) {
-		return b
-	}
 	value := a.Value.String()
 	if strings.ContainsAny(value, " \"\n=") {
 		value = strconv.Quote(value)

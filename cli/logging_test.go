@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/worker"
 )
 
@@ -24,7 +25,7 @@ func record(level slog.Level, message string, attrs ...slog.Attr) slog.Record {
 
 func TestTextLogLines(t *testing.T) {
 	t.Parallel()
-	task := []slog.Attr{slog.String("task_name", "proj.add"), slog.String("task_id", "9b1deb4d")}
+	task := []slog.Attr{logline.Event("Task received"), slog.String("task_name", "proj.add"), slog.String("task_id", "9b1deb4d")}
 	tests := []struct {
 		name   string
 		color  bool
@@ -38,7 +39,7 @@ func TestTextLogLines(t *testing.T) {
 		{
 			"traceback", false,
 			record(slog.LevelError, "Task proj.add[9b1deb4d] raised unexpected: ValueError('x')",
-				slog.String(worker.TracebackKey, "Traceback (most recent call last):\nValueError: x\n"), task[0]),
+				slog.String(worker.TracebackKey, "Traceback (most recent call last):\nValueError: x\n"), task[0], task[1]),
 			"[2026-11-23 09:00:00,123: ERROR/MainProcess] Task proj.add[9b1deb4d] raised unexpected: ValueError('x')\n" +
 				"Traceback (most recent call last):\nValueError: x\n",
 		},
@@ -68,15 +69,15 @@ func TestJSONLogLines(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	h := newLogHandler(&out, "json", slog.LevelInfo, true)
-	r := record(worker.LevelCritical, "gone", slog.String("task_id", "9b1deb4d"))
-	if err := h.Handle(t.Context(), r); err != nil {
+	r := record(worker.LevelCritical, "9b1deb4d gone", logline.Event("gone"), slog.String("task_id", "9b1deb4d"))
+	if err := h.WithAttrs([]slog.Attr{slog.String("worker", "w@h")}).Handle(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
 	var got map[string]any
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"time": "2026-11-23T09:00:00.123999Z", "level": "CRITICAL", "msg": "gone", "task_id": "9b1deb4d"}
+	want := map[string]any{"time": "2026-11-23T09:00:00.123999Z", "level": "CRITICAL", "msg": "gone", "task_id": "9b1deb4d", "worker": "w@h"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -147,7 +148,7 @@ func BenchmarkTextLog(b *testing.B) {
 	log := slog.New(newLogHandler(newLineWriter(discard{}), "text", slog.LevelInfo, false))
 	for b.Loop() {
 		log.Info("Task proj.add[9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d] received",
-			slog.String("task_name", "proj.add"), slog.String("task_id", "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"))
+			logline.Event("Task received"), slog.String("task_name", "proj.add"), slog.String("task_id", "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"))
 	}
 }
 

@@ -85,24 +85,20 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 }
 
 // purgeAtStart drops what waits in the queues that a worker is about to consume.
-func purgeAtStart(ctx context.Context, cfg redisbroker.Config, out io.Writer) (err error) {
+func purgeAtStart(ctx context.Context, cfg redisbroker.Config) (total int, err error) {
 	m, err := redisbroker.OpenManagement(ctx, cfg)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	total := 0
 	for _, q := range cfg.Queues {
 		n, err := m.Purge(ctx, q.Name)
 		if err != nil {
-			return err
+			return total, err
 		}
 		total += n
 	}
-	if total > 0 {
-		fmt.Fprintf(out, "purge: Erased %d %s from the queue.\n\n", total, plural(total, "message"))
-	}
-	return nil
+	return total, nil
 }
 
 // purgedQueues returns the names of the queues to purge, sorted.

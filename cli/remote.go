@@ -11,6 +11,7 @@ import (
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/gossip"
 	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
@@ -54,7 +55,7 @@ func (p *program) startControl(
 	}
 	wait = beside(func() {
 		if err := mailbox.Run(ctx); err != nil {
-			s.log.Error(err.Error())
+			s.log.Error(err.Error(), logline.EventKey, "Remote control failed", "error", err)
 		}
 	})
 	select {

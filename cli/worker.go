@@ -15,6 +15,7 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/metrics"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
@@ -51,9 +52,9 @@ func (p *program) runWorker(c *cli.Context) error {
 		return err
 	}
 	defer closeLog()
-	s.log = slog.New(newLogHandler(out, s.logFormat, s.level, s.color && isTerminal(p.stderr) && s.logfile == ""))
+	s.log = s.logger(out, s.color && isTerminal(p.stderr) && s.logfile == "")
 	if s.pidfile != "" {
-		remove, err := writePidfile(s.pidfile, p.stderr)
+		remove, err := writePidfile(s.pidfile, s.notices(p.stderr))
 		if err != nil {
 			return err
 		}
@@ -79,7 +80,7 @@ func (p *program) runWorker(c *cli.Context) error {
 	cold, stopCold := context.WithCancel(context.WithoutCancel(c.Context))
 	defer stopCold()
 	stop := stopper{
-		out:       p.stdout,
+		out:       s.notices(p.stdout),
 		remapTerm: os.Getenv("REMAP_SIGTERM") == "SIGQUIT",
 		warm:      stopWarm,
 		cold:      stopCold,
@@ -100,11 +101,9 @@ func (p *program) runWorker(c *cli.Context) error {
 
 // serve connects and runs a worker until warm is done; cold done aborts it.
 func (p *program) serve(warm, cold context.Context, s *workerSettings) (err error) {
-	if !s.quiet {
-		p.banner(s).write(p.stdout, s.color && isTerminal(p.stdout))
-	}
+	p.showBanner(s)
 	for _, warning := range s.warnings {
-		s.log.Warn(warning)
+		s.log.Warn(warning, logline.EventKey, "Without effect", "warning", warning)
 	}
 	cfg := s.worker
 	cfg.Registry, cfg.Logger = p.reg, s.log
@@ -126,7 +125,7 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	cfg.Publisher = publisher
-	s.log.Info("Connected to " + s.Consumer.Redis.String())
+	s.log.Info("Connected to "+s.Consumer.Redis.String(), logline.EventKey, "Connected to the broker", "broker", s.Consumer.Redis.String())
 	if s.Results.Redis != nil {
 		store, err := s.openStore(warm)
 		if err != nil {
@@ -173,7 +172,7 @@ func (p *program) work(
 	}
 	endGossip := s.startGossip(warm, node)
 	endEvents := startEvents(warm, w, dispatcher)
-	s.log.Info(s.hostname + " ready.")
+	s.log.Info(s.hostname+" ready.", logline.EventKey, "Worker ready")
 	err = w.Run(warm)
 	stop()
 	endControl()
@@ -218,7 +217,7 @@ func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (
 	if metrics.Address(s.metricsAddr) != s.metricsAddr {
 		served = " (for this machine only; give an address such as 0.0.0.0:9808 to serve others)"
 	}
-	s.log.Info("Metrics at http://" + server.Addr() + "/metrics" + served)
+	s.log.Info("Metrics at http://"+server.Addr()+"/metrics"+served, logline.EventKey, "Metrics are served", "address", server.Addr())
 	cfg.Observers = append(cfg.Observers, figures)
 	if s.conf.TaskSendSentEvent {
 		cfg.Registry.Connect(tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { figures.TaskSent(task) }})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -93,7 +94,7 @@ func (m *Mailbox) scheduled(ctx context.Context, _ others) any {
 	list := []waiting{}
 	held, err := m.w.Scheduled(ctx, scheduledShown)
 	if err != nil {
-		m.log.Warn("Cannot list what is parked: " + err.Error())
+		m.log.Warn("Cannot list what is parked: "+err.Error(), logline.EventKey, "Cannot list what is parked", "error", err)
 	}
 	for _, t := range held {
 		entry := waiting{Priority: timerPriority, Request: m.info(t, false)}
@@ -150,7 +151,7 @@ func (m *Mailbox) hello(fromNode string, revoked json.RawMessage, _ others) (any
 	if fromNode == m.hostname {
 		return nil, nil
 	}
-	m.log.Info("sync with " + fromNode)
+	m.log.Info("sync with "+fromNode, logline.EventKey, "sync with a node", "node", fromNode)
 	var ids []string
 	switch pyjson.Kind(revoked) {
 	case 'n':

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -23,17 +24,18 @@ func (m *Mailbox) rateLimit(task string, limit json.RawMessage, _ others) (any, 
 	}
 	switch err := m.w.SetRateLimit(task, text); {
 	case errors.Is(err, worker.ErrUnknownTask):
-		m.log.Error("Rate limit attempt for unknown task " + task)
+		m.log.Error("Rate limit attempt for unknown task "+task, logline.EventKey, "Rate limit attempt for unknown task", "task_name", task)
 		return failed("unknown task"), nil
 	case err != nil: // its number is none, or negative
 		exc := tasks.ExceptionOf(tasks.Raise("ValueError", "could not convert string to float: '"+number+"'"))
 		return failed("Invalid rate limit string: " + exc.Repr()), nil //nolint:nilerr // that is the reply
 	}
 	if text == "" {
-		m.log.Info("Rate limits disabled for tasks of type " + task)
+		m.log.Info("Rate limits disabled for tasks of type "+task, logline.EventKey, "Rate limits disabled", "task_name", task)
 		return succeeded("rate limit disabled successfully"), nil
 	}
-	m.log.Info("New rate limit for tasks of type " + task + ": " + text + ".")
+	m.log.Info("New rate limit for tasks of type "+task+": "+text+".",
+		logline.EventKey, "New rate limit", "task_name", task, "rate_limit", text)
 	return succeeded("new rate limit set successfully"), nil
 }
 
@@ -61,12 +63,14 @@ func (m *Mailbox) timeLimit(task any, hard, soft *float64, _ others) (any, error
 	name, _ := task.(string)
 	switch err := m.w.SetTimeLimits(name, limit(soft), limit(hard)); {
 	case errors.Is(err, worker.ErrUnknownTask):
-		m.log.Error("Change time limit attempt for unknown task " + name)
+		m.log.Error("Change time limit attempt for unknown task "+name,
+			logline.EventKey, "Change time limit attempt for unknown task", "task_name", name)
 		return failed("unknown task"), nil
 	case err != nil:
 		return nil, tasks.Raise("ValueError", err.Error())
 	}
-	m.log.Info(fmt.Sprintf("New time limits for tasks of type %s: soft=%s hard=%s", name, none(soft), none(hard)))
+	m.log.Info(fmt.Sprintf("New time limits for tasks of type %s: soft=%s hard=%s", name, none(soft), none(hard)),
+		logline.EventKey, "New time limits", "task_name", name, "soft", none(soft), "hard", none(hard))
 	return succeeded("time limits set successfully"), nil
 }
 

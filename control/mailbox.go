@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -156,7 +157,8 @@ func (m *Mailbox) state() func(subscribed bool, err error) {
 		switch {
 		case err != nil && !errors.Is(err, context.Canceled):
 			if !failing {
-				m.log.Error("pidbox: cannot hear remote control: " + err.Error() + ". Trying again until it works")
+				m.log.Error("pidbox: cannot hear remote control: "+err.Error()+". Trying again until it works",
+					logline.EventKey, "pidbox: cannot hear remote control", "error", err)
 			}
 			failing = true
 		case subscribed && first:
@@ -175,13 +177,13 @@ func (m *Mailbox) receive(ctx context.Context, raw []byte) {
 	m.w.Clock().Forward() // as Celery's Pidbox.on_message: clients have no clock worth adjusting to
 	r, err := m.w.Decoder().DecodeControlRequest(raw)
 	if err != nil {
-		m.log.Error("Cannot decode message: " + err.Error())
+		m.log.Error("Cannot decode message: "+err.Error(), logline.EventKey, "Cannot decode a control message", "error", err)
 		return
 	}
 	m.clock.Adjust(r.Clock)
 	switch concerned, err := concerns(r, m.hostname); {
 	case err != nil:
-		m.log.Error("Control command error: " + err.Error())
+		m.log.Error("Control command error: "+err.Error(), logline.EventKey, "Control command error", "error", err)
 	case concerned:
 		m.answer(ctx, r)
 	}
@@ -193,7 +195,7 @@ var errNoReply = errors.New("control: no reply")
 // answer runs a command, and replies if that is wanted.
 func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
 	if m.log.Enabled(ctx, slog.LevelDebug) {
-		m.log.Debug(receivedLine(r))
+		m.log.Debug(receivedLine(r), logline.EventKey, "pidbox received a method", "method", r.Method)
 	}
 	running, cancel := context.WithTimeout(ctx, commandTimeout)
 	value, err := m.run(running, r)
@@ -207,7 +209,8 @@ func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
 	}
 	if err != nil {
 		exc := tasks.ExceptionOf(err)
-		m.log.Error("pidbox command error: "+exc.Repr(), worker.TracebackKey, exc.Traceback)
+		m.log.Error("pidbox command error: "+exc.Repr(),
+			logline.EventKey, "pidbox command error", "exception", exc.Repr(), worker.TracebackKey, exc.Traceback)
 		encoded, _ = encode(failed(exc.Repr())) // a text always has a JSON form
 	}
 	if r.ReplyTo != nil {
@@ -232,7 +235,7 @@ func (m *Mailbox) reply(ctx context.Context, r *protocol.ControlRequest, value [
 		}, replyTTL)
 	}
 	if err != nil {
-		m.log.Error("Cannot reply to remote control: " + err.Error())
+		m.log.Error("Cannot reply to remote control: "+err.Error(), logline.EventKey, "Cannot reply to remote control", "error", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/tasks"
 )
 
@@ -57,7 +58,7 @@ func (m *Mailbox) shutdown(msg string, _ others) error {
 	if m.cfg.Shutdown == nil {
 		return errors.New("this worker cannot be shut down from remote")
 	}
-	m.log.Warn(msg)
+	m.log.Warn(msg, logline.EventKey, "Shutdown by remote control", "text", msg)
 	m.cfg.Shutdown()
 	return errNoReply
 }

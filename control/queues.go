@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/tasks"
 )
 
@@ -25,7 +26,7 @@ func (m *Mailbox) addConsumer(ctx context.Context, queue string, exchange, excha
 	if err := m.w.AddQueue(ctx, q); err != nil {
 		return nil, tasks.Raise("ValueError", err.Error())
 	}
-	m.log.Info("Started consuming from " + queue)
+	m.log.Info("Started consuming from "+queue, logline.EventKey, "Started consuming from a queue", "queue", queue)
 	return succeeded("add consumer " + queue), nil
 }
 
@@ -37,7 +38,7 @@ func text(s *string) string {
 }
 
 func (m *Mailbox) cancelConsumer(ctx context.Context, queue string, _ others) (any, error) {
-	m.log.Info("Canceling queue " + queue)
+	m.log.Info("Canceling queue "+queue, logline.EventKey, "Canceling a queue", "queue", queue)
 	if err := m.w.CancelQueue(ctx, queue); err != nil {
 		return nil, tasks.Raise("ValueError", err.Error())
 	}

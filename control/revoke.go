@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -23,7 +24,7 @@ func (m *Mailbox) revoke(ctx context.Context, taskID json.RawMessage, terminate,
 	}
 	m.w.Revoke(ctx, ids...)
 	if !truthy(terminate) {
-		m.log.Info("Tasks flagged as revoked: " + strings.Join(ids, ", "))
+		m.log.Info("Tasks flagged as revoked: "+strings.Join(ids, ", "), logline.EventKey, "Tasks flagged as revoked", "task_ids", ids)
 		return succeeded("tasks " + setRepr(ids) + " flagged as revoked"), nil
 	}
 	signum, err := signalNumber(signal)

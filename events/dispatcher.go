@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/worker"
 )
@@ -229,7 +230,8 @@ func (d *Dispatcher) trySend(ctx context.Context, w Worker) (pause time.Duration
 			pause = d.refused
 		}
 		if !d.failing {
-			d.cfg.Logger.Error("Cannot send events: " + err.Error() + ". Trying again until it works")
+			d.cfg.Logger.Error("Cannot send events: "+err.Error()+". Trying again until it works",
+				logline.EventKey, "Cannot send events", "error", err)
 		}
 		d.failing = true
 		return pause

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 )
 
@@ -87,7 +88,7 @@ func (n *Node) electionLocked(id string) *election {
 func (n *Node) candidate(e protocol.Event) {
 	for _, field := range []string{"id", "clock", "hostname", "pid", "topic", "action", "cver"} {
 		if e[field] == nil {
-			n.log.Error("election request missing field '" + field + "'")
+			n.log.Error("election request missing field '"+field+"'", logline.EventKey, "election request misses a field", "field", field)
 			return
 		}
 	}
@@ -163,10 +164,11 @@ func (n *Node) acknowledged(ctx context.Context, id string) {
 		return cmp.Or(cmp.Compare(a.clock, b.clock), cmp.Compare(a.node, b.node))
 	})
 	if leader.node != n.full {
-		n.log.Info(fmt.Sprintf("node %s elected for %s", leader.node, protocol.ReprText(id)))
+		n.log.Info(fmt.Sprintf("node %s elected for %s", leader.node, protocol.ReprText(id)),
+			logline.EventKey, "Another node is elected", "node", leader.node, "election", id)
 		return
 	}
-	n.log.Info("I won the election " + protocol.ReprText(id))
+	n.log.Info("I won the election "+protocol.ReprText(id), logline.EventKey, "I won an election", "election", id)
 	n.lead(ctx, leader)
 }
 
@@ -174,10 +176,10 @@ func (n *Node) acknowledged(ctx context.Context, id string) {
 func (n *Node) lead(ctx context.Context, c candidate) {
 	switch {
 	case c.topic != "task":
-		n.log.Error("Unknown election topic " + protocol.ReprText(c.topic))
+		n.log.Error("Unknown election topic "+protocol.ReprText(c.topic), logline.EventKey, "Unknown election topic", "topic", c.topic)
 	case n.cfg.Call != nil:
 		if err := n.cfg.Call(ctx, c.action); err != nil {
-			n.log.Error("Could not call task: " + err.Error())
+			n.log.Error("Could not call task: "+err.Error(), logline.EventKey, "Could not call task", "error", err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/control"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/worker"
 )
@@ -37,13 +38,14 @@ func Mingle(ctx context.Context, w *worker.Worker, ask *control.Client, log *slo
 		log.Info("mingle: all alone")
 		return err
 	}
-	log.Info(fmt.Sprintf("mingle: sync with %d nodes", len(neighbors)))
+	log.Info(fmt.Sprintf("mingle: sync with %d nodes", len(neighbors)), logline.EventKey, "mingle: sync", "nodes", len(neighbors))
 	var revoked []string
 	for _, reply := range neighbors {
-		log.Debug("mingle: processing reply from " + reply.Node)
+		log.Debug("mingle: processing reply from "+reply.Node, logline.EventKey, "mingle: processing a reply", "node", reply.Node)
 		ids, err := syncWith(w, reply.Value)
 		if err != nil {
-			log.Error(fmt.Sprintf("mingle: sync with %s failed: %v", reply.Node, err))
+			log.Error(fmt.Sprintf("mingle: sync with %s failed: %v", reply.Node, err),
+				logline.EventKey, "mingle: sync failed", "node", reply.Node, "error", err)
 		}
 		revoked = append(revoked, ids...)
 	}

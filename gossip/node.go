@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 )
 
@@ -114,7 +115,7 @@ func (n *Node) hear(ctx context.Context, routingKey string, message []byte) {
 	}
 	events, err := n.cfg.Decoder.DecodeEvents(message)
 	if err != nil {
-		n.log.Error("gossip: " + err.Error())
+		n.log.Error("gossip: "+err.Error(), logline.EventKey, "Cannot read gossip", "error", err)
 	}
 	for _, e := range events {
 		switch hostname := e.Text("hostname"); {
@@ -136,7 +137,7 @@ func (n *Node) update(hostname string, e protocol.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if e.Text("type") == "worker-offline" {
-		n.log.Debug(hostname + " left")
+		n.log.Debug(hostname+" left", logline.EventKey, "A node left", "node", hostname)
 		delete(n.peers, hostname)
 		return
 	}
@@ -144,9 +145,9 @@ func (n *Node) update(hostname string, e protocol.Event) {
 	if p == nil {
 		p = &peer{freq: defaultFreq * time.Second}
 		n.peers[hostname] = p
-		n.log.Debug(hostname + " joined the party")
+		n.log.Debug(hostname+" joined the party", logline.EventKey, "A node joined the party", "node", hostname)
 	} else if e.Text("type") == "worker-online" {
-		n.log.Debug(hostname + " joined the party")
+		n.log.Debug(hostname+" joined the party", logline.EventKey, "A node joined the party", "node", hostname)
 	}
 	if freq := e.Number("freq"); freq > 0 && freq < 1e6 {
 		p.freq = time.Duration(freq * float64(time.Second))
@@ -166,7 +167,7 @@ func (n *Node) lookAfterPeers(ctx context.Context) {
 			n.mu.Lock()
 			for hostname, p := range n.peers {
 				if !p.alive(now) {
-					n.log.Info("missed heartbeat from " + hostname)
+					n.log.Info("missed heartbeat from "+hostname, logline.EventKey, "missed heartbeat", "node", hostname)
 					delete(n.peers, hostname)
 				}
 			}

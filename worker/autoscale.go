@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/apium/apium/internal/logline"
 )
 
 // Autoscale lets the number of slots follow the load (Celery's --autoscale).
@@ -86,9 +88,9 @@ func (a *autoscaler) quietLocked() bool {
 
 func (a *autoscaler) resizeLocked(slots int) {
 	if n := slots - a.w.slots.size(); n > 0 {
-		a.w.log.Info(fmt.Sprintf("Scaling up %d processes.", n))
+		a.w.log.Info(fmt.Sprintf("Scaling up %d processes.", n), logline.EventKey, "Scaling up", "count", n)
 	} else if n < 0 {
-		a.w.log.Info(fmt.Sprintf("Scaling down %d processes.", -n))
+		a.w.log.Info(fmt.Sprintf("Scaling down %d processes.", -n), logline.EventKey, "Scaling down", "count", -n)
 	}
 	a.w.resize(slots, a.max)
 }

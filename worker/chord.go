@@ -10,6 +10,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -65,7 +66,8 @@ func (w *Worker) countParts(ctx context.Context, group []settlement) {
 	w.parts, w.partsOf = parts, of
 	defer clear(parts)
 	if w.chords == nil {
-		w.log.Error("A task is part of a chord, and " + errNoChords.Error() + ": its body will not run")
+		w.log.Error("A task is part of a chord, and "+errNoChords.Error()+": its body will not run",
+			logline.EventKey, "A chord's body will not run", "error", errNoChords)
 		return
 	}
 	counted, ok := w.count(ctx, parts)
@@ -93,7 +95,8 @@ func (w *Worker) count(ctx context.Context, parts []backend.ChordPart) (counted 
 		counted, err = w.chords.Count(ctx, parts...)
 		if refused := refusedRecords(err); refused != nil {
 			for _, e := range refused {
-				w.log.Error("Cannot count task "+e.TaskID+" as part of its chord: "+e.Err.Error(), "task_id", e.TaskID)
+				w.log.Error("Cannot count task "+e.TaskID+" as part of its chord: "+e.Err.Error(),
+					logline.EventKey, "Cannot count a task as part of its chord", "task_id", e.TaskID, "error", e.Err)
 			}
 			return nil
 		}
@@ -165,7 +168,8 @@ func (w *Worker) renewClaim(ctx context.Context, r *request, claim backend.Chord
 	ok := w.persist(ctx, "claim a chord", func() error {
 		err := w.chords.Renew(ctx, claim, chordPublish)
 		if ours = err == nil; errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
-			w.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(), "task_id", r.ID)
+			w.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(),
+				logline.EventKey, "The body of a chord is not published here", "group_id", claim.GroupID, "task_id", r.ID, "error", err)
 			return nil
 		}
 		return err

@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 )
 
@@ -29,10 +31,11 @@ func (w *Worker) deduplicated(r *request) bool {
 	if state, err := backend.State(raw); err != nil || state != protocol.Success {
 		return false
 	}
-	w.log.Info("Task "+nameAndID(r.Task)+" Task already completed successfully.", taskAttrs(r.Task)...)
+	w.logTask(levelInfo, r, "Task already completed successfully", "Task "+nameAndID(r.Task)+" Task already completed successfully.")
 	if record, err := protocol.DecodeResult(raw); err == nil && len(elements(record.Children)) == 0 {
 		if err := w.follow(&s, record.Result); err != nil {
-			w.log.Error("Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), taskAttrs(r.Task)...)
+			w.logTask(slog.LevelError, r, "Failed to dispatch chain/callbacks for deduplicated task",
+				"Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), logline.Err(err))
 		}
 	}
 	w.settle(s)

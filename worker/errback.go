@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
@@ -40,7 +41,8 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 		err = w.carryOut(after, plan)
 	}
 	if err != nil {
-		w.log.Error("Cannot publish the errbacks of task "+failed.id+": "+err.Error(), "task_id", failed.id)
+		w.log.Error("Cannot publish the errbacks of task "+failed.id+": "+err.Error(),
+			logline.EventKey, "Cannot publish the errbacks", "task_id", failed.id, "error", err)
 		return
 	}
 	if failed.id != failed.r.ID { // the task's own errbacks come after its record
@@ -63,7 +65,8 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 	}
 	if _, err := t.entry.Call(ctx, req); err != nil {
 		exc := tasks.ExceptionOf(err)
-		w.log.Error(fmt.Sprintf("Errback '%s' raised an exception: %s", t.entry.Name, exc.Repr()), TracebackKey, exc.Traceback)
+		w.log.Error(fmt.Sprintf("Errback '%s' raised an exception: %s", t.entry.Name, exc.Repr()),
+			logline.EventKey, "Errback raised an exception", "task_name", t.entry.Name, "exception", exc.Repr(), TracebackKey, exc.Traceback)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -87,7 +88,8 @@ func (w *Worker) markStarted(ctx context.Context, r *request) {
 	ctx, cancel := context.WithTimeout(ctx, markTimeout)
 	defer cancel()
 	if err := starter.Started(ctx, r.tag); err != nil {
-		w.log.Warn("Cannot mark a redelivered message as started: "+err.Error(), "task_id", r.ID)
+		w.log.Warn("Cannot mark a redelivered message as started: "+err.Error(),
+			logline.EventKey, "Cannot mark a redelivered message as started", "task_id", r.ID, "error", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
@@ -53,11 +54,11 @@ func (w *Worker) keepOrHandOn(r *request, leave bool) {
 func (w *Worker) handOn(r *request) {
 	policy := w.unknownPolicy(r.Queue)
 	if policy.Action == UnknownForward {
-		w.log.Debug("Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+policy.Queue, taskAttrs(r.Task)...)
+		w.logForwarded(r, policy.Queue)
 		w.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
 		return
 	}
-	w.log.Debug("Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue, taskAttrs(r.Task)...)
+	w.logTask(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue)
 	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
 	if w.mover != nil { // byte for byte: nobody has run it
 		s.fate, s.queue = forward, r.Queue

@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/apium/apium/internal/logline"
 )
 
 // leases knows the deliveries that are not acknowledged yet and keeps them from
@@ -74,7 +77,7 @@ func (w *Worker) renewLeases(ctx context.Context) {
 			lost, err := w.cfg.Consumer.Extend(ctx, tags[:n]...)
 			if err != nil {
 				if ctx.Err() == nil {
-					w.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags))
+					w.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags), logline.EventKey, "Cannot renew leases", "error", err)
 				}
 				break
 			}
@@ -101,6 +104,6 @@ func (w *Worker) leaseLost(r *request) {
 	}
 	w.observe(r.event(LeaseLost))
 	if r.Task != nil {
-		w.log.Warn("Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost", taskAttrs(r.Task)...)
+		w.logTask(slog.LevelWarn, r, "Lease lost", "Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost")
 	}
 }

@@ -171,7 +171,7 @@ func (w *Worker) prepare(ctx context.Context, group []settlement) {
 				w.persist(ctx, "prepare a chord", func() error {
 					err := w.prepareStep(ctx, step)
 					if errors.Is(err, backend.ErrUnreadable) {
-						w.log.Error("Cannot prepare a chord: "+err.Error(), requestAttrs(group[i].req)...)
+						w.logError(group[i].req, "Cannot prepare a chord", "Cannot prepare a chord", err)
 						return nil
 					}
 					return err

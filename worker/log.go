@@ -6,8 +6,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 )
 
@@ -26,14 +28,36 @@ func (w *Worker) enabled(level slog.Level) bool {
 
 func nameAndID(t *protocol.Task) string { return t.DisplayName() + "[" + t.ID + "]" }
 
-// taskAttrs are the attributes of every line about a task.
-func taskAttrs(t *protocol.Task) []any {
-	return []any{slog.String("task_name", t.DisplayName()), slog.String("task_id", t.ID)}
+// logTask logs a line about a message: the text is Celery's, event says the same in constant
+// words for logs in JSON, where the attributes hold what the text tells besides.
+func (w *Worker) logTask(level slog.Level, r *request, event, text string, more ...slog.Attr) {
+	attrs := make([]slog.Attr, 0, 10) // stays on the stack
+	attrs = append(attrs, logline.Event(event), slog.String("queue", r.Queue))
+	if r.Task != nil {
+		attrs = append(attrs, slog.String("task_name", r.DisplayName()), slog.String("task_id", r.ID))
+	}
+	w.log.LogAttrs(context.Background(), level, text, append(attrs, more...)...)
+}
+
+// logError is logTask for an error, which follows the text.
+func (w *Worker) logError(r *request, event, text string, err error) {
+	w.logTask(slog.LevelError, r, event, text+": "+err.Error(), logline.Err(err))
+}
+
+// stateAttr is the attribute of what a task has come to.
+func stateAttr(s protocol.State) slog.Attr { return slog.String("state", string(s)) }
+
+// runtimeOf is the attribute of how long a handler has run, in seconds; none if it has not.
+func runtimeOf(r *request) slog.Attr {
+	if r.started.IsZero() {
+		return slog.Attr{}
+	}
+	return slog.Float64("runtime", time.Since(r.started).Seconds())
 }
 
 func (w *Worker) logReceived(r *request) {
 	if w.enabled(levelInfo) {
-		w.log.Info("Task "+nameAndID(r.Task)+" received", taskAttrs(r.Task)...)
+		w.logTask(levelInfo, r, "Task received", "Task "+nameAndID(r.Task)+" received")
 	}
 }
 
@@ -45,7 +69,9 @@ func (w *Worker) logSucceeded(r *request, end *outcome) {
 	if repr == "" {
 		repr = protocol.SafeRepr(end.result)
 	}
-	w.log.Info("Task "+nameAndID(r.Task)+" succeeded in "+pythonSeconds(end.runtime.Seconds())+"s: "+repr, taskAttrs(r.Task)...)
+	runtime := end.runtime.Seconds()
+	w.logTask(levelInfo, r, "Task succeeded", "Task "+nameAndID(r.Task)+" succeeded in "+pythonSeconds(runtime)+"s: "+repr,
+		stateAttr(protocol.Success), slog.Float64("runtime", runtime), slog.String("result", repr))
 }
 
 // pythonSeconds writes a float as Python's str does: never without a point.
@@ -59,35 +85,36 @@ func pythonSeconds(s float64) string {
 
 // logFailed logs a failure. Expected errors are no errors.
 func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception, repr string) {
-	attrs := taskAttrs(r.Task)
+	attrs := []slog.Attr{stateAttr(protocol.Failure), runtimeOf(r), slog.String("exception", repr)}
 	if r.task.throws != nil && r.task.throws(err) {
-		w.log.Info("Task "+nameAndID(r.Task)+" raised expected: "+repr, attrs...)
+		w.logTask(levelInfo, r, "Task raised expected", "Task "+nameAndID(r.Task)+" raised expected: "+repr, attrs...)
 		return
 	}
 	if exc.Traceback != "" {
 		attrs = append(attrs, slog.String(TracebackKey, exc.Traceback))
 	}
-	w.log.Error("Task "+nameAndID(r.Task)+" raised unexpected: "+repr, attrs...)
+	w.logTask(slog.LevelError, r, "Task raised unexpected", "Task "+nameAndID(r.Task)+" raised unexpected: "+repr, attrs...)
 }
 
 // logHandlerError is Celery's line for a task whose failure came from outside of it.
 func (w *Worker) logHandlerError(r *request, exc *protocol.Exception, stack string) {
-	attrs := taskAttrs(r.Task)
+	attrs := []slog.Attr{stateAttr(protocol.Failure), runtimeOf(r), slog.String("exception", exc.Repr())}
 	if stack != "" {
 		attrs = append(attrs, slog.String(TracebackKey, stack))
 	}
-	w.log.Error("Task handler raised error: "+exc.Repr(), attrs...)
+	w.logTask(slog.LevelError, r, "Task handler raised error", "Task handler raised error: "+exc.Repr(), attrs...)
 }
 
 func (w *Worker) logRetry(r *request, reason string) {
 	if w.enabled(levelInfo) {
-		w.log.Info("Task "+nameAndID(r.Task)+" retry: "+reason, taskAttrs(r.Task)...)
+		w.logTask(levelInfo, r, "Task retry", "Task "+nameAndID(r.Task)+" retry: "+reason,
+			stateAttr(protocol.Retry), runtimeOf(r), slog.String("reason", reason))
 	}
 }
 
 func (w *Worker) logIgnored(r *request) {
 	if w.enabled(levelInfo) {
-		w.log.Info("Task "+nameAndID(r.Task)+" ignored", taskAttrs(r.Task)...)
+		w.logTask(levelInfo, r, "Task ignored", "Task "+nameAndID(r.Task)+" ignored", stateAttr(protocol.Ignored), runtimeOf(r))
 	}
 }
 
@@ -96,73 +123,78 @@ func (w *Worker) logRejected(r *request, back bool, reason string) {
 	if back {
 		requeue = "True"
 	}
-	w.log.Warn("Task "+nameAndID(r.Task)+" reject requeue="+requeue+": "+reason, taskAttrs(r.Task)...)
+	w.logTask(slog.LevelWarn, r, "Task reject", "Task "+nameAndID(r.Task)+" reject requeue="+requeue+": "+reason,
+		stateAttr(protocol.Rejected), runtimeOf(r), slog.Bool("requeue", back), slog.String("reason", reason))
 }
 
 func (w *Worker) logAccepted(r *request) {
 	if w.enabled(slog.LevelDebug) {
-		w.log.Debug("Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(os.Getpid()), taskAttrs(r.Task)...)
+		w.logTask(slog.LevelDebug, r, "Task accepted", "Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(os.Getpid()))
 	}
 }
 
 func (w *Worker) logDiscarded(r *request) {
 	if w.enabled(levelInfo) {
-		w.log.Info("Discarding revoked task: "+nameAndID(r.Task), taskAttrs(r.Task)...)
+		w.logTask(levelInfo, r, "Discarding revoked task", "Discarding revoked task: "+nameAndID(r.Task), stateAttr(protocol.Revoked))
 	}
 }
 
 func (w *Worker) logDiscardedByStamp(r *request, header, value string) {
 	if w.enabled(levelInfo) {
-		w.log.Info("Discarding revoked task: "+nameAndID(r.Task)+" (revoked by header: {'"+header+"': "+
-			protocol.SafeRepr([]byte(value))+"})", taskAttrs(r.Task)...)
+		by := "{'" + header + "': " + protocol.SafeRepr([]byte(value)) + "}"
+		w.logTask(levelInfo, r, "Discarding revoked task", "Discarding revoked task: "+nameAndID(r.Task)+" (revoked by header: "+by+")",
+			stateAttr(protocol.Revoked), slog.String("header", by))
 	}
 }
 
-// requestAttrs are the attributes of a line about a message that may be no task.
-func requestAttrs(r *request) []any {
-	attrs := []any{slog.String("queue", r.Queue)}
-	if r.Task != nil {
-		attrs = append(attrs, taskAttrs(r.Task)...)
+// logForwarded tells of a task that nobody registered here and that goes to others.
+func (w *Worker) logForwarded(r *request, queue string) {
+	if w.enabled(levelInfo) {
+		w.logTask(levelInfo, r, "Task forwarded", "Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+queue,
+			slog.String("to", queue))
 	}
-	return attrs
 }
 
 // logUnpublished tells of a message that is gone because it cannot be published: kombu
 // drops those that no queue is bound for without a word.
 func (w *Worker) logUnpublished(refused *broker.RefusedError) {
 	w.log.Error("Cannot publish a message: "+refused.Error()+"\nThe message has been discarded: "+dump(refused.Message),
-		slog.String("exchange", refused.Exchange), slog.String("routing_key", refused.RoutingKey))
+		logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message),
+		"exchange", refused.Exchange, "routing_key", refused.RoutingKey)
 }
 
 // logUnknown is Celery's line for a task nobody registered.
 func (w *Worker) logUnknown(r *request) {
-	w.log.Error("Received unregistered task of type "+protocol.SafeRepr(quoted(r.Name))+".\n"+
+	w.logTask(slog.LevelError, r, "Received unregistered task", "Received unregistered task of type "+protocol.SafeRepr(quoted(r.Name))+".\n"+
 		"The message has been ignored and discarded.\n\n"+
 		"Is its handler registered in this worker, under exactly this name?\n\n"+
 		"The full contents of the message body was:\n"+dump(r.Args)+" "+dump(r.Kwargs)+"\n\n"+
 		"The full contents of the message headers:\n"+dump(r.Headers)+"\n\n"+
-		"The queue was:\n"+r.Queue, taskAttrs(r.Task)...)
+		"The queue was:\n"+r.Queue, stateAttr(protocol.Failure), slog.String("message", dump(r.raw)))
 }
 
 // logRefused tells why a message was dropped, with all that is known of it.
 func (w *Worker) logRefused(r *request, reason string, err error) {
-	attrs := []any{slog.String("reason", reason), slog.String("queue", r.Queue)}
+	attrs := []slog.Attr{slog.String("reason", reason), slog.String("message", dump(r.raw))}
+	if err != nil {
+		attrs = append(attrs, logline.Err(err))
+	}
 	about := ""
 	if r.Task != nil {
-		attrs = append(attrs, taskAttrs(r.Task)...)
 		attrs = append(attrs, slog.String("content_type", r.ContentType))
 		about = " (task " + nameAndID(r.Task) + ", type " + r.ContentType + ")"
 	}
 	const discarded = "\nThe message has been ignored and discarded.\n\nThe full contents of the message was:\n"
 	switch reason {
 	case ReasonUnknown:
-		w.log.Warn("Received and deleted unknown message.  Wrong destination?!?\n\n"+
+		w.logTask(slog.LevelWarn, r, "Received and deleted unknown message", "Received and deleted unknown message.  Wrong destination?!?\n\n"+
 			"The full contents of the message was: "+dump(r.raw), attrs...)
 	case ReasonUndecodable:
-		w.log.Log(context.Background(), LevelCritical,
+		w.logTask(LevelCritical, r, "Can't decode message body",
 			"Can't decode message body: "+err.Error()+about+"\n\nbody: "+dump(r.raw), attrs...)
 	default:
-		w.log.Error("Received invalid task message: "+err.Error()+about+discarded+dump(r.raw), attrs...)
+		w.logTask(slog.LevelError, r, "Received invalid task message",
+			"Received invalid task message: "+err.Error()+about+discarded+dump(r.raw), attrs...)
 	}
 }
 

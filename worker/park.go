@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 )
 
 // Parked messages are looked for this often, and those that are due within the horizon
@@ -43,7 +44,8 @@ func (w *Worker) unpark(ctx context.Context) {
 		case ctx.Err() != nil && err != nil:
 			return
 		case err != nil && !failing:
-			w.log.Error("Cannot look for parked messages: " + err.Error() + ". Trying again")
+			w.log.Error("Cannot look for parked messages: "+err.Error()+". Trying again",
+				logline.EventKey, "Cannot look for parked messages", "error", err)
 		}
 		failing = err != nil
 		for _, d := range deliveries {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
@@ -31,7 +32,8 @@ func (w *Worker) recall(ctx context.Context, ids []string) {
 	}
 	deliveries, err := recaller.Recall(ctx, ids...)
 	if err != nil {
-		w.log.Warn("Cannot discard revoked tasks before they are due: " + err.Error())
+		w.log.Warn("Cannot discard revoked tasks before they are due: "+err.Error(),
+			logline.EventKey, "Cannot discard revoked tasks before they are due", "error", err)
 	}
 	for _, d := range deliveries {
 		w.receive(d, true)
@@ -65,7 +67,8 @@ func (w *Worker) Revoked() []string {
 func (w *Worker) Terminate(signum int, ids ...string) (known []string) {
 	for _, info := range w.Find(ids...) {
 		known = append(known, info.ID)
-		w.log.Info(fmt.Sprintf("Terminating %s (%d)", info.ID, signum), taskAttrs(info.Task)...)
+		w.log.Info(fmt.Sprintf("Terminating %s (%d)", info.ID, signum),
+			logline.EventKey, "Terminating a task", "task_name", info.DisplayName(), "task_id", info.ID, "signum", signum)
 	}
 	wanted := map[string]bool{}
 	for _, id := range known {
@@ -142,7 +145,8 @@ func (w *Worker) storeRevoked(ctx context.Context, ids []string) {
 	}
 	present, err := w.loader.LoadMany(ctx, ids...)
 	if err != nil {
-		w.log.Warn("Failed to mark tasks as revoked in backend: " + err.Error())
+		w.log.Warn("Failed to mark tasks as revoked in backend: "+err.Error(),
+			logline.EventKey, "Failed to mark tasks as revoked in backend", "error", err)
 		return
 	}
 	running := map[string]bool{}
@@ -165,7 +169,8 @@ func (w *Worker) storeRevoked(ctx context.Context, ids []string) {
 		return
 	}
 	if err := w.cfg.Store.Store(ctx, records...); err != nil {
-		w.log.Warn("Failed to mark tasks as revoked in backend: " + err.Error())
+		w.log.Warn("Failed to mark tasks as revoked in backend: "+err.Error(),
+			logline.EventKey, "Failed to mark tasks as revoked in backend", "error", err)
 	}
 }
 

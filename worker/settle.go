@@ -10,6 +10,7 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/internal/logline"
 )
 
 // fate is what becomes of a message, and when within its settlement.
@@ -276,7 +277,8 @@ func (w *Worker) store(ctx context.Context, group []settlement) {
 		err := w.cfg.Store.Store(ctx, records...)
 		if refused := refusedRecords(err); refused != nil {
 			for _, e := range refused {
-				w.log.Error("Cannot store the result of task "+e.TaskID+": "+e.Err.Error(), "task_id", e.TaskID)
+				w.log.Error("Cannot store the result of task "+e.TaskID+": "+e.Err.Error(),
+					logline.EventKey, "Cannot store a result", "task_id", e.TaskID, "error", e.Err)
 			}
 			return nil
 		}
@@ -318,16 +320,17 @@ func (w *Worker) persist(ctx context.Context, what string, op func() error) bool
 		err := op()
 		if err == nil {
 			if attempt > 1 {
-				w.log.Info("Managed to " + what + " again")
+				w.log.Info("Managed to "+what+" again", logline.EventKey, "Managed again", "what", what)
 			}
 			return true
 		}
 		if ctx.Err() != nil {
-			w.log.Error("Gave up trying to " + what + ": " + err.Error())
+			w.log.Error("Gave up trying to "+what+": "+err.Error(), logline.EventKey, "Gave up trying", "what", what, "error", err)
 			return false
 		}
 		if attempt == 1 {
-			w.log.Error("Cannot " + what + ": " + err.Error() + ". Trying again until it works")
+			w.log.Error("Cannot "+what+": "+err.Error()+". Trying again until it works",
+				logline.EventKey, "Trying again until it works", "what", what, "error", err)
 		}
 		select {
 		case <-ctx.Done():

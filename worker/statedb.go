@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/apium/apium/internal/logline"
 )
 
 // state is what the file of Config.StateDB holds. Celery's is a Python shelve; ours is
@@ -86,6 +88,6 @@ func (w *Worker) saveState() error {
 // refuse the change.
 func (w *Worker) keepState() {
 	if err := w.saveState(); err != nil {
-		w.log.Error(err.Error())
+		w.log.Error(err.Error(), logline.EventKey, "Cannot keep revoked tasks", "error", err)
 	}
 }

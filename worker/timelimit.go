@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/apium/apium/protocol"
@@ -37,7 +38,8 @@ func (w *Worker) softLimit(r *request, limit time.Duration) {
 	if r.phase.Load() != running {
 		return
 	}
-	w.log.Warn(fmt.Sprintf("Soft time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), taskAttrs(r.Task)...)
+	w.logTask(slog.LevelWarn, r, "Soft time limit exceeded",
+		fmt.Sprintf("Soft time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
 	r.stop(tasks.ErrSoftTimeLimit)
 }
 
@@ -65,7 +67,8 @@ func (w *Worker) hardLimit(member *slot, r *request, limit time.Duration) {
 		return
 	}
 	r.stop(tasks.ErrTimeLimit)
-	w.log.Error(fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), taskAttrs(r.Task)...)
+	w.logTask(slog.LevelError, r, "Hard time limit exceeded",
+		fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
 	w.logHandlerError(r, exc, member.stack())
 	s := w.failure(r, exc, limit)

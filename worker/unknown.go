@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -127,10 +128,11 @@ func (w *Worker) bury(r *request, reason, detail string) {
 
 func (w *Worker) settleBurial(s settlement, reason, detail string) {
 	s.fate, s.reason = burial, reason+": "+detail
-	what := "Moving a message to the dead letters: "
+	what := "Moving a message to the dead letters"
 	if w.mover == nil {
-		what, s.fate = "Dropping a message: ", late
+		what, s.fate = "Dropping a message", late
 	}
-	w.log.Error(what+s.reason+"\n"+dump(s.req.raw), requestAttrs(s.req)...)
+	w.logTask(slog.LevelError, s.req, what, what+": "+s.reason+"\n"+dump(s.req.raw),
+		slog.String("reason", reason), slog.String("detail", detail), slog.String("message", dump(s.req.raw)))
 	w.settle(s)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/compression"
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/serializer"
 	"github.com/apium/apium/tasks"
@@ -109,7 +110,7 @@ func New(cfg Config) (*Worker, error) {
 		abort:       make(chan struct{}),
 		made:        time.Now(),
 	}
-	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem) }}
+	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem, logline.EventKey, "A hook panicked", "problem", problem) }}
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
 	w.chords, _ = cfg.Store.(backend.Chords)
@@ -246,7 +247,8 @@ func (w *Worker) giveBack(ctx context.Context, place broker.Place, requests []*r
 		return
 	}
 	if place == broker.Front {
-		w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)))
+		w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)),
+			logline.EventKey, "Restored unacknowledged messages", "count", len(requests))
 	}
 }
 
@@ -276,7 +278,8 @@ func (w *Worker) awaitHandlers(ctx context.Context, finished <-chan struct{}) {
 	case <-finished:
 		return
 	case <-deadline:
-		w.log.Warn(fmt.Sprintf("Handlers still run after %v: cancelling them", w.cfg.ShutdownTimeout))
+		w.log.Warn(fmt.Sprintf("Handlers still run after %v: cancelling them", w.cfg.ShutdownTimeout),
+			logline.EventKey, "Handlers still run: cancelling them", "timeout", w.cfg.ShutdownTimeout.Seconds())
 		w.Abort()
 	case <-w.abort:
 		w.softShutdown(finished)
@@ -295,7 +298,8 @@ func (w *Worker) softShutdown(finished <-chan struct{}) {
 	if w.cfg.SoftShutdownTimeout == 0 || len(w.slots.running()) == 0 && !w.cfg.SoftShutdownOnIdle {
 		return
 	}
-	w.log.Warn("Initiating Soft Shutdown, terminating in " + pythonNumber(w.cfg.SoftShutdownTimeout) + " seconds")
+	w.log.Warn("Initiating Soft Shutdown, terminating in "+pythonNumber(w.cfg.SoftShutdownTimeout)+" seconds",
+		logline.EventKey, "Initiating Soft Shutdown", "timeout", w.cfg.SoftShutdownTimeout.Seconds())
 	select {
 	case <-finished:
 	case <-time.After(w.cfg.SoftShutdownTimeout):

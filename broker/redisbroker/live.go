@@ -133,7 +133,7 @@ func (c *Consumer) beat(ctx context.Context) error {
 	if err != nil || alive == 1 {
 		return err
 	}
-	c.log.Warn("The sign of life had lapsed: peers may have handed back messages held here", "worker", c.id)
+	c.log.Warn("The sign of life had lapsed: peers may have handed back messages held here", "id", c.id)
 	c.peersDoubtful()
 	return c.register(ctx, c.epoch.Load())
 }

@@ -136,7 +136,7 @@ func (c *Consumer) handBack(ctx context.Context, id string) error {
 	}
 	var reg registration
 	if err := json.Unmarshal(text, &reg); err != nil {
-		c.log.Error("Unreadable registration of a dead worker; its inboxes are unknown", "worker", id, "error", err)
+		c.log.Error("Unreadable registration of a dead worker; its inboxes are unknown", "peer", id, "error", err)
 	}
 	keys := []any{1 + 2*len(reg.Inboxes), c.keys.alive(id)}
 	for _, pair := range reg.Inboxes {
@@ -164,7 +164,7 @@ func (c *Consumer) handBack(ctx context.Context, id string) error {
 	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, append(last, id)...))
 	if buried {
 		c.log.Warn("A worker is gone; the messages it held are back in their queues",
-			"worker", id, "hostname", reg.Hostname, "pid", reg.PID, "restored", restored)
+			"peer", id, "hostname", reg.Hostname, "pid", reg.PID, "restored", restored)
 	}
 	return err
 }

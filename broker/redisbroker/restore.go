@@ -218,7 +218,7 @@ func (c *Consumer) restoration(ctx context.Context, opts moveOptions, tag string
 		m.raw, err = protocol.MarkRedelivered(e.raw)
 	}
 	if err != nil {
-		c.log.Error("Removing an undecodable message from "+c.keys.unacked, "tag", tag, "error", err, "message", excerpt(record))
+		c.log.Error("Removing an undecodable message", "key", c.keys.unacked, "tag", tag, "error", err, "message", excerpt(record))
 		return m, nil
 	}
 	if strings.HasPrefix(tag, idPrefix) {

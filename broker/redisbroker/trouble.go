@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/redisconn"
 )
 
@@ -43,7 +44,7 @@ func (t *troubles) report(log *slog.Logger, what string, err error) {
 		t.on = make(map[string]string)
 	}
 	t.on[what] = reason
-	log.Error("Cannot "+what+", trying again", "error", err)
+	log.Error("Cannot "+what+", trying again: "+err.Error(), logline.EventKey, "Trying again", "what", what, "error", err)
 }
 
 func (t *troubles) over(log *slog.Logger, what string) {
@@ -51,7 +52,7 @@ func (t *troubles) over(log *slog.Logger, what string) {
 	defer t.mu.Unlock()
 	if t.on[what] != "" {
 		delete(t.on, what)
-		log.Info("Again able to " + what)
+		log.Info("Again able to "+what, logline.EventKey, "Able again", "what", what)
 	}
 }
 
@@ -66,12 +67,13 @@ func (c *Consumer) connState(connected bool, err error) {
 	defer t.mu.Unlock()
 	switch {
 	case connected && t.away:
-		c.log.Info("Connected to " + server)
+		c.log.Info("Connected to "+server, logline.EventKey, "Connected to the broker", "broker", server)
 	case connected:
 	case !t.away:
 		c.log.Warn("Connection to broker lost. Trying to re-establish the connection...", "broker", server, "error", err)
 	case !t.explained || redisconn.IsConfig(err) != t.misconfigured:
-		c.log.Error("Cannot connect to "+server+". Trying again...", "error", err)
+		c.log.Error("Cannot connect to "+server+": "+err.Error()+". Trying again...",
+			logline.EventKey, "Cannot connect to the broker", "broker", server, "error", err)
 		t.explained, t.misconfigured = true, redisconn.IsConfig(err)
 	}
 	t.away = !connected

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/apium/apium/internal/logline"
+)
+
+// notices is where a worker says what Celery's prints beside its log: the banner, and what
+// a signal does. Among lines of JSON they are such lines, too.
+func (s *workerSettings) notices(out io.Writer) io.Writer {
+	if s.logFormat == "json" {
+		return noticeLog{s.log}
+	}
+	return out
+}
+
+// noticeLog logs what is written to it, without empty lines.
+type noticeLog struct{ log *slog.Logger }
+
+func (n noticeLog) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		if line = strings.TrimSpace(line); line != "" {
+			n.log.Warn(line, logline.EventKey, line)
+		}
+	}
+	return len(p), nil
+}
+
+// showBanner shows what a starting worker is made of.
+func (p *program) showBanner(s *workerSettings) {
+	b := p.banner(s)
+	switch {
+	case s.logFormat == "json":
+		var queues []string
+		for _, q := range b.queues {
+			queues = append(queues, q.Name)
+		}
+		s.log.Info("Worker starts", "version", b.version, "platform", b.platform, "app", b.app, "broker", b.transport,
+			"results", b.results, "concurrency", b.concurrency, "pool", b.pool, "task_events", b.taskEvents,
+			"queues", queues, "tasks", p.reg.Names())
+	case !s.quiet:
+		b.write(p.stdout, s.color && isTerminal(p.stdout))
+	}
+}
+
+// logger is the worker's: text as Celery's, or JSON that names the worker in every line.
+func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
+	log := slog.New(newLogHandler(out, s.logFormat, s.level, color))
+	if s.logFormat == "json" {
+		return log.With("worker", s.hostname)
+	}
+	return log
+}
+
+// purged tells how much --purge has dropped.
+func (s *workerSettings) purged(out io.Writer, total int) {
+	text := fmt.Sprintf("purge: Erased %d %s from the queue.", total, plural(total, "message"))
+	if s.logFormat == "json" {
+		s.log.Warn(text, logline.EventKey, "Purged", "count", total)
+		return
+	}
+	fmt.Fprint(out, text+"\n\n")
+}
