@@ -5,6 +5,33 @@ import (
 	"time"
 )
 
+// Lease says for how long a consumer is certain that nobody is given what it holds.
+type Lease struct {
+	// Term is raised whenever others may have been given what was held until then: a
+	// delivery of an earlier term may be run only after Extend has found it still held.
+	Term uint64
+	// Until is when others may take the consumer for dead unless it shows another sign of
+	// life before, by this process's clock. The zero time: at once.
+	Until time.Time
+}
+
+// Good tells whether the lease holds at a time. It goes by both of the process's clocks: one
+// of them stands still while the machine is suspended.
+func (l Lease) Good(now time.Time) bool {
+	return now.Before(l.Until) && now.Round(0).Before(l.Until.Round(0))
+}
+
+// Leaser is implemented by consumers whose deliveries others may be given while they are
+// held: because the process was frozen, or cut off from the broker, for longer than the
+// others wait.
+type Leaser interface {
+	Lease() Lease
+	// Lapsed carries a token when the term was raised.
+	Lapsed() <-chan struct{}
+	// Beat asks for a sign of life soon. It does not block.
+	Beat()
+}
+
 // Parked is a delivery that is due later.
 type Parked struct {
 	Delivery

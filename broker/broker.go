@@ -19,6 +19,9 @@ type Delivery struct {
 	Queue string // the queue it was claimed from
 	Raw   []byte // the queue entry, byte for byte; the receiver owns it
 
+	// Term is the consumer's term in which it was claimed; see [Leaser].
+	Term uint64
+
 	// Redeliveries counts how often the message went back because a worker that held it
 	// died, as far as is known; see [Starter].
 	Redeliveries int

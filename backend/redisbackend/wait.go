@@ -209,7 +209,7 @@ func (h *hub) run() {
 
 // connect dials and subscribes to all that is waited for.
 func (h *hub) connect() (redis.Conn, error) {
-	conn, err := h.cfg.Dial(h.ctx)
+	conn, err := h.cfg.DialListener(h.ctx, h.ping)
 	if err != nil {
 		return nil, err
 	}
@@ -238,15 +238,8 @@ func (h *hub) listen(conn redis.Conn) {
 		h.mu.Unlock()
 		conn.Close()
 	}()
-	var patience time.Duration // for ever
-	if opts := h.cfg.Options(); opts.HealthCheck > 0 {
-		patience = opts.HealthCheck + max(opts.ReadTimeout, 0)
-		ctx, stop := context.WithCancel(h.ctx)
-		defer stop()
-		h.ended.Go(func() { h.ping(ctx, conn, opts.HealthCheck) })
-	}
 	for {
-		reply, err := redis.ReceiveWithTimeout(conn, patience)
+		reply, err := conn.Receive()
 		if err != nil {
 			if redisconn.IsConfig(err) || redisconn.IsRefused(err) {
 				h.all((*waiter).signal) // it will not be published to us: look from time to time
@@ -262,20 +255,11 @@ func (h *hub) listen(conn redis.Conn) {
 }
 
 // ping has the server say something, so that silence means that it is gone.
-func (h *hub) ping(ctx context.Context, conn redis.Conn, every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			h.mu.Lock()
-			if h.conn == conn {
-				h.send("PING")
-			}
-			h.mu.Unlock()
-		case <-ctx.Done():
-			return
-		}
+func (h *hub) ping(conn redis.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if conn.Send("PING") == nil {
+		_ = conn.Flush() // run finds out
 	}
 }
 

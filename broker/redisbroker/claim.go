@@ -113,12 +113,12 @@ func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery,
 	if len(c.claim.cycle) == 0 {
 		return nil, nil
 	}
-	first := c.newTags(limit)
+	first, term := c.newTags(limit), c.Lease().Term
 	reply, err := c.ask(ctx, &c.claim.claims, span{first, uint64(limit)}, claimScript, c.claimArgs(limit, first))
 	if err != nil {
 		return nil, err
 	}
-	return c.deliveries(reply, first)
+	return c.deliveries(reply, first, term)
 }
 
 // newTags reserves n numbers of tags and returns the first. They are never used
@@ -171,7 +171,7 @@ func (c *Consumer) claimArgs(limit int, first uint64) []any {
 }
 
 // deliveries reads the answer of claimScript and turns the cycle as far as the script did.
-func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error) {
+func (c *Consumer) deliveries(reply any, first, term uint64) ([]broker.Delivery, error) {
 	parts, err := redis.Values(reply, nil)
 	if err != nil || len(parts) != 2 {
 		return nil, fmt.Errorf("redisbroker: unexpected answer to a claim: %v", reply)
@@ -184,17 +184,25 @@ func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error
 	ds := make([]broker.Delivery, len(raws))
 	tags := c.tags(first, len(raws))
 	places := slices.Clone(c.claim.cycle) // the picks count in the order that was sent
+	fresh := false
 	for i := range raws {
 		place, _ := picks[i].(int64)
 		raw, isText := raws[i].([]byte)
-		if !isText || place < 1 || int(place) > len(places) {
+		if !isText || place < 1 || int(place) > len(places)*len(c.keys.steps) {
 			return nil, fmt.Errorf("redisbroker: unexpected message in the answer to a claim: %v", raws[i])
 		}
-		s := places[place-1]
-		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Raw: raw}
+		step, n := (int(place)-1)/len(places), (int(place)-1)%len(places)
+		s := places[n]
+		fresh = s.delivered(step) || fresh
+		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Raw: raw, Term: term}
 		if c.cfg.QueueOrderStrategy == RoundRobin {
 			moveToEnd(c.claim.cycle, s)
 		}
+	}
+	if fresh {
+		c.changing.Lock()
+		c.layOutWaiters(c.layout.Load().sources)
+		c.changing.Unlock()
 	}
 	return ds, nil
 }
@@ -226,17 +234,18 @@ func (c *Consumer) recoverClaims(ctx context.Context, claims *claims) error {
 	for _, tag := range tags {
 		args = append(args, tag)
 	}
+	term := c.Lease().Term
 	records, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
 	if err != nil {
 		return err
 	}
-	claims.pending = append(claims.pending, c.recorded(tags, records)...)
+	claims.pending = append(claims.pending, c.recorded(tags, records, term)...)
 	claims.unsure = span{}
 	return nil
 }
 
-// recorded returns the deliveries of our own records; nil is none.
-func (c *Consumer) recorded(tags []string, records [][]byte) []broker.Delivery {
+// recorded returns the deliveries of our own records, claimed in a term; nil is none.
+func (c *Consumer) recorded(tags []string, records [][]byte, term uint64) []broker.Delivery {
 	var ds []broker.Delivery
 	for i, text := range records {
 		if text == nil {
@@ -247,7 +256,7 @@ func (c *Consumer) recorded(tags []string, records [][]byte) []broker.Delivery {
 			c.log.Error("Cannot read a claimed message back; the sweep will remove it", "tag", tags[i], "error", err)
 			continue
 		}
-		ds = append(ds, broker.Delivery{Tag: tags[i], Queue: c.queueOf(e.routingKey), Raw: e.raw})
+		ds = append(ds, broker.Delivery{Tag: tags[i], Queue: c.queueOf(e.routingKey), Raw: e.raw, Term: term})
 	}
 	return ds
 }

@@ -39,13 +39,13 @@ end
 //	      8 "1" = the queue that delivers goes to the end of the cycle,
 //	      then per queue the end of its entries: ,"","<queue as JSON>"]
 //	return nil if the liveness key does not hold the epoch, else
-//	      {place in the cycle (from 1) of each message's queue}, {messages}
+//	      {number (from 1) of the list of each message}, {messages}
 var claimScript = redisconn.NewScript(-1, giveBackLua+`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
 local limit, lists, queues = tonumber(ARGV[2]), tonumber(ARGV[6]), tonumber(ARGV[7])
 give_back(4 + lists)
 
-local cycle, picks, raws, trims = {}, {}, {}, {}
+local cycle, picks, places, raws, trims = {}, {}, {}, {}, {}
 for q = 1, queues do cycle[q] = q end
 for base = 3, 2 + lists, queues do
   if #picks == limit then break end
@@ -61,7 +61,7 @@ for base = 3, 2 + lists, queues do
       local c = 1
       while left[cycle[c]] == 0 do c = c + 1 end
       local q = cycle[c]
-      left[q], taken[q], picks[i] = left[q] - 1, (taken[q] or 0) + 1, q
+      left[q], taken[q], picks[i], places[i] = left[q] - 1, (taken[q] or 0) + 1, q, base + q - 3
       if ARGV[8] == '1' and queues > 1 then
         table.remove(cycle, c)
         cycle[queues] = q
@@ -79,7 +79,7 @@ for base = 3, 2 + lists, queues do
     end
   end
 end
-if #raws == 0 then return {picks, raws} end
+if #raws == 0 then return {places, raws} end
 
 if ARGV[4] ~= '' then
   local index, entries = {}, {}
@@ -100,5 +100,5 @@ end
 for _, trim in ipairs(trims) do
   redis.call('LTRIM', trim[1], 0, trim[2])
 end
-return {picks, raws}
+return {places, raws}
 `)

@@ -43,10 +43,21 @@ type Config struct {
 	UnackedIndexKey string // "": unacked_index
 	UnackedMutexKey string // "": unacked_mutex
 
-	UnackedMutexExpire     time.Duration // 0: 300 s
+	UnackedMutexExpire     time.Duration // 0: 10 s, renewed while a sweep lasts; kombu has 300 s
 	UnackedRestoreLimit    int           // claims given back per sweep at most; 0: no limit
 	UnackedRestoreInterval time.Duration // 0 or less: 10 s
 	UnackedRestoreThrottle int           // one sweep in so many intervals; 0: 1, where kombu has 10
+
+	// AliveFor is how long a worker is taken for alive after its last sign of life. When
+	// it has shown none for as long, and for a third of that again, peers give back what
+	// it holds; and it starts nothing itself until it has made sure of what it holds.
+	// At least 1 s; 0: 6 s.
+	AliveFor time.Duration
+
+	// MaxConnections bounds the connections that wait for messages, together with the two
+	// that others share: max_connections of kombu's transport. 0: 10, as there; there is
+	// one at least.
+	MaxConnections int
 
 	// PollingInterval is the longest an idle Claim waits between two looks at all
 	// lists. Whole seconds; 0: 1 s.
@@ -71,11 +82,13 @@ func (c *Config) setDefaults() {
 	setDefault(&c.UnackedKey, "unacked")
 	setDefault(&c.UnackedIndexKey, "unacked_index")
 	setDefault(&c.UnackedMutexKey, "unacked_mutex")
-	setDefault(&c.UnackedMutexExpire, 300*time.Second)
+	setDefault(&c.UnackedMutexExpire, 10*time.Second)
 	c.UnackedRestoreInterval = max(c.UnackedRestoreInterval, 0) // as kombu does
 	setDefault(&c.UnackedRestoreInterval, 10*time.Second)
 	setDefault(&c.UnackedRestoreThrottle, 1)
 	setDefault(&c.PollingInterval, time.Second)
+	setDefault(&c.AliveFor, 6*time.Second)
+	setDefault(&c.MaxConnections, 10)
 	if c.PrioritySteps == nil {
 		c.PrioritySteps = []int{0, 3, 6, 9}
 	}
@@ -133,9 +146,14 @@ func (c *Config) validate() error {
 	problem(c.UnackedMutexExpire < time.Millisecond, "UnackedMutexExpire %v is under a millisecond", c.UnackedMutexExpire)
 	problem(c.UnackedRestoreLimit < 0, "UnackedRestoreLimit %d is negative", c.UnackedRestoreLimit)
 	problem(c.UnackedRestoreThrottle < 0, "UnackedRestoreThrottle %d is negative", c.UnackedRestoreThrottle)
+	problem(c.AliveFor < time.Second, "AliveFor %v is under a second", c.AliveFor)
+	problem(c.MaxConnections < 0, "MaxConnections %d is negative", c.MaxConnections)
 	problem(c.PollingInterval < 0, "PollingInterval %v is negative", c.PollingInterval)
 	return errors.Join(errs...)
 }
+
+// waiters is how many lists may be waited on.
+func (c *Config) waiters() int { return max(c.MaxConnections-2, 1) }
 
 func validSteps(steps []int) bool {
 	if len(steps) == 0 || steps[0] != 0 {

@@ -35,8 +35,9 @@ type Consumer struct {
 
 	pipe     *redisconn.Pipeline
 	epoch    atomic.Uint64 // value of our liveness key; a claim under another one is refused
+	life     *life
 	waits    *waits
-	stray    chan struct{} // wakes the keeper: a message lies in an inbox and nobody claims
+	stray    chan struct{} // wakes the keeper: a message lies in an inbox and nobody claims, or the queues are others
 	graceEnd atomic.Int64  // Unix milliseconds until which no peer is judged; see peers.go
 	held     atomic.Int64  // deliveries returned by Claim and not settled, as far as we know
 	troubles troubles
@@ -49,6 +50,9 @@ type Consumer struct {
 	claim    claimer
 	dueing   sync.Mutex // held by Due, and by Close
 	due      claims
+
+	sweeping  sync.Mutex // held by a sweep, which owns mutexSeen
+	mutexSeen mutexSeen
 
 	countedMu sync.Mutex
 	counted   map[string]string // tag → redelivery counter, of held messages that have one
@@ -86,7 +90,8 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.aliveKey = c.keys.alive(c.id)
 	c.epoch.Store(1)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.waits = newWaits(c.ctx, cfg.PollingInterval, func(n int) string { return c.keys.inbox(c.id, n) })
+	c.life = newLife(cfg.AliveFor)
+	c.waits = newWaits(cfg.PollingInterval, c.keys.inbox)
 	c.layout.Store(&layout{})
 	c.pipe = redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: c.connState})
 	if err := c.start(ctx); err != nil {
@@ -114,7 +119,7 @@ func (c *Consumer) start(ctx context.Context) error {
 	if err := c.add(ctx, c.cfg.Queues...); err != nil {
 		return err
 	}
-	if err := c.announce(ctx); err != nil {
+	if err := c.register(ctx, c.epoch.Load()); err != nil {
 		return err
 	}
 	c.wg.Go(c.keepAlive)
@@ -156,7 +161,7 @@ func (c *Consumer) close() error {
 		}
 	}
 	errs = append(errs, c.unbind(ctx, c.Queues()...))
-	if errors.Join(errs...) == nil && c.waits.clean() {
+	if errors.Join(errs...) == nil && c.waits.awaitClean(ctx) {
 		errs = append(errs, c.withdraw(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -118,32 +119,28 @@ func listen(ctx context.Context, cfg *redisconn.Config, t topic, handle func(rou
 // change of the server's configuration mends.
 const rarely = time.Minute
 
-// hearOnce hears what one connection brings. One goroutine of its own sends the PINGs
-// that keep the server from being silent, and ends with it.
+// hearOnce hears what one connection brings.
 func hearOnce(ctx context.Context, cfg *redisconn.Config, t topic, handle func(routingKey string, message []byte), state func(bool, error)) error {
-	conn, err := cfg.Dial(ctx)
+	var sending sync.Mutex
+	conn, err := cfg.DialListener(ctx, func(conn redis.Conn) {
+		sending.Lock()
+		defer sending.Unlock()
+		_ = redis.PubSubConn{Conn: conn}.Ping("") // who receives sees its failure
+	})
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	sub := redis.PubSubConn{Conn: conn}
-	if err := sub.PSubscribe(t.pattern); err != nil {
+	sending.Lock()
+	err = sub.PSubscribe(t.pattern)
+	sending.Unlock()
+	if err != nil {
 		return err
 	}
-	var silence time.Duration // 0: whatever time it takes
-	if opts := cfg.Options(); opts.HealthCheck > 0 && opts.ReadTimeout > 0 {
-		silence = opts.HealthCheck + opts.ReadTimeout
-		done := make(chan struct{})
-		ended := make(chan struct{})
-		defer func() { close(done); conn.Close(); <-ended }()
-		go func() {
-			defer close(ended)
-			pingRegularly(sub, opts.HealthCheck, done)
-		}()
-	}
 	for {
-		switch m := sub.ReceiveWithTimeout(silence).(type) {
+		switch m := sub.Receive().(type) {
 		case error:
 			return redisconn.Explained(m)
 		case redis.Subscription:
@@ -153,21 +150,6 @@ func hearOnce(ctx context.Context, cfg *redisconn.Config, t topic, handle func(r
 			if ours && (key == "" || key[0] == '/') {
 				handle(strings.TrimPrefix(key, "/"), m.Data)
 			}
-		}
-	}
-}
-
-func pingRegularly(sub redis.PubSubConn, every time.Duration, done chan struct{}) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			if sub.Ping("") != nil {
-				return // the receiver sees it too
-			}
-		case <-done:
-			return
 		}
 	}
 }

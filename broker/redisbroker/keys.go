@@ -123,7 +123,7 @@ func (k *keyspace) workers() string { return k.prefix + "apium.workers" }
 // alive is the liveness key of a worker; its value is the worker's epoch.
 func (k *keyspace) alive(id string) string { return k.prefix + "apium.alive." + id }
 
-// inbox is the private list that a worker's n-th waiter moves messages to.
-func (k *keyspace) inbox(id string, n int) string {
-	return k.prefix + "apium.inbox." + id + "." + strconv.Itoa(n)
+// inbox is where waiters move the messages of a list, given its key.
+func (k *keyspace) inbox(list string) string {
+	return k.prefix + "apium.inbox." + strings.TrimPrefix(list, k.prefix)
 }

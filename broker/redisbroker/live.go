@@ -5,50 +5,96 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 )
 
-// Signs of life. A worker's liveness key lapses after aliveFor unless a beat
-// renews it. Peers look as often as we beat.
-const (
-	beatEvery = 2 * time.Second
-	aliveFor  = 6 * time.Second
-)
+// A worker shows signs of life: a key that lapses after Config.AliveFor unless a beat
+// renews it. Beats come three times as often, and so do peers' looks (peers.go).
+//
+// life is what the worker knows of its own sign of life.
+type life struct {
+	lasts  time.Duration
+	lease  atomic.Pointer[broker.Lease]
+	lapsed chan struct{} // token: the term has changed
+}
+
+func newLife(lasts time.Duration) *life {
+	l := &life{lasts: lasts, lapsed: make(chan struct{}, 1)}
+	l.lease.Store(&broker.Lease{})
+	return l
+}
+
+func (l *life) beatEvery() time.Duration { return l.lasts / 3 }
+
+// good tells whether nobody can take us for dead now.
+func (l *life) good() bool { return l.lease.Load().Good(time.Now()) }
+
+// confirmed notes a beat that Redis has answered, and when it was sent. lapsed says that
+// the key had been missing. Where no beat was confirmed for as long as the key lasts, it
+// may have been missing, too, although this beat found it: an earlier one, whose answer
+// was lost, may have made it anew.
+func (l *life) confirmed(sent time.Time, lapsed bool) (news bool) {
+	for {
+		old := l.lease.Load()
+		now := &broker.Lease{Term: old.Term, Until: sent.Add(l.lasts)}
+		news = lapsed || !old.Good(sent)
+		switch {
+		case news:
+			now.Term++
+		case now.Until.Before(old.Until):
+			return false // another one was sent later
+		}
+		if l.lease.CompareAndSwap(old, now) {
+			break
+		}
+	}
+	if news {
+		put(l.lapsed)
+	}
+	return news
+}
+
+var _ broker.Leaser = (*Consumer)(nil)
+
+// Lease says until when nobody hands back what was claimed in its term.
+func (c *Consumer) Lease() broker.Lease { return *c.life.lease.Load() }
+
+// Lapsed carries a token when the term has changed.
+func (c *Consumer) Lapsed() <-chan struct{} { return c.life.lapsed }
+
+// Beat has the sign of life renewed soon.
+func (c *Consumer) Beat() { put(c.stray) }
 
 // registration is what peers and operators read in apium.workers.
 type registration struct {
-	Hostname string      `json:"hostname"`
-	PID      int         `json:"pid"`
-	Queues   []string    `json:"queues"`
-	Inboxes  [][2]string `json:"inboxes"`           // list and inbox
-	Private  []string    `json:"private,omitempty"` // lists that nobody else reads
+	Hostname string   `json:"hostname"`
+	PID      int      `json:"pid"`
+	Queues   []string `json:"queues"`
+	Private  []string `json:"private,omitempty"` // lists that nobody else reads, and their inboxes
 }
 
-// registerScript announces a worker under an epoch.
+// beatScript renews a worker's sign of life, registers it unless that stands, and empties
+// the inboxes. What renews the key comes first: it works out of memory, too, and so does
+// what follows a write.
 //
-//	KEYS  1 liveness key, 2 apium.workers
-//	ARGV  1 epoch, which never goes down, 2 seconds to live, 3 id, 4 registration
-var registerScript = redisconn.NewScript(2, `
-local epoch = redis.call('GET', KEYS[1])
-if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
-redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
-return 1
-`)
-
-// beatScript renews a worker's sign of life and empties its inboxes, which hold
-// something only if a report of a waiter was lost or came late.
-//
-//	KEYS  1 liveness key, then pairs of list and inbox
-//	ARGV  1 seconds to live
-//	return 0 if the key had lapsed
+//	KEYS  1 liveness key, 2 apium.workers, then pairs of list and inbox
+//	ARGV  1 epoch, which never goes down, 2 milliseconds to live, 3 id, 4 registration
+//	return 0 if the key was missing
 var beatScript = redisconn.NewScript(-1, giveBackLua+`
-local alive = redis.call('EXPIRE', KEYS[1], ARGV[1]) -- first: it works out of memory too
-give_back(2)
+local alive = redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if alive == 0 or tonumber(redis.call('GET', KEYS[1])) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+if redis.call('HGET', KEYS[2], ARGV[3]) ~= ARGV[4] then
+  redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+end
+give_back(3)
 return alive
 `)
 
@@ -63,84 +109,74 @@ if ARGV[2] ~= '1' then redis.call('HDEL', KEYS[2], ARGV[1]) end
 return 1
 `)
 
+// register shows a sign of life under an epoch. A worker that was frozen, or whose Redis
+// was away for long, is registered again; its lease then has a new term, as what it held
+// may have been handed back.
 func (c *Consumer) register(ctx context.Context, epoch uint64) error {
 	layout := c.layout.Load()
 	reg := registration{Hostname: c.cfg.Hostname, PID: os.Getpid(), Private: layout.private}
 	for _, s := range layout.sources {
 		reg.Queues = append(reg.Queues, s.Name)
 	}
-	for _, w := range c.waits.each() {
-		reg.Inboxes = append(reg.Inboxes, [2]string{w.list, w.inbox})
-	}
 	text, err := json.Marshal(reg)
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	_, err = c.pipe.Script(ctx, registerScript, c.aliveKey, c.keys.workers(), epoch, int(aliveFor/time.Second), c.id, text)
+	inboxes := c.waits.inboxes()
+	args := make([]any, 0, 7+len(inboxes))
+	args = append(args, 2+len(inboxes), c.aliveKey, c.keys.workers())
+	args = append(args, inboxes...)
+	args = append(args, epoch, c.cfg.AliveFor.Milliseconds(), c.id, text)
+	first := c.Lease().Term == 0
+	sent := time.Now()
+	alive, err := redis.Bool(c.pipe.Script(ctx, beatScript, args...))
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
+	}
+	if c.life.confirmed(sent, !alive) && !first {
+		c.log.Warn("The sign of life had lapsed: peers may have handed back messages held here", "id", c.id)
+		c.peersDoubtful()
 	}
 	return nil
 }
 
-// keepAlive beats until the consumer closes.
+// keepAlive beats until the consumer closes. After a failure it beats again as soon as
+// there is a connection, and after one that came late, too.
 func (c *Consumer) keepAlive() {
-	ticker := time.NewTicker(beatEvery)
+	ticker := time.NewTicker(c.life.beatEvery())
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-c.stray:
-		case <-c.ctx.Done():
-			return
-		}
+	for attempt := 0; ; {
 		start := time.Now()
-		err := c.beat(c.ctx)
-		if err == nil {
-			err = c.tidy(start)
-		}
+		err := c.register(c.ctx, c.epoch.Load())
 		switch {
 		case c.ctx.Err() != nil:
 			return
 		case err != nil:
 			c.peersDoubtful()
 			c.troubles.report(c.log, troubleBeat, err)
+			pause(c.ctx, min(attempt, 2))
+			attempt++
+			continue
 		default:
+			attempt = 0
+			c.waits.reap(start)
 			c.troubles.over(c.log, troubleBeat)
+		}
+		if !c.life.good() {
+			continue // it waited for its connection
+		}
+		select {
+		case <-ticker.C:
+		case <-c.stray:
+		case <-c.ctx.Done():
+			return
 		}
 	}
 }
 
-// tidy registers anew if waiters were retired or have not been started, given a time
-// before the inboxes were emptied.
-func (c *Consumer) tidy(emptied time.Time) error {
-	if reaped := c.waits.reap(emptied); !reaped && len(c.waits.unstarted()) == 0 {
-		return nil
-	}
-	c.changing.Lock()
-	defer c.changing.Unlock()
-	return c.announce(c.ctx)
-}
-
-// beat renews the sign of life. A worker that was frozen, or whose Redis was away
-// for long, registers again; what was handed back meanwhile, Ack and Extend tell.
-func (c *Consumer) beat(ctx context.Context) error {
-	inboxes := c.waits.inboxes()
-	args := make([]any, 0, 3+len(inboxes))
-	args = append(args, 1+len(inboxes), c.aliveKey)
-	args = append(args, inboxes...)
-	alive, err := redis.Int(c.pipe.Script(ctx, beatScript, append(args, int(aliveFor/time.Second))...))
-	if err != nil || alive == 1 {
-		return err
-	}
-	c.log.Warn("The sign of life had lapsed: peers may have handed back messages held here", "id", c.id)
-	c.peersDoubtful()
-	return c.register(ctx, c.epoch.Load())
-}
-
 func (c *Consumer) withdraw(ctx context.Context) error {
 	inboxes := c.waits.inboxes()
-	args := make([]any, 0, 4+len(inboxes))
+	args := make([]any, 0, 5+len(inboxes))
 	args = append(args, 2+len(inboxes), c.aliveKey, c.keys.workers())
 	args = append(args, inboxes...)
 	stay := "0"

@@ -31,24 +31,17 @@ end
 return missing
 `)
 
-// emptyScript empties the inboxes of a dead worker.
+// buryScript removes the registration of a dead worker, with nothing left in the inboxes
+// of its queues, which nobody else may consume, and the lists that only it would read: what
+// was broadcast to it is lost with it, as with a Python worker.
 //
-//	KEYS  1 liveness key, then pairs of list and inbox
-//	return 0 if the worker is alive
-var emptyScript = redisconn.NewScript(-1, giveBackLua+`
+//	KEYS  1 liveness key, 2 apium.workers, then pairs of list and inbox
+//	ARGV  1 id, then private lists
+//	return 0 if the worker is alive, or buried already
+var buryScript = redisconn.NewScript(-1, giveBackLua+`
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-give_back(2)
-return 1
-`)
-
-// buryScript removes the registration of a dead worker, and the lists that only it
-// would read: what was broadcast to it is lost with it, as with a Python worker.
-//
-//	KEYS  1 liveness key, 2 apium.workers, then private lists
-//	ARGV  1 id
-var buryScript = redisconn.NewScript(-1, `
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+for i = 2, #ARGV do redis.call('DEL', ARGV[i]) end
+give_back(3)
 return redis.call('HDEL', KEYS[2], ARGV[1])
 `)
 
@@ -62,7 +55,7 @@ func (c *Consumer) watchPeers() {
 	if !c.redisIsOld(c.ctx) {
 		c.peersDoubtful()
 	}
-	ticker := time.NewTicker(beatEvery)
+	ticker := time.NewTicker(c.life.beatEvery())
 	defer ticker.Stop()
 	for missing := map[string]bool(nil); ; {
 		var err error
@@ -86,7 +79,7 @@ func (c *Consumer) watchPeers() {
 
 // peersDoubtful puts off judging peers.
 func (c *Consumer) peersDoubtful() {
-	c.graceEnd.Store(time.Now().Add(peerGrace).UnixMilli())
+	c.graceEnd.Store(time.Now().Add(max(peerGrace, 2*c.cfg.AliveFor)).UnixMilli())
 }
 
 // redisIsOld tells whether Redis has run for so long that living workers have found it.
@@ -136,18 +129,7 @@ func (c *Consumer) handBack(ctx context.Context, id string) error {
 	}
 	var reg registration
 	if err := json.Unmarshal(text, &reg); err != nil {
-		c.log.Error("Unreadable registration of a dead worker; its inboxes are unknown", "peer", id, "error", err)
-	}
-	keys := []any{1 + 2*len(reg.Inboxes), c.keys.alive(id)}
-	for _, pair := range reg.Inboxes {
-		keys = append(keys, pair[0], pair[1])
-	}
-	dead, err := redis.Bool(c.pipe.Script(ctx, emptyScript, keys...))
-	if err != nil {
-		return err
-	}
-	if !dead {
-		return errAlive
+		c.log.Error("Unreadable registration of a dead worker; its queues are unknown", "peer", id, "error", err)
 	}
 	tags, err := c.tagsOf(ctx, id)
 	if err != nil {
@@ -157,11 +139,18 @@ func (c *Consumer) handBack(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	last := []any{2 + len(reg.Private), c.keys.alive(id), c.keys.workers()}
-	for _, list := range reg.Private {
-		last = append(last, list)
+	args := []any{0, c.keys.alive(id), c.keys.workers()}
+	for _, queue := range reg.Queues {
+		for _, list := range c.keys.lists(queue) {
+			args = append(args, list, c.keys.inbox(list))
+		}
 	}
-	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, append(last, id)...))
+	args[0] = len(args) - 1
+	args = append(args, id)
+	for _, list := range reg.Private {
+		args = append(args, list)
+	}
+	buried, err := redis.Bool(c.pipe.Script(ctx, buryScript, args...))
 	if buried {
 		c.log.Warn("A worker is gone; the messages it held are back in their queues",
 			"peer", id, "hostname", reg.Hostname, "pid", reg.PID, "restored", restored)

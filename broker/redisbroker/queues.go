@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/apium/apium/broker"
 )
@@ -17,6 +18,7 @@ type source struct {
 	lists []string // its keys, by step
 	tail  string   // end of the records of its messages
 
+	used   atomic.Uint32      // the steps that have delivered messages, by bit
 	cancel context.CancelFunc // of a fanout: ends the subscription
 }
 
@@ -24,7 +26,7 @@ type source struct {
 type layout struct {
 	sources []*source // in the order given
 	cycle   []*source // in the order of kombu's queue_order_strategy, before any message
-	private []string  // keys of the lists of fanout queues, cancelled ones included: what is held may go back there
+	private []string  // keys of the lists of fanout queues and their inboxes, cancelled ones included: what is held may go back there
 }
 
 func (c *Consumer) newLayout(sources []*source, private []string) *layout {
@@ -78,9 +80,7 @@ func (c *Consumer) AddQueue(ctx context.Context, q broker.Queue) error {
 	if err := c.add(ctx, q); err != nil {
 		return fmt.Errorf("redisbroker: %w", closedError(err))
 	}
-	if err := c.announce(ctx); err != nil {
-		c.log.Warn("Cannot wait for messages of a new queue yet (polling instead)", "queue", q.Name, "error", err)
-	}
+	put(c.stray) // the keeper registers anew
 	return nil
 }
 
@@ -107,29 +107,55 @@ func (c *Consumer) add(ctx context.Context, queues ...broker.Queue) error {
 	return nil
 }
 
-// change puts another layout into force. Waiters of lists that are new do not start
-// before announce has registered their inboxes; those of lists that are gone end, and
-// the registration lists their inboxes until nothing can reach them (see keepAlive).
+// change puts another layout into force. c.changing is held.
 func (c *Consumer) change(sources []*source) {
 	private := c.layout.Load().private
 	for _, s := range sources {
 		if s.ExchangeType == broker.Fanout && !slices.Contains(private, s.lists[0]) {
 			private = slices.Concat(private, s.lists)
+			for _, list := range s.lists {
+				private = append(private, c.keys.inbox(list))
+			}
 		}
 	}
 	c.layout.Store(c.newLayout(sources, private))
-	c.waits.layOut(waitLists(sources))
+	c.layOutWaiters(sources)
 	c.waits.report()
 }
 
-// announce registers, then starts the waiters that were not registered before.
-func (c *Consumer) announce(ctx context.Context) error {
-	fresh := c.waits.unstarted()
-	if err := c.register(ctx, c.epoch.Load()); err != nil {
-		return err
+// layOutWaiters starts the waiters that are missing, and retires those that are too many.
+func (c *Consumer) layOutWaiters(sources []*source) {
+	var lists []string
+	for _, s := range sources {
+		lists = append(lists, s.lists...)
 	}
-	c.startWaiters(fresh)
-	return nil
+	for _, w := range c.waits.layOut(c.ctx, lists, waitLists(sources, c.cfg.waiters())) {
+		c.wg.Go(func() { c.wait(w) })
+	}
+}
+
+// waitLists returns the lists to wait on, at most limit: those of the queues' first step,
+// and those of other steps that have delivered messages, as most priorities are never
+// used. The others are looked at every second by an idle Claim.
+func waitLists(sources []*source, limit int) []string {
+	var first, others []string
+	for _, s := range sources {
+		first = append(first, s.lists[0])
+		for step := 1; step < len(s.lists); step++ {
+			if s.used.Load()&(1<<step) != 0 {
+				others = append(others, s.lists[step])
+			}
+		}
+	}
+	all := append(first, others...)
+	return all[:min(len(all), limit)]
+}
+
+// delivered notes that a message came from one of a queue's lists, and tells whether that
+// is the first.
+func (s *source) delivered(step int) bool {
+	bit := uint32(1) << step
+	return step > 0 && s.used.Or(bit)&bit == 0
 }
 
 // CancelQueue stops consuming a queue. What a claim that is under way takes from it

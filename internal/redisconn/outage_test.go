@@ -277,3 +277,57 @@ func TestClose(t *testing.T) {
 		p.Close()
 	}
 }
+
+// A connection that dies in silence is given up within seconds, if new ones work.
+func TestSilentDeath(t *testing.T) {
+	t.Parallel()
+	s, network := redistest.Start(t), redistest.NewFreezer(t)
+	p := open(t, s.URL(0), redisconn.Options{NetDial: network.Dial}, redisconn.PipelineOptions{})
+	p.Do(t.Context(), "PING")
+	listener := parse(t, s.URL(0), redisconn.Options{NetDial: network.Dial})
+	conn, err := listener.DialListener(t.Context(), func(conn redis.Conn) {
+		if conn.Send("PING") == nil {
+			_ = conn.Flush()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	heard := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := conn.Receive(); err != nil {
+				heard <- err
+				return
+			}
+		}
+	}()
+	if n := network.Freeze(); n != 2 {
+		t.Fatalf("%d connections froze, want 2", n)
+	}
+	if _, err := p.Do(t.Context(), "PING"); err == nil || !strings.Contains(err.Error(), "although the server answers others") {
+		t.Errorf("Do on a dead connection: %v", err)
+	}
+	if _, err := p.Do(t.Context(), "PING"); err != nil {
+		t.Errorf("Do after that: %v", err)
+	}
+	select {
+	case <-heard:
+	case <-time.After(25 * time.Second): // below ReadTimeout
+		t.Error("the listener's death was not noticed")
+	}
+}
+
+// A server that is merely slow keeps its connections.
+func TestSlowServerIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	if _, err := p.Do(t.Context(), "DEBUG", "SLEEP", "4"); err != nil {
+		t.Errorf("a command that took 4 s: %v", err)
+	}
+	if n := p.Reconnects(); n != 0 {
+		t.Errorf("%d reconnects", n)
+	}
+}

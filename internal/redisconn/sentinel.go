@@ -13,12 +13,10 @@ import (
 // dialMaster asks the Sentinels for the master and connects to it. The answer is
 // not kept: after a failover the next connection goes to the new master.
 func (c *Config) dialMaster(ctx context.Context, wrap func(net.Conn) net.Conn) (redis.Conn, string, error) {
-	addr, err := c.masterAddr(ctx)
+	e, err := c.master(ctx)
 	if err != nil {
 		return nil, "", &ConnError{Op: "connect", Addr: c.String(), Err: fmt.Errorf("the master %s: %w", c.opts.MasterName, err)}
 	}
-	e := c.endpoints[0]
-	e.addr, e.scheme = addr, "redis"
 	conn, err := c.dialEndpoint(ctx, e, wrap)
 	if err == nil && !sentinel.TestRole(conn, "master") {
 		conn.Close()
@@ -27,7 +25,16 @@ func (c *Config) dialMaster(ctx context.Context, wrap func(net.Conn) net.Conn) (
 	if err != nil {
 		return nil, "", &ConnError{Op: "connect", Addr: e.String(), Err: err}
 	}
-	return conn, addr, nil
+	return conn, e.addr, nil
+}
+
+// master asks for the master.
+func (c *Config) master(ctx context.Context) (endpoint, error) {
+	e := c.endpoints[0]
+	var err error
+	e.scheme = "redis"
+	e.addr, err = c.masterAddr(ctx)
+	return e, err
 }
 
 // masterAddr asks one Sentinel after the other, first the one that answered last.
@@ -38,15 +45,20 @@ func (c *Config) masterAddr(ctx context.Context) (string, error) {
 	for i := range c.sentinels {
 		n := (first + i) % len(c.sentinels)
 		var dialErr error // which sentinel does not hand through
+		stop := func() bool { return true }
 		s := &sentinel.Sentinel{
 			Addrs:      []string{c.sentinels[n]},
 			MasterName: c.opts.MasterName,
 			Dial: func(addr string) (conn redis.Conn, err error) {
 				conn, dialErr = c.dialSentinel(ctx, addr)
+				if conn != nil {
+					stop = context.AfterFunc(ctx, func() { conn.Close() }) // it asks without a context
+				}
 				return conn, dialErr
 			},
 		}
 		addr, err := s.MasterAddr()
+		stop()
 		_ = s.Close() // the answer is here
 		if dialErr != nil {
 			err = dialErr

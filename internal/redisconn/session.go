@@ -148,7 +148,7 @@ func (s *session) write() {
 				break
 			}
 			s.p.mu.Unlock()
-			if _, err := s.wire.Conn.Write(buf); err != nil {
+			if err := s.wire.send(buf); err != nil {
 				s.p.mu.Lock()
 				s.fail(err)
 				s.p.mu.Unlock()
@@ -158,45 +158,30 @@ func (s *session) write() {
 	}
 }
 
-// watch closes the connection when an answer is due and nothing has arrived for
-// ReadTimeout, and sends a PING when the connection was idle for HealthCheck.
+// watch closes the connection when it has died in silence, or an answer is due and nothing
+// has arrived for ReadTimeout, and sends a PING when it was idle for HealthCheck.
 func (s *session) watch() {
-	timeout, health := s.p.cfg.opts.ReadTimeout, s.p.cfg.opts.HealthCheck
-	tick := time.Second
-	for _, d := range []time.Duration{timeout, health} {
-		if d > 0 {
-			tick = min(tick, max(d/4, time.Millisecond))
-		}
-	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	var bytes, sent int64
-	moved := time.Now() // when something last arrived or nothing was due
-	used := moved       // when something was last sent
-	for {
-		select {
-		case <-s.end:
-			return
-		case <-ticker.C:
-		}
-		now := time.Now()
-		if n := s.sent.Load(); n != sent {
-			sent, used = n, now
-		}
-		n := s.wire.bytesIn.Load()
-		idle := s.answered.Load() >= sent
-		if n != bytes || idle {
-			bytes, moved = n, now
-		}
-		switch {
-		case timeout > 0 && now.Sub(moved) >= timeout:
+	var sent int64
+	used := time.Now() // when something was last sent
+	idle := func() bool { return s.answered.Load() >= s.sent.Load() }
+	dog := &watchdog{
+		cfg: s.p.cfg, in: s.wire.bytesIn.Load, out: s.wire.bytesOut.Load,
+		due: func() bool { return !idle() },
+		fail: func(err error) {
 			s.p.mu.Lock()
-			s.fail(fmt.Errorf("no answer for %v", timeout))
-			s.p.mu.Unlock()
-		case health > 0 && idle && now.Sub(used) >= health:
-			s.ping()
-		}
+			defer s.p.mu.Unlock()
+			s.fail(err)
+		},
+		tick: func() {
+			if n := s.sent.Load(); n != sent {
+				sent, used = n, time.Now()
+			}
+			if health := s.p.cfg.opts.HealthCheck; health > 0 && idle() && time.Since(used) >= health {
+				s.ping()
+			}
+		},
 	}
+	dog.run(s.end)
 }
 
 // ping sends a PING nobody waits for.

@@ -10,6 +10,7 @@ import (
 
 const (
 	readBuffer = 64 << 10
+	sendPiece  = 256 << 10
 	keepBuffer = 1 << 20 // an output buffer that grew beyond this is not kept
 )
 
@@ -22,6 +23,7 @@ type wire struct {
 	established bool // set once after dialing; before, everything passes straight through
 	in          *bufio.Reader
 	bytesIn     atomic.Int64
+	bytesOut    atomic.Int64
 
 	mu  sync.Mutex // TLS may write from the reading goroutine
 	out []byte
@@ -54,6 +56,20 @@ func (w *wire) Write(p []byte) (int, error) {
 	w.out = append(w.out, p...)
 	w.mu.Unlock()
 	return len(p), nil
+}
+
+// send writes output to the network, piece by piece, so that a slow link can be told from
+// a dead one.
+func (w *wire) send(out []byte) error {
+	for len(out) > 0 {
+		n, err := w.Conn.Write(out[:min(len(out), sendPiece)])
+		w.bytesOut.Add(int64(n))
+		if err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
 }
 
 // take returns the gathered output and leaves spare in its place.

@@ -1,0 +1,109 @@
+package redisconn
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A connection can die without a word: a firewall forgets it, a host goes away. While a
+// server is merely slow, new connections are slow as well; so when an answer is due and
+// nothing has arrived for a while, the watchdog asks over a new connection, and gives the
+// old one up if that is answered.
+const (
+	probeAfter   = 1500 * time.Millisecond // of silence
+	probeTimeout = 1500 * time.Millisecond
+	slowestLink  = 1 << 20 // bytes a second: what was sent may take so long until it can be answered
+)
+
+// watchdog watches one connection. All functions may be called from its goroutine.
+type watchdog struct {
+	cfg *Config
+
+	in, out func() int64 // bytes that have arrived, and that were sent
+	due     func() bool  // an answer is
+	fail    func(error)  // the connection is no good
+	tick    func()       // called now and then
+}
+
+// run looks until done is closed.
+func (d *watchdog) run(done <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	probed := make(chan error, 1)
+	probing := false
+	defer func() {
+		cancel()
+		if probing {
+			<-probed
+		}
+	}()
+	ticker := time.NewTicker(d.cfg.watchEvery())
+	defer ticker.Stop()
+	timeout := d.cfg.opts.ReadTimeout
+	var in, out, outBefore int64 // outBefore: when something last arrived
+	moved := time.Now()          // when something last arrived or left, or nothing was due
+	for {
+		var err error
+		answered := false
+		select {
+		case <-done:
+			return
+		case <-ticker.C:
+			d.tick()
+		case err = <-probed:
+			probing, answered = false, err == nil
+		}
+		now := time.Now()
+		nowIn, nowOut, due := d.in(), d.out(), d.due()
+		if nowIn != in || !due {
+			outBefore = nowOut
+		}
+		if nowIn != in || nowOut != out || !due {
+			in, out, moved = nowIn, nowOut, now
+		}
+		silence := now.Sub(moved)
+		patience := probeAfter + time.Duration(nowOut-outBefore)*time.Second/slowestLink
+		switch {
+		case timeout > 0 && silence >= timeout:
+			d.fail(fmt.Errorf("no answer for %v", timeout))
+		case silence < patience:
+		case answered:
+			d.fail(fmt.Errorf("no answer for %v, although the server answers others", silence.Round(time.Millisecond)))
+		case !probing:
+			probing = true
+			go func() { probed <- d.cfg.probe(ctx) }()
+		}
+	}
+}
+
+// watchEvery is how often watchdogs look.
+func (c *Config) watchEvery() time.Duration {
+	every := probeAfter / 4
+	for _, d := range []time.Duration{c.opts.ReadTimeout, c.opts.HealthCheck} {
+		if d > 0 {
+			every = min(every, max(d/4, time.Millisecond))
+		}
+	}
+	return every
+}
+
+// probe tells whether the server in use, or the master that the Sentinels name now,
+// answers a new connection.
+func (c *Config) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	e := c.endpoints[0]
+	if len(c.sentinels) > 0 {
+		var err error
+		if e, err = c.master(ctx); err != nil {
+			return err
+		}
+	} else {
+		e = c.endpoints[c.current.Load()]
+	}
+	conn, err := c.dialEndpoint(ctx, e, nil)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
