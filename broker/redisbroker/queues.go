@@ -147,7 +147,7 @@ func waitLists(sources []*source, limit int) []string {
 			}
 		}
 	}
-	all := append(first, others...)
+	all := slices.Concat(first, others)
 	return all[:min(len(all), limit)]
 }
 

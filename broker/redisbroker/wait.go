@@ -94,7 +94,7 @@ func (w *waits) layOut(ctx context.Context, lists, waitOn []string) (fresh []*wa
 			fresh = append(fresh, newWaiter(ctx, list, w.inbox(list)))
 		}
 	}
-	w.all = append(kept, fresh...)
+	w.all = slices.Concat(kept, fresh)
 	w.pair()
 	return fresh
 }

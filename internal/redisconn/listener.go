@@ -30,7 +30,7 @@ func (c *Config) DialListener(ctx context.Context, ping func(redis.Conn)) (redis
 	every, last := min(listenPing, c.opts.HealthCheck), time.Now()
 	pinged := int64(-1) // bytes that had arrived at the last PING
 	dog := &watchdog{
-		cfg: c, in: l.in.Load, out: func() int64 { return 0 },
+		cfg: c, in: l.in.Load, out: func() int64 { return 0 }, sending: func() bool { return false },
 		due:  func() bool { return pinged == l.in.Load() },
 		fail: func(error) { l.Conn.Close() },
 		tick: func() {

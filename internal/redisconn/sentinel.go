@@ -28,8 +28,11 @@ func (c *Config) dialMaster(ctx context.Context, wrap func(net.Conn) net.Conn) (
 	return conn, e.addr, nil
 }
 
-// master asks for the master.
+// master asks the Sentinels for the master. Without any, it is the server in use.
 func (c *Config) master(ctx context.Context) (endpoint, error) {
+	if len(c.sentinels) == 0 {
+		return c.endpoints[c.current.Load()], nil
+	}
 	e := c.endpoints[0]
 	var err error
 	e.scheme = "redis"

@@ -165,7 +165,7 @@ func (s *session) watch() {
 	used := time.Now() // when something was last sent
 	idle := func() bool { return s.answered.Load() >= s.sent.Load() }
 	dog := &watchdog{
-		cfg: s.p.cfg, in: s.wire.bytesIn.Load, out: s.wire.bytesOut.Load,
+		cfg: s.p.cfg, in: s.wire.bytesIn.Load, out: s.wire.bytesOut.Load, sending: s.wire.sending.Load,
 		due: func() bool { return !idle() },
 		fail: func(err error) {
 			s.p.mu.Lock()

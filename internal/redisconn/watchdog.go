@@ -13,7 +13,10 @@ import (
 const (
 	probeAfter   = 1500 * time.Millisecond // of silence
 	probeTimeout = 1500 * time.Millisecond
-	slowestLink  = 1 << 20 // bytes a second: what was sent may take so long until it can be answered
+
+	// What was sent is on its way for a while on a slow link: at most a full send buffer.
+	slowestLink = 256 << 10 // bytes a second
+	sendBuffer  = 4 << 20
 )
 
 // watchdog watches one connection. All functions may be called from its goroutine.
@@ -21,6 +24,7 @@ type watchdog struct {
 	cfg *Config
 
 	in, out func() int64 // bytes that have arrived, and that were sent
+	sending func() bool  // there is more to be sent than the network takes
 	due     func() bool  // an answer is
 	fail    func(error)  // the connection is no good
 	tick    func()       // called now and then
@@ -34,14 +38,14 @@ func (d *watchdog) run(done <-chan struct{}) {
 	defer func() {
 		cancel()
 		if probing {
-			<-probed
+			<-probed //nolint:errcheck // nobody asks any more
 		}
 	}()
 	ticker := time.NewTicker(d.cfg.watchEvery())
 	defer ticker.Stop()
 	timeout := d.cfg.opts.ReadTimeout
 	var in, out, outBefore int64 // outBefore: when something last arrived
-	moved := time.Now()          // when something last arrived or left, or nothing was due
+	moved := time.Now()          // when something last arrived, or left although there was more, or nothing was due
 	for {
 		var err error
 		answered := false
@@ -58,11 +62,12 @@ func (d *watchdog) run(done <-chan struct{}) {
 		if nowIn != in || !due {
 			outBefore = nowOut
 		}
-		if nowIn != in || nowOut != out || !due {
-			in, out, moved = nowIn, nowOut, now
+		if nowIn != in || !due || nowOut != out && d.sending() {
+			moved = now
 		}
+		in, out = nowIn, nowOut
 		silence := now.Sub(moved)
-		patience := probeAfter + time.Duration(nowOut-outBefore)*time.Second/slowestLink
+		patience := probeAfter + time.Duration(min(nowOut-outBefore, sendBuffer))*time.Second/slowestLink
 		switch {
 		case timeout > 0 && silence >= timeout:
 			d.fail(fmt.Errorf("no answer for %v", timeout))
@@ -92,14 +97,9 @@ func (c *Config) watchEvery() time.Duration {
 func (c *Config) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	e := c.endpoints[0]
-	if len(c.sentinels) > 0 {
-		var err error
-		if e, err = c.master(ctx); err != nil {
-			return err
-		}
-	} else {
-		e = c.endpoints[c.current.Load()]
+	e, err := c.master(ctx)
+	if err != nil {
+		return err
 	}
 	conn, err := c.dialEndpoint(ctx, e, nil)
 	if err != nil {

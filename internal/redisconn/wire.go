@@ -24,6 +24,7 @@ type wire struct {
 	in          *bufio.Reader
 	bytesIn     atomic.Int64
 	bytesOut    atomic.Int64
+	sending     atomic.Bool
 
 	mu  sync.Mutex // TLS may write from the reading goroutine
 	out []byte
@@ -61,6 +62,8 @@ func (w *wire) Write(p []byte) (int, error) {
 // send writes output to the network, piece by piece, so that a slow link can be told from
 // a dead one.
 func (w *wire) send(out []byte) error {
+	w.sending.Store(true)
+	defer w.sending.Store(false)
 	for len(out) > 0 {
 		n, err := w.Conn.Write(out[:min(len(out), sendPiece)])
 		w.bytesOut.Add(int64(n))
