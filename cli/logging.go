@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/worker"
 )
 
@@ -163,9 +165,27 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 		b = append(b, colorReset...)
 	}
 	b = append(b, '\n')
+	if !utf8.Valid(b) {
+		b = escapeBytes(b)
+	}
 	*buf = b
 	_, err := h.out.Write(b)
 	return err
+}
+
+// escapeBytes writes bytes that are no UTF-8 as Python's backslashreplace does, which its
+// stderr has.
+func escapeBytes(line []byte) (escaped []byte) {
+	for len(line) > 0 {
+		r, size := pyjson.DecodeRune(line)
+		if size == 1 && r >= utf8.RuneSelf {
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		} else {
+			escaped = append(escaped, line[:size]...)
+		}
+		line = line[size:]
+	}
+	return escaped
 }
 
 func appendAttr(b []byte, a slog.Attr) []byte {

@@ -48,6 +48,10 @@ func TestTextLogLines(t *testing.T) {
 			record(slog.LevelWarn, "Cannot claim", slog.Any("error", errors.New("i/o timeout")), slog.Int("try", 2)),
 			"[2026-11-23 09:00:00,123: WARNING/MainProcess] Cannot claim error=\"i/o timeout\" try=2\n",
 		},
+		{
+			"no UTF-8", false, record(slog.LevelInfo, "Task a[caf\xe9] received: é"),
+			"[2026-11-23 09:00:00,123: INFO/MainProcess] Task a[caf\\udce9] received: é\n",
+		},
 		{"critical", false, record(worker.LevelCritical, "x"), "[2026-11-23 09:00:00,123: CRITICAL/MainProcess] x\n"},
 		{"debug", false, record(slog.LevelDebug, "x"), "[2026-11-23 09:00:00,123: DEBUG/MainProcess] x\n"},
 		{"red", true, record(slog.LevelError, "x"), "[2026-11-23 09:00:00,123: ERROR/MainProcess] \x1b[1;31mx\x1b[0m\n"},

@@ -312,6 +312,7 @@ func TestTaskSent(t *testing.T) {
 	m.TaskSent(&protocol.Task{Name: "next", RoutingKey: "celery"})
 	m.TaskSent(&protocol.Task{Name: "next", RoutingKey: "celery"})
 	m.TaskSent(&protocol.Task{Name: "next", Exchange: "topics", RoutingKey: "a.b"})
+	m.TaskSent(&protocol.Task{Name: "caf\xe9", RoutingKey: "\xff"})
 	for i := range 2000 {
 		m.TaskSent(&protocol.Task{Name: fmt.Sprint("name", i), RoutingKey: "celery"})
 	}
@@ -328,7 +329,7 @@ func TestTaskSent(t *testing.T) {
 	for series, want := range map[string]string{
 		`celery_task_sent_total{hostname="example",name="next",queue_name="celery"}`: "2.0",
 		`celery_task_sent_total{hostname="example",name="next",queue_name="None"}`:   "1.0",
-		`celery_task_sent_total{hostname="example",name="None",queue_name="None"}`:   "1002.0",
+		`celery_task_sent_total{hostname="example",name="None",queue_name="None"}`:   "1003.0",
 	} {
 		if got[series] != want {
 			t.Errorf("%s is %s, want %s", series, got[series], want)

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +34,8 @@ func newSent(host string) *sent {
 // TaskSent counts a task that the worker has published. celery-exporter counts those of
 // producers that send task-sent events (task_send_sent_event).
 func (m *Metrics) TaskSent(task *protocol.Task) {
-	key := seriesKey{queue: task.RoutingKey, name: task.Name}
+	const odd = "\uFFFD" // a message may name anything, a label holds UTF-8
+	key := seriesKey{queue: strings.ToValidUTF8(task.RoutingKey, odd), name: strings.ToValidUTF8(task.Name, odd)}
 	if task.Exchange != "" { // which queues it leads to, only its bindings say
 		key.queue = unregistered
 	}

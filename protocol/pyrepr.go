@@ -2,13 +2,11 @@ package protocol
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -17,7 +15,7 @@ import (
 func Repr(raw []byte) string { return string(appendRepr(nil, raw)) }
 
 // ReprText is Python's repr of a str.
-func ReprText(text string) string { return Repr(appendString(nil, text)) }
+func ReprText(text string) string { return string(appendQuoted(nil, []byte(text))) }
 
 // ReprTuple writes a JSON array as Python's repr of a tuple, in full.
 func ReprTuple(raw []byte) string {
@@ -33,34 +31,36 @@ func ReprTuple(raw []byte) string {
 
 // appendRepr appends Python's repr of a JSON value, without a limit.
 func appendRepr(dst, raw []byte) []byte {
-	switch pyjson.Kind(raw) {
+	s := pyjson.NewScanner(raw)
+	return appendAhead(dst, &s)
+}
+
+// appendAhead appends the repr of the value ahead of s.
+func appendAhead(dst []byte, s *pyjson.Scanner) []byte {
+	switch s.Kind() {
 	case '"':
-		text, _ := pyjson.UnquoteBytes(raw)
+		text, _ := s.Text()
 		return appendQuoted(dst, text)
 	case '[':
-		s := pyjson.NewScanner(raw)
 		s.Enter('[')
 		open := byte('[')
 		for s.Next() {
-			dst = appendItem(dst, &open)
-			dst = appendRepr(dst, s.Value())
+			dst = appendAhead(appendItem(dst, &open), s)
 		}
 		return closeItems(dst, open, '[', ']')
 	case '{':
-		if text, ok := markerRepr(raw); ok {
-			return append(dst, text...)
+		if v, _ := s.KombuValue(); v != nil {
+			return append(dst, valueRepr(v)...)
 		}
-		s := pyjson.NewScanner(raw)
 		s.Enter('{')
 		open := byte('{')
 		for s.Next() {
-			dst = appendItem(dst, &open)
-			dst = append(appendQuoted(dst, s.Key()), ": "...)
-			dst = appendRepr(dst, s.Value())
+			dst = append(appendQuoted(appendItem(dst, &open), s.Key()), ": "...)
+			dst = appendAhead(dst, s)
 		}
 		return closeItems(dst, open, '{', '}')
 	default:
-		return append(dst, scalarRepr(raw)...)
+		return append(dst, scalarRepr(s.Value())...)
 	}
 }
 
@@ -88,8 +88,7 @@ func appendTuple(dst, array []byte) []byte {
 	open := byte('(')
 	if s.Enter('[') {
 		for s.Next() {
-			dst = appendItem(dst, &open)
-			dst = appendRepr(dst, s.Value())
+			dst = appendAhead(appendItem(dst, &open), &s)
 		}
 	}
 	return closeItems(dst, open, '(', ')')
@@ -131,7 +130,7 @@ func appendQuoted(dst, text []byte) []byte {
 	}
 	dst = append(dst, quote)
 	for len(text) > 0 {
-		r, size := utf8.DecodeRune(text)
+		r, size := pyjson.DecodeRune(text)
 		switch {
 		case r == '\\' || r == rune(quote):
 			dst = append(dst, '\\', byte(r))
@@ -155,114 +154,56 @@ func appendQuoted(dst, text []byte) []byte {
 	return append(dst, quote)
 }
 
-// marker reads an object of exactly the two members __type__ and __value__, which
-// kombu turns into a Python value.
-func marker(raw []byte) (kind string, value []byte, ok bool) {
-	s := pyjson.NewScanner(raw)
-	if !bytes.Contains(raw, []byte(`"__type__"`)) || !s.Enter('{') {
-		return "", nil, false
-	}
-	members := 0
-	for s.Next() {
-		members++
-		switch string(s.Key()) {
-		case "__type__":
-			kind = string(scalarText(&s))
-		case "__value__":
-			value = s.Value()
-		default:
-			return "", nil, false
+// valueRepr returns the repr of the Python value that a __type__ object stands for.
+func valueRepr(v any) string {
+	switch v := v.(type) {
+	case []byte:
+		return bytesRepr(v)
+	case pyjson.UUID:
+		return "UUID('" + v.String() + "')"
+	case pyjson.Decimal:
+		return "Decimal('" + string(v) + "')"
+	case pyjson.Date:
+		return fmt.Sprintf("datetime.date(%d, %d, %d)", v.Year, v.Month, v.Day)
+	case pyjson.Clock:
+		return "datetime.time(" + clockRepr(v) + zoneRepr(v.Zone) + ")"
+	case time.Time:
+		clock := pyjson.Clock{Hour: v.Hour(), Minute: v.Minute(), Second: v.Second(), Microsecond: v.Nanosecond() / 1000}
+		if v.Location() != pyjson.Naive {
+			clock.Zone = v.Format("-07:00:00")
 		}
-	}
-	return kind, value, members == 2 && kind != "" && value != nil
-}
-
-// markerBytes returns the value of a bytes or base64 marker.
-func markerBytes(kind string, value []byte) ([]byte, bool) {
-	text, err := pyjson.UnquoteBytes(value)
-	switch {
-	case err != nil:
-		return nil, false
-	case kind == "bytes":
-		return text, true
-	case kind == "base64":
-		data, err := base64.StdEncoding.DecodeString(string(text))
-		return data, err == nil
+		return fmt.Sprintf("datetime.datetime(%d, %d, %d, %s)", v.Year(), v.Month(), v.Day(), clockRepr(clock)+zoneRepr(clock.Zone))
 	default:
-		return nil, false
+		return fmt.Sprint(v)
 	}
-}
-
-// markerRepr returns the repr of the Python value an object stands for. It returns
-// false for objects that are just that.
-func markerRepr(raw []byte) (string, bool) {
-	kind, value, ok := marker(raw)
-	if !ok {
-		return "", false
-	}
-	if data, ok := markerBytes(kind, value); ok {
-		return bytesRepr(data), true
-	}
-	if kind == "uuid" {
-		var u struct{ Hex string }
-		if pyjson.Unmarshal(value, &u) == nil && len(u.Hex) == 32 {
-			h := u.Hex
-			return fmt.Sprintf("UUID('%s-%s-%s-%s-%s')", h[:8], h[8:12], h[12:16], h[16:20], h[20:]), true
-		}
-		return "", false
-	}
-	text, err := pyjson.Unquote(value)
-	if err != nil {
-		return "", false
-	}
-	switch kind {
-	case "decimal":
-		return "Decimal('" + text + "')", true
-	case "datetime", "date":
-		if t, err := ParseTime(text, time.UTC); err == nil {
-			return datetimeRepr(t, text, kind == "date"), true
-		}
-	case "time":
-		if t, err := ParseTime("2000-01-01T"+text, time.UTC); err == nil {
-			return "datetime.time(" + clockRepr(t) + zoneRepr(t, text) + ")", true
-		}
-	}
-	return "", false
-}
-
-func datetimeRepr(t time.Time, text string, dateOnly bool) string {
-	day := fmt.Sprintf("(%d, %d, %d", t.Year(), t.Month(), t.Day())
-	if dateOnly {
-		return "datetime.date" + day + ")"
-	}
-	return "datetime.datetime" + day + ", " + clockRepr(t) + zoneRepr(t, text[min(len(text), 10):]) + ")"
 }
 
 // clockRepr leaves out seconds and microseconds that are zero.
-func clockRepr(t time.Time) string {
-	text := fmt.Sprintf("%d, %d", t.Hour(), t.Minute())
-	micro := t.Nanosecond() / 1000
-	if t.Second() != 0 || micro != 0 {
-		text += fmt.Sprintf(", %d", t.Second())
+func clockRepr(c pyjson.Clock) string {
+	text := fmt.Sprintf("%d, %d", c.Hour, c.Minute)
+	if c.Second != 0 || c.Microsecond != 0 {
+		text += fmt.Sprintf(", %d", c.Second)
 	}
-	if micro != 0 {
-		text += fmt.Sprintf(", %d", micro)
+	if c.Microsecond != 0 {
+		text += fmt.Sprintf(", %d", c.Microsecond)
 	}
 	return text
 }
 
-// zoneRepr returns the tzinfo argument, "" if the text of the time has no offset.
-func zoneRepr(t time.Time, text string) string {
-	if !strings.ContainsAny(text, "Zz+-") {
+// zoneRepr returns the tzinfo argument for a UTC offset such as -02:30, "" for none.
+func zoneRepr(offset string) string {
+	if offset == "" {
 		return ""
 	}
-	_, offset := t.Zone()
-	if offset == 0 {
+	var hours, minutes, seconds int
+	_, _ = fmt.Sscanf(offset[1:], "%d:%d:%d", &hours, &minutes, &seconds) // seconds may be missing
+	seconds += hours*3600 + minutes*60
+	delta := fmt.Sprintf("seconds=%d", seconds)
+	switch {
+	case seconds == 0:
 		return ", tzinfo=datetime.timezone.utc"
-	}
-	delta := fmt.Sprintf("seconds=%d", offset)
-	if offset < 0 { // timedelta keeps its seconds positive
-		delta = fmt.Sprintf("days=-1, seconds=%d", offset+24*60*60)
+	case offset[0] == '-': // timedelta keeps its seconds positive
+		delta = fmt.Sprintf("days=-1, seconds=%d", 24*60*60-seconds)
 	}
 	return ", tzinfo=datetime.timezone(datetime.timedelta(" + delta + "))"
 }

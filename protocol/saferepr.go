@@ -66,13 +66,13 @@ func (w *reprWriter) value(raw []byte, depth int, open, end byte) bool {
 	case '[':
 		return w.container(raw, depth, open, end)
 	case '{':
-		if kind, value, ok := marker(raw); ok {
-			if data, ok := markerBytes(kind, value); ok {
-				return w.ready() && w.emit(w.bytes(data))
-			}
-			if text, ok := markerRepr(raw); ok {
-				return w.ready() && w.emit(truncate(text, w.left))
-			}
+		s := pyjson.NewScanner(raw)
+		switch v, _ := s.KombuValue(); v := v.(type) {
+		case nil:
+		case []byte:
+			return w.ready() && w.emit(w.bytes(v))
+		default:
+			return w.ready() && w.emit(truncate(valueRepr(v), w.left))
 		}
 		return w.container(raw, depth, '{', '}')
 	default:

@@ -68,7 +68,7 @@ func TestSerializers(t *testing.T) {
 		{"refused", "application/x-yaml", "!", "", "body: refused"},
 		{"not JSON", "application/x-yaml", "x", "", "body: "},
 		{"not UTF-8", "application/x-yaml", "]}{ ,}{ ,]\"\xff\"[[", "", "invalid UTF-8"},
-		{"bad type", "application/x-yaml", string(reverse([]byte(`[[{"__type__": "x", "__value__": 1}], {}, {}]`))), "", "unsupported __type__ x"},
+		{"bad type", "application/x-yaml", string(reverse([]byte(`[[{"__type__": "date", "__value__": 1}], {}, {}]`))), "", "bad __value__ for __type__ date"},
 		{"empty", "application/x-yaml", "", "", "body: empty"},
 		{"unknown method", "application/x-yaml", body, `, "compression": "rar"`, "unknown method"},
 		{"accepted only", "application/x-other", body, "", "content type application/x-other is not supported"},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 func TestReprs(t *testing.T) {
@@ -22,6 +23,20 @@ func TestReprs(t *testing.T) {
 		if got := e.Repr(); got != "E("+c.Repr+")" {
 			t.Errorf("repr of %.200s:\n got %s\nwant %s", c.JSON, got, c.Repr)
 		}
+	}
+}
+
+// Bytes that are no UTF-8 are lone surrogates to Python: what its repr and Celery's
+// saferepr make of them.
+func TestReprsOfSurrogates(t *testing.T) {
+	t.Parallel()
+	raw := []byte(`["caf\udce9", {"\udc80": "\udcff\u00e9"}]`)
+	if got, want := protocol.Repr(raw), `['caf\udce9', {'\udc80': '\udcffé'}]`; got != want {
+		t.Errorf("repr: %s, want %s", got, want)
+	}
+	shown, err := pyjson.Append(nil, protocol.ArgsRepr(raw))
+	if want := `"('caf\udce9', {'\udc80': '\udcff\u00e9'})"`; err != nil || string(shown) != want {
+		t.Errorf("argsrepr in an event: %s, %v, want %s", shown, err, want)
 	}
 }
 

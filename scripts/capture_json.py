@@ -45,6 +45,7 @@ NaN|-NaN|+NaN|nan|Infinity|-Infinity|+Infinity|Inf|- 1|-|--1|1 2|NaN1|Infinity0
 {"__type__":"datetime","__value__":"2030-01-02T03:04:05-09:30"}
 {"__type__":"datetime","__value__":"2030-01-02T03:04:05+01:02:03"}
 {"__type__":"datetime","__value__":"2030-01-02T03:04:05+24:00"}
+{"__type__":"time","__value__":"03:04:05-01:02:03.000004"}
 {"__type__":"datetime","__value__":"2030-01-02 03:04"}
 {"__type__":"datetime","__value__":"2030-01-02T03"}
 {"__type__":"datetime","__value__":"20300102T030405"}
@@ -85,12 +86,48 @@ NaN|-NaN|+NaN|nan|Infinity|-Infinity|+Infinity|Inf|- 1|-|--1|1 2|NaN1|Infinity0
 {"__type__":"decimal","__value__":"+-1"}
 {"__type__":"decimal","__value__":""}
 {"__type__":"decimal","__value__":null}
+{"__type__":"decimal","__value__":5}
+{"__type__":"decimal","__value__":-18446744073709551616}
+{"__type__":"decimal","__value__":0.5}
+{"__type__":"decimal","__value__":0.1}
+{"__type__":"decimal","__value__":-2.0}
+{"__type__":"decimal","__value__":1e22}
+{"__type__":"decimal","__value__":NaN}
+{"__type__":"decimal","__value__":-Infinity}
+{"__type__":"decimal","__value__":{}}
 {"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005"}}
 {"__type__":"uuid","__value__":{"hex":"{12345678-1234-5678-1234-567812345678}"}}
 {"__type__":"uuid","__value__":{"hex":"urn:uuid:12345678123456781234567812345678"}}
 {"__type__":"uuid","__value__":{"hex":"1234"}}
 {"__type__":"uuid","__value__":{"hex":"zz000000000000000000000000000005"}}
 {"__type__":"uuid","__value__":{}}
+{"__type__":"uuid","__value__":{"hex":"12345678123456781234567812345678","version":4}}
+{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005","version":null}}
+{"__type__":"uuid","__value__":{"hex":"ffffffffffffffffffffffffffffffff","version":1,"is_safe":null}}
+{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005","version":0}}
+{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005","version":"4"}}
+{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005","size":4}}
+{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005","size":null}}
+{"__type__":"uuid","__value__":{"hex":"00000000000000000000000000000005","int":5}}
+{"__type__":"uuid","__value__":{"hex":null,"int":5}}
+{"__type__":"uuid","__value__":{"hex":5}}
+{"__type__":"uuid","__value__":{"int":5}}
+{"__type__":"uuid","__value__":{"int":340282366920938463463374607431768211455,"version":5}}
+{"__type__":"uuid","__value__":{"int":340282366920938463463374607431768211456}}
+{"__type__":"uuid","__value__":{"int":-1}}
+{"__type__":"uuid","__value__":{"int":"5"}}
+{"__type__":"uuid","__value__":{"fields":[305419896,4660,22136,18,52,95075992133240]}}
+{"__type__":"uuid","__value__":{"fields":[305419896,4660,22136,18,256,95075992133240]}}
+{"__type__":"uuid","__value__":{"fields":[305419896,4660,22136,18,-1,95075992133240]}}
+{"__type__":"uuid","__value__":{"fields":[305419896,4660,22136,18,52]}}
+{"__type__":"uuid","__value__":{"fields":5}}
+{"__type__":"uuid","__value__":{"bytes":{"__type__":"bytes","__value__":"0123456789abcdef"}}}
+{"__type__":"uuid","__value__":{"bytes":{"__type__":"base64","__value__":"EjRWeBI0VngSNFZ4EjRWeA=="},"version":3}}
+{"__type__":"uuid","__value__":{"bytes_le":{"__type__":"base64","__value__":"eFY0EjQSeFYSNFZ4EjRWeA=="}}}
+{"__type__":"uuid","__value__":{"bytes":{"__type__":"bytes","__value__":"short"}}}
+{"__type__":"uuid","__value__":{"bytes":"0123456789abcdef"}}
+{"__type__":"uuid","__value__":[]}
+{"__type__":"uuid","__value__":null}
 {"__type__":"uuid","__value__":"00000000000000000000000000000005"}
 {"__type__":"bytes","__value__":"hello"}
 {"__type__":"bytes","__value__":"h\u00e9\u0000"}
@@ -125,18 +162,21 @@ EXTRA = [
     "", " ", "\n", " 1 ", "\t[\r\n1 ,\t2 ]\n", '\t{\r\n"a"\n:\t1 , "b" : 2 }\n', "\ufeff1", "\x001", "1\x00",
     "\x0b1", "\xa01", "1\f", "\u20281", '"a\nb"', '"a\tb"', '"a\x00b"', '"a\x1fb"', '"a\x7fb"', '"12345678\x01"',
     '"1234567\\', '"12345678\\"', '"' + "x" * 40 + "é" + "y" * 9 + '"', "|", '"a|b"', "٣", "1٣",
+    "1" * 4300, "1" * 4301, "-" + "1" * 4300, "-" + "1" * 4301, "[1, %s, 2]" % ("9" * 5000), "1" * 5000 + ".5", "0.%s" % ("1" * 5000),
+    "1" * 5000 + "e1", '{"%s": 1}' % ("1" * 5000), '"caf\\udce9.txt"', '"\\udc80\\udcff"', '"\\udc7f"', '"\\udd00"', '"\\ud800\\udce9"',
+    '{"k\\udce9": ["\\udce9\\u00e9"]}', '"\\udcc3\\udca9"', '{"__type__":"bytes","__value__":"\\udce9"}',
     "[" * 100 + "]" * 100, '{"a":' * 100 + "1" + "}" * 100, "[" * 2000, '{"a":' * 2000, "[" * 2000 + "]" * 2000,
 ]
 
 
 def refusal(err):
-    return f"{type(err).__name__}: {err}"[:100]
+    return f"{type(err).__name__}: {err}"[:200]
 
 
 def load(text):
     try:
         return {"text": text, "dumps": dumps(loads(text.encode()), sort_keys=True)}
-    except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError) as err:
+    except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError, AssertionError) as err:
         return {"text": text, "error": refusal(err)}
 
 

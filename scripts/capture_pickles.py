@@ -53,7 +53,7 @@ CASES = [
     ("ints", "[0, 1, -1, 255, 256, 65535, 65536, -32769, 2147483647, -2147483648, 2147483648, 2**63, -2**63, 2**64, -2**200, 10**300]"),
     ("floats", "[0.0, -0.0, 1.5, 1e300, -1e-300, float('inf'), float('-inf')]"), ("nan", "float('nan')"),
     ("text", "['', 'abc', 'h\\u00e9llo \\u4e2d\\u6587', 'line\\nline', 'back\\\\slash \\\\u0041', '\\0', 'x' * 300]"),
-    ("astral", "'\\U0001f600'"),
+    ("astral", "'\\U0001f600'"), ("surrogates", "['caf\\udce9', '\\udc80\\udcff', {'k\\udce9': 1}]"),
     ("bytes", "[b'\\xff\\x00\\x80', b'\\xfe']"), ("text bytes", "[b'abc', b'']"), ("long bytes", "b'\\xfe' * 300"), ("bytearray", "bytearray(b'\\xff1')"),
     ("str", "{str('name'): str('value'), str('q'): str('quote\\' and \" \\\\ \\t')}"),
     ("list", "[1, [2, [3, []]]]"), ("long list", "list(range(1100))"),

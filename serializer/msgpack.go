@@ -147,6 +147,10 @@ func dumpMsgpack(v any) ([]byte, error) {
 	return data, nil
 }
 
+// errSurrogates refuses a text with bytes that are no UTF-8, which in Python are lone
+// surrogates.
+var errSurrogates = errors.New("'utf-8' codec can't encode characters: surrogates not allowed")
+
 func pack(dst []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -163,6 +167,9 @@ func pack(dst []byte, v any) ([]byte, error) {
 	case float64:
 		return msgp.AppendFloat64(dst, v), nil
 	case string:
+		if !utf8.ValidString(v) {
+			return nil, errSurrogates
+		}
 		return msgp.AppendString(dst, v), nil
 	case []byte:
 		return msgp.AppendBytes(dst, v), nil

@@ -57,7 +57,8 @@ func TestRefusedValues(t *testing.T) {
 		{"msgpack", datetime, "msgpack: can not serialize 'datetime.datetime' object"},
 		{"msgpack", "18446744073709551616", "msgpack: Integer value out of range"},
 		{"pickle", "[1", "Expecting"},
-		{"yaml", `{"__type__": "x", "__value__": 1}`, "unsupported __type__ x"},
+		{"yaml", `{"__type__": "date", "__value__": 1}`, "bad __value__ for __type__ date"},
+		{"msgpack", `["caf\udce9"]`, "msgpack: 'utf-8' codec can't encode characters: surrogates not allowed"},
 	} {
 		if _, err := lookup(t, c.serializer).FromJSON([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s of %s: %v, want %q", c.serializer, c.text, err, c.want)
@@ -87,7 +88,8 @@ func TestHostileBodies(t *testing.T) {
 		"deeper":            {"yaml", strings.Repeat("[", 1<<17), ""},
 		"object":            {"yaml", "!!python/object/apply:os.system ['id']", "could not determine a constructor"},
 		"long":              {"yaml", strings.Repeat(" ", 17<<20), "more than"},
-		"long int":          {"yaml", strings.Repeat("9", 1<<20), "bad int"},
+		"long int":          {"yaml", strings.Repeat("9", 1<<20), "Exceeds the limit (4300 digits) for integer string conversion: value has 1048576 digits"},
+		"long hex":          {"yaml", "0x" + strings.Repeat("f", 4000), "Exceeds the limit (4300 digits) for integer string conversion"},
 		"documents":         {"yaml", "a: 1\n---\nb: 2", "more than one document"},
 		"array of nothing":  {"msgpack", "\xdd\xff\xff\xff\xff", "msgpack: "},
 		"map of nothing":    {"msgpack", "\xdf\xff\xff\xff\xff", "msgpack: "},

@@ -114,7 +114,9 @@ func appendYAMLFloat(dst []byte, f float64) []byte {
 // appendYAMLText writes a double-quoted scalar in ASCII.
 func appendYAMLText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for _, c := range s {
+	for len(s) > 0 {
+		c, size := pyjson.DecodeRune(s)
+		s = s[size:]
 		switch {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', byte(c))

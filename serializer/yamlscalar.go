@@ -85,14 +85,14 @@ func construct(tag string, n *yaml.Node) (any, error) {
 	return nil, undefined(n)
 }
 
-// maxDigits is how long an int may be.
-const maxDigits = 10000
-
 func yamlInt(text string) (any, error) {
 	digits := strings.ReplaceAll(text, "_", "")
 	sign, digits := cutSign(digits)
-	if digits == "" || len(digits) > maxDigits {
+	switch {
+	case digits == "":
 		return nil, fmt.Errorf("bad int %.40q", text)
+	case len(digits) > pyjson.MaxIntDigits:
+		return nil, errors.New(pyjson.TooManyDigits(len(digits)))
 	}
 	total, base := new(big.Int), 10
 	switch {

@@ -27,6 +27,9 @@
 //
 // Names in json tags count, too.
 //
+// Python's date, time, Decimal and UUID have types in package pyjson. What the Python side
+// has registered with kombu's register_type is taught to Go with pyjson.RegisterType.
+//
 // Arguments that do not fit fail the task with the TypeError that Python raises, and
 // values that do not fit their Go type with one in the same words: "add() argument 'x'
 // must be int, not str". A number beyond the range of its Go type is an OverflowError,

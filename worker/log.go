@@ -11,6 +11,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // LevelCritical is Python's logging.CRITICAL, one step above slog.LevelError.
@@ -209,4 +210,7 @@ func dump(raw []byte) string {
 	return strings.ToValidUTF8(string(raw), "\uFFFD") + size
 }
 
-func quoted(s string) []byte { return strconv.AppendQuoteToASCII(nil, s) }
+func quoted(s string) []byte {
+	quoted, _ := pyjson.Append(nil, s) // a string always has a JSON form
+	return quoted
+}

@@ -16,7 +16,8 @@ import (
 // Append appends v as Python's json.dumps with kombu's types writes it: in
 // ASCII, with ", " and ": ", floats as Python's repr, and __type__ objects for
 // time.Time (datetime; see [Naive]), [Date], [Clock], [Decimal], [UUID] and
-// []byte.
+// []byte. Bytes of a string that are no UTF-8 are written as Python's os.fsdecode has
+// them: see [Unquote].
 //
 // Structs go by the tags of encoding/json; json.Marshaler and
 // encoding.TextMarshaler are asked, and json.RawMessage is taken as it stands,
@@ -26,7 +27,8 @@ import (
 //
 // Errors: [*UnsupportedTypeError] for channels, functions, complex numbers and
 // big.Float, [ErrTooDeep], what a marshaler returns, and values Python cannot
-// have, such as a time in the year 10000. dst is then returned as it came.
+// have, such as a time in the year 10000 or an int of more than [MaxIntDigits].
+// dst is then returned as it came.
 func Append(dst []byte, v any) ([]byte, error) {
 	out, err := appendAny(dst, v, 0)
 	if err != nil {
@@ -61,7 +63,7 @@ func appendAny(dst []byte, v any, depth int) ([]byte, error) {
 		return appendTime(dst, v)
 	case *big.Int:
 		if v != nil {
-			return v.Append(dst, 10), nil
+			return appendBigInt(dst, v)
 		}
 	}
 	rv := reflect.ValueOf(v)
@@ -138,7 +140,7 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString quotes s in ASCII; invalid UTF-8 becomes U+FFFD.
+// appendString quotes s in ASCII, bytes that are no UTF-8 as lone surrogates.
 func appendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	done := 0
@@ -153,7 +155,7 @@ func appendString[T string | []byte](dst []byte, s T) []byte {
 			dst = appendEscape(dst, c)
 			i++
 		} else {
-			r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+			r, size := DecodeRune(s[i:])
 			if r > 0xffff {
 				high, low := utf16.EncodeRune(r)
 				dst = appendHex(dst, high)

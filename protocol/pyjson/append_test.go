@@ -60,7 +60,7 @@ func TestAppend(t *testing.T) {
 		{math.Copysign(0, -1), "-0.0"},
 		{math.NaN(), "NaN"},
 		{math.Inf(-1), "-Infinity"},
-		{"a\xffb", `"a\ufffdb"`},
+		{"a\xffb", `"a\udcffb"`},
 		{"<&>\u2028", `"<&>\u2028"`},
 		{[]any{1, "a", nil, 1.5}, `[1, "a", null, 1.5]`},
 		{map[string]any{"b": 1, "a": []int{}}, `{"a": [], "b": 1}`},

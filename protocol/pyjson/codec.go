@@ -53,11 +53,14 @@ func (b builder) codec(t reflect.Type) *codec {
 	b[t] = c
 	if known := knownCodec(t); known != nil {
 		*c = *known
-		return c
+	} else {
+		b.fill(c, t)
+		if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
+			withMethods(c, t)
+		}
 	}
-	b.fill(c, t)
-	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
-		withMethods(c, t)
+	if r := registeredOf(t); r != nil {
+		r.wrap(c, t)
 	}
 	return c
 }

@@ -305,11 +305,12 @@ func (d *decoder) textOrSpecial() (text []byte, ok bool, err error) {
 	if d.peek() != '{' {
 		return d.text()
 	}
+	start := d.pos
 	x, err := d.special()
-	if x == nil {
-		return nil, false, err
+	if text, ok = markerText(x); !ok {
+		d.pos = start
 	}
-	return markerText(x), true, nil
+	return text, ok, err
 }
 
 // setText hands text, which began at start, to UnmarshalText.

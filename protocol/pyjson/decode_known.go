@@ -104,7 +104,7 @@ func bigIntCodec() *codec {
 			return nil
 		},
 		encode: func(dst []byte, v reflect.Value, _ int) ([]byte, error) {
-			return addressable(v).Interface().(*big.Int).Append(dst, 10), nil
+			return appendBigInt(dst, addressable(v).Interface().(*big.Int))
 		},
 	}
 }

@@ -49,11 +49,11 @@ func (d *decoder) text() (text []byte, ok bool, err error) {
 	return text, true, nil
 }
 
-// number takes a number's text; ok is false if the value ahead is none, or is
-// a float where only an int will do.
+// number takes a number's text; ok is false if the value ahead is none, is a float
+// where only an int will do, or is an int that Python does not read.
 func (d *decoder) number(intOnly bool) (text []byte, float, ok bool) {
 	end, float := skipNumber(d.data, d.pos)
-	if end == 0 || float && intOnly {
+	if end == 0 || float && intOnly || !float && end-d.pos > MaxIntDigits && checkDigits(d.data, d.pos, end) != nil {
 		return nil, float, false
 	}
 	text = d.data[d.pos:end]
@@ -163,7 +163,8 @@ func (d *decoder) any() (any, error) {
 	text, float, ok := d.number(false)
 	switch {
 	case !ok:
-		return nil, noValue(d.data, d.pos)
+		_, err := d.raw()
+		return nil, err
 	case float:
 		f, _ := strconv.ParseFloat(string(text), 64) // out of range is infinite
 		return f, nil

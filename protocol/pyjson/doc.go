@@ -2,12 +2,13 @@
 // module together with the __type__ objects of kombu.utils.json.
 //
 // It differs from encoding/json where Python does. NaN, Infinity and -Infinity
-// are numbers; integers have any size and stay apart from floats (2 is an int,
+// are numbers; integers have up to 4300 digits and stay apart from floats (2 is an int,
 // 2.0 a float, on both ways); lone surrogates are allowed; text is written in
 // ASCII with ", " and ": " between the parts. A datetime, date, time, Decimal,
 // UUID or bytes value travels as {"__type__": …, "__value__": …} and has a Go
 // type here.
 //
 // Three levels, cheapest first: [Scanner] walks a document once and hands out
-// sub-slices of it, [Unmarshal] fills Go values, [Append] writes them.
+// sub-slices of it, [Unmarshal] fills Go values, [Append] writes them. [RegisterType] adds
+// types to them.
 package pyjson

@@ -53,8 +53,12 @@ func appendJSONNumber(dst []byte, n json.Number) ([]byte, error) {
 	if n == "" {
 		n = "0" // as encoding/json has it
 	}
-	if end, _ := skipNumber([]byte(n), 0); end != len(n) {
+	end, float := skipNumber([]byte(n), 0)
+	switch {
+	case end != len(n):
 		return dst, fmt.Errorf("%q is no JSON number", string(n))
+	case !float && end > MaxIntDigits:
+		return dst, Valid([]byte(n))
 	}
 	return append(dst, n...), nil
 }

@@ -16,7 +16,7 @@ const maxDepth = 1000
 var ErrTooDeep = errors.New("pyjson: value is nested too deep or contains itself")
 
 // A SyntaxError says where a text stops being JSON, in the words of Python's
-// JSONDecodeError.
+// JSONDecodeError, or where an int is longer than Python reads.
 type SyntaxError struct {
 	Msg    string
 	Offset int // in bytes from the start of the text given
@@ -40,6 +40,9 @@ func newSyntaxError(data []byte, offset int, msg string) *SyntaxError {
 }
 
 func (e *SyntaxError) Error() string {
+	if e.line == 0 { // Python says no place
+		return e.Msg
+	}
 	return fmt.Sprintf("%s: line %d column %d (char %d)", e.Msg, e.line, e.column, e.char)
 }
 
@@ -76,20 +79,18 @@ func atPath(part string, err error) error {
 	return err
 }
 
-// A MarkerError is a {"__type__": …, "__value__": …} object that kombu's loads
-// refuses: of an unknown type, or with a value that type cannot have.
+// A MarkerError is a {"__type__": …, "__value__": …} object with a value that its type
+// cannot have. Kombu's loads refuses it.
 type MarkerError struct {
-	Type string // the __type__ as written
-	Err  error  // nil when the type is unknown
+	Type string // the __type__
+	Err  error
 }
 
 func (e *MarkerError) Error() string {
-	if e.Err == nil {
-		return fmt.Sprintf("unsupported __type__ %s", e.Type)
-	}
 	return fmt.Sprintf("bad __value__ for __type__ %s: %v", e.Type, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *MarkerError) Unwrap() error { return e.Err }
 
 // An UnsupportedTypeError is returned by [Append] for a Go type that has no

@@ -45,9 +45,18 @@ func loadCases(tb testing.TB) []loadCase {
 
 // loadDiffers are the texts on which this package and Python part, and why.
 var loadDiffers = map[string]string{
-	`"\ud83d\u00e9x"`: "Go strings cannot hold lone surrogates",
-	`"\ud83d\n"`:      "Go strings cannot hold lone surrogates",
-	`"\ud83d\\ude00"`: "Go strings cannot hold lone surrogates",
+	`"\ud83d\u00e9x"`: "Go strings cannot hold this lone surrogate",
+	`"\ud83d\n"`:      "Go strings cannot hold this lone surrogate",
+	`"\ud83d\\ude00"`: "Go strings cannot hold this lone surrogate",
+	`"\udc7f"`:        "Go strings cannot hold this lone surrogate",
+	`"\udd00"`:        "Go strings cannot hold this lone surrogate",
+	`"\udcc3\udca9"`:  "bytes that are UTF-8 after all, which os.fsdecode does not write so",
+}
+
+// isUnknownType tells that kombu refuses a text for a __type__ that is not registered
+// with it. Here that is an ordinary object.
+func isUnknownType(refusal string) bool {
+	return strings.HasPrefix(refusal, "ValueError: ('Unsupported type'") || strings.HasPrefix(refusal, "TypeError: unhashable type")
 }
 
 func TestLoadsAsPython(t *testing.T) {
@@ -64,11 +73,16 @@ func TestLoadsAsPython(t *testing.T) {
 			t.Errorf("%s: Unmarshal says %v, but Valid %v and CheckTypes %v", c.Text, err, syntax, types)
 		}
 		if c.Dumps == nil {
-			if err == nil {
-				t.Errorf("%s: read as %v, Python says %s", c.Text, v, c.Error)
+			if err == nil && !isUnknownType(c.Error) {
+				t.Errorf("%.200s: read as %v, %v; Python says %s", c.Text, v, err, c.Error)
 			}
-			if message, ok := strings.CutPrefix(c.Error, "JSONDecodeError: "); ok && err != nil && message != err.Error() {
-				t.Errorf("%s: refused with %q, Python says %q", c.Text, err, message)
+			message, exact := strings.CutPrefix(c.Error, "JSONDecodeError: ")
+			if !exact {
+				message, exact = strings.CutPrefix(c.Error, "ValueError: Exceeds")
+				message = "Exceeds" + message
+			}
+			if exact && err != nil && message != err.Error() {
+				t.Errorf("%.200s: refused with %q, Python says %q", c.Text, err, message)
 			}
 			continue
 		}

@@ -21,15 +21,23 @@ func parseDatetime(s string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	var clock Clock
-	zone := Naive
+	var offset time.Duration
 	if rest != "" {
 		_, size := utf8.DecodeRuneInString(rest)
-		if clock, zone, err = parseClock(rest[size:]); err != nil {
+		if clock, offset, err = parseClock(rest[size:]); err != nil {
 			return time.Time{}, err
 		}
 	}
-	return time.Date(date.Year, date.Month, date.Day, clock.Hour, clock.Minute, clock.Second,
-		clock.Microsecond*1000, zone), nil
+	zone := Naive
+	if clock.Zone != "" {
+		zone = time.UTC
+		if offset != 0 {
+			zone = time.FixedZone("", int(offset/time.Second))
+		}
+	}
+	t := time.Date(date.Year, date.Month, date.Day, clock.Hour, clock.Minute, clock.Second,
+		clock.Microsecond*1000, zone)
+	return t.Add(-offset % time.Second), nil // Go's zones are of whole seconds
 }
 
 // parseDate reads a date, or a datetime of which the date is taken, as kombu does.
@@ -70,39 +78,37 @@ func parseTimeOfDay(s string) (Clock, error) {
 	return c, err
 }
 
-// parseClock reads a time of day with or without a UTC offset.
-func parseClock(s string) (c Clock, zone *time.Location, err error) {
-	clock, offset := s, ""
+// parseClock reads a time of day with or without a UTC offset, of which it writes
+// the normal form to the Zone.
+func parseClock(s string) (c Clock, offset time.Duration, err error) {
+	clock, zone := s, ""
 	if i := strings.IndexAny(s, "Z+-"); i >= 0 {
-		clock, offset = s[:i], s[i:]
+		clock, zone = s[:i], s[i:]
 	}
-	if c, err = parseHMS(clock); err != nil {
-		return Clock{}, nil, err
+	if c, err = parseHMS(clock); err != nil || zone == "" {
+		return c, 0, err
 	}
-	switch {
-	case offset == "":
-		return c, Naive, nil
-	case offset[0] == 'Z':
-		if offset != "Z" {
-			return Clock{}, nil, errISO
+	if zone[0] == 'Z' {
+		if zone != "Z" {
+			return Clock{}, 0, errISO
 		}
 		c.Zone = "+00:00"
-		return c, time.UTC, nil
+		return c, 0, nil
 	}
-	away, err := parseHMS(offset[1:])
-	if err != nil || away.Microsecond != 0 {
-		return Clock{}, nil, errISO
+	away, err := parseHMS(zone[1:])
+	if err != nil {
+		return Clock{}, 0, err
 	}
 	seconds := away.Hour*3600 + away.Minute*60 + away.Second
-	if offset[0] == '-' {
-		seconds = -seconds
-	}
-	zone = time.UTC
-	if seconds != 0 {
-		zone = time.FixedZone("", seconds)
+	offset = time.Duration(seconds)*time.Second + time.Duration(away.Microsecond)*time.Microsecond
+	if zone[0] == '-' {
+		seconds, offset = -seconds, -offset
 	}
 	c.Zone = string(appendOffset(nil, seconds))
-	return c, zone, nil
+	if away.Microsecond != 0 {
+		c.Zone = zone[:1] + away.String()
+	}
+	return c, offset, nil
 }
 
 // parseHMS reads HH, HH:MM, HH:MM:SS and a fraction of a second, of which what

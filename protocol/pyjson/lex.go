@@ -139,7 +139,12 @@ func skipScalar(data []byte, i int) (end int, err error) {
 		case 'f':
 			end = skipWord(data, i, "false")
 		default:
-			end, _ = skipNumber(data, i)
+			var float bool
+			if end, float = skipNumber(data, i); !float && end-i > MaxIntDigits {
+				if err := checkDigits(data, i, end); err != nil {
+					return i, err
+				}
+			}
 		}
 	}
 	if end == 0 {

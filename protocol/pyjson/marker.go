@@ -5,20 +5,45 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
+	"unicode/utf8"
 )
 
-// CheckTypes returns a [*MarkerError] if kombu's loads would refuse one of the
-// __type__ objects in data, which must be valid JSON. Kombu drops a message
-// with such an object, whatever the task would do with it.
+// CheckTypes returns a [*MarkerError] if kombu's loads would refuse the value of one of
+// the __type__ objects in data, which must be valid JSON. Kombu drops a message with
+// such an object, whatever the task would do with it. Types that kombu does not have,
+// registered or not, are not looked at: what they mean is between producer and handler.
 func CheckTypes(data []byte) error {
 	// Nearly all texts have no such object, and a look is enough to know. Only a
 	// needless escape can hide the key: a letter or underscore as \u005f … \u007a.
 	if !bytes.Contains(data, []byte(`"__type__"`)) && !hasEscapedASCII(data) {
 		return nil
 	}
-	var v any
-	return Unmarshal(data, &v)
+	d := decoder{data: data, pos: skipSpace(data, 0), ahead: &survey{kombuOnly: true}}
+	if _, err := d.any(); err != nil {
+		return err
+	}
+	return d.end()
+}
+
+// KombuValue takes the value ahead if it is a __type__ object of one of kombu's own types,
+// and returns the Go value it stands for: see [Unmarshal]. It returns nil, and takes
+// nothing, if anything else is ahead. An error is a [*MarkerError] or [*SyntaxError].
+func (s *Scanner) KombuValue() (any, error) {
+	d := decoder{data: s.data, pos: s.pos, depth: s.nest.depth}
+	if s.Kind() != '{' || s.err != nil || !d.atMarker() {
+		return nil, s.err
+	}
+	if s.survey == nil {
+		s.survey = &survey{kombuOnly: true}
+	}
+	d.ahead = s.survey
+	v, err := d.special()
+	if v != nil {
+		s.pos, s.ahead = d.pos, false
+	}
+	return v, err
 }
 
 func hasEscapedASCII(data []byte) bool {
@@ -50,80 +75,146 @@ func isMarkerKey(key []byte) bool {
 }
 
 // special takes the object ahead if it is a __type__ object, that is, if it has
-// the keys __type__ and __value__ and no others, and returns the Go value it
-// stands for. It returns nil if the object is an ordinary one.
+// the keys __type__ and __value__ and no others, and its type is known; it returns the
+// Go value it stands for. It returns nil if the object is an ordinary one.
 func (d *decoder) special() (any, error) {
 	if !d.atMarker() {
 		return nil, nil
 	}
-	s := Scanner{data: d.data, pos: d.pos, ahead: true}
-	s.nest.depth = d.depth
-	var name, value int // where the values begin
-	s.Enter('{')
-	for s.Next() {
-		switch string(s.Key()) {
-		case "__type__":
-			name = s.Offset()
-		case "__value__":
-			value = s.Offset()
-		default:
-			return nil, nil
+	o, ok := d.ahead.at(d.pos)
+	if !ok {
+		s := Scanner{data: d.data, pos: d.pos, ahead: true}
+		s.nest.depth = d.depth
+		o = d.survey(&s)
+		if s.err != nil {
+			return nil, s.err
 		}
-		s.Value()
 	}
-	if s.err != nil {
-		return nil, s.err
-	}
-	if name == 0 || value == 0 {
+	if o.typ == 0 || o.value == 0 {
 		return nil, nil
 	}
-	v, err := d.marker(name, value)
-	if err != nil {
-		return nil, err
+	v, err := d.marker(o)
+	if v != nil {
+		d.pos = o.end
 	}
-	d.pos = s.pos
-	return v, nil
+	return v, err
 }
 
-// marker returns the value of the __type__ object whose two values begin at
-// the given places.
-func (d *decoder) marker(name, value int) (any, error) {
-	inner := decoder{data: d.data, pos: name, depth: d.depth + 1}
-	typ, err := inner.any()
+// object is what is known of an object that may be a __type__ object.
+type object struct {
+	typ, value int // where the values of the two keys begin; 0: it is an ordinary object
+	end        int
+}
+
+// survey is what has been found out about the objects in a text.
+type survey struct {
+	objects   map[int]object // those that lie in others, by their position
+	kombuOnly bool           // registered types are ordinary objects
+}
+
+func (v *survey) at(pos int) (o object, ok bool) {
+	if v != nil {
+		o, ok = v.objects[pos]
+	}
+	return o, ok
+}
+
+// survey passes over the object ahead of s. It notes what it finds out about the objects
+// in it, so that none is passed over again for each object that it lies in.
+func (d *decoder) survey(s *Scanner) object {
+	var o object
+	ordinary := false
+	for s.Enter('{'); s.Next(); {
+		switch string(s.Key()) {
+		case "__type__":
+			o.typ = s.Offset()
+		case "__value__":
+			o.value = s.Offset()
+		default:
+			ordinary = true
+		}
+		d.surveyInner(s)
+	}
+	if ordinary {
+		o = object{}
+	}
+	o.end = s.Offset()
+	return o
+}
+
+func (d *decoder) surveyInner(s *Scanner) {
+	switch s.Kind() {
+	case '{':
+		inner := decoder{data: d.data, pos: s.Offset()}
+		if !inner.atMarker() {
+			for s.Enter('{'); s.Next(); {
+				d.surveyInner(s)
+			}
+			return
+		}
+		o := d.survey(s)
+		if d.ahead == nil {
+			d.ahead = &survey{}
+		}
+		if d.ahead.objects == nil {
+			d.ahead.objects = map[int]object{}
+		}
+		d.ahead.objects[inner.pos] = o
+	case '[':
+		for s.Enter('['); s.Next(); {
+			d.surveyInner(s)
+		}
+	default:
+		s.Value()
+	}
+}
+
+// marker returns the value of a __type__ object, nil if nobody knows its type.
+func (d *decoder) marker(o object) (any, error) {
+	inner := decoder{data: d.data, pos: o.typ, depth: d.depth + 1, ahead: d.ahead}
+	if inner.peek() != '"' {
+		return nil, nil
+	}
+	text, _, err := inner.text()
 	if err != nil {
 		return nil, err
 	}
-	inner.pos = value
+	typ := string(text)
+	inner.pos = o.value
+	if read, ok := registeredReaders.Load(typ); ok {
+		if d.ahead != nil && d.ahead.kombuOnly {
+			return nil, nil
+		}
+		return read.(func(*decoder) (any, error))(&inner)
+	}
+	parse := kombuTypes[typ]
+	if parse == nil {
+		return nil, nil
+	}
 	v, err := inner.any()
 	if err != nil {
 		return nil, err
 	}
-	if typ, ok := typ.(string); ok {
-		if parse := markerTypes[typ]; parse != nil {
-			if v, err = parse(v); err != nil {
-				return nil, &MarkerError{Type: typ, Err: err}
-			}
-			return v, nil
-		}
+	if v, err = parse(v); err != nil {
+		return nil, &MarkerError{Type: typ, Err: err}
 	}
-	return nil, &MarkerError{Type: fmt.Sprint(typ)}
+	return v, nil
 }
 
-// markerTypes holds, as kombu's table of decoders, how a __value__ is read.
-var markerTypes = map[string]func(any) (any, error){
+// kombuTypes holds, as kombu's table of decoders, how a __value__ is read.
+var kombuTypes = map[string]func(any) (any, error){
 	"datetime": ofText(parseDatetime),
 	"date":     ofText(parseDate),
 	"time":     ofText(parseTimeOfDay),
-	"decimal":  ofText(parseDecimal),
-	"bytes":    ofText(func(s string) ([]byte, error) { return []byte(s), nil }),
-	"base64":   ofText(base64.StdEncoding.DecodeString),
-	"uuid": func(v any) (any, error) {
-		fields, ok := v.(map[string]any)
-		if !ok || len(fields) != 1 {
-			return nil, errUUID
+	"decimal":  decimalOf,
+	"bytes": ofText(func(s string) ([]byte, error) {
+		if !utf8.ValidString(s) {
+			return nil, errors.New("'utf-8' codec can't encode characters: surrogates not allowed")
 		}
-		return ofText(parseUUID)(fields["hex"])
-	},
+		return []byte(s), nil
+	}),
+	"base64": ofText(base64.StdEncoding.DecodeString),
+	"uuid":   uuidOf,
 }
 
 func ofText[T any](parse func(string) (T, error)) func(any) (any, error) {
@@ -149,26 +240,30 @@ func markerType(v any) string {
 		return "Decimal"
 	case UUID:
 		return "UUID"
-	default:
-		return "bytes"
 	}
+	if r := registeredOf(reflect.TypeOf(v)); r != nil {
+		return r.marker
+	}
+	return "bytes"
 }
 
 // markerText is the str() of what special returned, for types that read
-// themselves from text.
-func markerText(v any) []byte {
+// themselves from text; ok is false if it has none.
+func markerText(v any) (text []byte, ok bool) {
 	switch v := v.(type) {
 	case time.Time:
 		text, _ := appendDatetime(nil, v) // its year is in range: it was read
 		if v.Location() == Naive {
 			text = append(text, 'Z') // as time.RFC3339 wants an offset
 		}
-		return text
+		return text, true
 	case Decimal:
-		return []byte(v)
+		return []byte(v), true
+	case []byte:
+		return v, true
 	case fmt.Stringer:
-		return []byte(v.String())
+		return []byte(v.String()), true
 	default:
-		return v.([]byte)
+		return nil, false
 	}
 }

@@ -41,6 +41,8 @@ type Scanner struct {
 	keyFrom int  // of the current member's key, with its quotes
 	keyTo   int
 	keyRaw  bool // the key is its own value
+
+	survey *survey // of KombuValue
 }
 
 // NewScanner returns a Scanner before the first value of data.

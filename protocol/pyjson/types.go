@@ -1,9 +1,11 @@
 package pyjson
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,15 +17,6 @@ var Naive = time.FixedZone("naive", 0)
 
 // Decimal is the text of a Python decimal.Decimal: "1.10".
 type Decimal string
-
-// UUID is a Python uuid.UUID.
-type UUID [16]byte
-
-// String returns the 36 character form.
-func (u UUID) String() string {
-	h := hex.EncodeToString(u[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}
 
 // Date is a Python datetime.date.
 type Date struct {
@@ -52,22 +45,6 @@ func (c Clock) String() string {
 		s += fmt.Sprintf(".%06d", c.Microsecond)
 	}
 	return s + c.Zone
-}
-
-var errUUID = errors.New("badly formed hexadecimal UUID string")
-
-// parseUUID reads the forms that Python's uuid.UUID does: with and without
-// hyphens, braces and urn:uuid:.
-func parseUUID(s string) (u UUID, err error) {
-	s = strings.ReplaceAll(strings.ReplaceAll(s, "urn:", ""), "uuid:", "")
-	s = strings.ReplaceAll(strings.Trim(s, "{}"), "-", "")
-	if len(s) != 2*len(u) {
-		return u, errUUID
-	}
-	if _, err := hex.Decode(u[:], []byte(s)); err != nil {
-		return UUID{}, errUUID
-	}
-	return u, nil
 }
 
 // parseDecimal checks the grammar of Python's Decimal constructor.
@@ -106,3 +83,35 @@ func parseDecimal(s string) (Decimal, error) {
 }
 
 func errDecimal(s string) error { return fmt.Errorf("%q is not a decimal number", s) }
+
+// decimalOf makes a Decimal of what Python's constructor takes: kombu writes text, and
+// others may write a number.
+func decimalOf(v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return parseDecimal(v)
+	case int64:
+		return Decimal(strconv.FormatInt(v, 10)), nil
+	case *big.Int:
+		return Decimal(v.String()), nil
+	case float64:
+		return decimalOfFloat(v), nil
+	default:
+		return nil, errors.New("it must be a str, int or float")
+	}
+}
+
+// decimalOfFloat returns the exact value: 0.1 is 0.1000000000000000055….
+func decimalOfFloat(f float64) Decimal {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	const places = 1074 // no float64 has more
+	text := strconv.FormatFloat(f, 'f', places, 64)
+	return Decimal(strings.TrimSuffix(strings.TrimRight(text, "0"), "."))
+}

@@ -23,6 +23,7 @@ import (
 //     length, and as text what implements encoding.TextUnmarshaler; plain
 //     strings fill all of these too, as kombu before 5.3 wrote them;
 //   - a number fills time.Duration as seconds;
+//   - __type__ objects of other types are ordinary objects, unless [RegisterType] knows them;
 //   - into any go nil, bool, int64 (*big.Int where that is too small), float64,
 //     string, []any, map[string]any, and for __type__ objects time.Time and the
 //     types above;
@@ -93,6 +94,8 @@ type decoder struct {
 	data  []byte
 	pos   int
 	depth int // containers around pos
+
+	ahead *survey // what is known of objects ahead; nil: nothing
 }
 
 // end returns an error if anything but white space follows.

@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Unquote returns what a JSON string says. Lone surrogates, which Go strings
-// cannot hold, and invalid UTF-8 become U+FFFD. White space around raw is
-// allowed.
+// Unquote returns what a JSON string says. White space around raw is allowed. A lone
+// surrogate from U+DC80 to U+DCFF, with which Python stands for a byte that is no UTF-8
+// (os.fsdecode; PEP 383), is that byte; [Append] writes such a byte so again. Other lone
+// surrogates, and invalid UTF-8, become U+FFFD.
 func Unquote(raw []byte) (string, error) {
 	text, err := UnquoteBytes(raw)
 	return string(text), err
@@ -45,7 +46,7 @@ func unescape(text []byte) []byte {
 					i += 6
 				}
 			}
-			dst = utf8.AppendRune(dst, r)
+			dst = AppendRune(dst, r)
 		case c == '\\':
 			dst = append(dst, escaped[text[i+1]])
 			i += 2
@@ -60,6 +61,27 @@ func unescape(text []byte) []byte {
 	}
 	return dst
 }
+
+// AppendRune appends a character of a Python str, lone surrogates as [Unquote] has them.
+func AppendRune(dst []byte, r rune) []byte {
+	if escapedByte <= r && r <= escapedByte|0x7f {
+		return append(dst, byte(r))
+	}
+	return utf8.AppendRune(dst, r)
+}
+
+// DecodeRune returns the first character of a Go text as it is in a Python str, where a
+// byte that is no UTF-8 is a lone surrogate, and how many bytes it takes.
+func DecodeRune[T string | []byte](text T) (r rune, size int) {
+	r, size = utf8.DecodeRuneInString(string(text[:min(len(text), utf8.UTFMax)]))
+	if r == utf8.RuneError && size == 1 {
+		r = escapedByte&^0xff | rune(text[0])
+	}
+	return r, size
+}
+
+// escapedByte stands for the byte 0x80 in PEP 383.
+const escapedByte = 0xdc80
 
 // escaped maps the character behind a backslash to what it stands for.
 var escaped = [256]byte{

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/serializer/plain"
@@ -135,7 +136,7 @@ func (w *dumper) int(n int64) {
 func (w *dumper) long(n *big.Int) error {
 	size := n.BitLen()/8 + 1 // with room for the sign
 	if size > maxIntBytes {
-		return failf("an int of %d bytes, more than %d", size, maxIntBytes)
+		return failf("%s", pyjson.TooManyDigits(0))
 	}
 	if n.Sign() < 0 {
 		n = new(big.Int).Add(n, new(big.Int).Lsh(big.NewInt(1), uint(8*size))) //nolint:gosec // small
@@ -148,7 +149,11 @@ func (w *dumper) long(n *big.Int) error {
 	return nil
 }
 
+// text writes lone surrogates as Python does: encoded as if they were characters.
 func (w *dumper) text(s string) error {
+	if !utf8.ValidString(s) {
+		s = string(surrogatepass(s))
+	}
 	if uint64(len(s)) > math.MaxUint32 {
 		return failf("text of %d bytes", len(s))
 	}
@@ -156,6 +161,19 @@ func (w *dumper) text(s string) error {
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(len(s))) //nolint:gosec // just checked
 	w.buf = append(w.buf, s...)
 	return nil
+}
+
+func surrogatepass(s string) (out []byte) {
+	for len(s) > 0 {
+		r, size := pyjson.DecodeRune(s)
+		if 0xd800 <= r && r <= 0xdfff {
+			out = append(out, 0xed, 0x80|byte(r>>6&0x3f), 0x80|byte(r&0x3f))
+		} else {
+			out = append(out, s[:size]...)
+		}
+		s = s[size:]
+	}
+	return out
 }
 
 // bytes writes them as Python 3 does in protocol 2, so that Python 2 reads a str.

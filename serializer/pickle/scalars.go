@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/apium/apium/protocol/pyjson"
 )
 
-// maxIntBytes is how large an int may be. Converting it to decimal takes time that
-// grows faster than its size.
-const maxIntBytes = 4096
+// maxIntBytes is how large an int may be: those that are larger have more than
+// pyjson.MaxIntDigits.
+const maxIntBytes = 1787
 
 // stepNumber carries out opcodes that make numbers.
 func (r *reader) stepNumber(op byte) error {
@@ -64,7 +66,7 @@ func (r *reader) stepNumber(op byte) error {
 // longInt reads little-endian two's complement.
 func longInt(b []byte) (any, error) {
 	if len(b) > maxIntBytes {
-		return nil, failf("an int of %d bytes, more than %d", len(b), maxIntBytes)
+		return nil, failf("%s", pyjson.TooManyDigits(0))
 	}
 	if len(b) == 0 {
 		return int64(0), nil
@@ -92,8 +94,8 @@ func textInt(text string, bools bool) (any, error) {
 		return text == "01", nil
 	}
 	text = strings.TrimSuffix(strings.TrimSpace(text), "L")
-	if len(text) > 2*maxIntBytes {
-		return nil, failf("an int of %d digits", len(text))
+	if digits := len(strings.TrimLeft(text, "+-")); digits > pyjson.MaxIntDigits {
+		return nil, failf("%s", pyjson.TooManyDigits(digits))
 	}
 	n, ok := new(big.Int).SetString(text, 10)
 	if !ok {

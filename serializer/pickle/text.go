@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // str8 is a str of Python 2, which may be text or bytes.
@@ -68,25 +70,25 @@ func (r *reader) pushBytes(size uint64) error {
 	return r.push(b, err)
 }
 
-// unicode reads UTF-8. Python encodes lone surrogates too; as anywhere in Go, they
-// become U+FFFD.
+// unicode reads UTF-8. Python encodes lone surrogates too: see pyjson.Unquote for what
+// becomes of them.
 func unicode(b []byte) (any, error) {
 	if utf8.Valid(b) {
 		return string(b), nil
 	}
-	var text strings.Builder
+	var text []byte
 	for len(b) > 0 {
 		c, size := utf8.DecodeRune(b)
 		if c == utf8.RuneError && size == 1 {
 			if len(b) < 3 || b[0] != 0xed || b[1]&0xe0 != 0xa0 || b[2]&0xc0 != 0x80 {
 				return nil, failf("text that is not UTF-8")
 			}
-			size = 3
+			c, size = 0xd000|rune(b[1]&0x3f)<<6|rune(b[2]&0x3f), 3
 		}
-		text.WriteRune(c)
+		text = pyjson.AppendRune(text, c)
 		b = b[size:]
 	}
-	return text.String(), nil
+	return string(text), nil
 }
 
 // quoted reads the str literal of protocol 0.
@@ -132,7 +134,7 @@ func quoted(line string) (any, error) {
 
 // rawUnicode reads protocol 0's raw-unicode-escape: Latin-1, \uXXXX and \UXXXXXXXX.
 func rawUnicode(line string) string {
-	var text strings.Builder
+	var text []byte
 	for i := 0; i < len(line); i++ {
 		digits := 0
 		if line[i] == '\\' && i+1 < len(line) {
@@ -145,12 +147,12 @@ func rawUnicode(line string) string {
 		}
 		if end := i + 2 + digits; digits > 0 && end <= len(line) {
 			if code, err := strconv.ParseUint(line[i+2:end], 16, 32); err == nil {
-				text.WriteRune(rune(code)) //nolint:gosec // what is no character becomes U+FFFD
+				text = pyjson.AppendRune(text, rune(code)) //nolint:gosec // what is no character becomes U+FFFD
 				i = end - 1
 				continue
 			}
 		}
-		text.WriteRune(rune(line[i]))
+		text = utf8.AppendRune(text, rune(line[i]))
 	}
-	return text.String()
+	return string(text)
 }

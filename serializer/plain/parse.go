@@ -30,8 +30,8 @@ func parse(s *pyjson.Scanner) (any, error) {
 		}
 		return list, nil
 	case '{':
-		if hasMarkerKey(*s) {
-			return parseMarker(s.Value())
+		if v, err := s.KombuValue(); v != nil || err != nil {
+			return v, err
 		}
 		return parseDict(s)
 	case '"':
@@ -57,27 +57,4 @@ func parseDict(s *pyjson.Scanner) (any, error) {
 		dict.Set(key, value)
 	}
 	return dict, nil
-}
-
-// hasMarkerKey looks at the first key of the object ahead. It has its own copy of
-// the scanner.
-func hasMarkerKey(s pyjson.Scanner) bool {
-	if !s.Enter('{') || !s.Next() {
-		return false
-	}
-	key := string(s.Key())
-	return key == "__type__" || key == "__value__"
-}
-
-// parseMarker reads an object that is, or looks like, a __type__ object.
-func parseMarker(raw []byte) (any, error) {
-	var v any
-	if err := pyjson.Unmarshal(raw, &v); err != nil {
-		return nil, err
-	}
-	if _, ordinary := v.(map[string]any); ordinary {
-		s := pyjson.NewScanner(raw)
-		return parseDict(&s)
-	}
-	return v, nil
 }

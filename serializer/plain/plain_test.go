@@ -15,6 +15,8 @@ func TestParseAndJSON(t *testing.T) {
 	for _, text := range []string{
 		"null", "true", "-7", "123456789012345678901234567890", "2.0", "NaN", `"\u00e9"`, "[]", "{}", `{"b": 1, "a": [{"c": null}]}`,
 		`{"__type__": "decimal", "__value__": "1.10"}`, `{"__type__": "x"}`, `{"__type__": 1, "__value__": 2, "more": [{"__type__": "date", "__value__": "2030-01-02"}]}`,
+		`{"b": {"__type__": "x", "__value__": [{"__type__": "y", "__value__": {"__type__": "date", "__value__": "2030-01-02"}}]}, "a": 1}`,
+		`{"caf\udce9": "\udc80"}`,
 		`[{"__type__": "datetime", "__value__": "2030-01-02T03:04:05+02:00"}, {"__type__": "bytes", "__value__": "b"}]`,
 	} {
 		v, err := plain.Parse([]byte(text))
@@ -25,7 +27,7 @@ func TestParseAndJSON(t *testing.T) {
 			t.Errorf("%s became %s, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "[1", `{"__type__": "x", "__value__": 1}`, strings.Repeat("[", 1001) + strings.Repeat("]", 1001)} {
+	for _, text := range []string{"", "[1", `{"__type__": "date", "__value__": 1}`, strings.Repeat("[", 1001) + strings.Repeat("]", 1001)} {
 		if v, err := plain.Parse([]byte(text)); err == nil {
 			t.Errorf("%.40s is %v", text, v)
 		}
