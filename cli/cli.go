@@ -4,8 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,15 +14,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/tasks"
-)
-
-// Exit statuses, as Celery's.
-const (
-	exitOK          = 0
-	exitFailure     = 1
-	exitUsage       = 2
-	exitUnavailable = 69 // EX_UNAVAILABLE: nobody answers
-	exitRunning     = 73 // EX_CANTCREAT: the pid file belongs to a live process
 )
 
 // Main runs the program's command line for the tasks of reg, and exits. It is
@@ -54,39 +43,23 @@ type program struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	asks   bool // somebody is there to answer questions
 }
 
 // run is Main without the process around it: args[0] is the program's name, ctx
 // done is a warm shutdown, and the result is the exit status.
 func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr io.Writer) int {
-	p := &program{name: programName(args[0]), reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr}
+	p := &program{name: programName(args[0]), reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr, asks: isTerminal(os.Stdin)}
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) (status int) {
 	app := p.app()
 	options, err := normalise(app, args[1:])
 	if err == nil {
 		err = app.RunContext(ctx, append(args[:1:1], options...))
 	}
-	var usage *usageError
-	var running *runningError
-	var unavailable *unavailableError
-	var status statusError
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &status):
-		return int(status)
-	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	case errors.As(err, &running):
-		fmt.Fprintln(stderr, err)
-		return exitRunning
-	}
-	status = exitFailure
-	if errors.As(err, &unavailable) {
-		status = exitUnavailable
-	}
-	fmt.Fprintf(stderr, "Error: %v\n", err)
-	return int(status)
+	return exitStatus(err, p.stderr)
 }
 
 // programName is how users start the program, without its folder.
@@ -97,11 +70,6 @@ func programName(path string) string {
 	}
 	return name
 }
-
-// statusError ends the program without another word.
-type statusError int
-
-func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func (p *program) app() *cli.App {
 	app := &cli.App{

@@ -112,7 +112,7 @@ func TestWrongBrokerPassword(t *testing.T) {
 	defer server.Close()
 	url := strings.Replace(server.URL(), "redis://", "redis://:secret@", 1)
 	status, stdout, stderr := call(t, "worker", "-b", url)
-	if status != exitFailure || !strings.HasPrefix(stderr, "Error: cannot connect to redis://:**@127.0.0.1:") {
+	if status != exitUnavailable || !strings.HasPrefix(stderr, "Error: cannot connect to redis://:**@127.0.0.1:") {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 	if strings.Contains(stdout+stderr, "secret") {

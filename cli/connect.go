@@ -58,7 +58,7 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 			return nil, ctx.Err()
 		}
 		if redisconn.IsConfig(err) || !s.triesAgain(try) {
-			return nil, fmt.Errorf("cannot connect to %s: %w", s.Consumer.Redis, err)
+			return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", s.Consumer.Redis, err)}
 		}
 		delay := min(time.Duration(try)*connectStep, connectMaxDelay)
 		s.log.Error(fmt.Sprintf("consumer: Cannot connect to %s: %v.\nTrying again in %.2f seconds... (%d/%d)\n",
@@ -112,7 +112,8 @@ func (s *workerSettings) openStore(ctx context.Context) (*redisbackend.Backend, 
 	defer cancel()
 	if err := store.Ping(ctx); err != nil {
 		if redisconn.IsConfig(err) {
-			return nil, errors.Join(fmt.Errorf("cannot connect to the result backend %s: %w", s.Results.Redis, err), store.Close())
+			err = fmt.Errorf("cannot connect to the result backend %s: %w", s.Results.Redis, err)
+			return nil, errors.Join(&unavailableError{err}, store.Close())
 		}
 		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.Results.Redis, err),
 			logline.EventKey, "Cannot connect to the result backend", "backend", s.Results.Redis.String(), "error", err)

@@ -35,6 +35,7 @@ func (p *program) dlqCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON, one object a line; raw is the message in base64", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "all", Usage: "replay or drop every letter there is now", DisableDefaultText: true},
+			forceFlag(),
 			&cli.IntFlag{Name: "limit", Value: 100, Usage: "list `N` letters at most, 0 for all"},
 			&cli.IntFlag{Name: "offset", Usage: "leave out the `N` oldest"},
 		},
@@ -44,7 +45,7 @@ func (p *program) dlqCommand() *cli.Command {
 
 func (p *program) runDLQ(c *cli.Context) (err error) {
 	action, ids := c.Args().First(), c.Args().Tail()
-	if err := checkDLQ(c, action, ids); err != nil {
+	if err := checkDLQ(c, action, ids, p.asks); err != nil {
 		return usage(c, err, false)
 	}
 	conf, err := loadSettings(c, nil)
@@ -59,7 +60,7 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	defer stop()
 	letters, err := redisbroker.OpenDeadLetters(ctx, cs.Publisher)
 	if err != nil {
-		return fmt.Errorf("cannot connect to %s: %w", cs.Publisher.Redis, err)
+		return &unavailableError{fmt.Errorf("cannot connect to %s: %w", cs.Publisher.Redis, err)}
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
 	switch action {
@@ -70,11 +71,12 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	case "replay":
 		return p.moveLetters(ctx, letters, ids, "Replayed", letters.Replay)
 	}
-	return p.moveLetters(ctx, letters, ids, "Dropped", letters.Drop)
+	return p.moveLetters(ctx, letters, ids, "Dropped", p.asked(c, letters.Drop))
 }
 
-// checkDLQ finds mistakes before anything is connected to.
-func checkDLQ(c *cli.Context, action string, ids []string) error {
+// checkDLQ finds mistakes before anything is connected to. asks tells whether somebody is
+// there to answer a question.
+func checkDLQ(c *cli.Context, action string, ids []string, asks bool) error {
 	all := c.Bool("all")
 	switch {
 	case action == "":
@@ -97,6 +99,8 @@ func checkDLQ(c *cli.Context, action string, ids []string) error {
 			return fmt.Errorf("'%s' takes IDs, or --all; 'list' prints them", action)
 		case len(ids) > 0 && all:
 			return errors.New("give IDs or --all, not both")
+		case action == "drop" && all && !c.Bool("force") && !asks:
+			return errors.New("'drop --all' asks first, which it cannot do here: say --force if all dead letters are to go")
 		}
 	default:
 		return fmt.Errorf("no such action '%s'.%s", action, didYouMean(action, dlqActions, ""))
@@ -180,10 +184,27 @@ func (p *program) showLetter(ctx context.Context, d *redisbroker.DeadLetters, id
 	return nil
 }
 
+// letterMover replays or drops letters, and returns the ids of those that were there.
+type letterMover func(ctx context.Context, ids ...string) (moved []string, err error)
+
+// asked asks before all letters are dropped.
+func (p *program) asked(c *cli.Context, drop letterMover) letterMover {
+	if !c.Bool("all") || c.Bool("force") {
+		return drop
+	}
+	return func(ctx context.Context, ids ...string) ([]string, error) {
+		fmt.Fprintf(p.stdout, "%s: this drops %d dead %s. It cannot be undone.\n\n(-f skips this question)\n",
+			p.painter(c)("WARNING", "31"), len(ids), plural(len(ids), "letter"))
+		if len(ids) > 0 && !confirm(p.stdin, p.stdout, "Do you want to drop them?") {
+			fmt.Fprintln(p.stderr, "Aborted!")
+			return nil, statusError(exitFailure)
+		}
+		return drop(ctx, ids...)
+	}
+}
+
 // moveLetters replays or drops letters, those named or all, and tells what it did.
-func (p *program) moveLetters(ctx context.Context, d *redisbroker.DeadLetters, ids []string, done string,
-	move func(context.Context, ...string) ([]string, error),
-) error {
+func (p *program) moveLetters(ctx context.Context, d *redisbroker.DeadLetters, ids []string, done string, move letterMover) error {
 	named := len(ids) > 0
 	if !named {
 		var err error
@@ -192,6 +213,9 @@ func (p *program) moveLetters(ctx context.Context, d *redisbroker.DeadLetters, i
 		}
 	}
 	moved, err := move(ctx, ids...)
+	if errors.As(err, new(statusError)) {
+		return err
+	}
 	fmt.Fprintf(p.stdout, "%s %d of %d.\n", done, len(moved), len(ids))
 	if err != nil {
 		return err

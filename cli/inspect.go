@@ -46,24 +46,27 @@ func (p *program) runInspect(c *cli.Context) error {
 	}
 	replies = byNode(replies, p.stderr)
 	if c.Bool("json") {
-		return p.printByNode(replies)
+		return errors.Join(p.printByNode(replies), refused(replies))
 	}
 	if !c.Bool("quiet") {
 		p.printOnline(len(replies))
 	}
-	return nil
+	return refused(replies)
 }
 
 func (p *program) runControl(c *cli.Context) error {
 	replies, err := p.runRemote(c, false)
-	if err != nil || !c.Bool("json") || replies == nil {
+	if err != nil || replies == nil {
 		return err
+	}
+	if !c.Bool("json") {
+		return refused(replies)
 	}
 	list := make([]map[string]any, len(replies))
 	for i, r := range replies {
 		list[i] = map[string]any{r.Node: r.Value}
 	}
-	return p.printJSON(list)
+	return errors.Join(p.printJSON(list), refused(replies))
 }
 
 // runRemote asks what the arguments say and prints replies as they come, unless they
@@ -87,6 +90,16 @@ func (p *program) runRemote(c *cli.Context, inspect bool) (replies []control.Rep
 		say = nil
 	}
 	return o.ask(c, command, arguments, say)
+}
+
+// refused is an error if every reply is one.
+func refused(replies []control.Reply) error {
+	for _, r := range replies {
+		if pyjson.Kind(r.Value) != '{' || member(r.Value, "error") == nil || member(r.Value, "ok") != nil {
+			return nil
+		}
+	}
+	return statusError(exitFailure)
 }
 
 // readRemote finds the command that is named, and makes keyword arguments of the others.

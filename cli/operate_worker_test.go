@@ -85,7 +85,7 @@ func TestOperateWorker(t *testing.T) {
 		{"control greet ann -d w@h", 0, "->  w@h: OK\n    hello ann. \n"},
 		{"control greet ann -d w@h -j", 0, `[{"w@h": "hello ann. "}]` + "\n"},
 		{"control rate_limit proj.add 5/m -d w@h", 0, "->  w@h: OK\n        new rate limit set successfully\n"},
-		{"control rate_limit proj.none 5/m -d w@h", 0, "->  w@h: ERROR\n        unknown task\n"},
+		{"control rate_limit proj.none 5/m -d w@h", 1, "->  w@h: ERROR\n        unknown task\n"},
 		{"list queues", 0, "QUEUE   READY  P0  P3  P6  P9  UNACKED  PARKED  DEAD\n" +
 			"celery      0   0   0   0   0        0       0     0\n" +
 			"side        2   0   0   0   2        0       0     0\n"},

@@ -22,7 +22,7 @@ func (p *program) purgeCommand() *cli.Command {
 		Description: "What workers have claimed, and what is parked until its time, stays.\n" +
 			"There is no way back.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not ask", DisableDefaultText: true},
+			forceFlag(),
 			&cli.StringFlag{Name: "queues", Aliases: []string{"Q"}, Usage: "`QUEUES` to purge, separated by commas (default: task_queues, or else celery)"},
 			&cli.StringFlag{Name: "exclude-queues", Aliases: []string{"X"}, Usage: "`QUEUES` not to purge"},
 			jsonFlag(),
@@ -115,6 +115,11 @@ func purgedQueues(c *cli.Context, conf *settings.Settings) []string {
 	return slices.Compact(names)
 }
 
+// forceFlag answers yes before anything is asked.
+func forceFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "force", Aliases: []string{"f", "yes", "y"}, Usage: "do not ask", DisableDefaultText: true}
+}
+
 // confirm asks until it gets an answer; none is a no.
 func confirm(in io.Reader, out io.Writer, question string) bool {
 	lines := bufio.NewScanner(in)
@@ -144,7 +149,7 @@ func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Manag
 	cfg.Redis = urls.Publisher.Redis
 	m, err := redisbroker.OpenManagement(c.Context, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", cfg.Redis, err)
+		return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", cfg.Redis, err)}
 	}
 	return m, nil
 }

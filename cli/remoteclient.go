@@ -21,12 +21,6 @@ import (
 	"github.com/apium/apium/settings"
 )
 
-// unavailableError says that nobody answers: exit status exitUnavailable.
-type unavailableError struct{ err error }
-
-func (e *unavailableError) Error() string { return e.err.Error() }
-func (e *unavailableError) Unwrap() error { return e.err }
-
 // errNoReplies is in Celery's words: scripts look for them.
 var errNoReplies = &unavailableError{errors.New("No nodes replied within time constraint")} //nolint:staticcheck // see above
 

@@ -50,13 +50,13 @@ func (p *program) runResult(c *cli.Context) (err error) {
 	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
 	}
-	store, err := redisbackend.New(urls.Results)
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
+	defer stop()
+	store, err := openResults(ctx, &urls)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
-	defer stop()
 	record, err := loadRecord(ctx, c, store)
 	if err != nil {
 		return err

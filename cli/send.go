@@ -70,9 +70,16 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
+	if wait { // nothing is sent whose result cannot be read
+		store, err := openResults(ctx, &urls)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+	}
 	producer, closeProducer, err := urls.OpenClient(ctx, fromsettings.Producer(conf))
 	if err != nil {
-		return err
+		return &unavailableError{err}
 	}
 	defer func() { err = errors.Join(err, closeProducer()) }()
 	result, err := producer.Send(ctx, call)

@@ -210,7 +210,7 @@ func TestDeadLetters(t *testing.T) {
 	if rest := deadLetters(t, a); len(rest) != len(letters)-1 {
 		t.Errorf("%d letters after one of %d was dropped", len(rest), len(letters))
 	}
-	dlq(t, a, "drop", "--all")
+	dlq(t, a, "drop", "--all", "--force")
 	if rest := deadLetters(t, a); len(rest) > 0 {
 		t.Errorf("%d letters after all were dropped", len(rest))
 	}
