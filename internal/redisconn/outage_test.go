@@ -282,6 +282,14 @@ func TestClose(t *testing.T) {
 	if _, err := p.Do(t.Context(), "PING"); !errors.Is(err, redisconn.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
+	// While it connects.
+	s.Thaw(t)
+	cfg := parse(t, s.SocketURL(0), redisconn.Options{})
+	for i := range 300 {
+		p := redisconn.NewPipeline(cfg, redisconn.PipelineOptions{})
+		time.Sleep(time.Duration(i) * time.Microsecond)
+		p.Close()
+	}
 	// While it cannot connect, and while it has hardly begun.
 	s.Stop()
 	for _, pause := range []time.Duration{0, 20 * time.Millisecond} {

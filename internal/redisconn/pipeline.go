@@ -141,6 +141,9 @@ func (p *Pipeline) run() {
 			connected = true
 			start := time.Now()
 			p.setSession(s, nil)
+			if p.ctx.Err() != nil {
+				s.conn.Close() // Close may have come too early to see it
+			}
 			err = s.serve()
 			if time.Since(start) > maxBackoff {
 				attempt = 0 // a server that drops us at once is not asked again at once
