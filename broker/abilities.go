@@ -120,6 +120,29 @@ type Mover interface {
 	Bury(ctx context.Context, letters ...DeadLetter) error
 }
 
+// Concluders is implemented by consumers that can publish, and do so in one step with an
+// acknowledgement.
+type Concluders interface {
+	// Concluder returns what concludes this consumer's deliveries with what p would publish;
+	// nil if it cannot, because p publishes elsewhere for one.
+	Concluder(p Publisher) Concluder
+}
+
+// Concluder publishes what follows from deliveries, and acknowledges them.
+type Concluder interface {
+	// Conclude does both in one step for each delivery, in order, all in one round trip. Nothing
+	// is published of deliveries whose lease had been lost; lost names them as in
+	// [Consumer.Ack]. So it may be repeated after a failure. With a *RefusedError nothing
+	// was done.
+	Conclude(ctx context.Context, conclusions ...Conclusion) (lost []string, err error)
+}
+
+// Conclusion is a delivery that is done, and what follows from it.
+type Conclusion struct {
+	Tag     string
+	Publish []Publication
+}
+
 // Starter is implemented by consumers that tell what a dead worker was running from
 // what it merely held.
 type Starter interface {

@@ -50,6 +50,7 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 	}
 	f.prepare = append(f.prepare, after.prepare...)
 	f.then = append(f.then, after.publish...)
+	f.size += after.size
 }
 
 // callErrback runs an errback in this process. What goes wrong in it is logged, and

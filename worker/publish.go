@@ -19,12 +19,13 @@ type outgoing struct {
 	later *protocol.Publication // not nil: the message is encoded when its turn comes
 }
 
-// publish sends the messages of a group, in one call if they are not too large for that.
-// What follows a task whose lease was lost is left to whoever runs it now.
+// publish sends the messages of a group that do not go along with an acknowledgement, in one
+// call if they are not too large for that. What follows a task whose lease was lost is left to
+// whoever runs it now.
 func (w *Worker) publish(ctx context.Context, group []settlement, of func(*flow) []outgoing) {
 	all := w.outgoing[:0]
 	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() && !w.concludes(&group[i]) {
 			all = append(all, of(f)...)
 		}
 	}

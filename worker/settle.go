@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -46,7 +47,7 @@ type settlement struct {
 type flow struct {
 	prepare []canvas.Step               // sizes of chords, records of groups
 	publish []outgoing                  // before the record: callbacks, the next step, a retry
-	size    int                         // of publish, as far as it comes from plans, in bytes
+	size    int                         // of publish and then, as far as they come from plans, in bytes
 	records []backend.Record            // after it: the steps that will not run any more
 	parts   []part                      // to be counted
 	then    []outgoing                  // error callbacks
@@ -59,6 +60,19 @@ func (s *settlement) with() *flow {
 		s.flow = &flow{}
 	}
 	return s.flow
+}
+
+// successors yields all that is published.
+func (f *flow) successors() iter.Seq[outgoing] {
+	return func(yield func(outgoing) bool) {
+		for _, messages := range [][]outgoing{f.publish, f.then} {
+			for _, m := range messages {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
 }
 
 const (
@@ -130,7 +144,7 @@ func (w *Worker) settleLoop(ctx context.Context) {
 // settleTogether is the only place that acknowledges messages and stores results. The
 // order is Celery's: early acknowledgements, what follows a success, results, chords, what
 // follows a failure, late acknowledgements. A message is acknowledged late only when all
-// else is confirmed.
+// else is confirmed; what follows from it is published in the same step, if possible.
 func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.acknowledge(ctx, group, early)
 	w.prepare(ctx, group)
@@ -140,6 +154,7 @@ func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.countParts(ctx, group)
 	w.publish(ctx, group, func(f *flow) []outgoing { return f.then })
 	group = w.finishApart(ctx, group)
+	w.conclude(ctx, group)
 	w.acknowledge(ctx, group, late)
 	w.announceAll(group, goesBack)
 	w.disposeOf(ctx, group)
@@ -171,7 +186,11 @@ func (w *Worker) finish(ctx context.Context, s settlement) {
 	for _, finish := range s.flow.finish {
 		finish(ctx)
 	}
-	s.flow, s.record = nil, nil
+	left := &flow{}
+	if w.concludes(&s) {
+		left.publish, left.then, left.size = s.flow.publish, s.flow.then, s.flow.size
+	}
+	s.flow, s.record = left, nil
 	w.settle(s)
 	w.settled(1)
 }

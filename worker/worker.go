@@ -24,20 +24,21 @@ import (
 
 // Worker runs the tasks of one registry for the messages of one consumer.
 type Worker struct {
-	cfg     Config
-	log     *slog.Logger
-	decoder protocol.Decoder
-	format  protocol.Format // of what is published
-	hooks   hooks
-	tasks   taskConfigs
-	builtin *tasks.Registry
-	parker  broker.Parker  // nil: the consumer cannot park
-	mover   broker.Mover   // nil: the consumer cannot move messages
-	chords  backend.Chords // nil: the store does not count chords
-	groups  backend.Groups // nil: likewise
-	loader  backend.Loader // nil: the store cannot be read
-	origin  string         // header of what the worker publishes
-	replyTo string         // likewise
+	cfg       Config
+	log       *slog.Logger
+	decoder   protocol.Decoder
+	format    protocol.Format // of what is published
+	hooks     hooks
+	tasks     taskConfigs
+	builtin   *tasks.Registry
+	parker    broker.Parker    // nil: the consumer cannot park
+	mover     broker.Mover     // nil: the consumer cannot move messages
+	concluder broker.Concluder // nil: publishing and acknowledging are two steps
+	chords    backend.Chords   // nil: the store does not count chords
+	groups    backend.Groups   // nil: likewise
+	loader    backend.Loader   // nil: the store cannot be read
+	origin    string           // header of what the worker publishes
+	replyTo   string           // likewise
 
 	backlog    *backlog
 	schedule   *schedule // what waits for its ETA
@@ -71,14 +72,15 @@ type Worker struct {
 	aborted   atomic.Bool
 	ran       atomic.Bool
 
-	seq      atomic.Uint64        // order of claiming
-	tags     []string             // owned by settleLoop, reused
-	acked    []*request           // likewise
-	records  []backend.Record     // likewise
-	messages []broker.Publication // likewise
-	outgoing []outgoing           // likewise
-	parts    []backend.ChordPart  // likewise
-	partsOf  []partOf             // likewise
+	seq        atomic.Uint64        // order of claiming
+	tags       []string             // owned by settleLoop, reused
+	acked      []*request           // likewise
+	records    []backend.Record     // likewise
+	messages   []broker.Publication // likewise
+	outgoing   []outgoing           // likewise
+	parts      []backend.ChordPart  // likewise
+	partsOf    []partOf             // likewise
+	concluding []*settlement        // likewise
 }
 
 // New checks the configuration, naming every problem in it, and builds a worker.
@@ -113,6 +115,7 @@ func New(cfg Config) (*Worker, error) {
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem, logline.EventKey, "A hook panicked", "problem", problem) }}
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
+	w.concluder = concluderOf(&cfg)
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
 	w.loader, _ = cfg.Store.(backend.Loader)

@@ -63,6 +63,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"overdue":         testOverdue,
 		"due interrupted": testDueInterrupted,
 
+		"conclude":         testConclude,
+		"conclude refused": testConcludeRefused,
+
 		"forward":      testForward,
 		"bury":         testBury,
 		"redeliveries": testRedeliveries,

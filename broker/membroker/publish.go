@@ -40,27 +40,37 @@ func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication)
 	}
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
+	send, err := p.b.prepare(messages)
+	if err == nil {
+		send()
+	}
+	return err
+}
+
+// prepare routes messages. If none is refused, send puts them where they go.
+func (b *Broker) prepare(messages []broker.Publication) (send func(), err error) {
 	queues := make([][]string, len(messages))
 	steps := make([]int, len(messages))
 	for i, m := range messages {
 		msg, err := protocol.DecodeMessage(m.Message)
 		if err == nil {
-			queues[i], err = p.b.route(m)
+			queues[i], err = b.route(m)
 		}
 		if err != nil {
-			return &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: %w", i+1, err)}
+			return nil, &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: %w", i+1, err)}
 		}
 		steps[i] = step(msg.Properties.Priority)
 	}
-	for i, m := range messages {
-		if m.ExchangeType == broker.Fanout {
-			p.b.tell(m)
+	return func() {
+		for i, m := range messages {
+			if m.ExchangeType == broker.Fanout {
+				b.tell(m)
+			}
+			for _, queue := range queues[i] {
+				b.put(queue, steps[i], broker.Back, slices.Clone(m.Message))
+			}
 		}
-		for _, queue := range queues[i] {
-			p.b.put(queue, steps[i], broker.Back, slices.Clone(m.Message))
-		}
-	}
-	return nil
+	}, nil
 }
 
 // Broadcast implements [broker.Broadcaster].

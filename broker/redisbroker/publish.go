@@ -236,18 +236,26 @@ func (s *sending) next() (keys, args []any) {
 	sets, members := s.declarations()
 	n := 0
 	for size := 0; n < len(s.messages) && size < portion; n += 3 {
-		place, _ := s.messages[n+1].(int)
 		message, _ := s.messages[n+2].([]byte)
-		if place += 1 + len(sets); s.messages[n] == "P" {
-			place += len(s.lists)
-		}
-		s.messages[n+1] = place
 		size += len(message)
 	}
 	keys = slices.Concat([]any{nil}, sets, s.lists, s.channels)
-	args = slices.Concat([]any{nil, len(sets), len(s.lists)}, members, s.messages[:n])
+	args = slices.Concat([]any{nil, len(sets), len(s.lists)}, members, s.placed(0, n, 1+len(sets)))
 	s.messages = s.messages[n:]
 	return keys, args
+}
+
+// placed returns a part of the messages as scripts have them: their places are in KEYS, where
+// so many are before the lists.
+func (s *sending) placed(from, to, before int) []any {
+	for i := from; i < to; i += 3 {
+		place, _ := s.messages[i+1].(int)
+		if place += before; s.messages[i] == "P" {
+			place += len(s.lists)
+		}
+		s.messages[i+1] = place
+	}
+	return s.messages[from:to]
 }
 
 // declarations returns the binding sets of the queues to be declared, and what goes into each.

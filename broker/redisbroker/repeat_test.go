@@ -111,3 +111,75 @@ func TestMarksAreForgotten(t *testing.T) {
 		t.Errorf("marks after Close: %q", marks)
 	}
 }
+
+// The answer to a conclusion is lost: what follows was published, and is not again.
+func TestLostAnswerToConclude(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	cfg, faults := s.faulty(t)
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("work")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	p := s.publisher(t)
+	concluder := c.Concluder(p)
+	for i, text := range []string{"first", "second"} {
+		s.Do(t, "LPUSH", "work", brokertest.Envelope("work", text, 0))
+		ds, err := c.Claim(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for attempt := 0; ; attempt++ {
+			_, err := concluder.Conclude(t.Context(), broker.Conclusion{Tag: ds[0].Tag, Publish: []broker.Publication{message(text)}})
+			if err == nil && attempt == 2*i {
+				break
+			}
+			if err == nil || attempt == 2*i {
+				t.Fatalf("attempt %d: %v", attempt, err)
+			}
+		}
+		faults.LoseAnswers(`"second"`, 2) // from now on Redis knows the script
+	}
+	if queued, held := s.int(t, "LLEN", "q"), s.int(t, "HLEN", "unacked"); queued != 2 || held != 0 {
+		t.Errorf("%d messages follow, want 2; %d are held", queued, held)
+	}
+}
+
+// Only what is published to the database that messages are claimed from can go along with
+// their acknowledgement.
+func TestConcluder(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("work")})
+	for url, able := range map[string]bool{s.URL(0): true, s.URL(1): false, s.SocketURL(0): false} {
+		cfg, err := redisconn.Parse(url, redisconn.Broker, redisconn.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		if got := c.Concluder(p) != nil; got != able {
+			t.Errorf("with %s: %v, want %v", url, got, able)
+		}
+	}
+	unrecorded := s.open(t, redisbroker.Config{Queues: broker.Named("work"), NoAckEmulation: true})
+	if unrecorded.Concluder(s.publisher(t)) != nil {
+		t.Error("nothing is acknowledged without records")
+	}
+	s.Do(t, "SET", "no list", "1")
+	s.Do(t, "LPUSH", "work", brokertest.Envelope("work", "1", 0))
+	ds, err := c.Claim(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := broker.Publication{RoutingKey: "no list", Message: brokertest.Envelope("no list", "2", 0)}
+	_, err = c.Concluder(s.publisher(t)).Conclude(t.Context(), broker.Conclusion{Tag: ds[0].Tag, Publish: []broker.Publication{message("1"), bad}})
+	var refused *broker.RefusedError
+	if queued, held := s.int(t, "LLEN", "q"), s.int(t, "HLEN", "unacked"); !errors.As(err, &refused) || queued != 0 || held != 1 {
+		t.Errorf("a key that is no list: %v; %d published, %d held", err, queued, held)
+	}
+}

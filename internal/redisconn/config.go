@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,17 @@ func (c *Config) DB() int { return c.endpoints[0].db }
 
 // Options returns the options the Config was made with, defaults filled in.
 func (c *Config) Options() Options { return c.opts }
+
+// Same tells whether another Config leads to the same database of the same servers, for the
+// same user.
+func (c *Config) Same(other *Config) bool {
+	same := func(x, y endpoint) bool {
+		x.tls, y.tls = nil, nil
+		return x == y
+	}
+	return c == other || c.opts.MasterName == other.opts.MasterName &&
+		slices.EqualFunc(c.endpoints, other.endpoints, same)
+}
 
 // String returns the URL in a normal form with every password masked, fit for logs.
 func (c *Config) String() string {

@@ -16,8 +16,11 @@ type Faults struct {
 	mu     sync.Mutex
 	text   []byte // of the command that is lost next; nil: none is
 	delays bool   // the command itself is held back, not only its answer
+	kills  bool   // with the answer goes the client
 	left   int    // how often
 	held   []held
+	conns  []*faulty
+	dead   bool
 }
 
 // held is what a client has sent on a connection that it takes for dead.
@@ -34,12 +37,27 @@ func (f *Faults) LoseAnswers(text string, n int) {
 	f.text, f.left, f.delays = []byte(text), n, false
 }
 
+// Die has the client die, for all that the server can see, when the next command that contains
+// text has been run.
+func (f *Faults) Die(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.text, f.left, f.kills = []byte(text), 1, true
+}
+
 // Delay holds back the next command that contains text. Its connection breaks for the client;
 // the server gets the command at Deliver.
 func (f *Faults) Delay(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.text, f.left, f.delays = []byte(text), 1, true
+}
+
+// Dead tells whether the client has died.
+func (f *Faults) Dead() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dead
 }
 
 // Left returns how many faults have not happened yet.
@@ -73,7 +91,28 @@ func (f *Faults) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	return &faulty{Conn: conn, faults: f}, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dead {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	c := &faulty{Conn: conn, faults: f}
+	f.conns = append(f.conns, c)
+	return c, nil
+}
+
+// answered is called when an answer that is to be lost has come.
+func (f *Faults) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.kills {
+		return
+	}
+	f.dead = true
+	for _, c := range f.conns {
+		c.Conn.Close()
+	}
 }
 
 // faulty is one connection.
@@ -118,6 +157,7 @@ func (c *faulty) Read(b []byte) (int, error) {
 	defer c.mu.Unlock()
 	if c.doomed && err == nil {
 		c.Conn.Close()
+		c.faults.answered()
 		return 0, net.ErrClosed
 	}
 	return n, err

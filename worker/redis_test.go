@@ -1,0 +1,251 @@
+package worker_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/worker"
+)
+
+// onRedis is what runs on one Redis, in real time.
+type onRedis struct {
+	t      *testing.T
+	server *redistest.Server
+	reg    *tasks.Registry
+	client *client.Client
+
+	mu   sync.Mutex
+	runs map[string]int
+}
+
+func newOnRedis(t *testing.T) *onRedis {
+	t.Helper()
+	b := &onRedis{t: t, server: redistest.Start(t), reg: tasks.NewRegistry(), runs: map[string]int{}}
+	cfg := b.connect(nil)
+	publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { publisher.Close() })
+	if b.client, err = client.New(client.Config{Publisher: publisher, Loader: b.backend(cfg)}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// connect returns how to reach the server, through a network with faults if there is one.
+func (b *onRedis) connect(faults *redistest.Faults) *redisconn.Config {
+	b.t.Helper()
+	var options redisconn.Options
+	if faults != nil {
+		options.NetDial = faults.Dial
+	}
+	cfg, err := redisconn.Parse(b.server.URL(0), redisconn.Broker, options)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return cfg
+}
+
+func (b *onRedis) backend(cfg *redisconn.Config) *redisbackend.Backend {
+	b.t.Helper()
+	results, err := redisbackend.New(redisbackend.Config{Redis: cfg})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { results.Close() })
+	return results
+}
+
+// start starts a worker, which the end of the test aborts.
+func (b *onRedis) start(faults *redistest.Faults) {
+	b.t.Helper()
+	cfg := b.connect(faults)
+	log := slog.New(slog.NewTextHandler(b.t.Output(), nil))
+	consumer, err := redisbroker.Open(b.t.Context(), redisbroker.Config{
+		Redis: cfg, Queues: broker.Named(queue), Logger: log,
+		VisibilityTimeout: time.Second, UnackedRestoreInterval: 100 * time.Millisecond, UnackedMutexExpire: time.Second,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	publisher, err := redisbroker.OpenPublisher(b.t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	w, err := worker.New(worker.Config{
+		Registry: b.reg, Consumer: consumer, Publisher: publisher, Store: b.backend(cfg), Hostname: "celery@test", Logger: log,
+		Concurrency: 1, PrefetchMultiplier: 1, // it waits for no other message while it holds one
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = w.Run(ctx) // it has been cut off
+		consumer.Close()
+		publisher.Close()
+	}()
+	b.t.Cleanup(func() {
+		cancel()
+		w.Abort()
+		<-ended
+	})
+}
+
+// ran counts a run of a task.
+func (b *onRedis) ran(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.runs[name]++
+}
+
+func (b *onRedis) count(name string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.runs[name]
+}
+
+// step registers a task that is acknowledged late and counts its runs.
+func (b *onRedis) step(name string, err error, opts ...tasks.Option) {
+	b.reg.Register(name, func(ctx context.Context, _ any) error {
+		b.ran(name)
+		if tasks.Current(ctx).Retries > 0 {
+			b.ran(name + " again")
+			return nil
+		}
+		return err
+	}, append([]tasks.Option{tasks.AcksLate(true), tasks.Params("x=None")}, opts...)...)
+}
+
+func (b *onRedis) send(call canvas.Signature) *client.AsyncResult {
+	b.t.Helper()
+	result, err := b.client.Send(b.t.Context(), call)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return result
+}
+
+func (b *onRedis) eventually(what string, holds func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// emptyInboxes gives back what was on its way to a worker that is dead, as peers do after a while.
+func (b *onRedis) emptyInboxes() {
+	inboxes, _ := b.server.Do(b.t, "KEYS", "apium.inbox.*").([]any)
+	for _, inbox := range inboxes {
+		for b.server.Do(b.t, "RPOPLPUSH", inbox, queue) != nil {
+		}
+	}
+}
+
+// idle tells that nothing waits and nothing is held.
+func (b *onRedis) idle() bool {
+	lists, _ := b.server.Do(b.t, "KEYS", "apium.inbox.*").([]any)
+	held, _ := b.server.Do(b.t, "EXISTS", queue, "unacked", "unacked_index").(int64)
+	return len(lists) == 0 && held == 0
+}
+
+// TestStepOfADeadWorker: a worker dies as soon as it has published what follows from a task
+// that is acknowledged late. Whether or not the task runs again elsewhere, what follows runs
+// once.
+func TestStepOfADeadWorker(t *testing.T) {
+	t.Parallel()
+	step, next := canvas.Sig("app.step").Immutable(), canvas.Sig("app.next").Immutable()
+	for name, test := range map[string]struct {
+		call canvas.Signature
+		text string // in what is published
+		once string
+	}{
+		"chain":    {canvas.Chain(step, next), "app.next", "app.next"},
+		"callback": {step.Link(next), "app.next", "app.next"},
+		"errback":  {canvas.Sig("app.fail").LinkError(next), "app.next", "app.next"},
+		"retry":    {canvas.Sig("app.retry"), `"retries": 1`, "app.retry again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newOnRedis(t)
+			b.step("app.step", nil)
+			b.step("app.next", nil)
+			b.step("app.other", nil)
+			b.step("app.retry", tasks.Retry(nil, tasks.Countdown(0)))
+			b.step("app.fail", tasks.Raise("ValueError", "bad"))
+			faults := new(redistest.Faults)
+			b.start(faults)
+			b.send(canvas.Chain(step, canvas.Sig("app.other"))) // Redis knows the scripts from then on
+			b.eventually("the first is done", func() bool { return b.count("app.other") > 0 && b.idle() })
+			faults.Die(test.text)
+			b.send(test.call)
+			b.eventually("the worker is dead", faults.Dead)
+			b.emptyInboxes()
+			b.start(nil)
+			b.eventually("all is done", func() bool { return b.count(test.once) > 0 && b.idle() })
+			if n := b.count(test.once); n != 1 {
+				t.Errorf("%s ran %d times, want once", test.once, n)
+			}
+		})
+	}
+}
+
+// TestLostAnswersOnRedis: connections break when the answers come to what a task publishes and
+// to what is added to its chord. All of it happens once.
+func TestLostAnswersOnRedis(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		call canvas.Signature
+		text string // in the command whose answer is lost
+		once string
+	}{
+		"retry":        {canvas.Sig("app.retry"), `"retries": 1`, "app.retry again"},
+		"early retry":  {canvas.Sig("app.early"), `"retries": 1`, "app.early again"},
+		"sent":         {canvas.Sig("app.sends"), `"app.next"`, "app.next"},
+		"add to chord": {canvas.Chord([]canvas.Signature{canvas.Sig("app.adds")}, canvas.Sig("app.next")), ".t\r\n", "app.next"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newOnRedis(t)
+			b.step("app.next", nil)
+			b.step("app.member", nil)
+			b.step("app.retry", tasks.Retry(nil, tasks.Countdown(0)))
+			b.step("app.early", tasks.Retry(nil, tasks.Countdown(0)), tasks.AcksLate(false))
+			b.reg.Register("app.sends", func(ctx context.Context) error {
+				_, err := tasks.Send(ctx, canvas.Sig("app.next"))
+				return err
+			})
+			b.reg.Register("app.adds", func(ctx context.Context) error {
+				_, err := tasks.AddToChord(ctx, canvas.Sig("app.member"))
+				return err
+			})
+			faults := new(redistest.Faults)
+			b.start(faults)
+			b.send(canvas.Chain(canvas.Sig("app.member"), canvas.Sig("app.next"))) // Redis knows the scripts from then on
+			b.eventually("the first is done", func() bool { return b.count("app.next") > 0 && b.idle() })
+			before := b.count(test.once)
+			faults.LoseAnswers(test.text, 3)
+			b.send(test.call)
+			b.eventually("all is done", func() bool { return b.count(test.once) > before && b.idle() })
+			if n := b.count(test.once) - before; n != 1 || faults.Left() > 0 {
+				t.Errorf("%s ran %d times, want once; %d answers were not lost", test.once, n, faults.Left())
+			}
+		})
+	}
+}
