@@ -56,10 +56,13 @@ func TestExitStatuses(t *testing.T) {
 		"status", "events", "inspect ping", "control heartbeat", "list queues", "purge -f", "dlq list",
 		"send proj.add", "send proj.add -w", "result x", "result x --traceback", "worker broker_connection_retry=0",
 	} {
-		args := append([]string{"-b", "redis://127.0.0.1:1", "--result-backend", "redis://127.0.0.1:1"}, strings.Fields(line)...)
-		if status, stdout, stderr := call(t, args...); status != exitUnavailable {
-			t.Errorf("%q without a Redis: status %d\n%s%s", line, status, stdout, stderr)
-		}
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"-b", "redis://127.0.0.1:1", "--result-backend", "redis://127.0.0.1:1"}, strings.Fields(line)...)
+			if status, stdout, stderr := call(t, args...); status != exitUnavailable {
+				t.Errorf("without a Redis: status %d\n%s%s", status, stdout, stderr)
+			}
+		})
 	}
 }
 

@@ -33,6 +33,7 @@ func (s *workerSettings) readWaiting(c *cli.Context) error {
 // readUnknown reads the policies for tasks that are not registered. Those of single
 // queues are added to the settings'.
 func (s *workerSettings) readUnknown(c *cli.Context) error {
+	var named []string
 	for _, given := range c.StringSlice("unknown-task") {
 		for _, item := range commaList(given) {
 			queue, text, single := strings.Cut(item, "=")
@@ -51,8 +52,10 @@ func (s *workerSettings) readUnknown(c *cli.Context) error {
 				s.worker.Unknown = policy
 			default:
 				s.worker.UnknownByQueue[queue] = policy
+				named = append(named, queue)
 			}
 		}
 	}
+	s.warnOfPolicies(named)
 	return nil
 }

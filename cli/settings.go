@@ -37,6 +37,8 @@ type workerSettings struct {
 	withoutGossip     bool
 	heartbeatInterval time.Duration
 
+	consumersAgain time.Duration
+
 	pool         string // as the banner names it
 	metricsAddr  string
 	purge        bool // not done yet
@@ -76,6 +78,8 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 		withoutMingle:     c.Bool("without-mingle"),
 		withoutGossip:     c.Bool("without-gossip"),
 		heartbeatInterval: flagSeconds(c, "heartbeat-interval"),
+
+		consumersAgain: consumersAgain,
 
 		embedded:     c.Bool("embedded"),
 		embeddedPort: c.Int("port"),

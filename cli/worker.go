@@ -172,12 +172,14 @@ func (p *program) work(
 	}
 	endGossip := s.startGossip(warm, node)
 	endEvents := startEvents(warm, w, dispatcher)
+	endForwarding := s.watchForwarding(warm, w, publisher)
 	s.log.Info(s.hostname+" ready.", logline.EventKey, "Worker ready")
 	err = w.Run(warm)
 	stop()
 	endControl()
 	endGossip()
 	endEvents()
+	endForwarding()
 	return err
 }
 

@@ -46,7 +46,7 @@ type Worker interface {
 type Metrics struct {
 	registry *prometheus.Registry
 	tasks    *tasks
-	sent     *sent
+	sent     *named
 	own      *own
 	worker   *workerCollector
 }
@@ -103,7 +103,7 @@ func (m *Metrics) Observe(e worker.Event) {
 	case worker.Buried:
 		m.own.buried.WithLabelValues(e.Reason).Inc()
 	case worker.Forwarded:
-		m.own.forwarded.Inc()
+		m.own.forwarded.count(e.Task.Name, e.Queue)
 	case worker.Left:
 		m.own.left.Inc()
 	case worker.LeaseLost:

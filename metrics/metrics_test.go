@@ -123,6 +123,8 @@ func TestObserve(t *testing.T) {
 	m.Observe(worker.Event{Kind: worker.Buried, Queue: "celery", Reason: worker.ReasonUndecodable})
 	m.Observe(worker.Event{Kind: worker.Buried, Queue: "celery", Reason: worker.ReasonRedelivered})
 	m.Observe(worker.Event{Kind: worker.Forwarded, Queue: "celery", Task: &protocol.Task{Name: "python's"}})
+	m.Observe(worker.Event{Kind: worker.Forwarded, Queue: "celery", Task: &protocol.Task{Name: strings.Repeat("x", 1000)}})
+	m.Observe(worker.Event{Kind: worker.Forwarded, Queue: "celery", Task: &protocol.Task{Name: "caf\xe9"}})
 	m.Observe(worker.Event{Kind: worker.Left, Queue: "celery", Task: &protocol.Task{Name: "python's"}})
 	m.Watch(&fakeWorker{ready: errors.New("no"), stats: worker.Stats{Reserved: 1, Scheduled: 2, Limited: 3, Kept: 4, Abandoned: 5, AbandonedTotal: 6}})
 	m.Claimed(3)
@@ -144,7 +146,9 @@ func TestObserve(t *testing.T) {
 		`apium_messages_refused_total{reason="undecodable"}`:                                               "1.0",
 		`apium_messages_buried_total{reason="undecodable"}`:                                                "1.0",
 		`apium_messages_buried_total{reason="redelivered"}`:                                                "1.0",
-		`apium_messages_forwarded_total{}`:                                                                 "1.0",
+		`apium_messages_forwarded_total{name="python's",queue_name="celery"}`:                              "1.0",
+		`apium_messages_forwarded_total{name="None",queue_name="None"}`:                                    "1.0",
+		`apium_messages_forwarded_total{name="caf�",queue_name="celery"}`:                                  "1.0",
 		`apium_messages_left_total{}`:                                                                      "1.0",
 		`apium_waiting_messages{state="reserved"}`:                                                         "1.0",
 		`apium_waiting_messages{state="scheduled"}`:                                                        "2.0",

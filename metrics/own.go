@@ -13,7 +13,7 @@ type own struct {
 	settle     prometheus.Histogram
 	refused    *prometheus.CounterVec
 	buried     *prometheus.CounterVec
-	forwarded  prometheus.Counter
+	forwarded  *named
 	left       prometheus.Counter
 	leasesLost prometheus.Counter
 	build      prometheus.Gauge
@@ -39,9 +39,9 @@ func newOwn(version string) *own {
 			Name: "apium_messages_buried_total",
 			Help: "Messages that were put among the dead letters, by reason.",
 		}, []string{"reason"}),
-		forwarded: prometheus.NewCounter(prometheus.CounterOpts{
+		forwarded: newNamed(prometheus.CounterOpts{
 			Name: "apium_messages_forwarded_total",
-			Help: "Messages of unknown tasks that were moved to another queue.",
+			Help: "Messages of unknown tasks that were moved to another queue, by task and by the queue they came from.",
 		}),
 		left: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "apium_messages_left_total",
@@ -62,7 +62,7 @@ func newOwn(version string) *own {
 }
 
 func (o *own) all() []prometheus.Collector {
-	return []prometheus.Collector{o.claim, o.settle, o.refused, o.buried, o.forwarded, o.left, o.leasesLost, o.build}
+	return []prometheus.Collector{o.claim, o.settle, o.refused, o.buried, o.forwarded.total, o.left, o.leasesLost, o.build}
 }
 
 func (o *own) Describe(ch chan<- *prometheus.Desc) {

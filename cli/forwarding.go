@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/control"
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/worker"
+)
+
+const (
+	// consumersTimeout is how long the workers are waited for that are asked what they consume.
+	consumersTimeout = 2 * time.Second
+	// consumersAgain is when they are asked once more: those started together with this one
+	// need a moment.
+	consumersAgain = 10 * time.Second
+)
+
+// warnOfPolicies tells of policies for queues that this worker does not consume.
+func (s *workerSettings) warnOfPolicies(queues []string) {
+	var names []string
+	for _, q := range s.Consumer.Queues {
+		names = append(names, q.Name)
+	}
+	for _, queue := range queues {
+		if !slices.Contains(names, queue) {
+			s.warnings = append(s.warnings, "--unknown-task "+queue+"=… has no effect: this worker consumes "+
+				strings.Join(names, ", ")+"."+didYouMean(queue, names, ""))
+		}
+	}
+}
+
+// forwardedTo are the queues to which the consumed queues' unknown tasks go.
+func (s *workerSettings) forwardedTo() []string {
+	targets := map[string]bool{}
+	for _, q := range s.Consumer.Queues {
+		policy, own := s.worker.UnknownByQueue[q.Name]
+		if !own {
+			policy = s.worker.Unknown
+		}
+		if policy.Action == worker.UnknownForward && policy.Queue != q.Name {
+			targets[policy.Queue] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(targets))
+}
+
+// watchForwarding finds out, beside the worker, whether anybody else consumes the queues that
+// unknown tasks are forwarded to, and warns of those that nobody does. The workers know:
+// Python's and ours answer what they consume, and nothing in Redis says so of both.
+func (s *workerSettings) watchForwarding(ctx context.Context, w *worker.Worker, publisher *redisbroker.Publisher) (wait func()) {
+	idle := s.forwardedTo()
+	if len(idle) == 0 {
+		return func() {}
+	}
+	client := &control.Client{Broadcaster: publisher, Asker: publisher, Exchange: s.conf.ControlExchange, Decoder: *w.Decoder()}
+	return beside(func() {
+		for _, pause := range []time.Duration{0, s.consumersAgain} {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+			replies, err := client.Ask(ctx, control.Question{Command: "active_queues", Timeout: consumersTimeout}, nil)
+			if err != nil && len(replies) == 0 {
+				return // the broker is away: there are other lines about that
+			}
+			if idle = unconsumed(idle, replies, s.hostname); len(idle) == 0 {
+				return
+			}
+		}
+		for _, queue := range idle {
+			s.log.Warn("Tasks that are not registered here are forwarded to queue "+queue+
+				", and no other worker that answers remote control consumes it: they wait there until one does",
+				logline.EventKey, "Nobody consumes the queue that tasks are forwarded to", "queue", queue)
+		}
+	})
+}
+
+// unconsumed drops the queues that a worker says it consumes, other than the node itself.
+func unconsumed(queues []string, replies []control.Reply, self string) []string {
+	return slices.DeleteFunc(queues, func(name string) bool {
+		return slices.ContainsFunc(replies, func(r control.Reply) bool {
+			var consumed []struct {
+				Name string `json:"name"`
+			}
+			if r.Node == self || json.Unmarshal(r.Value, &consumed) != nil {
+				return false
+			}
+			for _, q := range consumed {
+				if q.Name == name {
+					return true
+				}
+			}
+			return false
+		})
+	})
+}
