@@ -74,7 +74,10 @@ func TestExportedSettings(t *testing.T) {
 		{"oldstyle", settingsDir, celery57, "json yaml toml", []string{"worker_max_tasks_per_child has no effect"}},
 		{"routed", settingsDir, celery57, "json yaml toml", []string{"on_failure", "Annotate", "by_function", "OldRouter"}},
 		{"proj", djangoDir, celery57, "json yaml toml", nil},
-		{"plain", settingsDir, celery52, "json", []string{"broker_connection_retry_on_startup was not exported", "worker_max_tasks_per_child has no effect"}},
+		{"plain", settingsDir, celery52, "json", []string{
+			"result_backend_transport_options.global_keyprefix was not exported", "broker_connection_retry_on_startup was not exported",
+			"worker_max_tasks_per_child has no effect",
+		}},
 		{"routed", settingsDir, celery52, "json", []string{"on_failure", "Annotate", "by_function", "OldRouter"}},
 		{"oldstyle", settingsDir, celery44, "json", []string{"worker_max_tasks_per_child has no effect"}},
 	} {
@@ -102,6 +105,52 @@ func TestExportedSettings(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestExportedDefaults: what the file of an app leaves out is as the app has it, whatever
+// its version of Celery.
+func TestExportedDefaults(t *testing.T) {
+	t.Parallel()
+	for version, venv := range peers {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			a := app{venv: venv, broker: "redis://localhost:6379/0"}
+			var theirs map[string]any
+			a.run(t, &theirs, `import json, tapp
+from celery.app import defaults
+theirs = {name: tapp.app.conf[name] for name, _ in defaults.flatten(defaults.NAMESPACES)}
+theirs.pop("result_backend_max_retries", None)  # infinite, which JSON has not
+print(json.dumps(theirs, default=lambda d: d.total_seconds()))`)
+			s, err := settings.Load(settings.Sources{File: export(t, appDir, a, "tapp", "json")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours := s.Table(true)
+			for name, want := range theirs {
+				got, err := json.Marshal(ours[name])
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch name {
+				case "result_backend_transport_options": // holds how chords are counted, which Celery does not show
+					continue
+				case "timezone", "broker_url", "result_backend", "broker_connection_retry_on_startup":
+					continue // the app's
+				}
+				if diff := cmp.Diff(want, plain(t, got)); diff != "" {
+					t.Errorf("%s (-Python +ours):\n%s", name, diff)
+				}
+			}
+		})
+	}
+}
+
+func plain(t *testing.T, data []byte) (value any) {
+	t.Helper()
+	if err := json.Unmarshal(data, &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 // pythonIn runs a script in a directory and returns what it prints.
@@ -197,6 +246,40 @@ func TestAppWithExportedSettings(t *testing.T) {
 	_, err = client.Call[int](ctx, c, "tapp.fail", "too", "bad")
 	if !errors.As(err, &exception) || exception.Type != "ValueError" || string(exception.Message) != `["too", "bad"]` {
 		t.Errorf("tapp.fail: %v", err)
+	}
+}
+
+// TestChordsWithExportedSettings: chords of members that run here and in Celery 4.4, which
+// counts them in a list, are completed whoever comes last. 5.7 counts in a sorted set.
+func TestChordsWithExportedSettings(t *testing.T) {
+	t.Parallel()
+	for version, venv := range peers {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			a := app{venv: venv, broker: server.url(1), backend: server.url(2)}
+			ours := start(t, "apium worker", "", nil, workerBinary, "worker", "-l", "info", "-Q", "go", "--config", export(t, appDir, a, "tapp", "json"))
+			t.Cleanup(ours.kill)
+			a.startWorker(t)
+			ours.waitLog(t, " ready.")
+			var got [][]int
+			a.run(t, &got, `import json, tapp
+from celery import chord
+bodies = []
+for n in range(8):  # the last member and the body are in turns here and there
+    queues = ["go", "celery", "go"] if n % 2 else ["celery", "go", "celery"]
+    header = [tapp.add.s(n, i).set(queue=queue) for i, queue in enumerate(queues)]
+    bodies.append(chord(header)(tapp.same.s().set(queue="go" if n < 4 else "celery")))
+print(json.dumps([sorted(body.get(timeout=30)) for body in bodies]))`)
+			for n, members := range got {
+				if diff := cmp.Diff([]int{n, n + 1, n + 2}, members); diff != "" {
+					t.Errorf("chord %d (-want +got):\n%s", n, diff)
+				}
+			}
+			if len(got) != 8 {
+				t.Errorf("%d chords", len(got))
+			}
+		})
 	}
 }
 

@@ -9,8 +9,9 @@ directory. It asks the app itself, so it does not matter where the settings come
 Django's with a namespace, a module with Celery 3's names, or code. It needs nothing
 but Celery (and PyYAML for --format yaml).
 
-Printed is what differs from Celery's defaults. The URLs hold passwords: keep the
-file private.
+Printed is what differs from the defaults of Celery 5.7, which hold for what the file
+leaves out, whatever version the app runs on. The URLs hold passwords: keep the file
+private.
 """
 import argparse
 import datetime
@@ -21,6 +22,17 @@ import sys
 from collections.abc import Mapping
 
 NOT_EXPORTED = "_not_exported"
+
+# The defaults that are not the same in all versions from 4.0 on, as they are in 5.7.
+# Settings that a version does not have it treats as 5.7 does by default, but for chords.
+DEFAULTS = {
+    "accept_content": ("json",),
+    "control_queue_exclusive": True,
+    "database_engine_options": {"pool_pre_ping": True, "pool_recycle": 3600},
+    "event_queue_exclusive": True,
+    "worker_concurrency": None,
+}
+REDIS = ("redis", "rediss", "sentinel", "socket", "redis+socket")
 
 
 class NotExportable(Exception):
@@ -43,7 +55,7 @@ class Exporter:
         for name, option in defaults.flatten(defaults.NAMESPACES):
             value = self.app.conf.get(name)
             try:
-                if not everything and same(value, option.default):
+                if not everything and same(value, DEFAULTS.get(name, option.default)):
                     continue
                 out[name] = self.setting(name, value)
             except NotExportable as exc:
@@ -54,8 +66,27 @@ class Exporter:
                 continue
             if effective is not None:
                 out[name] = self.plain(name, effective)
+        self.transports(out)
         self.others(defaults)
         return out
+
+    def transports(self, out):
+        """What transport options mean to this version: it may not know them, or have other defaults."""
+        from kombu.transport.redis import Channel
+        from celery.backends.base import KeyValueStoreBackend
+        known = set(Channel.from_transport_options)
+        self.unknown(out, "broker_transport_options", [name for name in ("sep", "global_keyprefix") if name not in known])
+        if not hasattr(KeyValueStoreBackend, "_add_global_keyprefix"):
+            self.unknown(out, "result_backend_transport_options", ["global_keyprefix"])
+        if str(out.get("result_backend")).partition(":")[0] in REDIS:
+            # Before 5.0 chords were counted in a list unless told otherwise, before 4.4 always.
+            ordered = bool(getattr(self.app.backend, "_chord_zset", False))
+            out.setdefault("result_backend_transport_options", {})["result_chord_ordered"] = ordered
+
+    def unknown(self, out, setting, names):
+        for name in names:
+            if out.get(setting, {}).pop(name, None) is not None:
+                self.lose(f"{setting}.{name}", "this version of Celery or kombu does not know it")
 
     def others(self, defaults):
         """Settings that Celery itself does not know: those of extensions, or misspelt ones."""

@@ -22,16 +22,17 @@ const (
 	tuple    kind = "tuple"
 )
 
-// entry is one setting. It has a field, or says why it is ignored or refused.
+// entry is one setting. It has a field, or says why it has no effect.
 type entry struct {
 	name string
 	old  string // Celery 3's name; "": the name in capitals
 	kind kind
 	def  any // Celery's default
 
-	field   func(s *Settings) any // where the value goes: what decoder.assign takes
-	ignored string                // why it has no effect; said when the value is not the default
-	retired bool                  // of Celery 4, gone since
+	field     func(s *Settings) any // where the value goes: what decoder.assign takes
+	ignored   string                // why it has no effect although somebody may rely on it: said when the value is not the default
+	elsewhere string                // what else it concerns: nobody misses it in a worker in Go
+	retired   bool                  // of Celery 4, gone since
 }
 
 // entries is every setting, in the order in which they are read.

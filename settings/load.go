@@ -142,7 +142,7 @@ func (l *loader) decode() *Settings {
 			l.assign(e.field(s), g.value)
 			continue
 		}
-		if s.changed[e.name] {
+		if s.changed[e.name] && e.ignored != "" {
 			l.warn("has no effect: %s", e.ignored)
 		}
 	}

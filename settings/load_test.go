@@ -246,19 +246,19 @@ func TestEveryProblemAtOnce(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
-		`{"worker_max_tasks_per_child": 10}`:                                         "c.json: worker_max_tasks_per_child has no effect: there are no child processes",
-		`{"worker_max_tasks_per_child": null}`:                                       "",
-		`{"CELERYD_MAX_TASKS_PER_CHILD": 0}`:                                         "",
-		`{"task_queues": [{"name": "a", "no_ack": true}]}`:                           "c.json: task_queues: 1: no_ack has no effect: messages are always acknowledged, so that none is lost",
-		`{"beat_schedule": {}}`:                                                      "",
-		`{"beat_schedule": {"x": {}}}`:                                               "c.json: beat_schedule has no effect: the scheduler is Python's celery beat",
-		`{"broker_heartbeat": 120.0}`:                                                "",
-		`{"database_engine_options": {"pool_recycle": 3600, "pool_pre_ping": true}}`: "",
-		`{"task_always_eager": true}`:                                                "c.json: task_always_eager has no effect: tasks are never run in the client",
-		`{"task_annotations": {"a": {"my_own_attribute_of_tasks": 1}}}`:              "c.json: task_annotations: a: my_own_attribute_of_tasks has no effect: it is no option of a task in Go",
-		`{"task_time_limit": 5, "task_soft_time_limit": 5}`:                          "c.json: task_soft_time_limit has no effect: it is not less than task_time_limit",
-		`{"accept_content": ["json", "mine"]}`:                                       "c.json: accept_content: 2 has no effect for 'mine', which is no serializer of Celery's: messages of it are refused.",
-		`{"_not_exported": {"task_routes": "a function"}}`:                           "c.json: task_routes was not exported: a function",
+		`{"worker_max_tasks_per_child": 10}`:                                                                      "c.json: worker_max_tasks_per_child has no effect: there are no child processes",
+		`{"worker_max_tasks_per_child": null}`:                                                                    "",
+		`{"CELERYD_MAX_TASKS_PER_CHILD": 0}`:                                                                      "",
+		`{"task_queues": [{"name": "a", "no_ack": true}]}`:                                                        "c.json: task_queues: 1: no_ack has no effect: messages are always acknowledged, so that none is lost",
+		`{"beat_schedule": {}}`:                                                                                   "",
+		`{"beat_schedule": {"x": {}}, "cache_backend": "memory", "imports": ["a.b"]}`:                             "",
+		`{"broker_heartbeat": 120.0}`:                                                                             "",
+		`{"database_engine_options": {"pool_recycle": 3600, "pool_pre_ping": true}}`:                              "",
+		`{"task_always_eager": true}`:                                                                             "c.json: task_always_eager has no effect: tasks are never run in the client",
+		`{"task_annotations": {"a": {"my_own_attribute_of_tasks": 1}}}`:                                           "c.json: task_annotations: a: my_own_attribute_of_tasks has no effect: it is no option of a task in Go",
+		`{"task_time_limit": 5, "task_soft_time_limit": 5}`:                                                       "c.json: task_soft_time_limit has no effect: it is not less than task_time_limit",
+		`{"accept_content": ["json", "mine"]}`:                                                                    "c.json: accept_content: 2 has no effect for 'mine', which is no serializer of Celery's: messages of it are refused.",
+		`{"_not_exported": {"task_routes": "a function"}}`:                                                        "c.json: task_routes was not exported: a function",
 		`{"task_acks_on_failure_or_timeout": true, "task_acks_on_failure": false, "task_acks_on_timeout": false}`: "c.json: task_acks_on_failure_or_timeout has no effect: task_acks_on_failure and task_acks_on_timeout both say otherwise",
 	} {
 		path := write(t, "c.json", doc)

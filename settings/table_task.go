@@ -36,11 +36,11 @@ var taskEntries = []entry{
 	{name: "task_allow_error_cb_on_chord_header", old: "CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER", kind: boolean, def: false, field: func(s *Settings) any { return &s.TaskAllowErrorCbOnChordHeader }},
 
 	{name: "task_always_eager", old: "CELERY_ALWAYS_EAGER", kind: boolean, def: false, ignored: "tasks are never run in the client"},
-	{name: "task_create_missing_queue_type", old: "CELERY_CREATE_MISSING_QUEUE_TYPE", kind: text, def: "classic", ignored: "it concerns RabbitMQ"},
-	{name: "task_default_queue_type", old: "CELERY_DEFAULT_QUEUE_TYPE", kind: text, def: "classic", ignored: "it concerns RabbitMQ"},
-	{name: "task_eager_propagates", old: "CELERY_EAGER_PROPAGATES_EXCEPTIONS", kind: boolean, def: false, ignored: "tasks are never run in the client"},
-	{name: "task_store_eager_result", old: "CELERY_STORE_EAGER_RESULT", kind: boolean, def: false, ignored: "tasks are never run in the client"},
-	{name: "task_queue_max_priority", old: "CELERY_QUEUE_MAX_PRIORITY", kind: integer, ignored: "it concerns RabbitMQ"},
-	{name: "task_remote_tracebacks", old: "CELERY_REMOTE_TRACEBACKS", kind: boolean, def: false, ignored: "there are no Python tracebacks here"},
-	{name: "task_queue_ha_policy", old: "CELERY_QUEUE_HA_POLICY", kind: text, ignored: "it concerns RabbitMQ", retired: true},
+	{name: "task_create_missing_queue_type", old: "CELERY_CREATE_MISSING_QUEUE_TYPE", kind: text, def: "classic", elsewhere: "it concerns RabbitMQ"},
+	{name: "task_default_queue_type", old: "CELERY_DEFAULT_QUEUE_TYPE", kind: text, def: "classic", elsewhere: "it concerns RabbitMQ"},
+	{name: "task_eager_propagates", old: "CELERY_EAGER_PROPAGATES_EXCEPTIONS", kind: boolean, def: false, elsewhere: "tasks are never run in the client"},
+	{name: "task_store_eager_result", old: "CELERY_STORE_EAGER_RESULT", kind: boolean, def: false, elsewhere: "tasks are never run in the client"},
+	{name: "task_queue_max_priority", old: "CELERY_QUEUE_MAX_PRIORITY", kind: integer, elsewhere: "it concerns RabbitMQ"},
+	{name: "task_remote_tracebacks", old: "CELERY_REMOTE_TRACEBACKS", kind: boolean, def: false, elsewhere: "there are no Python tracebacks here"},
+	{name: "task_queue_ha_policy", old: "CELERY_QUEUE_HA_POLICY", kind: text, elsewhere: "it concerns RabbitMQ", retired: true},
 }
