@@ -53,6 +53,13 @@ func (f *Faults) Delay(text string) {
 	f.text, f.left, f.delays = []byte(text), 1, true
 }
 
+// Revive brings a client back to life that has died.
+func (f *Faults) Revive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead, f.kills, f.conns = false, false, nil
+}
+
 // Dead tells whether the client has died.
 func (f *Faults) Dead() bool {
 	f.mu.Lock()
