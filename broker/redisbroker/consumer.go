@@ -34,6 +34,7 @@ type Consumer struct {
 	aliveKey  string
 
 	pipe     *redisconn.Pipeline
+	marks    *redisconn.Marks // of what is not recorded
 	epoch    atomic.Uint64 // value of our liveness key; a claim under another one is refused
 	life     *life
 	waits    *waits
@@ -87,6 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 		counted: make(map[string]string),
 	}
 	c.tagPrefix = c.id + ":"
+	c.marks = redisconn.NewMarks(c.keys.once())
 	c.aliveKey = c.keys.alive(c.id)
 	c.epoch.Store(1)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -148,6 +150,7 @@ func (c *Consumer) close() error {
 	c.changing.Lock()    // who changes queues has ended, and nobody starts
 	c.changing.Unlock()  //nolint:staticcheck // nothing to do inside
 	defer c.pipe.Close() //nolint:errcheck // nothing is left to lose
+	defer c.pipe.Forget(c.marks)
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	c.unblockWaiters(ctx)

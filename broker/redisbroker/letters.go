@@ -2,6 +2,8 @@ package redisbroker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,10 +33,12 @@ type Letter struct {
 // ErrNoLetter says that there is no dead letter of an id.
 var ErrNoLetter = errors.New("no such dead letter")
 
-// letter writes a dead letter.
+// letter writes a dead letter. Its id comes from the claim, so that it is the same letter when
+// it is written once more.
 func (c *Consumer) letter(d broker.DeadLetter) (id string, text []byte, err error) {
+	claim := sha256.Sum256([]byte(d.Tag))
 	l := Letter{
-		ID: uniqueHex(), Queue: d.Queue, Reason: d.Reason, Time: d.At.UTC(),
+		ID: hex.EncodeToString(claim[:8]), Queue: d.Queue, Reason: d.Reason, Time: d.At.UTC(),
 		Hostname: c.cfg.Hostname, Redeliveries: d.Redeliveries, Raw: d.Raw,
 	}
 	if task, _ := protocol.DecodeTask(d.Raw, protocol.Accept{}); task != nil {

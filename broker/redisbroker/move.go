@@ -14,12 +14,12 @@ import (
 // forwardScript moves messages to the heads of other lists.
 //
 //	KEYS  1 unacked, 2 unacked_index, 3 binding set of the queue, 4 the one for kombu's sweep, then lists
-//	ARGV  1 binding, 2 "1" = messages are not recorded, then per message: tag, place of its list in KEYS, message
+//	ARGV  1 binding, then per message: tag, place of its list in KEYS, message
 var forwardScript = redisconn.NewScript(-1, `
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('SADD', KEYS[4], ARGV[1])
-for i = 3, #ARGV, 3 do
-  if ARGV[2] == '1' or redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+for i = 2, #ARGV, 3 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
     redis.call('LPUSH', KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2])
     redis.call('HDEL', KEYS[1], ARGV[i])
     redis.call('ZREM', KEYS[2], ARGV[i])
@@ -31,14 +31,16 @@ return 1
 // Forward puts deliveries, byte for byte, at the end of another queue, which is declared
 // if need be.
 func (c *Consumer) Forward(ctx context.Context, queue string, deliveries ...broker.Delivery) error {
+	if c.cfg.NoAckEmulation {
+		return c.pushTo(ctx, queue, deliveries)
+	}
 	exchange, member := c.keys.declaration(broker.Queue{Name: queue})
 	for batch := range slices.Chunk(deliveries, moveBatch) {
 		keys := []any{c.keys.unacked, c.keys.index, c.keys.bindings(exchange), c.keys.permanent(exchange)}
-		args := []any{member, c.unrecorded()}
+		args := []any{member}
 		places := map[int]int{}
 		for _, d := range batch {
-			msg, _ := protocol.DecodeMessage(d.Raw) // what cannot be read has priority 0
-			step := c.keys.step(msg.Properties.Priority)
+			step := c.stepOf(d.Raw)
 			if places[step] == 0 {
 				keys = append(keys, c.keys.list(queue, step))
 				places[step] = len(keys)
@@ -51,6 +53,32 @@ func (c *Consumer) Forward(ctx context.Context, queue string, deliveries ...brok
 		c.released(len(batch), func(i int) string { return batch[i].Tag })
 	}
 	return nil
+}
+
+// pushTo is Forward for claims that leave no records.
+func (c *Consumer) pushTo(ctx context.Context, queue string, deliveries []broker.Delivery) error {
+	moves := make([]move, len(deliveries))
+	for i, d := range deliveries {
+		moves[i] = move{raw: d.Raw, lists: []string{c.keys.list(queue, c.stepOf(d.Raw))}}
+	}
+	err := bind(ctx, c.pipe, &c.keys, "SADD", broker.Queue{Name: queue})
+	if err == nil {
+		err = c.push(ctx, broker.Back, moves)
+	}
+	if err != nil {
+		return fmt.Errorf("forward to queue %q: %w", queue, closedError(err))
+	}
+	c.released(len(deliveries), func(i int) string { return deliveries[i].Tag })
+	return nil
+}
+
+// stepOf returns the priority step of a message; of one that cannot be read, 0.
+func (c *Consumer) stepOf(raw []byte) int {
+	msg, err := protocol.DecodeMessage(raw)
+	if err != nil {
+		return 0
+	}
+	return c.keys.step(msg.Properties.Priority)
 }
 
 // unrecorded is "1" if claims leave no records, for scripts.

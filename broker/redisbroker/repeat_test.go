@@ -2,7 +2,9 @@ package redisbroker_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
@@ -181,5 +183,45 @@ func TestConcluder(t *testing.T) {
 	var refused *broker.RefusedError
 	if queued, held := s.int(t, "LLEN", "q"), s.int(t, "HLEN", "unacked"); !errors.As(err, &refused) || queued != 0 || held != 1 {
 		t.Errorf("a key that is no list: %v; %d published, %d held", err, queued, held)
+	}
+}
+
+// Without records, too, what is given back, forwarded or buried is so once.
+func TestLostAnswersWithoutRecords(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(c *redisbroker.Consumer, d broker.Delivery) error{
+		"requeue": func(c *redisbroker.Consumer, d broker.Delivery) error { return c.Requeue(t.Context(), broker.Back, d) },
+		"forward": func(c *redisbroker.Consumer, d broker.Delivery) error { return c.Forward(t.Context(), "q", d) },
+		"bury": func(c *redisbroker.Consumer, d broker.Delivery) error {
+			return c.Bury(t.Context(), broker.DeadLetter{Delivery: d, Reason: "poison", At: time.Now()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			cfg, faults := s.faulty(t)
+			c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q"), NoAckEmulation: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			for lost := range 3 { // none at first: then Redis knows the script
+				s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint("id", lost), 0))
+				ds, err := c.Claim(t.Context(), 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				faults.LoseAnswers(fmt.Sprint("id", lost), lost)
+				for attempt := 0; attempt < 5; attempt++ {
+					if err := do(c, ds[0]); err == nil {
+						break
+					}
+				}
+				if queued, buried := s.int(t, "LLEN", "q"), s.int(t, "HLEN", "apium.dlq"); queued+buried != 1 || faults.Left() > 0 {
+					t.Errorf("%d lost answers: %d messages are queued, %d buried; %d answers were not lost", lost, queued, buried, faults.Left())
+				}
+				s.Do(t, "DEL", "q", "apium.dlq")
+			}
+		})
 	}
 }

@@ -167,18 +167,29 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	return nil
 }
 
-// push puts messages back that were never recorded.
+// pushScript puts messages into lists.
+//
+//	KEYS  1 mark, then lists
+//	ARGV  1 mark's number, 2 RPUSH (served next) or LPUSH (served last), then a message for each list
+var pushScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end
+if done_before() then return 0 end
+for i = 2, #KEYS do redis.call(ARGV[2], KEYS[i], ARGV[i + 1]) end
+return 1
+`)
+
+// push puts messages into lists that were never recorded: nothing else than a mark could tell
+// a second attempt that the first has done it.
 func (c *Consumer) push(ctx context.Context, place broker.Place, moves []move) error {
-	cmd := "RPUSH"
+	keys, args := []any{nil}, []any{nil, "RPUSH"}
 	if place == broker.Back {
-		cmd = "LPUSH"
+		args[1] = "LPUSH"
 	}
 	for _, m := range moves {
-		if _, err := c.pipe.Do(ctx, cmd, m.lists[0], m.raw); err != nil {
-			return err
-		}
+		keys, args = append(keys, m.lists[0]), append(args, m.raw)
 	}
-	return nil
+	_, err := c.pipe.Once(ctx, c.marks, pushScript, keys, args)
+	return err
 }
 
 // redeliver marks a message and returns its priority. One that cannot be decoded
