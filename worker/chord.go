@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -80,7 +79,7 @@ func (w *Worker) countParts(ctx context.Context, group []settlement) {
 		}
 		f, r := of[i].settlement.flow, of[i].settlement.req
 		p := f.parts[of[i].index]
-		f.finish = append(f.finish, func(ctx context.Context) { w.completeChord(ctx, r, p, count) })
+		f.finish = append(f.finish, func(ctx context.Context, rest *settlement) { w.completeChord(ctx, r, p, count, rest) })
 	}
 }
 
@@ -107,7 +106,7 @@ func (w *Worker) count(ctx context.Context, parts []backend.ChordPart) (counted 
 
 // completeChord runs the body of a chord whose last part was counted. When somebody else
 // is at it, it waits until they are done, or in their place does it.
-func (w *Worker) completeChord(ctx context.Context, r *request, p part, count backend.ChordCount) {
+func (w *Worker) completeChord(ctx context.Context, r *request, p part, count backend.ChordCount, rest *settlement) {
 	inherited := r.Redelivered // somebody may have got further than they could tell
 	for count.State == backend.ChordClaimed {
 		select {
@@ -146,16 +145,38 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 	if !w.renewClaim(ctx, r, count.Claim) {
 		return
 	}
+	finish := func(ctx context.Context) { w.finishChord(ctx, count.Claim, failed) }
+	if w.concluder == nil || rest.fate != late || rest.flow.size+f.size > publishPortion {
+		w.settleBody(ctx, r, f, finish)
+		return
+	}
+	// In one step with the acknowledgement: else who dies in between leaves the part to
+	// somebody who cannot know that the body is on its way.
+	rest.flow.add(f)
+	rest.flow.after = append(rest.flow.after, func(ctx context.Context) {
+		if r.lost.Load() {
+			w.settleBody(ctx, r, f, finish)
+		} else {
+			finish(ctx)
+		}
+	})
+}
+
+// settleBody settles what a complete chord leads to, then calls finish. It does not depend on
+// the task's lease: once its part has completed the chord, nobody else will.
+func (w *Worker) settleBody(ctx context.Context, r *request, f *flow, finish func(ctx context.Context)) {
 	written := make(chan struct{})
-	// Not on the task's lease: once its part has completed the chord, nobody else will.
 	w.settle(settlement{req: &request{Request: r.Request, task: r.task}, flow: f, written: written})
 	select {
 	case <-written:
+		finish(ctx)
 	case <-ctx.Done(): // unfinished: counting the part again runs the body
-		return
 	}
+}
+
+func (w *Worker) finishChord(ctx context.Context, claim backend.ChordClaim, failed bool) {
 	w.persist(ctx, "finish a chord", func() error {
-		err := w.chords.Finish(ctx, count.Claim, failed)
+		err := w.chords.Finish(ctx, claim, failed)
 		if errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
 			return nil // there is nothing more to be done about it
 		}
@@ -175,181 +196,6 @@ func (w *Worker) renewClaim(ctx context.Context, r *request, claim backend.Chord
 		return err
 	})
 	return ok && ours
-}
-
-// chordError fails a chord: Celery's ChordError, and the exception of the part it is due to.
-type chordError struct {
-	text  string
-	cause *protocol.Exception // nil: none of its parts'
-}
-
-func (e *chordError) Error() string { return e.text }
-
-func (e *chordError) exception() *protocol.Exception {
-	exc := newException("celery.exceptions", "ChordError", e.text)
-	exc.Traceback = "Traceback (most recent call last):\n" + exc.Error() + "\n"
-	return exc
-}
-
-// chordResults joins the results of a header, as a JSON array in order.
-func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, error) {
-	var results []backend.ChordResult
-	var record []byte
-	var unreadable error
-	ok := w.persist(ctx, "read a chord", func() (err error) {
-		if record, err = w.groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
-			results, err = w.chords.Results(ctx, groupID)
-		}
-		if errors.Is(err, backend.ErrUnreadable) {
-			unreadable, err = err, nil
-		}
-		return err
-	})
-	switch {
-	case unreadable != nil:
-		return nil, unreadable
-	case !ok:
-		return nil, ctx.Err()
-	}
-	if record != nil {
-		return w.joinTree(ctx, member(record, "result"))
-	}
-	list := []byte{'['}
-	for i, result := range results {
-		if result.State != protocol.Success {
-			return nil, dependencyError(result.TaskID, result.Result)
-		}
-		if i > 0 {
-			list = append(list, ", "...)
-		}
-		list = append(list, result.Result...)
-	}
-	return append(list, ']'), nil
-}
-
-// joinTree reads the results of the tasks in a result tuple from their records, as lists
-// nested as the groups are. If one has failed, the error is its exception.
-func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
-	ids := leaves(nil, tree)
-	records, err := w.joinRecords(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	results := make([][]byte, len(records))
-	for i, record := range records {
-		result, err := protocol.DecodeResult(record)
-		if err != nil {
-			return nil, err
-		}
-		if result.State != protocol.Success {
-			return nil, joinError(ids[i], result.Result)
-		}
-		results[i] = result.Result
-	}
-	list, _ := nest(nil, tree, results)
-	return list, nil
-}
-
-// joinRecords waits for the records of tasks, but not for long: they should all be done.
-func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byte, err error) {
-	ok := w.persist(ctx, "read the results of a chord", func() error {
-		waiting, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
-		defer cancel()
-		records, err = backend.WaitAll(waiting, w.loader, ids...)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			records, err = w.unjoined(ctx, ids)
-		}
-		if errors.Is(err, backend.ErrUnreadable) || errors.As(err, new(*protocol.Exception)) {
-			return nil // it would be the same at every try
-		}
-		return err
-	})
-	if !ok {
-		return nil, ctx.Err()
-	}
-	return records, err
-}
-
-// unjoined looks why a header could not be joined in time: one of its tasks has failed, so
-// that others never came to run, or there is no telling. All may be done by now, if it was
-// the backend that could not be reached.
-func (w *Worker) unjoined(ctx context.Context, ids []string) ([][]byte, error) {
-	records, err := w.loader.LoadMany(ctx, ids...)
-	if err != nil {
-		return nil, err
-	}
-	missing := false
-	for i, record := range records {
-		result, err := protocol.DecodeResult(record)
-		if record == nil || err != nil || !result.State.Ready() {
-			missing = true
-			continue
-		}
-		if result.State != protocol.Success {
-			return nil, joinError(ids[i], result.Result)
-		}
-	}
-	if missing {
-		return nil, newException("celery.exceptions", "TimeoutError", "The operation timed out.")
-	}
-	return records, nil
-}
-
-// joinError is the exception of a task in a header that is joined.
-func joinError(taskID string, result []byte) error {
-	exc, err := protocol.DecodeException(result)
-	if err != nil {
-		return fmt.Errorf("exception of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
-	}
-	return exc
-}
-
-// leaves collects the ids of the tasks in a result tuple, in order.
-func leaves(ids []string, tuple []byte) []string {
-	parts := elements(tuple)
-	if len(parts) != 2 {
-		return ids
-	}
-	if pyjson.Kind(parts[1]) != '[' {
-		if own := elements(parts[0]); len(own) > 0 {
-			ids = append(ids, textOf(own[0]))
-		}
-		return ids
-	}
-	for _, child := range elements(parts[1]) {
-		ids = leaves(ids, child)
-	}
-	return ids
-}
-
-// nest writes results in the form of a result tuple, and returns those that are left.
-func nest(dst, tuple []byte, results [][]byte) (list []byte, left [][]byte) {
-	parts := elements(tuple)
-	switch {
-	case len(parts) != 2:
-		return append(dst, "null"...), results
-	case pyjson.Kind(parts[1]) != '[':
-		if len(results) == 0 || results[0] == nil {
-			return append(dst, "null"...), results[min(1, len(results)):]
-		}
-		return append(dst, results[0]...), results[1:]
-	}
-	dst = append(dst, '[')
-	for i, child := range elements(parts[1]) {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst, results = nest(dst, child, results)
-	}
-	return append(dst, ']'), results
-}
-
-func dependencyError(taskID string, result []byte) error {
-	exc, err := protocol.DecodeException(result)
-	if err != nil {
-		return &chordError{text: fmt.Sprintf("Dependency %s raised %s", taskID, protocol.Repr(result))}
-	}
-	return &chordError{text: fmt.Sprintf("Dependency %s raised %s", taskID, exc.Repr()), cause: exc}
 }
 
 // runBody adds the body's publication to a flow, and returns the ids of its messages.

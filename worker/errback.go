@@ -33,7 +33,7 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 			published = append(published, errback)
 			continue
 		}
-		f.finish = append(f.finish, func(ctx context.Context) { w.callErrback(ctx, t, errback, &failed) })
+		f.finish = append(f.finish, func(ctx context.Context, _ *settlement) { w.callErrback(ctx, t, errback, &failed) })
 	}
 	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, w.canvasContext(failed.r))
 	after := &flow{}

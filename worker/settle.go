@@ -51,8 +51,12 @@ type flow struct {
 	records []backend.Record            // after it: the steps that will not run any more
 	parts   []part                      // to be counted
 	then    []outgoing                  // error callbacks
-	finish  []func(ctx context.Context) // takes longer: on a goroutine of its own, before the fate
+	finish  []finisher                  // takes longer: on a goroutine of its own, before the fate
+	after   []func(ctx context.Context) // what a finisher wants done when all is written
 }
+
+// finisher does what takes longer. It may add to what is left of its settlement.
+type finisher func(ctx context.Context, rest *settlement)
 
 // with returns the settlement's flow, to be added to.
 func (s *settlement) with() *flow {
@@ -60,6 +64,17 @@ func (s *settlement) with() *flow {
 		s.flow = &flow{}
 	}
 	return s.flow
+}
+
+// add adds what another flow means, after what this one does.
+func (f *flow) add(more *flow) {
+	f.prepare = append(f.prepare, more.prepare...)
+	f.publish = append(f.publish, more.publish...)
+	f.size += more.size
+	f.records = append(f.records, more.records...)
+	f.parts = append(f.parts, more.parts...)
+	f.then = append(f.then, more.then...)
+	f.finish = append(f.finish, more.finish...)
 }
 
 // successors yields all that is published.
@@ -181,17 +196,35 @@ func (w *Worker) finishApart(ctx context.Context, group []settlement) (rest []se
 	return rest
 }
 
-// finish does what takes longer. The settlement counts as unwritten until its rest does.
+// finish does what takes longer, and settles the rest. The settlement counts as unwritten
+// until that, and what comes after it, is done.
 func (w *Worker) finish(ctx context.Context, s settlement) {
-	for _, finish := range s.flow.finish {
-		finish(ctx)
-	}
+	f := s.flow
 	left := &flow{}
 	if w.concludes(&s) {
-		left.publish, left.then, left.size = s.flow.publish, s.flow.then, s.flow.size
+		left.publish, left.then, left.size = f.publish, f.then, f.size
 	}
 	s.flow, s.record = left, nil
-	w.settle(s)
+	for _, finish := range f.finish {
+		finish(ctx, &s)
+	}
+	if after := left.after; after != nil {
+		whole := s.written
+		s.written, left.after = make(chan struct{}), nil
+		w.settle(s)
+		select {
+		case <-s.written:
+			for _, do := range after {
+				do(ctx)
+			}
+		case <-ctx.Done():
+		}
+		if whole != nil {
+			close(whole)
+		}
+	} else {
+		w.settle(s)
+	}
 	w.settled(1)
 }
 

@@ -35,7 +35,7 @@ type Consumer struct {
 
 	pipe     *redisconn.Pipeline
 	marks    *redisconn.Marks // of what is not recorded
-	epoch    atomic.Uint64 // value of our liveness key; a claim under another one is refused
+	epoch    atomic.Uint64    // value of our liveness key; a claim under another one is refused
 	life     *life
 	waits    *waits
 	stray    chan struct{} // wakes the keeper: a message lies in an inbox and nobody claims, or the queues are others
