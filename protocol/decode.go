@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -131,21 +130,30 @@ func (t *Task) decodeBody(body []byte) error {
 	return t.checkArguments()
 }
 
-// checkArguments refuses what cannot be called with. A Python worker runs into an
-// error there that is no task's and no client's: it stores nothing.
+// checkArguments makes an array and an object of the arguments, and refuses what cannot
+// be called with. Keyword arguments that are [] or null are none; a Python worker stores
+// nothing for these.
 func (t *Task) checkArguments() error {
-	if pyjson.Kind(t.Args) != '[' {
-		return &InvalidTaskError{Task: t.Name, ID: t.ID, Reason: "Task positional arguments must be a list"}
+	if pyjson.Kind(t.Kwargs) != '{' && !truth(t.Kwargs) {
+		t.Kwargs = []byte("{}")
 	}
 	if pyjson.Kind(t.Kwargs) != '{' {
 		return &InvalidTaskError{Task: t.Name, ID: t.ID, Reason: "Task keyword arguments must be a mapping"}
 	}
+	args, ok := iterated(t.Args)
+	if !ok {
+		return &InvalidTaskError{
+			Task: t.Name, ID: t.ID, Class: "TypeError",
+			Reason: t.Name + "() argument after * must be an iterable, not " + pyjson.PythonType(t.Args),
+		}
+	}
+	t.Args = args
 	return nil
 }
 
 func (m *Embed) read(s *pyjson.Scanner) error {
 	if !s.Enter('{') {
-		if s.Kind() != 'n' {
+		if truth(s.Value()) {
 			return &DecodeError{"body", errors.New("its third element is not an object")}
 		}
 		return nil
@@ -165,16 +173,10 @@ func (m *Embed) read(s *pyjson.Scanner) error {
 	return nil
 }
 
-// meaning returns nil for null and for an empty array or object, which all say that
-// there is nothing to run.
+// meaning returns nil for null and what else says that there is nothing to run.
 func meaning(raw []byte) []byte {
-	if isNull(raw) {
+	if isNull(raw) || !truth(raw) {
 		return nil
-	}
-	if first := raw[0]; first == '[' || first == '{' {
-		if len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0 {
-			return nil
-		}
 	}
 	return raw
 }

@@ -42,6 +42,7 @@ func (e *ContentDisallowedError) Error() string {
 // such as an ETA that is no date. A worker logs it and rejects the message.
 type InvalidTaskError struct {
 	Task, ID string
+	Class    string // the builtin exception a Python worker raises, or "" for InvalidTaskError
 	Reason   string // in Celery's words: "invalid ETA value 'soon': …"
 }
 

@@ -21,7 +21,7 @@ type headers struct {
 	compression                        []byte
 	eta, expires, timelimit            []byte // raw
 	retries, groupIndex, nesting       []byte // raw
-	ignoreResult                       byte   // kind
+	ignoreResult                       byte   // 't', 'f' or, for null, 'n'
 	utc                                byte   // kind; protocol 1
 	stampedHeaders, stamps             []byte // raw
 	args, kwargs                       []byte // raw; protocol 1
@@ -88,6 +88,12 @@ func (h *headers) member(key string, s *pyjson.Scanner) {
 		h.nesting = s.Value()
 	case "ignore_result":
 		h.ignoreResult = s.Kind()
+		if raw := s.Value(); h.ignoreResult != 'n' {
+			h.ignoreResult = 'f'
+			if truth(raw) {
+				h.ignoreResult = 't'
+			}
+		}
 	case "stamped_headers":
 		h.stampedHeaders = s.Value()
 	case "stamps":
@@ -128,27 +134,11 @@ func (h *headers) fill(t *Task, loc *time.Location) error {
 	if err := h.limits(t); err != nil {
 		return err
 	}
-	for _, field := range []struct {
-		name string
-		raw  []byte
-		to   *int
-	}{
-		{"retries", h.retries, &t.Retries},
-		{"replaced_task_nesting", h.nesting, &t.ReplacedTaskNesting},
-	} {
-		n, ok := integer(field.raw)
-		if !ok && !isNull(field.raw) {
-			return t.invalid(field.name, field.raw, "not an integer")
-		}
-		*field.to = n
-	}
-	if n, ok := integer(h.groupIndex); ok {
+	t.Retries, _ = looseInteger(h.retries) // what is no number does not keep Celery from running the task
+	t.ReplacedTaskNesting, _ = looseInteger(h.nesting)
+	if n, ok := looseInteger(h.groupIndex); ok {
 		index := n
 		t.GroupIndex = &index
-	}
-	if h.ignoreResult == 't' || h.ignoreResult == 'f' {
-		ignore := h.ignoreResult == 't'
-		t.IgnoreResult = &ignore
 	}
 	t.StampedHeaders = stringArray(h.stampedHeaders)
 	if pyjson.Kind(h.stamps) == '{' && string(h.stamps) != "{}" {
@@ -157,7 +147,8 @@ func (h *headers) fill(t *Task, loc *time.Location) error {
 	return nil
 }
 
-// names puts the strings of the headers into t.
+// names puts into t what is known however the rest of the message looks: the strings of
+// the headers, and whether a result is wanted.
 func (h *headers) names(t *Task, x *texts) {
 	x.add(&t.Name, h.task)
 	x.add(&t.ID, h.id)
@@ -169,6 +160,10 @@ func (h *headers) names(t *Task, x *texts) {
 	x.add(&t.ArgsRepr, h.argsrepr)
 	x.add(&t.KwargsRepr, h.kwargsrepr)
 	t.Lang = known(h.lang, "py", "go")
+	if h.ignoreResult == 't' || h.ignoreResult == 'f' {
+		ignore := h.ignoreResult == 't'
+		t.IgnoreResult = &ignore
+	}
 }
 
 func (h *headers) dates(t *Task, loc *time.Location) error {
@@ -196,7 +191,7 @@ func (h *headers) dates(t *Task, loc *time.Location) error {
 
 // limits reads [hard, soft], in seconds.
 func (h *headers) limits(t *Task) error {
-	if isNull(h.timelimit) || string(h.timelimit) == "[null, null]" {
+	if isNull(h.timelimit) || string(h.timelimit) == "[null, null]" || !truth(h.timelimit) {
 		return nil
 	}
 	s := pyjson.NewScanner(h.timelimit)
@@ -207,10 +202,10 @@ func (h *headers) limits(t *Task) error {
 	n := 0
 	for ; s.Next(); n++ {
 		raw := s.Value()
-		if n >= len(to) || isNull(raw) {
+		if n >= len(to) || !truth(raw) {
 			continue
 		}
-		seconds, ok := number(raw)
+		seconds, ok := looseNumber(raw)
 		if !ok {
 			return t.invalid("timelimit", h.timelimit, "not a number of seconds")
 		}

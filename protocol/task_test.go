@@ -261,14 +261,63 @@ func TestDecodeErrors(t *testing.T) {
 		"body a string":        {string(message(`{"task": "a", "id": "1"}`, `"args"`)), "cannot decode body: neither an array nor an object"},
 		"object without args":  {string(message(`{"task": "a", "id": "1"}`, `{}`)), "cannot decode body: an object without args"},
 		"text":                 {strings.Replace(good, "application/json", "application/data", 1), "cannot decode body: content type application/data is not supported"},
-		"retries":              {string(message(`{"task": "a", "id": "1", "retries": "x"}`, ok)), "invalid retries value 'x': not an integer"},
 		"limits":               {string(message(`{"task": "a", "id": "1", "timelimit": [1]}`, ok)), "invalid timelimit value [1]: expected two values"},
-		"kwargs in protocol 1": {string(message(`{}`, `{"task": "a", "id": "1", "kwargs": []}`)), "Task keyword arguments must be a mapping"},
+		"limits of text":       {string(message(`{"task": "a", "id": "1", "timelimit": ["x", null]}`, ok)), "invalid timelimit value ['x', None]: not a number of seconds"},
+		"limits a number":      {string(message(`{"task": "a", "id": "1", "timelimit": 10}`, ok)), "invalid timelimit value 10: not a list"},
+		"kwargs":               {string(message(`{"task": "a", "id": "1"}`, `[[], [1], {}]`)), "Task keyword arguments must be a mapping"},
+		"kwargs in protocol 1": {string(message(`{}`, `{"task": "a", "id": "1", "kwargs": [1]}`)), "Task keyword arguments must be a mapping"},
+		"args":                 {string(message(`{"task": "a", "id": "1"}`, `[null, {}, {}]`)), "a() argument after * must be an iterable, not NoneType"},
+		"args a number":        {string(message(`{"task": "a", "id": "1"}`, `[1.5, {}, {}]`)), "a() argument after * must be an iterable, not float"},
+		"embed text":           {string(message(`{"task": "a", "id": "1"}`, `[[], {}, "x"]`)), "cannot decode body: its third element is not an object"},
 		"nothing":              {string(message(`{}`, `null`)), "unknown message: no task in its headers or body"},
 	} {
 		_, err := protocol.DecodeTask([]byte(c.raw), protocol.Accept{})
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+// What producers in PHP or JavaScript write, and a Python worker takes.
+func TestDecodeDuckTypes(t *testing.T) {
+	t.Parallel()
+	const name = `"task": "a", "id": "1"`
+	for _, c := range []struct {
+		headers, body string
+		want          protocol.Task
+	}{
+		{`{` + name + `}`, `[[1], [], []]`, protocol.Task{}},
+		{`{` + name + `}`, `[[1], null, null]`, protocol.Task{}},
+		{`{` + name + `}`, `[[1], {}, ""]`, protocol.Task{}},
+		{`{` + name + `}`, `[[1], {}, {"callbacks": [], "errbacks": 0, "chain": "", "chord": false}]`, protocol.Task{}},
+		{`{}`, `{` + name + `, "args": [1], "kwargs": [], "callbacks": []}`, protocol.Task{}},
+		{`{` + name + `}`, `[{"b": 1, "\u0061": 2, "b": 3}, {}, {}]`, protocol.Task{Args: []byte(`["b", "a"]`)}},
+		{`{` + name + `}`, `["a\udce9\u00e9", {}, {}]`, protocol.Task{Args: []byte(`["a", "\udce9", "\u00e9"]`)}},
+		{`{}`, `{` + name + `, "args": {}}`, protocol.Task{Args: []byte(`[]`)}},
+		{`{` + name + `, "retries": "0"}`, `[[1], {}, {}]`, protocol.Task{}},
+		{`{` + name + `, "retries": " 2 ", "group_index": "3", "replaced_task_nesting": "1"}`, `[[1], {}, {}]`, protocol.Task{Retries: 2, ReplacedTaskNesting: 1}},
+		{`{` + name + `, "retries": true}`, `[[1], {}, {}]`, protocol.Task{Retries: 1}},
+		{`{` + name + `, "retries": 2.9}`, `[[1], {}, {}]`, protocol.Task{Retries: 2}},
+		{`{` + name + `, "retries": []}`, `[[1], {}, {}]`, protocol.Task{}},
+		{`{` + name + `, "timelimit": ["10", "1.5"]}`, `[[1], {}, {}]`, protocol.Task{TimeLimit: 10 * time.Second, SoftTimeLimit: 1500 * time.Millisecond}},
+		{`{` + name + `, "timelimit": ["", 0]}`, `[[1], {}, {}]`, protocol.Task{}},
+		{`{` + name + `, "timelimit": []}`, `[[1], {}, {}]`, protocol.Task{}},
+		{`{` + name + `, "timelimit": {}}`, `[[1], {}, {}]`, protocol.Task{}},
+		{`{` + name + `, "ignore_result": 1}`, `[[1], {}, {}]`, protocol.Task{IgnoreResult: new(bool)}},
+	} {
+		got, err := protocol.DecodeTask(message(c.headers, c.body), protocol.Accept{})
+		if err != nil {
+			t.Errorf("%s %s: %v", c.headers, c.body, err)
+			continue
+		}
+		if c.want.Args == nil {
+			c.want.Args = []byte("[1]")
+		}
+		if string(got.Args) != string(c.want.Args) || string(got.Kwargs) != "{}" || got.Retries != c.want.Retries ||
+			got.ReplacedTaskNesting != c.want.ReplacedTaskNesting || got.TimeLimit != c.want.TimeLimit ||
+			got.SoftTimeLimit != c.want.SoftTimeLimit || (got.IgnoreResult != nil && *got.IgnoreResult) != (c.want.IgnoreResult != nil) ||
+			got.Embed.Callbacks != nil || got.Embed.Errbacks != nil || got.Embed.Chain != nil || got.Embed.Chord != nil {
+			t.Errorf("%s %s: got %+v with arguments %s and %s", c.headers, c.body, got, got.Args, got.Kwargs)
 		}
 	}
 }

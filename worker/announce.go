@@ -38,6 +38,11 @@ func (w *Worker) announce(s *settlement) {
 	if s.rejected == rejectedFirst {
 		w.announceRejection(s)
 	}
+	if s.end.refused {
+		e := s.req.event(Refused)
+		e.Reason = s.end.reason
+		w.observe(e)
+	}
 	e := s.req.event(s.end.kind)
 	e.Runtime, e.Result = s.end.runtime, s.end.result
 	e.Terminated, e.Expired, e.Requeue = s.end.terminated, s.end.expired, s.end.requeue

@@ -139,9 +139,9 @@ func (w *Worker) wait(r *request) {
 	}
 }
 
-// refuse drops a message that is no task this worker can read, as Celery does: no
-// result is stored. What Celery acknowledges or rejects, though, is kept among the dead
-// letters.
+// refuse drops a message that is no task this worker can run. What Celery acknowledges or
+// rejects is kept among the dead letters, and where the message tells which task it was,
+// that fails, so that nobody waits for it; replayed, it may still succeed.
 func (w *Worker) refuse(r *request, err error) {
 	reason := ReasonUndecodable
 	var disallowed *protocol.ContentDisallowedError
@@ -156,11 +156,33 @@ func (w *Worker) refuse(r *request, err error) {
 	}
 	w.logRefused(r, reason, err)
 	w.hooks.taskRejected(r.raw, err)
-	s := settlement{req: r, fate: late, end: &outcome{kind: Refused, reason: reason}}
+	s := settlement{req: r, end: &outcome{kind: Refused, reason: reason}}
+	if r.task != nil {
+		w.apply(r)
+		s = w.failure(r, refusal(err), 0)
+		s.rejected, s.end.refused, s.end.reason = notRejected, true, reason
+	}
+	s.fate = late
 	if w.mover != nil {
 		s.fate, s.reason = burial, reason+": "+err.Error()
 	}
 	w.settle(s)
+}
+
+// refusal is the exception that Celery meets and logs for a message it cannot run.
+func refusal(err error) *protocol.Exception {
+	module, class := "kombu.exceptions", "DecodeError"
+	var disallowed *protocol.ContentDisallowedError
+	var invalid *protocol.InvalidTaskError
+	switch {
+	case errors.As(err, &disallowed):
+		class = "ContentDisallowed"
+	case errors.As(err, &invalid) && invalid.Class != "":
+		module, class = "builtins", invalid.Class
+	case invalid != nil:
+		module, class = "celery.exceptions", "InvalidTaskError"
+	}
+	return newException(module, class, err.Error())
 }
 
 // discard settles a task that has expired or was revoked.

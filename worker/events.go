@@ -26,7 +26,8 @@ const (
 	Rejected
 	// Revoked: the task had expired or was revoked, and that is stored.
 	Revoked
-	// Refused: the message was no task this worker can read; it was logged and dropped.
+	// Refused: the message was no task this worker can run; it was logged and dropped. If it
+	// tells which task it was, Failed follows.
 	Refused
 	// LeaseLost: the message was given to somebody else while this worker held it.
 	LeaseLost
@@ -45,7 +46,7 @@ const (
 	ReasonUndecodable  = "undecodable"  // envelope or body cannot be read
 	ReasonContentType  = "content_type" // not in the accept list
 	ReasonUnknown      = "unknown"      // names no task at all
-	ReasonInvalid      = "invalid"      // names a task, with an eta or expires that is no date
+	ReasonInvalid      = "invalid"      // names a task, with an eta, time limit or arguments that cannot be used
 	ReasonUnregistered = "unregistered" // names a task that is not registered (Buried only)
 	ReasonRedelivered  = "redelivered"  // workers died running it, again and again (Buried only)
 )

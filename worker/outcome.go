@@ -23,6 +23,7 @@ type outcome struct {
 	returned  time.Time // when the handler was done
 
 	reason              string // why a message was refused or buried
+	refused             bool   // of a failure: the message could not be run
 	terminated, expired bool   // of a revocation
 	signum              int    // of a termination
 	requeue             bool   // of a rejection

@@ -119,6 +119,42 @@ func TestRefusedMessagesAreDeadLetters(t *testing.T) {
 	})
 }
 
+// A message that cannot be run and says which task it was fails that task, so that nobody
+// waits for it: with the exceptions that a Python worker only logs.
+func TestRefusedTasksFail(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.cfg.Consumer, b.cfg.Concurrency = nil, 1
+		b.noteRuns(tasks.AcksLate(true))
+		b.start()
+		const chord = `{"chord": {"task": "app.note", "args": ["body"], "kwargs": {}, "options": {"task_id": "body"}, ` +
+			`"subtask_type": null, "immutable": false, "chord_size": 1}}`
+		for i, c := range []struct{ headers, contentType, body, want string }{
+			{`"eta": "soon"`, "json", `[[], {}, {}]`, `"InvalidTaskError", "exc_message": ["invalid ETA value 'soon': invalid number \"soon\""], "exc_module": "celery.exceptions"`},
+			{`"eta": null`, "json", `[[], {}`, `"DecodeError", "exc_message": ["cannot decode body: Expecting ',' delimiter: line 1 column 8 (char 7)"], "exc_module": "kombu.exceptions"`},
+			{`"eta": null`, "json", `[null, {}, {}]`, `"TypeError", "exc_message": ["app.note() argument after * must be an iterable, not NoneType"], "exc_module": "builtins"`},
+			{`"eta": null`, "x-yaml", `[[], {}, {}]`, `"ContentDisallowed", "exc_message": ["Refusing to deserialize untrusted content of type yaml (application/x-yaml)"], "exc_module": "kombu.exceptions"`},
+			{`"group": "g", "timelimit": [1]`, "json", `[[], {}, ` + chord + `]`, `"InvalidTaskError", "exc_message": ["invalid timelimit value [1]: expected two values"], "exc_module": "celery.exceptions"`},
+			{`"ignore_result": true`, "json", `[]`, ""},
+		} {
+			id := fmt.Sprint("refused ", i)
+			raw := fmt.Sprintf(`{"body": %q, "headers": {"task": "app.note", "id": %q, %s}, "content-type": "application/%s", "content-encoding": "utf-8", `+
+				`"properties": {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": "celery"}}}`, c.body, id, c.headers, c.contentType)
+			b.publish(raw)
+			b.wantQueued(0, 0)
+			if c.want != "" {
+				c.want = `FAILURE {"exc_type": ` + c.want + "}"
+			}
+			b.wantResult(id, c.want)
+			if letters := b.broker.DeadLetters(); len(letters) != i+1 {
+				t.Errorf("%s: %d dead letters", c.body, len(letters))
+			}
+		}
+		if got := b.result("body"); !strings.Contains(got, "ChordError") || !strings.Contains(got, "Dependency refused 4 raised InvalidTaskError") {
+			t.Errorf("the body of the chord: %s", got)
+		}
+	})
+}
+
 // A message that kills its workers is buried after so many; what they held besides runs.
 func TestPoisonedMessage(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {

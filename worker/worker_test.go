@@ -255,7 +255,8 @@ func TestGarbageIsDroppedAndTheWorkerLives(t *testing.T) {
 		b.cfg.Consumer = consumer
 		b.start()
 		b.wantEvents("refused undecodable", "refused undecodable", "refused undecodable", "refused undecodable",
-			"refused undecodable", "refused invalid", "refused content_type", "failed NotRegistered")
+			"refused undecodable", "refused invalid", "failed InvalidTaskErrorinvalid",
+			"refused content_type", "failed ContentDisallowedcontent_type", "failed NotRegistered")
 		if len(consumer.acked) != len(messages) {
 			t.Errorf("acknowledged %q, want all %d messages", consumer.acked, len(messages))
 		}
