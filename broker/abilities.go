@@ -26,6 +26,9 @@ func (l Lease) Good(now time.Time) bool {
 // others wait.
 type Leaser interface {
 	Lease() Lease
+	// LeaseLasts is how long a delivery is leased by Claim or Extend, however alive its
+	// consumer is.
+	LeaseLasts() time.Duration
 	// Lapsed carries a token when the term was raised.
 	Lapsed() <-chan struct{}
 	// Beat asks for a sign of life soon. It does not block.

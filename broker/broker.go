@@ -7,6 +7,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ErrClosed is returned by every method of a consumer or publisher after Close.
@@ -19,8 +20,10 @@ type Delivery struct {
 	Queue string // the queue it was claimed from
 	Raw   []byte // the queue entry, byte for byte; the receiver owns it
 
-	// Term is the consumer's term in which it was claimed; see [Leaser].
-	Term uint64
+	// Term is the consumer's term in which it was claimed, and Claimed when its lease began,
+	// or the zero time where that is not known; see [Leaser].
+	Term    uint64
+	Claimed time.Time
 
 	// Redeliveries counts how often the message went back because a worker that held it
 	// died, as far as is known; see [Starter].

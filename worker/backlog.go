@@ -7,7 +7,8 @@ import (
 )
 
 // backlog holds the requests that wait for a slot and counts what the worker holds
-// unacknowledged against its prefetch limit.
+// unacknowledged against its prefetch limit. From ready they go to accepted (see accept.go),
+// and from there to the slots.
 //
 // Requests that wait for their ETA are not counted, as in Celery, where each of
 // them raises the prefetch count by one.
@@ -23,8 +24,13 @@ type backlog struct {
 	takesSeen uint64     // at the last call of stalled
 	ready     []*request // from head on; what is before has been taken
 	head      int
+	accepted  []*request    // they may start
+	accepting bool          // accept has some that are in neither
+	trip      time.Duration // how long an acknowledgement takes
+	idle      int           // slots that wait
 	held      int
 	closed    bool
+	wanted    sync.Cond     // accept waits here for requests that a slot can use
 	taken     sync.Cond     // slots wait here for a request
 	room      chan struct{} // tells the claim loop that claiming is worthwhile again
 	over      chan struct{} // tells returnSurplus that more waits than prefetch
@@ -35,7 +41,7 @@ func newBacklog(prefetch, slots int, adaptive bool) *backlog {
 		prefetch: prefetch, slots: slots, adaptive: adaptive, limit: prefetch, pace: newPace(),
 		room: make(chan struct{}, 1), over: make(chan struct{}, 1),
 	}
-	b.taken.L = &b.mu
+	b.taken.L, b.wanted.L = &b.mu, &b.mu
 	return b
 }
 
@@ -66,7 +72,7 @@ func (b *backlog) push(r *request) bool {
 	b.compactLocked()
 	b.ready = append(b.ready, r)
 	b.held++
-	b.taken.Signal()
+	b.wanted.Signal()
 	if b.waitingLocked() > b.prefetch {
 		signal(b.over)
 	}
@@ -84,30 +90,87 @@ func (b *backlog) compactLocked() {
 	b.ready, b.head = b.ready[:n], 0
 }
 
-// take waits for the next request. It reports false after close, and when enough says,
-// while nothing waits, that there are slots enough without the caller's.
+// next waits until slots can use requests that are ready, and moves those to requests.
+// Before it is called again, accept must be. It reports false after close.
+func (b *backlog) next(requests []*request) ([]*request, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for {
+		if b.closed {
+			return nil, false
+		}
+		ahead := b.aheadLocked()
+		if len(b.accepted) < b.idle || 2*len(b.accepted) <= ahead {
+			n = min(b.idle+ahead-len(b.accepted), b.waitingLocked())
+		}
+		if n > 0 {
+			break
+		}
+		b.wanted.Wait()
+	}
+	requests = append(requests, b.ready[b.head:b.head+n]...)
+	clear(b.ready[b.head : b.head+n])
+	if b.head += n; b.head == len(b.ready) {
+		b.ready, b.head = b.ready[:0], 0
+	}
+	for _, r := range requests {
+		if !r.acksLate {
+			b.held--
+		}
+	}
+	b.accepting = true
+	b.signalLocked()
+	return requests, true
+}
+
+// aheadLocked is how many requests are accepted before a slot is idle: what the slots run
+// while an acknowledgement is under way.
+func (b *backlog) aheadLocked() int {
+	if !b.adaptive {
+		return 0
+	}
+	return min(b.slots*int(b.trip/max(b.pace.average, time.Microsecond)), acceptedAhead)
+}
+
+// accept takes the requests of the last call of next that may start, and how long their
+// acknowledgement took, 0 if there was none.
+func (b *backlog) accept(requests []*request, took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accepting = false
+	if took > 0 {
+		b.trip += (took - b.trip) / 8
+	}
+	b.accepted = append(b.accepted, requests...)
+	if b.closed || len(requests) > 1 {
+		b.taken.Broadcast()
+	} else if len(requests) == 1 {
+		b.taken.Signal()
+	}
+}
+
+// take waits for the next request that may start. It reports false after close, when what
+// was accepted has been taken, and when enough says, while there is none, that there are
+// slots enough without the caller's.
 func (b *backlog) take(enough func() bool) (*request, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.waitingLocked() == 0 && !b.closed {
-		if enough() {
+	b.idle++
+	defer func() { b.idle-- }()
+	for len(b.accepted) == 0 {
+		if b.closed && !b.accepting || enough() {
 			return nil, false
 		}
+		b.wanted.Signal()
 		b.taken.Wait()
 	}
-	if b.closed {
-		return nil, false
-	}
 	b.takes++
-	r := b.ready[b.head]
-	b.ready[b.head] = nil
-	if b.head++; b.head == len(b.ready) {
-		b.ready, b.head = b.ready[:0], 0
+	r := b.accepted[0]
+	b.accepted = slices.Delete(b.accepted, 0, 1)
+	if 2*len(b.accepted) <= acceptedAhead {
+		b.wanted.Signal()
 	}
-	if !r.acksLate {
-		b.held--
-	}
-	b.signalLocked()
 	return r, true
 }
 
@@ -150,13 +213,24 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// close ends all take calls and returns the requests that no slot took.
+// close ends all calls of next, and those of take when nothing is accepted any more, and
+// returns the requests that were not accepted.
 func (b *backlog) close() []*request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.ready[b.head:]
 	b.ready, b.head, b.closed = nil, 0, true
 	b.taken.Broadcast()
+	b.wanted.Broadcast()
+	return left
+}
+
+// abandon returns what was accepted and will not be taken any more.
+func (b *backlog) abandon() []*request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left := b.accepted
+	b.accepted = nil
 	return left
 }
 
@@ -164,14 +238,15 @@ func (b *backlog) close() []*request {
 func (b *backlog) waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.waitingLocked()
+	return b.waitingLocked() + len(b.accepted)
 }
 
+// waitingLocked is the number of requests that are not accepted yet.
 func (b *backlog) waitingLocked() int { return len(b.ready) - b.head }
 
 // list returns the requests that wait for a slot, in their order.
 func (b *backlog) list() []*request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.ready[b.head:])
+	return slices.Concat(b.accepted, b.ready[b.head:])
 }

@@ -78,7 +78,7 @@ func (w *Worker) concludeTogether(ctx context.Context, portion []*settlement) {
 				w.leaseLost(portion[slices.IndexFunc(portion, func(s *settlement) bool { return s.req.tag == tag })].req)
 			}
 		}
-		first = false // as in acknowledge
+		first = false // after a failed attempt, our own may have removed the tag
 		return err
 	})
 	for i, s := range portion {

@@ -70,6 +70,10 @@ func (w *Worker) want(stray int) int {
 func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
 	r.Queue, r.Hostname, r.Execution = d.Queue, w.cfg.Hostname, r
+	r.term.Store(d.Term)
+	if !d.Claimed.IsZero() {
+		r.leased.Store(d.Claimed.UnixNano())
+	}
 	w.leases.add(r)
 
 	task, err := w.decoder.Decode(d.Raw)

@@ -16,7 +16,14 @@ import (
 // the slot was abandoned meanwhile. It does not return when the handler ends its
 // goroutine: then slots.died answers for it.
 func (w *Worker) execute(s *slot, r *request) (stay bool) {
-	if w.discarded(r) || w.deduplicated(r) {
+	if !r.accepted && (w.discarded(r) || w.deduplicated(r)) {
+		w.backlog.ran(r, 0)
+		return true
+	}
+	if !r.accepted && !w.leases.await(r, w.noStart) {
+		if !r.lost.Load() {
+			w.unstarted.add(r)
+		}
 		w.backlog.ran(r, 0)
 		return true
 	}
@@ -93,25 +100,21 @@ func (w *Worker) markStarted(ctx context.Context, r *request) {
 	}
 }
 
-// started acknowledges the message unless that comes late, and stores STARTED if
-// that is wanted. Nothing waits for either: as in Celery, where the main process
-// acknowledges while the pool process already runs the task.
+// started tells that the handler starts, and stores STARTED if that is wanted. Nothing
+// waits for it.
 func (w *Worker) started(r *request) {
 	w.counts.start(r.Task)
 	w.observe(r.event(Started))
 	w.logAccepted(r)
-	s := settlement{req: r}
-	if !r.acksLate {
-		s.fate = early
+	if !r.trackStarted {
+		return
 	}
-	if r.trackStarted {
-		meta, err := pyjson.Append(nil, map[string]any{"pid": os.Getpid(), "hostname": w.cfg.Hostname})
-		if err == nil {
-			s.record = w.record(r, recordOf{state: protocol.Started, result: meta}, true)
-		}
+	meta, err := pyjson.Append(nil, map[string]any{"pid": os.Getpid(), "hostname": w.cfg.Hostname})
+	if err != nil {
+		return
 	}
-	if s.fate != none || s.record != nil {
-		w.settle(s)
+	if record := w.record(r, recordOf{state: protocol.Started, result: meta}, true); record != nil {
+		w.settle(settlement{req: r, record: record})
 	}
 }
 

@@ -6,17 +6,79 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apium/apium/broker"
+
 	"github.com/apium/apium/internal/logline"
 )
 
 // leases knows the deliveries that are not acknowledged yet and keeps them from
-// being given to somebody else while this worker is alive.
+// being given to somebody else while this worker is alive. If the worker may have been
+// taken for dead, because it was frozen or cut off, nothing that it holds starts before
+// the broker has been asked whether it is still held.
 type leases struct {
+	leaser broker.Leaser // nil: what is held is never given to others
+	ask    chan struct{} // token: somebody waits until leases are renewed
+
 	mu   sync.Mutex
 	held map[string]*request
 }
 
-func newLeases() *leases { return &leases{held: make(map[string]*request)} }
+func newLeases(consumer broker.Consumer) *leases {
+	l := &leases{ask: make(chan struct{}, 1), held: make(map[string]*request)}
+	l.leaser, _ = consumer.(broker.Leaser)
+	return l
+}
+
+// lapsed carries a token when all leases are to be looked at.
+func (l *leases) lapsed() <-chan struct{} {
+	if l.leaser == nil {
+		return nil
+	}
+	return l.leaser.Lapsed()
+}
+
+// good tells whether nobody else can have been given a request's message.
+func (l *leases) good(r *request, lease broker.Lease, now time.Time) bool {
+	return lease.Good(now) && r.term.Load() == lease.Term &&
+		now.UnixNano()-r.leased.Load() < int64(l.leaser.LeaseLasts())
+}
+
+// awaitPause is how often who waits for his lease looks again.
+const awaitPause = 20 * time.Millisecond
+
+// await waits until a request may start. It reports false when its lease is lost, and when
+// nothing is to start any more.
+func (l *leases) await(r *request, noStart <-chan struct{}) bool {
+	for l.leaser != nil && !r.lost.Load() {
+		lease, now := l.leaser.Lease(), time.Now()
+		if l.good(r, lease, now) {
+			return true
+		}
+		if lease.Good(now) {
+			signal(l.ask)
+		} else {
+			l.leaser.Beat()
+		}
+		select {
+		case <-time.After(awaitPause):
+		case <-noStart:
+			return false
+		}
+	}
+	return !r.lost.Load()
+}
+
+// renewed notes that requests were held in a term of the lease, at a time.
+func (l *leases) renewed(tags []string, term uint64, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, tag := range tags {
+		if r := l.held[tag]; r != nil {
+			r.term.Store(term)
+			r.leased.Store(at.UnixNano())
+		}
+	}
+}
 
 func (l *leases) add(r *request) {
 	l.mu.Lock()
@@ -62,7 +124,8 @@ func (l *leases) len() int {
 // extendBatch bounds how many leases are renewed in one round trip.
 const extendBatch = 1000
 
-// renewLeases renews what the worker holds three times per visibility timeout.
+// renewLeases renews what the worker holds three times per visibility timeout, and as soon
+// as somebody may have been given it.
 func (w *Worker) renewLeases(ctx context.Context) {
 	ticker := time.NewTicker(w.cfg.VisibilityTimeout / 3)
 	defer ticker.Stop()
@@ -71,19 +134,32 @@ func (w *Worker) renewLeases(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-w.leases.lapsed():
+		case <-w.leases.ask:
 		}
-		for tags := w.leases.tags(); len(tags) > 0 && ctx.Err() == nil; {
-			n := min(len(tags), extendBatch)
-			lost, err := w.cfg.Consumer.Extend(ctx, tags[:n]...)
-			if err != nil {
-				if ctx.Err() == nil {
-					w.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags), logline.EventKey, "Cannot renew leases", "error", err)
-				}
-				break
+		w.renewAll(ctx)
+	}
+}
+
+// renewAll renews what the worker holds now.
+func (w *Worker) renewAll(ctx context.Context) {
+	var term uint64
+	if w.leases.leaser != nil {
+		term = w.leases.leaser.Lease().Term // before what is found out
+	}
+	for tags := w.leases.tags(); len(tags) > 0 && ctx.Err() == nil; {
+		n := min(len(tags), extendBatch)
+		start := time.Now()
+		lost, err := w.cfg.Consumer.Extend(ctx, tags[:n]...)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags), logline.EventKey, "Cannot renew leases", "error", err)
 			}
-			w.loseLeases(lost)
-			tags = tags[n:]
+			return
 		}
+		w.loseLeases(lost)
+		w.leases.renewed(tags[:n], term, start)
+		tags = tags[n:]
 	}
 }
 

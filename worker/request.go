@@ -40,6 +40,10 @@ type request struct {
 	storeErrors  bool
 	trackStarted bool
 
+	accepted bool          // it is acknowledged early, and that is confirmed
+	term     atomic.Uint64 // of the lease that is known good; see leases
+	leased   atomic.Int64  // when that began, Unix nanoseconds; 0: not known
+
 	due     time.Time // when it waits: until when
 	kept    bool      // it waits to be given to others
 	limited bool      // it has its rate limit's token

@@ -19,7 +19,6 @@ type fate int
 
 const (
 	none    fate = iota
-	early        // acknowledged, before the record is stored
 	late         // acknowledged, after everything is confirmed
 	requeue      // back to the end of its queue
 	forward      // to the end of another queue
@@ -156,12 +155,11 @@ func (w *Worker) settleLoop(ctx context.Context) {
 	}
 }
 
-// settleTogether is the only place that acknowledges messages and stores results. The
-// order is Celery's: early acknowledgements, what follows a success, results, chords, what
-// follows a failure, late acknowledgements. A message is acknowledged late only when all
-// else is confirmed; what follows from it is published in the same step, if possible.
+// settleTogether is the only place that stores results and acknowledges messages late. The
+// order is Celery's: what follows a success, results, chords, what follows a failure, late
+// acknowledgements. A message is acknowledged late only when all else is confirmed; what
+// follows from it is published in the same step, if possible.
 func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
-	w.acknowledge(ctx, group, early)
 	w.prepare(ctx, group)
 	w.announceAll(group, isRetry)
 	w.publish(ctx, group, func(f *flow) []outgoing { return f.publish })
@@ -170,7 +168,7 @@ func (w *Worker) settleTogether(ctx context.Context, group []settlement) {
 	w.publish(ctx, group, func(f *flow) []outgoing { return f.then })
 	group = w.finishApart(ctx, group)
 	w.conclude(ctx, group)
-	w.acknowledge(ctx, group, late)
+	w.acknowledge(ctx, group)
 	w.announceAll(group, goesBack)
 	w.disposeOf(ctx, group)
 	w.announceAll(group, isAny)
@@ -239,7 +237,7 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 			continue
 		}
 		switch s.fate {
-		case none, early, late: // it stays, or is gone
+		case none, late: // it stays, or is gone
 		case requeue:
 			back = append(back, s.req)
 		case park:
@@ -275,14 +273,14 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 	}
 }
 
-// acknowledge acks the messages of a group that are due at this point. The leases
+// acknowledge acks the messages of a group that are acknowledged late. The leases
 // are forgotten first: a renewal that overlaps must not take an acknowledged
 // message for a lost one.
-func (w *Worker) acknowledge(ctx context.Context, group []settlement, when fate) {
+func (w *Worker) acknowledge(ctx context.Context, group []settlement) {
 	tags, acked := w.tags[:0], w.acked[:0]
 	for i := range group {
 		r := group[i].req
-		if group[i].fate == when && !r.lost.Load() {
+		if group[i].fate == late && !r.lost.Load() {
 			tags, acked = append(tags, r.tag), append(acked, r)
 		}
 	}
@@ -291,15 +289,13 @@ func (w *Worker) acknowledge(ctx context.Context, group []settlement, when fate)
 	}
 	w.tags, w.acked = tags, acked
 	w.leases.remove(acked...)
-	first := true
 	w.persist(ctx, "acknowledge messages", func() error {
 		lost, err := w.cfg.Consumer.Ack(ctx, tags...)
-		if err == nil && first {
+		if err == nil {
 			for _, tag := range lost {
 				w.leaseLost(acked[slices.Index(tags, tag)])
 			}
 		}
-		first = false // after a failed attempt, our own ack may have removed the tag
 		return err
 	})
 	clear(acked)

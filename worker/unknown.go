@@ -106,7 +106,7 @@ func (w *Worker) failUnknown(r *request) {
 	r.storeErrors = w.cfg.Store != nil
 	exc := newException("celery.exceptions", "NotRegistered", r.Name)
 	w.settle(settlement{
-		req: r, fate: early, record: w.record(r, failureRecord(exc), r.storeErrors),
+		req: r, fate: late, record: w.record(r, failureRecord(exc), r.storeErrors),
 		end: &outcome{kind: Failed, exception: exc, returned: time.Now()},
 	})
 }

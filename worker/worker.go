@@ -65,6 +65,7 @@ type Worker struct {
 	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
 	cancelTasks context.CancelCauseFunc
 	abort       chan struct{}
+	noStart     chan struct{} // closed when nothing that was not accepted is to start any more
 	abortOnce   sync.Once
 
 	consuming atomic.Bool
@@ -102,7 +103,7 @@ func New(cfg Config) (*Worker, error) {
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress,
 		},
 		backlog:     newBacklog(cfg.prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive),
-		leases:      newLeases(),
+		leases:      newLeases(cfg.Consumer),
 		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
 		replyTo:     protocol.NewID(),
 		revoked:     newMemory(cfg.RevokesMax, cfg.RevokeExpires),
@@ -110,6 +111,7 @@ func New(cfg Config) (*Worker, error) {
 		settlements: make(chan settlement, settleBacklog),
 		allSettled:  make(chan struct{}, 1),
 		abort:       make(chan struct{}),
+		noStart:     make(chan struct{}),
 		made:        time.Now(),
 	}
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem, logline.EventKey, "A hook panicked", "problem", problem) }}
@@ -165,6 +167,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		holding.Go(func() { w.autoscaler.run(stopHolding) })
 	}
 	renewing.Go(func() { w.renewLeases(settleCtx) })
+	renewing.Go(func() { w.accept(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settleLoop(settleCtx) }()
 	w.slots.resize(w.cfg.Concurrency)
@@ -176,12 +179,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopOnAbort()
 
 	w.stopping.Store(true)
+	close(w.noStart)
 	close(stopHolding)
 	holding.Wait()
 	w.slots.close()
 	w.giveBackUnstarted(settleCtx)
 	finished := waited(&w.slots.ended)
 	w.awaitHandlers(settleCtx, finished)
+	w.giveBack(settleCtx, broker.Front, w.unstarted.take())
 	w.awaitSettled(settleCtx)
 	w.closeSettlements()
 	<-settled
@@ -314,13 +319,17 @@ func (w *Worker) softShutdown(finished <-chan struct{}) {
 // as in Celery (since 5.5), their state becomes RETRY, which tells clients that the
 // task was cut off and that they wait in vain.
 func (w *Worker) abandonRunning(ctx context.Context) {
-	var back []*request
+	left := w.backlog.abandon()
 	for _, r := range w.slots.running() {
 		member := w.slots.of(r)
 		if member == nil || !r.finish(abandoned) {
 			continue // it has just returned
 		}
 		w.slots.replace(member)
+		left = append(left, r)
+	}
+	var back []*request
+	for _, r := range left {
 		if r.acksLate {
 			back = append(back, r)
 			continue

@@ -12,33 +12,54 @@ import (
 // ackScript removes deliveries for good. All tags at once is faster, but says
 // only how many there were; whoever takes a message away removes it from both keys.
 //
-//	KEYS  1 unacked, 2 unacked_index
-//	ARGV  tags
+// Sent again because its answer was lost, it answers what it did the first time: whoever
+// acknowledges before he starts must not take his own acknowledgement for a loss. A write
+// that needs no memory comes first, as all that follows it works out of memory then.
+//
+//	KEYS  1 mark, 2 unacked, 3 unacked_index
+//	ARGV  1 number, then tags
 //	return the tags that were not recorded any more
-var ackScript = redisconn.NewScript(2, `
-local lost = {}
-if redis.call('ZREM', KEYS[2], unpack(ARGV)) == #ARGV then
-  redis.call('HDEL', KEYS[1], unpack(ARGV))
+var ackScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+local answer, number, lost = KEYS[1] .. '.lost', ARGV[1], {}
+redis.call('EXPIRE', answer, 3600)
+if done_before() then
+  local was = redis.call('GET', answer) or ''
+  if string.sub(was, 1, #number + 1) == number .. ' ' then
+    for tag in string.gmatch(string.sub(was, #number + 2), '%S+') do lost[#lost + 1] = tag end
+  end
   return lost
 end
-for i = 1, #ARGV do
-  if redis.call('HDEL', KEYS[1], ARGV[i]) == 0 then lost[#lost + 1] = ARGV[i] end
+if redis.call('ZREM', KEYS[3], unpack(ARGV, 2)) == #ARGV - 1 then
+  redis.call('HDEL', KEYS[2], unpack(ARGV, 2))
+  return lost
 end
+for i = 2, #ARGV do
+  if redis.call('HDEL', KEYS[2], ARGV[i]) == 0 then lost[#lost + 1] = ARGV[i] end
+end
+if #lost > 0 then redis.call('SETEX', answer, 3600, number .. ' ' .. table.concat(lost, ' ')) end
 return lost
 `)
 
-// Ack removes deliveries for good, up to 1000 in one round trip. After an error,
-// the tags it returns were lost for certain; about the others nothing is known,
-// and those that were acked in fact will be called lost when acked again.
+// Ack removes deliveries for good, up to 1000 in one round trip. An answer that was lost
+// is asked for again until ctx is done. After an error, the tags it returns were lost for
+// certain, and nothing is known about the others only if ctx was done or c is closed.
 func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err error) {
 	if c.cfg.NoAckEmulation {
 		return nil, c.usable()
 	}
-	lost, err = c.eachBatch(ctx, ackScript, []any{c.keys.unacked, c.keys.index}, tags)
-	if err == nil {
-		c.forget(ctx, c.released(len(tags), func(i int) string { return tags[i] }))
+	for batch := range slices.Chunk(tags, maxBatch) {
+		args := make([]any, 1, 1+len(batch))
+		for _, tag := range batch {
+			args = append(args, tag)
+		}
+		gone, err := redis.Strings(c.pipe.Once(ctx, c.marks, ackScript, []any{nil, c.keys.unacked, c.keys.index}, args))
+		lost = append(lost, gone...)
+		if err != nil {
+			return lost, closedError(err)
+		}
 	}
-	return lost, err
+	c.forget(ctx, c.released(len(tags), func(i int) string { return tags[i] }))
+	return lost, nil
 }
 
 // eachBatch runs a script on tags and collects the tags it returns. first are

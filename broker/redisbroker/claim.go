@@ -113,12 +113,16 @@ func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery,
 	if len(c.claim.cycle) == 0 {
 		return nil, nil
 	}
-	first, term := c.newTags(limit), c.Lease().Term
+	first, term, now := c.newTags(limit), c.Lease().Term, time.Now()
 	reply, err := c.ask(ctx, &c.claim.claims, span{first, uint64(limit)}, claimScript, c.claimArgs(limit, first))
 	if err != nil {
 		return nil, err
 	}
-	return c.deliveries(reply, first, term)
+	ds, err := c.deliveries(reply, first)
+	for i := range ds {
+		ds[i].Term, ds[i].Claimed = term, now
+	}
+	return ds, err
 }
 
 // newTags reserves n numbers of tags and returns the first. They are never used
@@ -171,7 +175,7 @@ func (c *Consumer) claimArgs(limit int, first uint64) []any {
 }
 
 // deliveries reads the answer of claimScript and turns the cycle as far as the script did.
-func (c *Consumer) deliveries(reply any, first, term uint64) ([]broker.Delivery, error) {
+func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error) {
 	parts, err := redis.Values(reply, nil)
 	if err != nil || len(parts) != 2 {
 		return nil, fmt.Errorf("redisbroker: unexpected answer to a claim: %v", reply)
@@ -194,7 +198,7 @@ func (c *Consumer) deliveries(reply any, first, term uint64) ([]broker.Delivery,
 		step, n := (int(place)-1)/len(places), (int(place)-1)%len(places)
 		s := places[n]
 		fresh = s.delivered(step) || fresh
-		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Raw: raw, Term: term}
+		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Raw: raw}
 		if c.cfg.QueueOrderStrategy == RoundRobin {
 			moveToEnd(c.claim.cycle, s)
 		}

@@ -34,7 +34,7 @@ type Consumer struct {
 	aliveKey  string
 
 	pipe     *redisconn.Pipeline
-	marks    *redisconn.Marks // of what is not recorded
+	marks    *redisconn.Marks // of acknowledgements, and of what is not recorded
 	epoch    atomic.Uint64    // value of our liveness key; a claim under another one is refused
 	life     *life
 	waits    *waits
@@ -92,6 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.aliveKey = c.keys.alive(c.id)
 	c.epoch.Store(1)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.marks = redisconn.NewMarks(c.keys.once())
 	c.life = newLife(cfg.AliveFor)
 	c.waits = newWaits(cfg.PollingInterval, c.keys.inbox)
 	c.layout.Store(&layout{})
@@ -164,6 +165,7 @@ func (c *Consumer) close() error {
 		}
 	}
 	errs = append(errs, c.unbind(ctx, c.Queues()...))
+	c.pipe.Forget(c.marks)
 	if errors.Join(errs...) == nil && c.waits.awaitClean(ctx) {
 		errs = append(errs, c.withdraw(ctx))
 	}

@@ -65,6 +65,9 @@ var _ broker.Leaser = (*Consumer)(nil)
 // Lease says until when nobody hands back what was claimed in its term.
 func (c *Consumer) Lease() broker.Lease { return *c.life.lease.Load() }
 
+// LeaseLasts is the visibility timeout.
+func (c *Consumer) LeaseLasts() time.Duration { return c.cfg.VisibilityTimeout }
+
 // Lapsed carries a token when the term has changed.
 func (c *Consumer) Lapsed() <-chan struct{} { return c.life.lapsed }
 

@@ -83,7 +83,7 @@ func (c *Consumer) Recall(ctx context.Context, taskIDs ...string) (ds []broker.D
 func (c *Consumer) claimParked(
 	ctx context.Context, script *redisconn.Script, limit int, more ...any,
 ) (ds []broker.Delivery, stale bool, err error) {
-	first, term := c.newTags(limit), c.Lease().Term
+	first, term, now := c.newTags(limit), c.Lease().Term, time.Now()
 	args := []any{0, c.aliveKey, c.keys.unacked, c.keys.index}
 	for _, s := range c.layout.Load().sources {
 		args = append(args, c.keys.parked(s.list))
@@ -104,5 +104,9 @@ func (c *Consumer) claimParked(
 	if _, err := redis.Scan(reply, &dropped, &records); err != nil {
 		return nil, false, fmt.Errorf("redisbroker: unexpected answer to a claim of parked messages: %w", err)
 	}
-	return c.recorded(c.tags(first, len(records)), records, term), dropped > 0, nil
+	ds = c.recorded(c.tags(first, len(records)), records, term)
+	for i := range ds {
+		ds[i].Claimed = now
+	}
+	return ds, dropped > 0, nil
 }

@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// What is acknowledged early is acknowledged before it starts, so that it can never start
+// twice: a message whose acknowledgement is not confirmed has not started. Slots do not
+// wait for that one by one. A goroutine accepts requests for them, as many at a time as
+// there are idle slots; while handlers take microseconds, also those that the slots will
+// run until the next acknowledgement could be answered, or they would mostly wait. The
+// price is paid when the process is killed: what was acknowledged and had not ended is
+// gone. That is what the slots were running, and at most acceptedAhead more.
+const acceptedAhead = 16
+
+// accept is the goroutine that accepts. It ends when the backlog is closed.
+func (w *Worker) accept(ctx context.Context) {
+	var requests, early []*request
+	var tags []string
+	for {
+		var open bool
+		if requests, open = w.backlog.next(requests[:0]); !open {
+			return
+		}
+		early, tags = early[:0], tags[:0]
+		requests = slices.DeleteFunc(requests, func(r *request) bool {
+			if r.acksLate {
+				return false // its slot looks, right before it starts
+			}
+			if w.discarded(r) {
+				return true
+			}
+			early, tags = append(early, r), append(tags, r.tag)
+			return false
+		})
+		start := time.Now()
+		if len(early) > 0 && !w.acknowledgeFirst(ctx, early, tags) {
+			w.backlog.accept(nil, 0)
+			for _, r := range requests {
+				w.unstarted.add(r) // whoever gets it sees whether the message is still there
+			}
+			continue
+		}
+		w.backlog.accept(slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() }), time.Since(start))
+		clear(requests)
+		clear(early)
+	}
+}
+
+// acknowledgeFirst acknowledges messages whose handlers wait for it. It reports false when
+// the worker ends before it knows.
+func (w *Worker) acknowledgeFirst(ctx context.Context, early []*request, tags []string) bool {
+	var lost []string
+	known := w.persist(ctx, "acknowledge messages", func() (err error) {
+		lost, err = w.cfg.Consumer.Ack(ctx, tags...)
+		return err
+	})
+	if !known {
+		return false
+	}
+	w.leases.remove(early...)
+	for _, r := range early {
+		r.accepted = true
+	}
+	for _, tag := range lost {
+		w.leaseLost(early[slices.Index(tags, tag)])
+	}
+	return true
+}
