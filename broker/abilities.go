@@ -35,6 +35,13 @@ type Leaser interface {
 	Beat()
 }
 
+// Returner is implemented by consumers that can take back an acknowledgement.
+type Returner interface {
+	// Return puts messages that this consumer has acknowledged, and that nobody has started,
+	// back in front of their queues, byte for byte, to be served in the order given.
+	Return(ctx context.Context, acknowledged ...Delivery) error
+}
+
 // Parked is a delivery that is due later.
 type Parked struct {
 	Delivery

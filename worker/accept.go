@@ -12,8 +12,10 @@ import (
 // there are idle slots; while handlers take microseconds, also those that the slots will
 // run until the next acknowledgement could be answered, or they would mostly wait. The
 // price is paid when the process is killed: what was acknowledged and had not ended is
-// gone. That is what the slots were running, and at most acceptedAhead more.
-const acceptedAhead = 16
+// gone. That is what the slots were running, and at most acceptedAhead more, which they
+// would have run within a millisecond. Should a handler take longer all of a sudden, what was
+// accepted goes back (see ahead.go).
+const acceptedAhead = 64
 
 // accept is the goroutine that accepts. It ends when the backlog is closed.
 func (w *Worker) accept(ctx context.Context) {

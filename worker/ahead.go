@@ -1,6 +1,12 @@
 package worker
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
 
 // When handlers take microseconds, a worker that holds a few messages per slot spends
 // its time waiting for claims. So, unless the prefetch multiplier was set, it claims
@@ -27,31 +33,41 @@ func (p *pace) ahead(slots int) int {
 	return min(slots*int(aheadFor/max(p.average, time.Microsecond)), aheadMost)
 }
 
-// stalled looks whether more requests wait than the prefetch limit allows for, and
-// whether a slot has taken one since the last look. If none has, it returns those
-// above the limit, which are not in the backlog any more. over says to look again.
-func (b *backlog) stalled() (surplus []*request, over bool) {
+// stalled looks whether more requests wait than the prefetch limit allows for, or any that
+// were accepted, and whether a slot has taken one since the last look. If none has, it
+// returns those above the limit, and those that were accepted, which are not in the backlog
+// any more. over says to look again.
+func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	moved := b.takes != b.takesSeen
 	b.takesSeen = b.takes
-	if b.waitingLocked() <= b.prefetch {
-		return nil, false
+	if b.waitingLocked() <= b.prefetch && len(b.accepted) == 0 {
+		return nil, nil, false
 	}
 	if moved {
-		return nil, true
+		return nil, nil, true
 	}
-	keep := b.head + b.prefetch
-	surplus = append(surplus, b.ready[keep:]...)
-	clear(b.ready[keep:])
-	b.ready = b.ready[:keep]
-	b.held -= len(surplus)
 	b.pace, b.limit = newPace(), b.prefetch
-	return surplus, false
+	accepted, b.accepted = b.accepted, nil
+	if keep := b.head + b.prefetch; keep < len(b.ready) {
+		surplus = append(surplus, b.ready[keep:]...)
+		clear(b.ready[keep:])
+		b.ready = b.ready[:keep]
+	}
+	accepted = slices.DeleteFunc(accepted, func(r *request) bool {
+		if r.acksLate {
+			surplus = append(surplus, r) // it still counts
+		}
+		return r.acksLate
+	})
+	b.held -= len(surplus)
+	return surplus, accepted, false
 }
 
-// returnSurplus gives back what was claimed ahead while the slots are stuck.
-func (w *Worker) returnSurplus(stop <-chan struct{}, giveBack func([]*request)) {
+// returnSurplus gives back what was claimed ahead while the slots are stuck, and takes
+// acknowledgements back that came too early.
+func (w *Worker) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 	timer := time.NewTimer(stallAfter)
 	defer timer.Stop()
 	for {
@@ -67,10 +83,20 @@ func (w *Worker) returnSurplus(stop <-chan struct{}, giveBack func([]*request)) 
 				return
 			case <-timer.C:
 			}
-			var surplus []*request
-			if surplus, over = w.backlog.stalled(); len(surplus) > 0 {
-				giveBack(surplus)
+			var surplus, accepted []*request
+			if surplus, accepted, over = w.backlog.stalled(); len(surplus)+len(accepted) > 0 {
+				w.giveBack(ctx, broker.Untouched, surplus)
+				w.takeBack(ctx, accepted)
 			}
 		}
+	}
+}
+
+// takeBack gives back what was acknowledged and did not start.
+func (w *Worker) takeBack(ctx context.Context, accepted []*request) {
+	if len(accepted) > 0 {
+		w.persist(ctx, "take acknowledgements back", func() error {
+			return w.returner.Return(ctx, deliveriesOf(accepted)...)
+		})
 	}
 }

@@ -13,7 +13,8 @@ import (
 // Requests that wait for their ETA are not counted, as in Celery, where each of
 // them raises the prefetch count by one.
 type backlog struct {
-	adaptive bool // claim ahead while handlers are short
+	adaptive    bool // claim ahead while handlers are short
+	acceptAhead int  // accept so many ahead then, at most
 
 	mu        sync.Mutex
 	prefetch  int // the limit that was configured
@@ -127,10 +128,7 @@ func (b *backlog) next(requests []*request) ([]*request, bool) {
 // aheadLocked is how many requests are accepted before a slot is idle: what the slots run
 // while an acknowledgement is under way.
 func (b *backlog) aheadLocked() int {
-	if !b.adaptive {
-		return 0
-	}
-	return min(b.slots*int(b.trip/max(b.pace.average, time.Microsecond)), acceptedAhead)
+	return min(b.slots*int(b.trip/max(b.pace.average, time.Microsecond)), b.acceptAhead)
 }
 
 // accept takes the requests of the last call of next that may start, and how long their
@@ -143,6 +141,9 @@ func (b *backlog) accept(requests []*request, took time.Duration) {
 		b.trip += (took - b.trip) / 8
 	}
 	b.accepted = append(b.accepted, requests...)
+	if len(b.accepted) > b.idle {
+		signal(b.over)
+	}
 	if b.closed || len(requests) > 1 {
 		b.taken.Broadcast()
 	} else if len(requests) == 1 {
@@ -168,7 +169,7 @@ func (b *backlog) take(enough func() bool) (*request, bool) {
 	b.takes++
 	r := b.accepted[0]
 	b.accepted = slices.Delete(b.accepted, 0, 1)
-	if 2*len(b.accepted) <= acceptedAhead {
+	if 2*len(b.accepted) <= b.acceptAhead {
 		b.wanted.Signal()
 	}
 	return r, true

@@ -9,6 +9,8 @@
 //	ratelimit  wait for the task's turn
 //	unknown    answer for a task that is not registered; handon: give it to others
 //	backlog    wait for a slot; ahead: how much may wait
+//	accept     acknowledge early what is about to start
+//	lease      make sure that it is still ours, if it is acknowledged late
 //	execute    run the handler in the pool; work out the outcome
 //	settle     acknowledge, store the result, in groups
 //
@@ -22,6 +24,7 @@
 //	unpark       1             the calls of Due            when consume has ended
 //	returnSurplus 1            nothing                     when consume has ended
 //	autoscaler   1, if wanted  the number of slots         when consume has ended
+//	accept       1             the calls of Ack for early  when the backlog is closed
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settleLoop   1             Ack and Store calls         when settlements is closed and empty
 //	renewLeases  1             nothing                     last, with the settle context
@@ -40,8 +43,9 @@
 //
 // From its claim on, a message is in the broker's unacked store until it is
 // acknowledged: before its handler runs (early, Celery's default) or after its result
-// is confirmed (late). Early acknowledgements are sent when the handler starts, and
-// nothing waits for the answer. Settling is repeated until it succeeds. A message
+// is confirmed (late). An early acknowledgement is confirmed before the handler starts:
+// such a task never starts twice. One that is acknowledged late starts only while nobody
+// can have taken the worker for dead. Settling is repeated until it succeeds. A message
 // whose lease was lost is not acknowledged, its handler's context is cancelled with
 // ErrLeaseLost, and of its outcomes only a success is stored.
 package worker

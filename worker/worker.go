@@ -33,6 +33,7 @@ type Worker struct {
 	builtin   *tasks.Registry
 	parker    broker.Parker    // nil: the consumer cannot park
 	mover     broker.Mover     // nil: the consumer cannot move messages
+	returner  broker.Returner  // nil: it cannot take an acknowledgement back
 	concluder broker.Concluder // nil: publishing and acknowledging are two steps
 	chords    backend.Chords   // nil: the store does not count chords
 	groups    backend.Groups   // nil: likewise
@@ -117,6 +118,9 @@ func New(cfg Config) (*Worker, error) {
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem, logline.EventKey, "A hook panicked", "problem", problem) }}
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
+	if w.returner, _ = cfg.Consumer.(broker.Returner); w.returner != nil && adaptive {
+		w.backlog.acceptAhead = acceptedAhead
+	}
 	w.concluder = concluderOf(&cfg)
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
@@ -160,9 +164,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	holding.Go(func() { w.schedule.run(stopHolding) })
 	holding.Go(func() { w.kept.run(stopHolding) })
 	holding.Go(func() { w.unpark(claimCtx) })
-	holding.Go(func() {
-		w.returnSurplus(stopHolding, func(surplus []*request) { w.giveBack(settleCtx, broker.Untouched, surplus) })
-	})
+	holding.Go(func() { w.returnSurplus(settleCtx, stopHolding) })
 	if w.autoscaler != nil {
 		holding.Go(func() { w.autoscaler.run(stopHolding) })
 	}
@@ -319,7 +321,18 @@ func (w *Worker) softShutdown(finished <-chan struct{}) {
 // as in Celery (since 5.5), their state becomes RETRY, which tells clients that the
 // task was cut off and that they wait in vain.
 func (w *Worker) abandonRunning(ctx context.Context) {
-	left := w.backlog.abandon()
+	var back, left, accepted []*request
+	for _, r := range w.backlog.abandon() {
+		switch {
+		case r.acksLate:
+			back = append(back, r)
+		case w.returner != nil:
+			accepted = append(accepted, r)
+		default:
+			left = append(left, r)
+		}
+	}
+	w.takeBack(ctx, accepted)
 	for _, r := range w.slots.running() {
 		member := w.slots.of(r)
 		if member == nil || !r.finish(abandoned) {
@@ -328,7 +341,6 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 		w.slots.replace(member)
 		left = append(left, r)
 	}
-	var back []*request
 	for _, r := range left {
 		if r.acksLate {
 			back = append(back, r)

@@ -45,6 +45,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 		"bad limit":           testBadLimit,
 		"ack":                 testAck,
 		"requeue front":       testRequeueFront,
+		"return":              testReturn,
 		"requeue untouched":   testRequeueUntouched,
 		"requeue back":        testRequeueBack,
 		"requeue priority":    testRequeuePriority,

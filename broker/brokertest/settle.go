@@ -32,6 +32,25 @@ func testAck(t *testing.T, f *fixture) {
 	}
 }
 
+// testReturn takes acknowledgements back: the messages are served as if nobody had taken them.
+func testReturn(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3", "4")
+	ds := c.collect(3, 3)
+	if lost := c.ack(ds...); len(lost) > 0 {
+		t.Fatalf("lost %v", lost)
+	}
+	if err := c.Consumer.(broker.Returner).Return(f.context(), ds[1:]...); err != nil {
+		t.Fatal(err)
+	}
+	f.wantLeased(0)
+	again := c.collect(3, 3)
+	wantIDs(t, again, "2", "3", "4")
+	if string(again[0].Raw) != string(ds[1].Raw) {
+		t.Errorf("returned: %s, want %s", again[0].Raw, ds[1].Raw)
+	}
+}
+
 func testRequeueFront(t *testing.T, f *fixture) {
 	c := f.open("q")
 	f.publish("q", "1", "2", "3", "4")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
 )
 
 // consumer claims. Its fields are under b.mu, as what it does to the broker is.
@@ -110,6 +111,23 @@ func (c *consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	}
 	for _, d := range slices.Backward(deliveries) {
 		c.b.giveBack(d.Tag, place)
+	}
+	return nil
+}
+
+// Return implements [broker.Returner].
+func (c *consumer) Return(ctx context.Context, acknowledged ...broker.Delivery) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	for _, d := range slices.Backward(acknowledged) {
+		priority := 0
+		if msg, err := protocol.DecodeMessage(d.Raw); err == nil {
+			priority = msg.Properties.Priority
+		}
+		c.b.put(d.Queue, step(priority), broker.Front, d.Raw)
 	}
 	return nil
 }

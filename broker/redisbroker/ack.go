@@ -2,12 +2,16 @@ package redisbroker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 )
+
+var _ broker.Returner = (*Consumer)(nil)
 
 // ackScript removes deliveries for good. All tags at once is faster, but says
 // only how many there were; whoever takes a message away removes it from both keys.
@@ -60,6 +64,36 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 	}
 	c.forget(ctx, c.released(len(tags), func(i int) string { return tags[i] }))
 	return lost, nil
+}
+
+// returnScript puts messages back that were acknowledged.
+//
+//	KEYS  1 mark, then lists
+//	ARGV  1 number, then per message: place in KEYS of its list, message
+var returnScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end
+if done_before() then return 0 end
+for i = 2, #ARGV, 2 do redis.call('RPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1]) end
+return 1
+`)
+
+// Return implements [broker.Returner]. An answer that was lost is asked for again.
+func (c *Consumer) Return(ctx context.Context, acknowledged ...broker.Delivery) error {
+	keys, args := []any{nil}, []any{nil}
+	places := make(map[string]int)
+	for _, d := range slices.Backward(acknowledged) { // pushed last, served first
+		_, priority := redeliver(d.Raw)
+		list := c.keys.list(c.listOf(d.Queue), c.keys.step(priority))
+		if places[list] == 0 {
+			keys = append(keys, list)
+			places[list] = len(keys)
+		}
+		args = append(args, places[list], d.Raw)
+	}
+	if _, err := c.pipe.Once(ctx, c.marks, returnScript, keys, args); err != nil {
+		return fmt.Errorf("return messages: %w", closedError(err))
+	}
+	return nil
 }
 
 // eachBatch runs a script on tags and collects the tags it returns. first are

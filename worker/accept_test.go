@@ -1,0 +1,183 @@
+package worker_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/tasks"
+)
+
+// leased is a consumer whose lease is what the test says.
+type leased struct {
+	broker.Consumer
+	lease  atomic.Pointer[broker.Lease]
+	lapsed chan struct{}
+	beats  atomic.Int64
+
+	beforeAck    func()
+	beforeExtend func(tags []string) (lost []string)
+}
+
+func newLeased(inner broker.Consumer) *leased {
+	l := &leased{Consumer: inner, lapsed: make(chan struct{}, 1)}
+	l.set(1, time.Hour)
+	return l
+}
+
+func (l *leased) set(term uint64, lasts time.Duration) {
+	l.lease.Store(&broker.Lease{Term: term, Until: time.Now().Add(lasts)})
+}
+
+func (l *leased) Lease() broker.Lease       { return *l.lease.Load() }
+func (l *leased) LeaseLasts() time.Duration { return time.Hour }
+func (l *leased) Lapsed() <-chan struct{}   { return l.lapsed }
+func (l *leased) Beat()                     { l.beats.Add(1) }
+
+func (l *leased) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	ds, err := l.Consumer.Claim(ctx, limit)
+	for i := range ds {
+		ds[i].Term, ds[i].Claimed = l.Lease().Term, time.Now()
+	}
+	return ds, err
+}
+
+func (l *leased) Ack(ctx context.Context, tags ...string) ([]string, error) {
+	if l.beforeAck != nil {
+		l.beforeAck()
+	}
+	return l.Consumer.Ack(ctx, tags...)
+}
+
+func (l *leased) Extend(ctx context.Context, tags ...string) (lost []string, err error) {
+	if l.beforeExtend != nil {
+		if lost = l.beforeExtend(tags); lost != nil {
+			return lost, nil
+		}
+	}
+	return l.Consumer.Extend(ctx, tags...)
+}
+
+// A worker that was frozen, or cut off, starts nothing of what it holds before it has made
+// sure of it; what was given to others meanwhile does not start at all.
+func TestNothingStartsWithoutALease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := newLeased(b.broker.Consumer(queue))
+		b.cfg.Consumer = consumer
+		b.cfg.PrefetchMultiplier, b.cfg.Concurrency = 4, 1
+		var ran []int
+		b.reg.Register("app.late", func(n int) {
+			ran = append(ran, n)
+			time.Sleep(time.Second)
+		}, tasks.AcksLate(true))
+		for n := range 4 {
+			b.send(canvas.Sig("app.late", n))
+		}
+		b.start()
+		b.sleep(500 * time.Millisecond)
+		consumer.set(1, 0) // the first runs; then the last beat is too old
+		b.sleep(time.Minute)
+		if len(ran) != 1 {
+			t.Errorf("%v ran while the worker was cut off", ran)
+		}
+		if consumer.beats.Load() == 0 {
+			t.Error("nobody asked for a sign of life")
+		}
+		var last string
+		consumer.beforeExtend = func(tags []string) []string {
+			if len(ran) != 1 {
+				t.Errorf("%v ran before the leases were looked at", ran)
+			}
+			consumer.beforeExtend = nil
+			last = tags[0]
+			return tags[:1]
+		}
+		consumer.set(2, time.Hour)
+		consumer.lapsed <- struct{}{}
+		b.sleep(time.Minute)
+		if len(ran) != 3 || last == "" {
+			t.Errorf("%v ran, want all but one that was lost", ran)
+		}
+	})
+}
+
+// A handler whose message is acknowledged early starts when that is confirmed, not before.
+func TestEarlyAcknowledgementComesFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := newLeased(b.broker.Consumer(queue))
+		b.cfg.Consumer = consumer
+		acked := make(chan struct{})
+		consumer.beforeAck = func() { <-acked }
+		var ran atomic.Int64
+		b.reg.Register("app.early", func() { ran.Add(1) })
+		b.send(canvas.Sig("app.early"))
+		b.start()
+		b.sleep(time.Minute)
+		if ran.Load() != 0 {
+			t.Error("the handler ran before its message was acknowledged")
+		}
+		close(acked)
+		b.sleep(time.Second)
+		if ran.Load() != 1 {
+			t.Errorf("%d runs", ran.Load())
+		}
+	})
+}
+
+// What was acknowledged for short tasks goes back if a long one comes in between: it does not
+// wait behind that, and nothing of it is lost.
+func TestAcceptedGoesBackWhenSlotsAreStuck(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := &slowAck{Consumer: b.broker.Consumer(queue)}
+		b.cfg.Consumer = consumer
+		b.cfg.Concurrency = 1
+		var short, long atomic.Int64
+		b.reg.Register("app.short", func() { short.Add(1) })
+		b.reg.Register("app.long", func() {
+			long.Add(1)
+			time.Sleep(time.Hour)
+		})
+		const before, after = 500, 200
+		for range before {
+			b.send(canvas.Sig("app.short"))
+		}
+		b.send(canvas.Sig("app.long"))
+		for range after {
+			b.send(canvas.Sig("app.short"))
+		}
+		b.start()
+		b.sleep(time.Minute)
+		if short.Load() != before || long.Load() != 1 || consumer.most < 8 {
+			t.Fatalf("%d short ones and %d long ones started, %d acknowledged at a time", short.Load(), long.Load(), consumer.most)
+		}
+		if consumer.returned == 0 {
+			t.Error("nothing was given back")
+		}
+		reserved := b.w.Stats().Reserved
+		b.wantQueued(after-reserved, reserved)
+		b.sleep(2 * time.Hour)
+		if n := short.Load(); n != before+after {
+			t.Errorf("%d short ones ran, want %d", n, before+after)
+		}
+	})
+}
+
+// slowAck is a consumer whose acknowledgements take a while.
+type slowAck struct {
+	broker.Consumer
+	most, returned int
+}
+
+func (s *slowAck) Ack(ctx context.Context, tags ...string) ([]string, error) {
+	time.Sleep(100 * time.Microsecond)
+	s.most = max(s.most, len(tags))
+	return s.Consumer.Ack(ctx, tags...)
+}
+
+func (s *slowAck) Return(ctx context.Context, ds ...broker.Delivery) error {
+	s.returned += len(ds)
+	return s.Consumer.(broker.Returner).Return(ctx, ds...)
+}
