@@ -18,6 +18,7 @@ type Settings struct {
 	BrokerConnectionRetry          bool          // reconnect after a loss
 	BrokerConnectionRetryOnStartup *bool         // try again at the start; nil: as BrokerConnectionRetry
 	BrokerConnectionMaxRetries     int           // at the start; 0: for ever
+	BrokerPoolLimit                int           // connections that wait for messages, and two more; -1: Python's None, no limit
 	BrokerFailoverStrategy         string
 	BrokerUseSSL                   *TLS   // nil: as the URL says
 	BrokerHost                     string // stands in for BrokerURL when that is not given
@@ -111,6 +112,7 @@ type Settings struct {
 	UnknownTask     UnknownTasks  // what becomes of messages whose task has no handler
 	MaxRedeliveries int           // deliveries after a worker died, before a message goes to the dead letters; default 10, 0: no limit
 	ParkAfter       time.Duration // tasks due later than this are parked in the broker; 0: the worker's default
+	AliveFor        time.Duration // after its last sign of life a worker is taken for dead; default 6 s, 1 s at least
 	ShutdownTimeout time.Duration // of a warm shutdown; 0: as long as tasks take
 	MetricsAddr     string        // of the Prometheus endpoint; "": none
 	LogFormat       string        // text or json

@@ -24,6 +24,6 @@ var brokerEntries = []entry{
 	{name: "broker_heartbeat_checkrate", kind: integer, def: 3.0, elsewhere: "it concerns RabbitMQ"},
 	{name: "broker_login_method", kind: text, elsewhere: "it concerns RabbitMQ"},
 	{name: "broker_native_delayed_delivery_queue_type", kind: text, def: "quorum", elsewhere: "it concerns RabbitMQ"},
-	{name: "broker_pool_limit", kind: integer, def: int64(10), ignored: "a handful of connections is shared"},
+	{name: "broker_pool_limit", kind: integer, def: int64(10), field: func(s *Settings) any { return orNone{&s.BrokerPoolLimit} }},
 	{name: "broker_pool_acquire_timeout", kind: float, ignored: "a handful of connections is shared"},
 }

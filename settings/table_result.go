@@ -22,7 +22,7 @@ var resultEntries = []entry{
 	{name: "result_chord_retry_interval", old: "CELERY_RESULT_CHORD_RETRY_INTERVAL", kind: float, def: 1.0, field: func(s *Settings) any { return &s.ResultChordRetryInterval }},
 	{name: "result_chord_join_timeout", old: "CELERY_RESULT_CHORD_JOIN_TIMEOUT", kind: float, def: 3.0, field: func(s *Settings) any { return &s.ResultChordJoinTimeout }},
 
-	{name: "redis_max_connections", old: "CELERY_REDIS_MAX_CONNECTIONS", kind: integer, ignored: "a handful of connections is shared"},
+	{name: "redis_max_connections", old: "CELERY_REDIS_MAX_CONNECTIONS", kind: integer, ignored: "results take two connections, however many tasks run"},
 	{name: "redis_retry_on_timeout", old: "CELERY_REDIS_RETRY_ON_TIMEOUT", kind: boolean, def: false, elsewhere: "it is always so"},
 	{name: "redis_socket_keepalive", old: "CELERY_REDIS_SOCKET_KEEPALIVE", kind: boolean, def: false, elsewhere: "it is always so"},
 	{name: "result_cache_max", old: "CELERY_MAX_CACHED_RESULTS", kind: integer, def: int64(-1), elsewhere: "results are not cached"},

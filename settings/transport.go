@@ -22,6 +22,7 @@ type TransportOptions struct {
 	UnackedRestoreInterval time.Duration
 	UnackedRestoreThrottle int
 	PollingInterval        time.Duration
+	MaxConnections         int     // of those that wait for messages, and two more; 0 or less: kombu\'s 10
 	NoAckEmulation         bool    // ack_emulation: false
 	DeadletterQueue        string  // for messages that no queue is bound for; "": they are refused
 	FanoutPrefix           *string // nil: "/{db}."; "" for fanout_prefix: false
@@ -65,7 +66,7 @@ func (o *ConnectionOptions) fields() map[string]any {
 		"socket_keepalive":         nothing{}, // always on
 		"socket_keepalive_options": nothing{},
 		"retry_on_timeout":         nothing{}, // always
-		"max_connections":          nothing{}, // a handful, shared
+		"max_connections":          nothing{}, // results take two
 		"polling_interval":         nothing{},
 	}
 }
@@ -91,6 +92,7 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 		"unacked_restore_interval": &o.UnackedRestoreInterval,
 		"unacked_restore_throttle": &o.UnackedRestoreThrottle,
 		"polling_interval":         &o.PollingInterval,
+		"max_connections":          orNone{&o.MaxConnections},
 		"ack_emulation":            unless{&o.NoAckEmulation},
 		"fanout_prefix":            prefix{&o.FanoutPrefix},
 		"fanout_patterns":          unless{&o.NoFanoutPatterns},

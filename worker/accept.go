@@ -54,6 +54,7 @@ func (w *Worker) accept(ctx context.Context) {
 // acknowledgeFirst acknowledges messages whose handlers wait for it. It reports false when
 // the worker ends before it knows.
 func (w *Worker) acknowledgeFirst(ctx context.Context, early []*request, tags []string) bool {
+	w.leases.remove(early...)
 	var lost []string
 	known := w.persist(ctx, "acknowledge messages", func() (err error) {
 		lost, err = w.cfg.Consumer.Ack(ctx, tags...)
@@ -62,7 +63,6 @@ func (w *Worker) acknowledgeFirst(ctx context.Context, early []*request, tags []
 	if !known {
 		return false
 	}
-	w.leases.remove(early...)
 	for _, r := range early {
 		r.accepted = true
 	}

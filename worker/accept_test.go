@@ -52,9 +52,9 @@ func (l *leased) Ack(ctx context.Context, tags ...string) ([]string, error) {
 	return l.Consumer.Ack(ctx, tags...)
 }
 
-func (l *leased) Extend(ctx context.Context, tags ...string) (lost []string, err error) {
+func (l *leased) Extend(ctx context.Context, tags ...string) ([]string, error) {
 	if l.beforeExtend != nil {
-		if lost = l.beforeExtend(tags); lost != nil {
+		if lost := l.beforeExtend(tags); lost != nil {
 			return lost, nil
 		}
 	}

@@ -11,7 +11,7 @@ func TestBacklogWant(t *testing.T) {
 	late := func() *request { return &request{acksLate: true} }
 	early := func() *request { return &request{} }
 
-	b := newTestBacklog(t, limit, slots, false)
+	b := newTestBacklog(t, limit, slots)
 	check := func(step string, want int) {
 		t.Helper()
 		if got := b.want(); got != want {
@@ -45,7 +45,7 @@ func TestBacklogWant(t *testing.T) {
 
 func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 	t.Parallel()
-	b := newTestBacklog(t, 1, 1, false)
+	b := newTestBacklog(t, 1, 1)
 	b.push(&request{})
 	if b.want() != 0 {
 		t.Fatal("a full backlog wants more")
@@ -60,7 +60,7 @@ func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 
 func TestBacklogClose(t *testing.T) {
 	t.Parallel()
-	b := newTestBacklog(t, 4, 1, false)
+	b := newTestBacklog(t, 4, 1)
 	first, second := &request{seq: 1}, &request{seq: 2}
 	b.push(first)
 	b.push(second)
@@ -80,7 +80,7 @@ func TestBacklogClose(t *testing.T) {
 
 func TestBacklogDoesNotGrowWhileItIsBusy(t *testing.T) {
 	t.Parallel()
-	b := newTestBacklog(t, 8, 1, false)
+	b := newTestBacklog(t, 8, 1)
 	const waiting, rounds = 5, 10_000
 	for seq := range uint64(waiting + rounds) {
 		b.push(&request{seq: seq})
@@ -99,8 +99,8 @@ func TestBacklogDoesNotGrowWhileItIsBusy(t *testing.T) {
 func never() bool { return false }
 
 // newTestBacklog returns a backlog whose requests are all accepted.
-func newTestBacklog(t *testing.T, prefetch, slots int, adaptive bool) *backlog {
-	b := newBacklog(prefetch, slots, adaptive)
+func newTestBacklog(t *testing.T, prefetch, slots int) *backlog {
+	b := newBacklog(prefetch, slots, false)
 	var accepting sync.WaitGroup
 	accepting.Go(func() {
 		for requests, open := b.next(nil); open; requests, open = b.next(nil) {

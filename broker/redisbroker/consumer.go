@@ -88,7 +88,6 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 		counted: make(map[string]string),
 	}
 	c.tagPrefix = c.id + ":"
-	c.marks = redisconn.NewMarks(c.keys.once())
 	c.aliveKey = c.keys.alive(c.id)
 	c.epoch.Store(1)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -165,7 +164,6 @@ func (c *Consumer) close() error {
 		}
 	}
 	errs = append(errs, c.unbind(ctx, c.Queues()...))
-	c.pipe.Forget(c.marks)
 	if errors.Join(errs...) == nil && c.waits.awaitClean(ctx) {
 		errs = append(errs, c.withdraw(ctx))
 	}

@@ -63,6 +63,10 @@ func (cs *Connections) Read(conf *settings.Settings) (err error) {
 		return fmt.Errorf("broker: %w", err)
 	}
 	applyTransport(&cs.Consumer, conf.BrokerTransportOptions)
+	cs.Consumer.AliveFor = conf.AliveFor
+	if limit := conf.BrokerPoolLimit; limit > 0 && limit < max(cs.Consumer.MaxConnections, 10) {
+		cs.Consumer.MaxConnections = limit
+	}
 	cs.Publisher = redisbroker.PublisherConfig{
 		Redis:            cs.Consumer.Redis,
 		PrioritySteps:    cs.Consumer.PrioritySteps,
@@ -182,6 +186,7 @@ func applyTransport(cfg *redisbroker.Config, o settings.TransportOptions) {
 	cfg.UnackedRestoreInterval = o.UnackedRestoreInterval
 	cfg.UnackedRestoreThrottle = o.UnackedRestoreThrottle
 	cfg.PollingInterval = o.PollingInterval
+	cfg.MaxConnections = max(o.MaxConnections, 0)
 	cfg.NoAckEmulation = o.NoAckEmulation
 	cfg.NoFanoutPatterns = o.NoFanoutPatterns
 	if o.FanoutPrefix != nil {
