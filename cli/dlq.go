@@ -173,7 +173,10 @@ func (p *program) showLetter(ctx context.Context, d *redisbroker.DeadLetters, id
 		return err
 	}
 	var indented bytes.Buffer
+	const shown = 1000 // of a large message
 	switch {
+	case l.Size > 0:
+		fmt.Fprintf(p.stdout, "Message (%d bytes; --json prints all), its beginning:\n%q\n", l.Size, l.Raw[:min(len(l.Raw), shown)])
 	case json.Indent(&indented, l.Raw, "", "  ") == nil:
 		fmt.Fprintf(p.stdout, "Message:\n%s\n", indented.Bytes())
 	case utf8.Valid(l.Raw):

@@ -236,7 +236,7 @@ return 0
 // KEYS .c .s, then the other keys of a chord that has not failed; ARGV token,
 // seconds that late parts are turned away by "done", and by .s not being there after
 // that; the same where the size was in the message, so that only "done" can.
-var finishScript = redisconn.NewScript(-1, `
+var finishScript = redisconn.NewScript(-1, redisconn.UnlinkLua+`
 local call = redis.call
 local held = call('GET', KEYS[1])
 if held and held ~= ARGV[1] then
@@ -244,7 +244,7 @@ if held and held ~= ARGV[1] then
 end
 local late = call('EXISTS', KEYS[2]) == 1 and ARGV[2] or ARGV[3]
 for i = 2, #KEYS do
-  call('DEL', KEYS[i])
+  unlink(KEYS[i])
 end
 call('SET', KEYS[1], 'done', 'EX', late)
 return 1

@@ -26,7 +26,7 @@ const (
 // KEYS the keys, which are also the channels; ARGV[1] seconds or 0 for ever, then
 // the records; last, when there is one key only, a record that is known not to be
 // a SUCCESS. Returns for each: 1 stored; 0 there is a SUCCESS; a string: there is
-// this record, compressed or in another serializer, which only the caller can read;
+// this record, large, compressed or in another serializer, which only the caller can read;
 // an error: the key is no string.
 //
 // Most tasks have no record yet, so SET NX comes first. The same record once more
@@ -45,6 +45,7 @@ local function success(old)
   if sub(old, 1, 12) == '{"status": "' then
     return sub(old, 13, 20) == 'SUCCESS"'
   end
+  if #old > 65536 then return nil end -- it would take long
   local ok, meta = pcall(cjson.decode, old)
   if ok then
     return type(meta) == 'table' and meta.status == 'SUCCESS'

@@ -33,9 +33,9 @@ return 1
 //
 //	KEYS  1 binding set, 2 _kombu.binding_deadlines, then the queue's lists
 //	ARGV  1 binding, 2 exchange
-var forgoScript = redisconn.NewScript(-1, `
+var forgoScript = redisconn.NewScript(-1, redisconn.UnlinkLua+`
 redis.call('SREM', KEYS[1], ARGV[1])
-for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+for i = 3, #KEYS do unlink(KEYS[i]) end
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('ZREM', KEYS[2], ARGV[2]) end
 return 1
 `)

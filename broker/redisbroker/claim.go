@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 )
@@ -110,19 +108,37 @@ func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery,
 	if now := c.layout.Load(); now != c.claim.layout {
 		c.claim.layout, c.claim.cycle = now, slices.Clone(now.cycle) // as kombu, which starts its cycle anew
 	}
-	if len(c.claim.cycle) == 0 {
-		return nil, nil
+	for len(c.claim.cycle) > 0 {
+		first, term, now := c.newTags(limit), c.Lease().Term, time.Now()
+		args := c.claimArgs(limit, first)
+		reply, err := c.ask(ctx, &c.claim.claims, span{first, uint64(limit)}, claimScript, args)
+		if err != nil {
+			return nil, err
+		}
+		parts, _ := reply.([]any)
+		if len(parts) != 3 {
+			ds, err := c.deliveries(parts, first)
+			for i := range ds {
+				ds[i].Term, ds[i].Claimed = term, now
+			}
+			return ds, err
+		}
+		if err := c.moveAway(ctx, parts, args); err != nil {
+			return nil, err
+		}
 	}
-	first, term, now := c.newTags(limit), c.Lease().Term, time.Now()
-	reply, err := c.ask(ctx, &c.claim.claims, span{first, uint64(limit)}, claimScript, c.claimArgs(limit, first))
-	if err != nil {
-		return nil, err
+	return nil, nil
+}
+
+// moveAway buries the message that a claim stopped at, given its answer and arguments.
+func (c *Consumer) moveAway(ctx context.Context, parts, args []any) error {
+	n, _ := parts[2].(int64)
+	const before = 3 // KEYS before the lists; the first argument is their number
+	if n < 1 || int(n) > len(c.claim.cycle)*len(c.keys.steps) {
+		return fmt.Errorf("redisbroker: unexpected answer to a claim: %v", parts)
 	}
-	ds, err := c.deliveries(reply, first)
-	for i := range ds {
-		ds[i].Term, ds[i].Claimed = term, now
-	}
-	return ds, err
+	list, _ := args[before+n].(string)
+	return c.buryUnread(ctx, list, c.claim.cycle[(int(n)-1)%len(c.claim.cycle)])
 }
 
 // newTags reserves n numbers of tags and returns the first. They are never used
@@ -175,10 +191,9 @@ func (c *Consumer) claimArgs(limit int, first uint64) []any {
 }
 
 // deliveries reads the answer of claimScript and turns the cycle as far as the script did.
-func (c *Consumer) deliveries(reply any, first uint64) ([]broker.Delivery, error) {
-	parts, err := redis.Values(reply, nil)
-	if err != nil || len(parts) != 2 {
-		return nil, fmt.Errorf("redisbroker: unexpected answer to a claim: %v", reply)
+func (c *Consumer) deliveries(parts []any, first uint64) ([]broker.Delivery, error) {
+	if len(parts) != 2 {
+		return nil, fmt.Errorf("redisbroker: unexpected answer to a claim: %v", parts)
 	}
 	picks, _ := parts[0].([]any)
 	raws, _ := parts[1].([]any)
@@ -232,18 +247,17 @@ func (c *Consumer) recoverClaims(ctx context.Context, claims *claims) error {
 	if err := c.register(ctx, c.epoch.Add(1)); err != nil {
 		return err
 	}
-	args := make([]any, 0, 1+lost.n)
-	args = append(args, c.keys.unacked)
-	tags := c.tags(lost.first, int(lost.n))
-	for _, tag := range tags {
-		args = append(args, tag)
-	}
+	var found []broker.Delivery
 	term := c.Lease().Term
-	records, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
-	if err != nil {
-		return err
+	for tags := c.tags(lost.first, int(lost.n)); len(tags) > 0; {
+		records, err := c.records(ctx, tags)
+		if err != nil {
+			return err
+		}
+		found = append(found, c.recorded(tags, records, term)...)
+		tags = tags[len(records):]
 	}
-	claims.pending = append(claims.pending, c.recorded(tags, records, term)...)
+	claims.pending = append(claims.pending, found...)
 	claims.unsure = span{}
 	return nil
 }

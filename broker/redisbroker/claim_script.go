@@ -28,6 +28,12 @@ end
 // inbox together are the list as it would be had nobody waited on it, so the
 // order holds, and what is not claimed is back in its place.
 //
+// Nobody else is served meanwhile, so there is a limit of bytes, too: 16 MiB, and at
+// least one message. A list does not tell how long its messages are, so they are read in
+// portions: first one, then as many as go by the largest so far, but not more than 16.
+// Escaping what is no object takes 128 times as long as copying an object. If that is
+// more than 64 KiB, nothing is claimed, and unreadScript has to move it out of the way.
+//
 // It writes before it removes: an error of Redis (out of memory, a key of the
 // wrong type) leaves at worst index members without a record, which sweeps drop.
 //
@@ -39,61 +45,76 @@ end
 //	      8 "1" = the queue that delivers goes to the end of the cycle,
 //	      then per queue the end of its entries: ,"","<queue as JSON>"]
 //	return nil if the liveness key does not hold the epoch, else
-//	      {number (from 1) of the list of each message}, {messages}
+//	      {number (from 1) of the list of each message}, {messages},
+//	      and if there is one to be moved: the number of its list
 var claimScript = redisconn.NewScript(-1, giveBackLua+`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
-local limit, lists, queues = tonumber(ARGV[2]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local limit, lists, queues, prefix = tonumber(ARGV[2]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[4]
 give_back(4 + lists)
 
-local cycle, picks, places, raws, trims = {}, {}, {}, {}, {}
+local byte, format = string.byte, string.format
+local budget, largest, portion, full = 16777216, 1, 1, false
+local index, entries, score, first = {}, {}, ARGV[3], tonumber(ARGV[5]) - 1
+local cycle, places, raws, trims = {}, {}, {}, {}
 for q = 1, queues do cycle[q] = q end
 for base = 3, 2 + lists, queues do
-  if #picks == limit then break end
+  if full or #places == limit then break end
   local left, n = {}, 0
   for q = 1, queues do
     left[q] = redis.call('LLEN', KEYS[base + q])
     n = n + left[q]
   end
-  n = math.min(n, limit - #picks)
+  n = math.min(n, limit - #places)
   if n > 0 then
-    local taken, from = {}, #picks
-    for i = from + 1, from + n do
+    local order, wanted = {}, {}
+    for i = 1, n do
       local c = 1
       while left[cycle[c]] == 0 do c = c + 1 end
       local q = cycle[c]
-      left[q], taken[q], picks[i], places[i] = left[q] - 1, (taken[q] or 0) + 1, q, base + q - 3
+      left[q], wanted[q], order[i] = left[q] - 1, (wanted[q] or 0) + 1, q
       if ARGV[8] == '1' and queues > 1 then
         table.remove(cycle, c)
         cycle[queues] = q
       end
     end
-    local tails = {}
-    for q, k in pairs(taken) do
-      tails[q] = redis.call('LRANGE', KEYS[base + q], -k, -1)
-      trims[#trims + 1] = {KEYS[base + q], -k - 1}
+    local tails, at, read, taken = {}, {}, {}, {}
+    for _, q in ipairs(order) do
+      if not taken[q] then at[q], read[q], taken[q] = 0, 0, 0 end
+      if at[q] == 0 then
+        local k = math.max(1, math.min(portion, wanted[q] - read[q], math.floor(budget / largest)))
+        tails[q] = redis.call('LRANGE', KEYS[base + q], -read[q] - k, -read[q] - 1)
+        at[q], read[q], portion = k, read[q] + k, 16
+      end
+      local raw = tails[q][at[q]] -- the oldest is the last
+      local size, i, object = #raw, #places + 1, byte(raw, 1) == 123 and byte(raw, -1) == 125
+      local unread = not object and size > 65536
+      if size > largest then largest = size end
+      budget = budget - (object and size or 128 * size)
+      if i > 1 and (budget < 0 or unread) then
+        full = true
+        break
+      end
+      if unread then return {{}, {}, base + q - 3} end
+      at[q], taken[q], places[i], raws[i] = at[q] - 1, taken[q] + 1, base + q - 3, raw
+      if prefix ~= '' then
+        if not object then
+          local escapes = setmetatable({}, {__index = function(known, c)
+            known[c] = format('\\u%04x', byte(c))
+            return known[c]
+          end})
+          raw = '"' .. string.gsub(raw, '[%c"\\\127-\255]', escapes) .. '"'
+        end
+        local tag = prefix .. format('%.0f', first + i)
+        index[2 * i - 1], index[2 * i] = score, tag
+        entries[2 * i - 1], entries[2 * i] = tag, '[' .. raw .. ARGV[8 + q]
+      end
     end
-    for i = from + 1, from + n do
-      local q = picks[i]
-      raws[i] = tails[q][taken[q]] -- the oldest is the last
-      taken[q] = taken[q] - 1
+    for q, k in pairs(taken) do
+      if k > 0 then trims[#trims + 1] = {KEYS[base + q], -k - 1} end
     end
   end
 end
-if #raws == 0 then return {places, raws} end
-
-if ARGV[4] ~= '' then
-  local index, entries = {}, {}
-  local byte, format, prefix, score, first = string.byte, string.format, ARGV[4], ARGV[3], tonumber(ARGV[5]) - 1
-  for i, raw in ipairs(raws) do
-    local tag = prefix .. format('%.0f', first + i)
-    if byte(raw, 1) ~= 123 or byte(raw, -1) ~= 125 then
-      raw = '"' .. string.gsub(raw, '[%c"\\\127-\255]', function(c)
-        return format('\\u%04x', byte(c))
-      end) .. '"'
-    end
-    index[2 * i - 1], index[2 * i] = score, tag
-    entries[2 * i - 1], entries[2 * i] = tag, '[' .. raw .. ARGV[8 + picks[i]]
-  end
+if #index > 0 then
   redis.call('ZADD', KEYS[3], unpack(index))
   redis.call('HMSET', KEYS[2], unpack(entries))
 end

@@ -117,6 +117,11 @@ func (k *keyspace) letterIndex() string { return k.prefix + "apium.dlq.index" }
 // once starts the marks of what was done already; see redisconn.Marks.
 func (k *keyspace) once() string { return k.prefix + "apium.once." }
 
+// letterRaw is the message of a dead letter that is too large to be kept in it.
+func (k *keyspace) letterRaw(id string) string { return k.letterRaws() + id }
+
+func (k *keyspace) letterRaws() string { return k.prefix + "apium.dlq.raw." }
+
 // workers is the hash of the workers that claim: id → registration.
 func (k *keyspace) workers() string { return k.prefix + "apium.workers" }
 

@@ -2,8 +2,6 @@ package redisbroker
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,25 +26,14 @@ type Letter struct {
 	TaskID       string    `json:"task_id,omitempty"` // "" if it cannot be read
 	Redeliveries int       `json:"redeliveries"`      // see broker.Delivery
 	Raw          []byte    `json:"raw"`               // the message, in base64
+
+	// Size, if not 0, says that the message is large, how many bytes it has, and that it is
+	// kept in the key apium.dlq.raw.<id>. Raw is then nil, except in what Get returns.
+	Size int `json:"size,omitempty"`
 }
 
 // ErrNoLetter says that there is no dead letter of an id.
 var ErrNoLetter = errors.New("no such dead letter")
-
-// letter writes a dead letter. Its id comes from the claim, so that it is the same letter when
-// it is written once more.
-func (c *Consumer) letter(d broker.DeadLetter) (id string, text []byte, err error) {
-	claim := sha256.Sum256([]byte(d.Tag))
-	l := Letter{
-		ID: hex.EncodeToString(claim[:8]), Queue: d.Queue, Reason: d.Reason, Time: d.At.UTC(),
-		Hostname: c.cfg.Hostname, Redeliveries: d.Redeliveries, Raw: d.Raw,
-	}
-	if task, _ := protocol.DecodeTask(d.Raw, protocol.Accept{}); task != nil {
-		l.Task, l.TaskID = task.Name, task.ID
-	}
-	text, err = json.Marshal(l)
-	return l.ID, text, err
-}
 
 // DeadLetters reads and moves the dead letters of a Redis.
 type DeadLetters struct {
@@ -103,7 +90,22 @@ func (d *DeadLetters) Get(ctx context.Context, id string) (Letter, error) {
 	if len(letters) == 0 {
 		return Letter{}, fmt.Errorf("%q: %w", id, ErrNoLetter)
 	}
-	return letters[0], nil
+	return letters[0], d.complete(ctx, letters)
+}
+
+// complete reads the messages that are not in their letters.
+func (d *DeadLetters) complete(ctx context.Context, letters []Letter) error {
+	for i := range letters {
+		l := &letters[i]
+		if l.Size == 0 {
+			continue
+		}
+		var err error
+		if l.Raw, err = redis.Bytes(d.pipe.Do(ctx, "GET", d.keys.letterRaw(l.ID))); err != nil {
+			return fmt.Errorf("the message of dead letter %s: %w", l.ID, err)
+		}
+	}
+	return nil
 }
 
 // read returns the letters of ids; those that are gone are left out.
@@ -132,18 +134,19 @@ func (d *DeadLetters) read(ctx context.Context, ids []string) ([]Letter, error) 
 // replayScript moves dead letters back to their queues, each only if it still is one.
 //
 //	KEYS  1 apium.dlq, 2 apium.dlq.index, then binding sets and lists
-//	ARGV  per letter: id, message, places in KEYS of its list and the queue's two
-//	      binding sets, binding
+//	ARGV  1 start of the keys of large messages, then per letter: id, message, places in
+//	      KEYS of its list and the queue's two binding sets, binding
 //	return the ids of those moved
-var replayScript = redisconn.NewScript(-1, `
+var replayScript = redisconn.NewScript(-1, redisconn.UnlinkLua+`
 local done = {}
-for i = 1, #ARGV, 6 do
+for i = 2, #ARGV, 6 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
     redis.call('SADD', KEYS[tonumber(ARGV[i + 3])], ARGV[i + 5])
     redis.call('SADD', KEYS[tonumber(ARGV[i + 4])], ARGV[i + 5])
     redis.call('LPUSH', KEYS[tonumber(ARGV[i + 2])], ARGV[i + 1])
     redis.call('HDEL', KEYS[1], ARGV[i])
     redis.call('ZREM', KEYS[2], ARGV[i])
+    unlink(ARGV[1] .. ARGV[i])
     done[#done + 1] = ARGV[i]
   end
 end
@@ -153,15 +156,22 @@ return done
 // Replay puts dead letters back at the end of the queues they came from, byte for byte
 // and each exactly once, and returns their ids. Ids without a letter are left out.
 func (d *DeadLetters) Replay(ctx context.Context, ids ...string) (replayed []string, err error) {
-	for batch := range slices.Chunk(ids, moveBatch) {
-		letters, err := d.read(ctx, batch)
+	for some := range slices.Chunk(ids, moveBatch) {
+		letters, err := d.read(ctx, some)
 		if err != nil {
 			return replayed, err
 		}
-		done, err := redis.Strings(d.pipe.Script(ctx, replayScript, d.replayArgs(letters)...))
-		replayed = append(replayed, done...)
-		if err != nil {
-			return replayed, err
+		size := func(l Letter) int { return max(len(l.Raw), l.Size) }
+		for batch := range chunks(letters, moveBatch, size) {
+			if err := d.complete(ctx, batch); err != nil {
+				return replayed, err
+			}
+			done, err := redis.Strings(d.pipe.Script(ctx, replayScript, d.replayArgs(batch)...))
+			replayed = append(replayed, done...)
+			if err != nil {
+				return replayed, err
+			}
+			clear(batch) // their messages may be large
 		}
 	}
 	return replayed, nil
@@ -178,7 +188,7 @@ func (d *DeadLetters) replayArgs(letters []Letter) []any {
 		}
 		return places[key]
 	}
-	var args []any
+	args := []any{d.keys.letterRaws()}
 	for _, l := range letters {
 		msg, _ := protocol.DecodeMessage(l.Raw) // what cannot be read has priority 0
 		exchange, member := d.keys.declaration(broker.Queue{Name: l.Queue})
@@ -191,13 +201,14 @@ func (d *DeadLetters) replayArgs(letters []Letter) []any {
 // dropScript deletes dead letters.
 //
 //	KEYS  1 apium.dlq, 2 apium.dlq.index
-//	ARGV  ids
+//	ARGV  1 start of the keys of large messages, then ids
 //	return the ids of those deleted
-var dropScript = redisconn.NewScript(2, `
+var dropScript = redisconn.NewScript(2, redisconn.UnlinkLua+`
 local done = {}
-for i = 1, #ARGV do
+for i = 2, #ARGV do
   if redis.call('HDEL', KEYS[1], ARGV[i]) == 1 then done[#done + 1] = ARGV[i] end
   redis.call('ZREM', KEYS[2], ARGV[i])
+  unlink(ARGV[1] .. ARGV[i])
 end
 return done
 `)
@@ -205,7 +216,7 @@ return done
 // Drop deletes dead letters and returns their ids. Ids without a letter are left out.
 func (d *DeadLetters) Drop(ctx context.Context, ids ...string) (dropped []string, err error) {
 	for batch := range slices.Chunk(ids, maxBatch) {
-		args := redis.Args{d.keys.letters(), d.keys.letterIndex()}.AddFlat(batch)
+		args := redis.Args{d.keys.letters(), d.keys.letterIndex(), d.keys.letterRaws()}.AddFlat(batch)
 		done, err := redis.Strings(d.pipe.Script(ctx, dropScript, args...))
 		dropped = append(dropped, done...)
 		if err != nil {

@@ -38,11 +38,11 @@ func (m *Management) Steps() []int { return slices.Clone(m.keys.steps) }
 //
 //	KEYS  lists
 //	return number of messages
-var purgeScript = redisconn.NewScript(-1, `
+var purgeScript = redisconn.NewScript(-1, redisconn.UnlinkLua+`
 local n = 0
 for _, list in ipairs(KEYS) do
   n = n + redis.call('LLEN', list)
-  redis.call('DEL', list)
+  unlink(list)
 end
 return n
 `)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
@@ -35,7 +34,7 @@ func (c *Consumer) Forward(ctx context.Context, queue string, deliveries ...brok
 		return c.pushTo(ctx, queue, deliveries)
 	}
 	exchange, member := c.keys.declaration(broker.Queue{Name: queue})
-	for batch := range slices.Chunk(deliveries, moveBatch) {
+	for batch := range chunks(deliveries, moveBatch, func(d broker.Delivery) int { return len(d.Raw) }) {
 		keys := []any{c.keys.unacked, c.keys.index, c.keys.bindings(exchange), c.keys.permanent(exchange)}
 		args := []any{member}
 		places := map[int]int{}
@@ -87,39 +86,4 @@ func (c *Consumer) unrecorded() string {
 		return "1"
 	}
 	return "0"
-}
-
-// letterScript moves messages to the dead letters.
-//
-//	KEYS  1 unacked, 2 unacked_index, 3 apium.dlq, 4 apium.dlq.index
-//	ARGV  1 "1" = messages are not recorded, then per message: tag, id, letter, time
-var letterScript = redisconn.NewScript(4, `
-for i = 2, #ARGV, 4 do
-  if ARGV[1] == '1' or redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
-    redis.call('HSET', KEYS[3], ARGV[i + 1], ARGV[i + 2])
-    redis.call('ZADD', KEYS[4], ARGV[i + 3], ARGV[i + 1])
-    redis.call('HDEL', KEYS[1], ARGV[i])
-    redis.call('ZREM', KEYS[2], ARGV[i])
-  end
-end
-return 1
-`)
-
-// Bury puts deliveries among the dead letters; see [DeadLetters].
-func (c *Consumer) Bury(ctx context.Context, letters ...broker.DeadLetter) error {
-	for batch := range slices.Chunk(letters, moveBatch) {
-		args := []any{c.keys.unacked, c.keys.index, c.keys.letters(), c.keys.letterIndex(), c.unrecorded()}
-		for _, l := range batch {
-			id, text, err := c.letter(l)
-			if err != nil {
-				return fmt.Errorf("bury: %w", err)
-			}
-			args = append(args, l.Tag, id, text, strconv.FormatInt(l.At.UnixMilli(), 10))
-		}
-		if _, err := c.pipe.Script(ctx, letterScript, args...); err != nil {
-			return fmt.Errorf("bury: %w", closedError(err))
-		}
-		c.forget(ctx, c.released(len(batch), func(i int) string { return batch[i].Tag }))
-	}
-	return nil
 }

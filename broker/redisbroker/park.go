@@ -67,7 +67,7 @@ func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []st
 	if c.cfg.NoAckEmulation {
 		return nil, fmt.Errorf("redisbroker: park without ack emulation: %w", errors.ErrUnsupported)
 	}
-	for batch := range slices.Chunk(parked, maxBatch) {
+	for batch := range chunks(parked, maxBatch, func(p broker.Parked) int { return len(p.Raw) }) {
 		gone, err := redis.Strings(c.pipe.Script(ctx, parkScript, c.parkArgs(batch)...))
 		if err != nil {
 			return lost, fmt.Errorf("park: %w", closedError(err))
@@ -96,10 +96,16 @@ func (c *Consumer) parkArgs(batch []broker.Parked) []any {
 }
 
 // takeParked is the part that dueScript and recallScript share: take claims a parked
-// message under the next tag, and puts its record into records.
+// message under the next tag, and puts its record into records. fits tells whether there
+// is room for it in the answer, which has limit records and 16 MiB at most, but may have one
+// in any case.
 const takeParked = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
-local limit, first, records = tonumber(ARGV[2]), tonumber(ARGV[5]), {}
+local limit, first, records, left = tonumber(ARGV[2]), tonumber(ARGV[5]), {}, 16777216
+local function fits(parked)
+  left = left - redis.call('HSTRLEN', KEYS[2], parked)
+  return #records < limit and (left >= 0 or #records == 0)
+end
 local function take(parked, record)
   local tag = ARGV[4] .. string.format('%.0f', first + #records)
   redis.call('HSET', KEYS[2], tag, record)
@@ -126,6 +132,7 @@ end
 table.sort(all, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
 for i = 1, math.min(#all, limit) do
   local parked = all[i][2]
+  if not fits(parked) then break end
   local record = redis.call('HGET', KEYS[2], parked)
   if record then
     take(parked, record)
@@ -138,7 +145,7 @@ return {stale, records}
 `)
 
 // Due claims parked messages of the queues that are consumed, up to 1000 in one round
-// trip. It fails if the connection breaks meanwhile; what it had claimed by then comes
+// trip, or 16 MiB. It fails if the connection breaks meanwhile; what it had claimed by then comes
 // with the next call.
 func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broker.Delivery, error) {
 	if limit < 1 {

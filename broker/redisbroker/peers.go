@@ -38,9 +38,9 @@ return missing
 //	KEYS  1 liveness key, 2 apium.workers, then pairs of list and inbox
 //	ARGV  1 id, then private lists
 //	return 0 if the worker is alive, or buried already
-var buryScript = redisconn.NewScript(-1, giveBackLua+`
+var buryScript = redisconn.NewScript(-1, giveBackLua+redisconn.UnlinkLua+`
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-for i = 2, #ARGV do redis.call('DEL', ARGV[i]) end
+for i = 2, #ARGV do unlink(ARGV[i]) end
 give_back(3)
 return redis.call('HDEL', KEYS[2], ARGV[1])
 `)

@@ -37,10 +37,8 @@ for i = 6, #ARGV do
   local parked = ARGV[i]
   for n = 2, 9 do
     local record = redis.call('HGET', KEYS[2], parked)
-    for k = 4, #KEYS do
-      if record and #records < limit and redis.call('ZREM', KEYS[k], parked) == 1 then
-        take(parked, record)
-      end
+    for k = record and fits(parked) and 4 or #KEYS + 1, #KEYS do
+      if redis.call('ZREM', KEYS[k], parked) == 1 then take(parked, record) end
     end
     parked = ARGV[i] .. ':' .. n
   end
@@ -50,7 +48,7 @@ return {0, records}
 
 // Recall claims the parked messages of tasks, up to 500 tasks in one round trip. It fails
 // if the connection breaks meanwhile; what it had claimed by then comes with the next
-// call of Due.
+// call of Due. Of large messages it takes as many as Due does.
 func (c *Consumer) Recall(ctx context.Context, taskIDs ...string) (ds []broker.Delivery, err error) {
 	if c.cfg.NoAckEmulation {
 		return nil, nil // nothing is parked

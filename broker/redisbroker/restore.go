@@ -75,6 +75,8 @@ type move struct {
 	counter string // of redeliveries, to be raised; "": none
 }
 
+func (m move) size() int { return len(m.record) + len(m.raw) }
+
 // moveOptions are the conditions of a group of moves.
 type moveOptions struct {
 	place    broker.Place
@@ -83,28 +85,16 @@ type moveOptions struct {
 	parkedOf string // the messages are parked ones of this queue
 }
 
-// Limits of one call of moveScript, so that Redis is not held up for long.
-const (
-	moveBatch = 100
-	moveBytes = 1 << 20
-)
-
 // move runs moves in order and returns those that happened.
 func (c *Consumer) move(ctx context.Context, opts moveOptions, moves []move) (done []move, err error) {
-	for len(moves) > 0 {
-		n, size := 0, 0
-		for n < len(moves) && n < moveBatch && (n == 0 || size < moveBytes) {
-			size += len(moves[n].record) + len(moves[n].raw)
-			n++
-		}
-		places, err := c.moveBatch(ctx, opts, moves[:n])
+	for batch := range chunks(moves, moveBatch, move.size) {
+		places, err := c.moveBatch(ctx, opts, batch)
 		if err != nil {
 			return done, err
 		}
 		for _, place := range places {
-			done = append(done, moves[place-1])
+			done = append(done, batch[place-1])
 		}
-		moves = moves[n:]
 	}
 	return done, nil
 }
@@ -181,15 +171,20 @@ return 1
 // push puts messages into lists that were never recorded: nothing else than a mark could tell
 // a second attempt that the first has done it.
 func (c *Consumer) push(ctx context.Context, place broker.Place, moves []move) error {
-	keys, args := []any{nil}, []any{nil, "RPUSH"}
+	how := "RPUSH"
 	if place == broker.Back {
-		args[1] = "LPUSH"
+		how = "LPUSH"
 	}
-	for _, m := range moves {
-		keys, args = append(keys, m.lists[0]), append(args, m.raw)
+	for batch := range chunks(moves, moveBatch, move.size) {
+		keys, args := []any{nil}, []any{nil, how}
+		for _, m := range batch {
+			keys, args = append(keys, m.lists[0]), append(args, m.raw)
+		}
+		if _, err := c.pipe.Once(ctx, c.marks, pushScript, keys, args); err != nil {
+			return err
+		}
 	}
-	_, err := c.pipe.Once(ctx, c.marks, pushScript, keys, args)
-	return err
+	return nil
 }
 
 // redeliver marks a message and returns its priority. One that cannot be decoded
@@ -252,22 +247,18 @@ func (c *Consumer) restoration(ctx context.Context, opts moveOptions, tag string
 // restore gives recorded messages back to where they came from, served next.
 // The tags are given newest first, so that the oldest is pushed last.
 func (c *Consumer) restore(ctx context.Context, opts moveOptions, tags []string) (restored int, err error) {
-	for batch := range slices.Chunk(tags, moveBatch) {
-		args := make([]any, 0, 1+len(batch))
-		args = append(args, c.keys.unacked)
-		for _, tag := range batch {
-			args = append(args, tag)
-		}
-		records, err := redis.ByteSlices(c.pipe.Do(ctx, "HMGET", args...))
+	for len(tags) > 0 {
+		records, err := c.records(ctx, tags[:min(len(tags), moveBatch)])
 		if err != nil {
 			return restored, err
 		}
-		moves := make([]move, len(batch))
-		for i, tag := range batch {
-			if moves[i], err = c.restoration(ctx, opts, tag, records[i]); err != nil {
+		moves := make([]move, len(records))
+		for i := range records {
+			if moves[i], err = c.restoration(ctx, opts, tags[i], records[i]); err != nil {
 				return restored, err
 			}
 		}
+		tags = tags[len(records):]
 		done, err := c.move(ctx, opts, moves)
 		for _, m := range done {
 			if len(m.lists) > 0 {

@@ -24,6 +24,16 @@ func NewScript(keys int, src string) *Script {
 	return &Script{keys: keys, src: src, hash: hex.EncodeToString(sum[:])}
 }
 
+// UnlinkLua defines unlink(key) for scripts: a key is deleted without holding up others
+// while a large value is freed. Before Redis 4, or without the right, it is DEL.
+const UnlinkLua = `
+local function unlink(key)
+  local n = redis.pcall('UNLINK', key)
+  if type(n) == 'number' then return n end
+  return redis.call('DEL', key)
+end
+`
+
 func (s *Script) args(spec string, keysAndArgs []any) []any {
 	args := make([]any, 0, 2+len(keysAndArgs))
 	args = append(args, spec)
