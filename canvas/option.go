@@ -143,9 +143,37 @@ func (o Options) clone() Options {
 
 // update overrides options with those of other.
 func (o *Options) update(other Options) {
-	for _, opt := range other {
-		o.set(opt.name, opt.value)
+	*o = append(*o, other...).distinct()
+}
+
+// distinct leaves one option of each name: the last one's value, at the first one's place.
+// It uses o's memory.
+func (o Options) distinct() Options {
+	const few = 16 // that are looked through in less time than it takes to make a map
+	kept := o[:0]
+	var places map[string]int
+	if len(o) > few {
+		places = make(map[string]int, len(o))
 	}
+	for _, opt := range o {
+		place, known := places[opt.name]
+		if places == nil {
+			place = kept.index(opt.name)
+			known = place >= 0
+		}
+		if isNull(opt.value) {
+			opt.value = null
+		}
+		if known {
+			kept[place].value = opt.value
+			continue
+		}
+		if places != nil {
+			places[opt.name] = len(kept)
+		}
+		kept = append(kept, opt)
+	}
+	return kept
 }
 
 // merged returns the options of both, other's where both have one.

@@ -158,9 +158,9 @@ func membersOf(raw []byte) Options {
 	var all Options
 	for s.Next() {
 		key := string(s.Key())
-		all.set(key, json.RawMessage(s.Value()))
+		all = append(all, Option{name: key, value: json.RawMessage(s.Value())})
 	}
-	return all
+	return all.distinct()
 }
 
 // same tells whether two values are equal to Python, to which a tuple is no list: a

@@ -32,6 +32,8 @@ func FuzzDecodeTask(f *testing.F) {
 	for _, raw := range rawMessages(f) {
 		f.Add(raw)
 	}
+	f.Add(message(`{"task": "a", "id": "1", "retries": " 2", "timelimit": ["10", ""], "ignore_result": 1}`, `[{"b": 1}, [], []]`))
+	f.Add(message(`{"task": "a", "id": "1"}`, `["caf\udce9", {}, {"callbacks": 0}]`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		task, err := protocol.DecodeTask(raw, protocol.Accept{})
 		if err != nil {

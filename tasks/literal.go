@@ -198,7 +198,7 @@ func (s *scanner) number(dst []byte) ([]byte, error) {
 		if sign == "-" {
 			i.Neg(i)
 		}
-		return i.Append(dst, 10), nil
+		return pyjson.Append(dst, i)
 	}
 	if f, ok := parseFloat(text); ok {
 		if sign == "-" {

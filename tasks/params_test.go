@@ -93,7 +93,9 @@ func TestParseSignatureRefusesExpressions(t *testing.T) {
 		`x='\N{DASH}'`:                `default of x: \N{…} cannot be used`,
 		"x, y=1, z":                   `z has no default and follows a parameter that has one`,
 		"x, lambda":                   `"lambda" is a keyword of Python`,
-		"x y":                         `"y" where a comma was expected`,
+		"x=1" + strings.Repeat("0", 4300): `default of x: Exceeds the limit (4300 digits) for integer string conversion; ` +
+			`use sys.set_int_max_str_digits() to increase the limit`,
+		"x y": `"y" where a comma was expected`,
 	} {
 		_, err := parseSignature(params)
 		if err == nil || err.Error() != want {

@@ -53,12 +53,11 @@ func appendJSONNumber(dst []byte, n json.Number) ([]byte, error) {
 	if n == "" {
 		n = "0" // as encoding/json has it
 	}
-	end, float := skipNumber([]byte(n), 0)
-	switch {
-	case end != len(n):
+	if end, _ := skipNumber([]byte(n), 0); end != len(n) {
 		return dst, fmt.Errorf("%q is no JSON number", string(n))
-	case !float && end > MaxIntDigits:
-		return dst, Valid([]byte(n))
+	}
+	if err := Valid([]byte(n)); err != nil { // it may be too long
+		return dst, err
 	}
 	return append(dst, n...), nil
 }
