@@ -53,7 +53,7 @@ func TestJSONLogOfAWorker(t *testing.T) {
 	}
 	for message, want := range map[string]map[string]any{
 		"Worker starts":              {"pool": "goroutines", "task_events": false},
-		"Without effect":             {"level": "WARNING"},
+		"Configuration warning":      {"level": "WARNING"},
 		"Connected to the broker":    {"broker": server.URL()},
 		"Worker ready":               {},
 		"Task received":              {"queue": "celery"},

@@ -103,7 +103,7 @@ func (p *program) runWorker(c *cli.Context) error {
 func (p *program) serve(warm, cold context.Context, s *workerSettings) (err error) {
 	p.showBanner(s)
 	for _, warning := range s.warnings {
-		s.log.Warn(warning, logline.EventKey, "Without effect", "warning", warning)
+		s.log.Warn(warning, logline.EventKey, "Configuration warning", "warning", warning)
 	}
 	cfg := s.worker
 	cfg.Registry, cfg.Logger = p.reg, s.log

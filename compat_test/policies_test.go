@@ -69,6 +69,20 @@ func TestForward(t *testing.T) {
 	wantResults(t, a, ids)
 }
 
+// TestForwardToNobody has our worker find out that a Python worker consumes one of the queues
+// it forwards to, and nobody the other.
+func TestForwardToNobody(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	a.startWorker(t, "-Q", "python")
+	w := startWorker(t, a, "-Q", "celery,mail", "--unknown-task", "forward:python,mail=forward:pyton")
+	w.waitLog(t, "forwarded to queue pyton, and no other worker")
+	if w.log.contains("forwarded to queue python,") {
+		t.Errorf("a Python worker consumes queue python:\n%s", w.log.String())
+	}
+}
+
 // TestLeave shares a queue with a Python worker: each task ends up where it is known.
 func TestLeave(t *testing.T) {
 	t.Parallel()

@@ -151,7 +151,8 @@ type Config struct {
 
 	// Clock is the logical clock that the worker's events carry. Nil: one of its own.
 	Clock *Clock
-	// Logger gets Celery's log lines. Default: slog.Default().
+	// Logger gets Celery's log lines. The attribute "event" says the same in constant words;
+	// others hold what varies. Default: slog.Default().
 	Logger *slog.Logger
 	// Observers are told each step of each task.
 	Observers []Observer
