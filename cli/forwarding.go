@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/control"
 	"github.com/apium/apium/internal/logline"
@@ -71,7 +72,7 @@ func (s *workerSettings) watchForwarding(ctx context.Context, w *worker.Worker, 
 			if err != nil && len(replies) == 0 {
 				return // the broker is away: there are other lines about that
 			}
-			if idle = unconsumed(idle, replies, s.hostname); len(idle) == 0 {
+			if idle = s.unconsumed(idle, replies); len(idle) == 0 {
 				return
 			}
 		}
@@ -83,14 +84,16 @@ func (s *workerSettings) watchForwarding(ctx context.Context, w *worker.Worker, 
 	})
 }
 
-// unconsumed drops the queues that a worker says it consumes, other than the node itself.
-func unconsumed(queues []string, replies []control.Reply, self string) []string {
+// unconsumed drops the queues that another worker says it consumes. One beside this worker may
+// have the same node name, and is known by what it consumes.
+func (s *workerSettings) unconsumed(queues []string, replies []control.Reply) []string {
 	return slices.DeleteFunc(queues, func(name string) bool {
+		own := slices.ContainsFunc(s.Consumer.Queues, func(q broker.Queue) bool { return q.Name == name })
 		return slices.ContainsFunc(replies, func(r control.Reply) bool {
 			var consumed []struct {
 				Name string `json:"name"`
 			}
-			if r.Node == self || json.Unmarshal(r.Value, &consumed) != nil {
+			if own && r.Node == s.hostname || json.Unmarshal(r.Value, &consumed) != nil {
 				return false
 			}
 			for _, q := range consumed {

@@ -65,7 +65,9 @@ func TestUnconsumed(t *testing.T) {
 		{Node: "odd@h", Value: []byte(`{"error": "no"}`)},
 		{Node: "py@h", Value: []byte(`[{"name": "celery", "exchange": {}}, {"name": "python"}]`)},
 	}
-	if left := unconsumed([]string{"own", "python", "typo"}, replies, "w@h"); !slices.Equal(left, []string{"own", "typo"}) {
+	replies = append(replies, control.Reply{Node: "w@h", Value: []byte(`[{"name": "twin"}]`)}) // of the same node name
+	s := readSettings(t, "worker", "-n", "w@h", "-Q", "own")
+	if left := s.unconsumed([]string{"own", "python", "twin", "typo"}, replies); !slices.Equal(left, []string{"own", "typo"}) {
 		t.Errorf("left are %q", left)
 	}
 }
