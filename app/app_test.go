@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/apium/apium/app"
+	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/serializer"
@@ -19,6 +21,31 @@ import (
 
 // No goroutine outlives what started it.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// With task_create_missing_queues off an app opens, and sends only to queues that are declared.
+func TestMissingQueues(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	conf := settings.Default()
+	conf.BrokerURL, conf.TaskCreateMissingQueues, conf.TaskQueues = server.URL(1), false, []settings.Queue{{Name: "feeds"}}
+	a, err := app.Open(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if _, err := a.Send(t.Context(), canvas.Sig("a").Set(canvas.Queue("feeds"))); err != nil {
+		t.Error(err)
+	}
+	for _, sig := range []canvas.Signature{canvas.Sig("a"), canvas.Sig("a").Set(canvas.Queue("other"))} {
+		if _, err := a.Send(t.Context(), sig); err == nil || !strings.Contains(err.Error(), "missing from task_queues") {
+			t.Errorf("%v", err)
+		}
+	}
+	keys, err := redis.Strings(server.Dial(t, 1).Do("KEYS", "*"))
+	if err != nil || slices.Contains(keys, "celery") || slices.Contains(keys, "other") || !slices.Contains(keys, "feeds") {
+		t.Errorf("keys %v, %v", keys, err)
+	}
+}
 
 // An app sends as its settings say: where to, and in what form.
 func TestSettings(t *testing.T) {

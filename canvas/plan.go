@@ -42,6 +42,8 @@ type Destination struct {
 	Exchange     string
 	ExchangeType string // direct, topic, fanout
 	RoutingKey   string
+	// Err says that nothing may be sent to the queue: Apply fails with it.
+	Err error
 }
 
 // Plan is what applying a signature does.

@@ -34,6 +34,7 @@ func (p *planner) setDestination(step *Publish, opts Options) {
 	var to Destination
 	if p.ctx.Queue != nil {
 		to = p.ctx.Queue(queue)
+		p.fail(to.Err)
 	}
 	kind := opts.text("exchange_type")
 	if kind == "" {

@@ -63,10 +63,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker -B", "Option '--beat': the scheduler is not supported yet; run Python's celery beat beside this worker"},
 		{"worker -D", "Option '--detach': run the worker under systemd, a container or nohup"},
 		{"worker worker_concurency=3", "Command line: worker_concurency: unknown setting. Did you mean 'worker_concurrency'?"},
-		{
-			"worker --broker-transport-options visibilty_timeout=3",
-			"--broker-transport-options: unknown option 'visibilty_timeout'. Did you mean 'visibility_timeout'?",
-		},
+		{"worker --broker-transport-options visibility_timeout=0", "--broker-transport-options: visibility_timeout: 0s is less than a second"},
 		{"send", "Missing argument 'NAME'"},
 		{"send x --wait", "--wait needs a --result-backend to read the result from"},
 		{"send x [1,", "Argument '[1,' is not JSON: Expecting value: line 1 column 4 (char 3)"},

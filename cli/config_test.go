@@ -140,8 +140,8 @@ func TestWrongConfig(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, want string }{
 		{"--config celeryconfig worker", "Error: celeryconfig: no settings file: its name must end in .toml, .yaml, .yml or .json; scripts/export_settings.py"},
-		{writeConfig(t, "task_ack_late = true\nresult_expire = 3") + " worker", "Error: 2 problems with the settings:\n  "},
-		{writeConfig(t, "task_ack_late = true") + " send x", "celery.toml: task_ack_late: unknown setting. Did you mean 'task_acks_late'?"},
+		{writeConfig(t, "apium_park_afte = 3\ntask_time_limit = 'x'") + " worker", "Error: 2 problems with the settings:\n  "},
+		{writeConfig(t, "apium_park_afte = 3") + " send x", "celery.toml: apium_park_afte: unknown setting. Did you mean 'apium_park_after'?"},
 		{writeConfig(t, "task_queues = ['a']\ntask_default_queue = 'a'\ntask_create_missing_queues = false") + " send x -Q b", "queue 'b' missing from task_queues"},
 	} {
 		status, stdout, stderr := call(t, strings.Fields(test.args)...)

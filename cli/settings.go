@@ -228,6 +228,7 @@ func (s *workerSettings) readConsumer() error {
 	if err := s.Read(s.conf); err != nil {
 		return err
 	}
+	s.warnings = append(s.warnings, s.Warnings...)
 	s.worker.VisibilityTimeout = s.Consumer.VisibilityTimeout
 	return nil
 }

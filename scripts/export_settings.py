@@ -32,6 +32,8 @@ DEFAULTS = {
     "event_queue_exclusive": True,
     "worker_concurrency": None,
 }
+# Settings that Celery heeds without having them in its table.
+UNLISTED = ("redis_backend_health_check_interval", "redis_client_name", "redis_backend_credential_provider")
 REDIS = ("redis", "rediss", "sentinel", "socket", "redis+socket")
 
 
@@ -66,6 +68,10 @@ class Exporter:
                 continue
             if effective is not None:
                 out[name] = self.plain(name, effective)
+        for name in UNLISTED:
+            value = self.app.conf.get(name)
+            if value is not None:
+                out[name] = self.plain(name, value if isinstance(value, (str, int, float)) else describe(value))
         self.transports(out)
         self.others(defaults)
         return out
@@ -90,7 +96,7 @@ class Exporter:
 
     def others(self, defaults):
         """Settings that Celery itself does not know: those of extensions, or misspelt ones."""
-        known = set(defaults.SETTING_KEYS) | set(defaults._OLD_SETTING_KEYS)
+        known = set(defaults.SETTING_KEYS) | set(defaults._OLD_SETTING_KEYS) | set(UNLISTED)
         prefix = (self.app.namespace or "").rstrip("_")
         for key in self.app.conf.without_defaults().keys():
             name = str(key)

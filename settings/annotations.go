@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/apium/apium/internal/nearest"
 )
 
 // Annotation is what task_annotations says about one task. A field that is nil was
@@ -97,7 +95,7 @@ func (a *Annotations) For(task string) Annotation {
 	for _, name := range []string{task, "*"} {
 		for _, table := range *a {
 			if options, ok := table[name]; ok {
-				(&decoder{}).members(options, merged.fields(), func(string) {})
+				(&decoder{}).members(options, merged.fields())
 				break
 			}
 		}
@@ -137,19 +135,11 @@ func (a *Annotations) decode(d *decoder, value any) {
 	})
 }
 
-// checkAnnotation reports what For will not be able to read. Python sets any
-// attribute of a task in this way; only what looks like a misspelt option is an error.
+// checkAnnotation reports what For will not be able to read. Python sets any attribute of
+// a task in this way.
 func checkAnnotation(d *decoder, options object) {
 	var a Annotation
-	fields := a.fields()
-	known := slices.Sorted(maps.Keys(fields))
-	d.members(options, fields, func(key string) {
-		if near := nearest.Name(key, known); near != "" {
-			d.misspelt(near, "unknown task option '%s'", key)
-			return
-		}
-		d.warn("has no effect: it is no option of a task in Go")
-	})
+	d.members(options, a.fields())
 }
 
 // lifted keeps apart an option that was given as None, which is its zero value, from
@@ -185,7 +175,7 @@ type retryKwargs struct{ a *Annotation }
 
 func (r retryKwargs) decode(d *decoder, value any) {
 	if o, ok := d.object(value); ok {
-		d.members(o, map[string]any{"max_retries": retries{&r.a.MaxRetries}, "countdown": &r.a.DefaultRetryDelay}, nil)
+		d.members(o, map[string]any{"max_retries": retries{&r.a.MaxRetries}, "countdown": &r.a.DefaultRetryDelay})
 	}
 }
 

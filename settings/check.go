@@ -15,12 +15,7 @@ func (s *Settings) check(d *decoder) {
 	if s.BrokerURL == "" && s.BrokerHost != "" {
 		s.BrokerURL = s.brokerURL()
 	}
-	if s.ResultBackend == "redis" || s.ResultBackend == "rediss" {
-		s.ResultBackend = makeURL(s.ResultBackend, "", "", cmp.Or(s.RedisHost, "localhost"), s.RedisPort, strconv.Itoa(s.RedisDB))
-	}
-	if s.ResultBackend == "disabled" || s.ResultBackend == "disabled://" {
-		s.ResultBackend = ""
-	}
+	s.ResultBackend = s.ResultURL(s.ResultBackend)
 	if s.TaskTimeLimit > 0 && s.TaskSoftTimeLimit >= s.TaskTimeLimit {
 		d.origin = s.Origin("task_soft_time_limit")
 		d.warn("has no effect: it is not less than task_time_limit")
@@ -33,7 +28,43 @@ func (s *Settings) check(d *decoder) {
 	s.checkRoutes(d)
 }
 
-// checkRoutes finds queues that are used but not declared, when that is forbidden.
+// ResultURL is the URL of a result backend given as in result_backend: what the URL leaves
+// out is in redis_host, redis_port and redis_db. It is "" if results are disabled.
+func (s *Settings) ResultURL(backend string) string {
+	host, port := cmp.Or(s.RedisHost, "localhost"), s.RedisPort
+	switch backend {
+	case "disabled", "disabled://":
+		return ""
+	case "redis", "rediss", "celery.backends.redis:RedisBackend", "celery.backends.redis.RedisBackend":
+		return makeURL("redis", "", "", host, port, strconv.Itoa(s.RedisDB)) // TLS is redis_backend_use_ssl
+	}
+	scheme, rest, _ := strings.Cut(backend, "://")
+	switch {
+	case scheme == "redis+socket" && s.RedisDB != 0 && !strings.Contains(rest, "virtual_host="):
+		separator := "?"
+		if strings.Contains(rest, "?") {
+			separator = "&"
+		}
+		return backend + separator + "virtual_host=" + strconv.Itoa(s.RedisDB)
+	case scheme != "redis" && scheme != "rediss" || s.RedisHost == "" && port == 0:
+		return backend
+	}
+	end := strings.IndexAny(rest+"/", "/?#")
+	login, address := "", rest[:end]
+	if at := strings.LastIndexByte(address, '@'); at >= 0 {
+		login, address = address[:at+1], address[at+1:]
+	}
+	if address == "" || address[0] == ':' {
+		address = host + address
+	}
+	if port != 0 && strings.LastIndexByte(address, ':') <= strings.LastIndexByte(address, ']') {
+		address += ":" + strconv.Itoa(port)
+	}
+	return scheme + "://" + login + address + rest[end:]
+}
+
+// checkRoutes finds queues that are used but not declared, when that is forbidden. What is
+// sent there fails, as in Celery; everything else works.
 func (s *Settings) checkRoutes(d *decoder) {
 	if s.TaskCreateMissingQueues {
 		return
@@ -44,8 +75,10 @@ func (s *Settings) checkRoutes(d *decoder) {
 			return
 		}
 		if _, err := queues.Get(queue); err != nil {
-			d.origin = s.Origin(setting)
-			d.bad("%v, and task_create_missing_queues is off", err)
+			if d.origin = s.Origin(setting); d.origin.Key == "" {
+				d.origin.Key = setting
+			}
+			d.warn("names a queue that no task can be sent to, as task_create_missing_queues is off: %v", err)
 		}
 	}
 	use("task_default_queue", s.TaskDefaultQueue)

@@ -149,24 +149,49 @@ func (d *decoder) object(value any) (object, bool) {
 	return nil, false
 }
 
-// members decodes an object into fields by name. What is none of them goes to
-// unknown, or is a problem if that is nil.
-func (d *decoder) members(o object, fields map[string]any, unknown func(key string)) {
+// members decodes an object into fields by name. What is none of them has no effect, as
+// in Celery, whose transports and classes take what they know.
+func (d *decoder) members(o object, fields map[string]any) {
+	var unknown []string
 	for _, m := range o {
-		d.in(m.key, func() {
-			if dst, ok := fields[m.key]; ok {
-				d.assign(dst, m.value)
-				return
-			}
-			if unknown != nil {
-				unknown(m.key)
-				return
-			}
-			d.path = d.path[:len(d.path)-1]
-			d.misspelt(nearest.Name(m.key, slices.Sorted(maps.Keys(fields))), "unknown option '%s'", m.key)
-			d.path = append(d.path, m.key)
-		})
+		if dst, ok := fields[m.key]; ok {
+			d.in(m.key, func() { d.assign(dst, m.value) })
+			continue
+		}
+		unknown = append(unknown, m.key)
 	}
+	d.warnUnknown("option", unknown, func(name string) string {
+		return meant(nearest.Name(name, slices.Sorted(maps.Keys(fields))))
+	})
+}
+
+// warnUnknown is one warning for all names that mean nothing here. hint says more about one,
+// or nothing.
+func (d *decoder) warnUnknown(what string, names []string, hint func(name string) string) {
+	if len(names) == 0 {
+		return
+	}
+	shown := make([]string, len(names))
+	for i, name := range names {
+		shown[i] = "'" + name + "'"
+		if more := hint(name); more != "" {
+			shown[i] += " (" + more + ")"
+		}
+	}
+	text := "has no effect: there is no such " + what
+	if len(names) > 1 {
+		text = "have no effect: there are no such " + what + "s"
+	}
+	where := append([]string{d.origin.String()}, d.path...)
+	d.warnings = append(d.warnings, strings.Join(where, ": ")+": "+strings.Join(shown, ", ")+" "+text)
+}
+
+// meant asks for the name that was probably meant, if there is one.
+func meant(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "did you mean '" + name + "'?"
 }
 
 // nothing accepts a member that has no meaning here.

@@ -8,7 +8,7 @@ func (s *Settings) Table(withDefaults bool) map[string]any {
 	table := map[string]any{}
 	if withDefaults {
 		for _, e := range entries() {
-			if !e.retired {
+			if !e.retired && !e.unlisted {
 				table[e.name] = plain(e.def)
 			}
 		}

@@ -33,6 +33,7 @@ type entry struct {
 	ignored   string                // why it has no effect although somebody may rely on it: said when the value is not the default
 	elsewhere string                // what else it concerns: nobody misses it in a worker in Go
 	retired   bool                  // of Celery 4, gone since
+	unlisted  bool                  // Celery heeds it, but has it in no table
 }
 
 // entries is every setting, in the order in which they are read.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/apium/apium/internal/nearest"
 )
@@ -54,7 +55,8 @@ type given struct {
 	origin Origin
 }
 
-// file reads a settings file, where every key is to be known.
+// file reads a settings file. Of Celery's keys those that are unknown have no effect, as in
+// Celery; of ours they are mistakes.
 func (l *loader) file(path string) {
 	doc, err := readFile(path)
 	if err != nil {
@@ -62,19 +64,28 @@ func (l *loader) file(path string) {
 		return
 	}
 	layer := map[*entry]given{}
+	var unknown []string
 	for _, m := range doc {
 		l.origin = Origin{Source: path, Key: m.key}
-		if m.key == notExported {
-			l.exportWarnings(m.value)
-			continue
-		}
 		e, ok := lookup(m.key)
-		if !ok {
+		switch {
+		case m.key == notExported:
+			l.exportWarnings(m.value)
+		case ok:
+			l.add(layer, e, m.value)
+		case strings.HasPrefix(strings.ToLower(m.key), ownPrefix):
 			l.misspelt(nearest.Name(m.key, knownLike(m.key)), "unknown setting")
-			continue
+		default: // an app's own, or misspelt: Celery does not look
+			unknown = append(unknown, m.key)
 		}
-		l.add(layer, e, m.value)
 	}
+	l.origin = Origin{Source: path}
+	l.warnUnknown("setting", unknown, func(name string) string {
+		if _, is := (&TransportOptions{}).fields()[name]; is {
+			return "it belongs in broker_transport_options"
+		}
+		return meant(nearest.Name(name, knownLike(name)))
+	})
 	l.overlay(layer)
 }
 

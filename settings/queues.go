@@ -58,7 +58,7 @@ func (b bindings) decode(d *decoder, value any) {
 			d.members(o, map[string]any{
 				"exchange": &one.Exchange, "exchange_type": oneOf{&one.ExchangeType, exchangeTypes}, "routing_key": &one.RoutingKey,
 				"arguments": nothing{}, "unbind_arguments": nothing{},
-			}, nil)
+			})
 			if one.Exchange == "" {
 				d.bad("a binding needs an exchange")
 			}
@@ -102,7 +102,7 @@ func (l queueList) add(d *decoder, name string, value any) {
 	if text, ok := value.(string); ok && name == "" {
 		q.Name = text
 	} else if o, ok := d.object(value); ok {
-		d.members(o, q.fields(), nil)
+		d.members(o, q.fields())
 		if !o.has("delivery_mode") {
 			q.DeliveryMode = 0
 		}
@@ -119,10 +119,11 @@ func (l queueList) add(d *decoder, name string, value any) {
 	case name != "" && q.RoutingKey == "":
 		q.RoutingKey = name
 	}
-	for _, other := range *l.dst {
+	for i, other := range *l.dst {
 		switch {
-		case other.Name == q.Name:
-			d.bad("the queue '%s' is named twice", q.Name)
+		case other.Name == q.Name: // the later one counts, as in Celery
+			d.warn("replaces what was said about the queue '%s' before", q.Name)
+			(*l.dst)[i] = q
 			return
 		case q.Alias != "" && (other.Alias == q.Alias || other.Name == q.Alias), other.Alias == q.Name:
 			d.bad("the queues '%s' and '%s' share a name", other.Name, q.Name)

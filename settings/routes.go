@@ -1,14 +1,11 @@
 package settings
 
 import (
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/apium/apium/internal/fnmatch"
-	"github.com/apium/apium/internal/nearest"
 )
 
 // Routes is task_routes: tables that are asked one after the other.
@@ -74,7 +71,7 @@ func (t *routeTable) addPair(d *decoder, value any) {
 		d.in(name, func() { t.add(d, name, pair[1]) })
 	case object:
 		var expr string
-		d.members(name, map[string]any{"regex": &expr}, nil)
+		d.members(name, map[string]any{"regex": &expr})
 		d.in("regex "+expr, func() { t.addPattern(d, fromPython(expr), pair[1]) })
 	default:
 		d.bad("must begin with a task's name, or {\"regex\": …}, not %s", describe(name))
@@ -113,11 +110,7 @@ func routeOptions(d *decoder, value any) (Options, bool) {
 		d.bad("a route is a queue's name or a mapping, not %s", describe(value))
 		return o, false
 	}
-	fields := o.fields()
-	known := slices.Sorted(maps.Keys(fields))
-	d.members(given, fields, func(key string) {
-		d.misspelt(nearest.Name(key, known), "a route has no option '%s'", key)
-	})
+	d.members(given, o.fields())
 	return o, true
 }
 

@@ -28,25 +28,28 @@ type Settings struct {
 	BrokerVhost                    string
 
 	// Results.
-	ResultAcceptContent           []string       // nil: as AcceptContent
-	RedisBackendUseSSL            *TLS           // nil: as the URL says
-	RedisDB                       int            // likewise
-	RedisHost                     string         // of a ResultBackend that is just redis
-	RedisUsername                 string         // if the URL has none
-	RedisPassword                 string         // if the URL has none
-	RedisPort                     int            // likewise
-	RedisSocketTimeout            time.Duration  // for a reply
-	RedisSocketConnectTimeout     time.Duration  // 0: DefaultConnectTimeout of the connection
-	ResultBackend                 string         // URL; "": results are not stored
-	ResultCompression             string         // "": none
-	ResultExpires                 time.Duration  // how long results are kept; 0: for ever
-	ResultChordExpires            *time.Duration // nil: as ResultExpires
-	ResultFailureExpires          *time.Duration // of failures; nil: as ResultExpires
-	ResultExtended                bool           // store name, arguments, worker and queue with results
-	ResultSerializer              string
-	ResultBackendTransportOptions ResultTransportOptions
-	ResultChordRetryInterval      time.Duration // of chord_unlock
-	ResultChordJoinTimeout        time.Duration // for the results of a chord
+	ResultAcceptContent       []string      // nil: as AcceptContent
+	RedisBackendUseSSL        *TLS          // nil: as the URL says
+	RedisDB                   int           // likewise
+	RedisHost                 string        // of a ResultBackend that is just redis
+	RedisUsername             string        // if the URL has none
+	RedisPassword             string        // if the URL has none
+	RedisPort                 int           // likewise
+	RedisClientName           string        // CLIENT SETNAME on every connection; "": none
+	RedisSocketTimeout        time.Duration // for a reply
+	RedisSocketConnectTimeout time.Duration // 0: DefaultConnectTimeout of the connection
+	// RedisBackendHealthCheckInterval is how long a connection may be idle until it is tried; 0: the connection's default.
+	RedisBackendHealthCheckInterval time.Duration
+	ResultBackend                   string         // URL; "": results are not stored
+	ResultCompression               string         // "": none
+	ResultExpires                   time.Duration  // how long results are kept; 0: for ever
+	ResultChordExpires              *time.Duration // nil: as ResultExpires
+	ResultFailureExpires            *time.Duration // of failures; nil: as ResultExpires
+	ResultExtended                  bool           // store name, arguments, worker and queue with results
+	ResultSerializer                string
+	ResultBackendTransportOptions   ResultTransportOptions
+	ResultChordRetryInterval        time.Duration // of chord_unlock
+	ResultChordJoinTimeout          time.Duration // for the results of a chord
 
 	// Tasks.
 	TaskAcksLate                       bool        // acknowledge after the task has run

@@ -22,6 +22,10 @@ var resultEntries = []entry{
 	{name: "result_chord_retry_interval", old: "CELERY_RESULT_CHORD_RETRY_INTERVAL", kind: float, def: 1.0, field: func(s *Settings) any { return &s.ResultChordRetryInterval }},
 	{name: "result_chord_join_timeout", old: "CELERY_RESULT_CHORD_JOIN_TIMEOUT", kind: float, def: 3.0, field: func(s *Settings) any { return &s.ResultChordJoinTimeout }},
 
+	{name: "redis_client_name", kind: text, unlisted: true, field: func(s *Settings) any { return &s.RedisClientName }},
+	{name: "redis_backend_health_check_interval", kind: float, unlisted: true, field: func(s *Settings) any { return &s.RedisBackendHealthCheckInterval }},
+	{name: "redis_backend_credential_provider", kind: anything, unlisted: true, ignored: "it names a Python class; say redis_username and redis_password instead"},
+	{name: "result_backend_thread_safe", kind: boolean, unlisted: true, elsewhere: "it always is"},
 	{name: "redis_max_connections", old: "CELERY_REDIS_MAX_CONNECTIONS", kind: integer, ignored: "results take two connections, however many tasks run"},
 	{name: "redis_retry_on_timeout", old: "CELERY_REDIS_RETRY_ON_TIMEOUT", kind: boolean, def: false, elsewhere: "it is always so"},
 	{name: "redis_socket_keepalive", old: "CELERY_REDIS_SOCKET_KEEPALIVE", kind: boolean, def: false, elsewhere: "it is always so"},

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"maps"
 	"time"
 )
 
@@ -77,8 +78,15 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 	if !ok {
 		return
 	}
-	fields := o.fields()
-	for name, field := range map[string]any{
+	d.members(given, o.fields())
+	if given.has("visibility_timeout") && o.VisibilityTimeout < time.Second {
+		d.in("visibility_timeout", func() { d.bad("%v is less than a second", o.VisibilityTimeout) })
+	}
+}
+
+func (o *TransportOptions) fields() map[string]any {
+	fields := o.ConnectionOptions.fields()
+	maps.Copy(fields, map[string]any{
 		"visibility_timeout":       &o.VisibilityTimeout,
 		"priority_steps":           &o.PrioritySteps,
 		"sep":                      &o.Sep,
@@ -102,13 +110,9 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 		"interval_start":           nothing{},
 		"interval_step":            nothing{},
 		"interval_max":             nothing{},
-	} {
-		fields[name] = field
-	}
-	d.members(given, fields, nil)
-	if given.has("visibility_timeout") && o.VisibilityTimeout < time.Second {
-		d.in("visibility_timeout", func() { d.bad("%v is less than a second", o.VisibilityTimeout) })
-	}
+		"connect_retries_timeout":  nothing{},
+	})
+	return fields
 }
 
 func (o *ResultTransportOptions) decode(d *decoder, value any) {
@@ -120,8 +124,10 @@ func (o *ResultTransportOptions) decode(d *decoder, value any) {
 	fields := o.fields()
 	fields["global_keyprefix"] = &o.GlobalKeyprefix
 	fields["result_chord_ordered"] = unless{&o.NoResultChordOrdered}
-	fields["retry_policy"] = nothing{} // ours
-	d.members(given, fields, nil)
+	fields["retry_policy"] = nothing{}       // results are stored as soon as there is a connection
+	fields["visibility_timeout"] = nothing{} // Celery's manual wants it here, too; nothing reads it
+	fields["additional_connection_errors"] = nothing{}
+	d.members(given, fields)
 }
 
 // sentinel takes the user and password for Sentinel itself.
@@ -132,9 +138,7 @@ func (s sentinel) decode(d *decoder, value any) {
 	if !ok {
 		return
 	}
-	d.members(o, map[string]any{"username": &s.o.SentinelUsername, "password": &s.o.SentinelPassword}, func(string) {
-		d.warn("has no effect: only username and password have")
-	})
+	d.members(o, map[string]any{"username": &s.o.SentinelUsername, "password": &s.o.SentinelPassword})
 }
 
 // unless is a bool whose zero value in Go means Python's True. None is the default.
@@ -168,6 +172,8 @@ func (p prefix) decode(d *decoder, value any) {
 type TLS struct {
 	CertReqs      string // required, optional or none; "": as the connection's role has it
 	CACerts       string // file (PEM); "": the system's
+	CAPath        string // directory of such files
+	CAData        string // certificates (PEM) themselves
 	CertFile      string // our own certificate (PEM)
 	KeyFile       string
 	CheckHostname *bool
@@ -194,12 +200,12 @@ func (t tlsOptions) decode(d *decoder, value any) {
 	fields := map[string]any{}
 	for name, field := range map[string]any{
 		"cert_reqs": certReqs{&tls.CertReqs}, "ca_certs": &tls.CACerts, "certfile": &tls.CertFile, "keyfile": &tls.KeyFile,
-		"check_hostname": &tls.CheckHostname,
+		"ca_path": &tls.CAPath, "ca_data": &tls.CAData, "check_hostname": &tls.CheckHostname,
 	} {
 		fields["ssl_"+name] = field
 		fields[name] = field // as for other transports
 	}
-	d.members(o, fields, nil)
+	d.members(o, fields)
 }
 
 // certReqs is a name, or the number of ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED.

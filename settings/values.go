@@ -43,7 +43,7 @@ func (p *RetryPolicy) decode(d *decoder, value any) {
 			"retry_errors":   nothing{}, // Python classes
 			"errback":        nothing{},
 			"timeout":        nothing{},
-		}, nil)
+		})
 	}
 }
 
@@ -82,9 +82,10 @@ func (p priority) decode(d *decoder, value any) {
 	}
 	var n *int
 	d.assign(&n, value)
-	if n != nil && (*n < 0 || *n > 9) {
-		d.bad("priority %d is not between 0 and 9", *n)
-		return
+	if n != nil && (*n < 0 || *n > 9) { // kombu's Redis transport does the same, without a word
+		near := min(max(*n, 0), 9)
+		d.warn("counts as %d: priorities are 0 to 9", near)
+		n = &near
 	}
 	*p.dst = n
 }

@@ -32,7 +32,7 @@ func Routing(conf *settings.Settings) (route func(task string) canvas.Options, t
 	to = func(name string) canvas.Destination {
 		queue, err := queues.Get(name)
 		if err != nil {
-			return canvas.Destination{}
+			return canvas.Destination{Err: err}
 		}
 		return canvas.Destination{Exchange: queue.Exchange, ExchangeType: queue.ExchangeType, RoutingKey: queue.RoutingKey}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/apium/apium/backend/redisbackend"
@@ -25,6 +26,7 @@ type Connections struct {
 	Consumer   redisbroker.Config // without queues
 	Publisher  redisbroker.PublisherConfig
 	Results    redisbackend.Config
+	Warnings   []string // what of the URLs has no effect
 }
 
 // DefaultURL is used when no broker is named. Celery's own default is RabbitMQ.
@@ -34,7 +36,7 @@ const DefaultURL = "redis://localhost:6379/0"
 // given. Read does the rest.
 func URLs(conf *settings.Settings, broker, backend string) Connections {
 	cs := Connections{
-		BrokerURL: conf.BrokerURL, WriteURL: conf.BrokerWriteURL, BackendURL: cmp.Or(backend, conf.ResultBackend),
+		BrokerURL: conf.BrokerURL, WriteURL: conf.BrokerWriteURL, BackendURL: conf.ResultURL(cmp.Or(backend, conf.ResultBackend)),
 		Results: redisbackend.Config{Expires: ForEver(conf.ResultExpires)},
 	}
 	if conf.BrokerReadURL != "" {
@@ -45,9 +47,6 @@ func URLs(conf *settings.Settings, broker, backend string) Connections {
 		cs.BrokerURL, cs.WriteURL = broker, ""
 	}
 	cs.BrokerURL = cmp.Or(cs.BrokerURL, DefaultURL)
-	if cs.BackendURL == "disabled" || cs.BackendURL == "disabled://" {
-		cs.BackendURL = ""
-	}
 	return cs
 }
 
@@ -59,8 +58,8 @@ func (cs *Connections) Read(conf *settings.Settings) (err error) {
 	if options.ConnectTimeout == 0 && conf.IsSet("broker_connection_timeout") {
 		options.ConnectTimeout = conf.BrokerConnectionTimeout
 	}
-	if cs.Consumer.Redis, err = redisconn.Parse(cs.BrokerURL, redisconn.Broker, options); err != nil {
-		return fmt.Errorf("broker: %w", err)
+	if cs.Consumer.Redis, err = cs.parse("broker", cs.BrokerURL, redisconn.Broker, options); err != nil {
+		return err
 	}
 	applyTransport(&cs.Consumer, conf.BrokerTransportOptions)
 	cs.Consumer.AliveFor = conf.AliveFor
@@ -78,8 +77,8 @@ func (cs *Connections) Read(conf *settings.Settings) (err error) {
 		DeadletterQueue:  conf.BrokerTransportOptions.DeadletterQueue,
 	}
 	if cs.WriteURL != "" {
-		if cs.Publisher.Redis, err = redisconn.Parse(cs.WriteURL, redisconn.Broker, options); err != nil {
-			return fmt.Errorf("broker: %w", err)
+		if cs.Publisher.Redis, err = cs.parse("broker", cs.WriteURL, redisconn.Broker, options); err != nil {
+			return err
 		}
 	}
 	if cs.BackendURL == "" {
@@ -102,6 +101,10 @@ func (cs *Connections) readResults(conf *settings.Settings) (err error) {
 	if options.ConnectTimeout == 0 {
 		options.ConnectTimeout = conf.RedisSocketConnectTimeout
 	}
+	if options.HealthCheck == 0 {
+		options.HealthCheck = conf.RedisBackendHealthCheckInterval
+	}
+	options.ClientName = cmp.Or(options.ClientName, conf.RedisClientName)
 	cs.Results.GlobalKeyprefix = conf.ResultBackendTransportOptions.GlobalKeyprefix
 	cs.Results.ChordUnordered = conf.ResultBackendTransportOptions.NoResultChordOrdered
 	cs.Results.Serializer, cs.Results.Compression = conf.ResultSerializer, conf.ResultCompression
@@ -111,10 +114,23 @@ func (cs *Connections) readResults(conf *settings.Settings) (err error) {
 	if conf.ResultChordExpires != nil {
 		cs.Results.ChordExpires = ForEver(*conf.ResultChordExpires)
 	}
-	if cs.Results.Redis, err = redisconn.Parse(cs.BackendURL, redisconn.Backend, options); err != nil {
-		return fmt.Errorf("result backend: %w", err)
+	if !strings.Contains(cs.BackendURL, "://") {
+		return fmt.Errorf("result backend: '%s' is not supported; a redis:// URL is, and disabled:// stores no results", cs.BackendURL)
 	}
-	return nil
+	cs.Results.Redis, err = cs.parse("result backend", cs.BackendURL, redisconn.Backend, options)
+	return err
+}
+
+// parse reads a URL and remembers what has no effect of it.
+func (cs *Connections) parse(what, url string, role redisconn.Role, options redisconn.Options) (*redisconn.Config, error) {
+	cfg, err := redisconn.Parse(url, role, options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	for _, name := range cfg.Ignored() {
+		cs.Warnings = append(cs.Warnings, fmt.Sprintf("%s %s: the query parameter '%s' has no effect: there is no such option", what, cfg, name))
+	}
+	return cfg, nil
 }
 
 // ForEver is a time for which results are kept as redisbackend has it, where 0 is the default.
@@ -210,7 +226,7 @@ func connectionOptions(o settings.ConnectionOptions, tls *settings.TLS) rediscon
 	}
 	if tls != nil {
 		options.UseTLS = &redisconn.TLSOptions{
-			CertReqs: tls.CertReqs, CACerts: tls.CACerts, CertFile: tls.CertFile, KeyFile: tls.KeyFile, CheckHostname: tls.CheckHostname,
+			CertReqs: tls.CertReqs, CACerts: tls.CACerts, CAPath: tls.CAPath, CAData: tls.CAData, CertFile: tls.CertFile, KeyFile: tls.KeyFile, CheckHostname: tls.CheckHostname,
 		}
 	}
 	return options

@@ -56,6 +56,7 @@ type Config struct {
 	endpoints []endpoint
 	sentinels []string     // host:port; endpoints[0] then holds what logs in to the master
 	current   atomic.Int32 // the endpoint that worked last
+	ignored   []string
 }
 
 // endpoint is one server of the URL.
@@ -69,6 +70,9 @@ type endpoint struct {
 
 // DB returns the number of the database.
 func (c *Config) DB() int { return c.endpoints[0].db }
+
+// Ignored returns the names of the URL's query parameters that have no effect.
+func (c *Config) Ignored() []string { return c.ignored }
 
 // Options returns the options the Config was made with, defaults filled in.
 func (c *Config) Options() Options { return c.opts }

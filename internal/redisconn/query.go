@@ -9,8 +9,10 @@ import (
 )
 
 // query reads the query parameters of one URL. On broker URLs only ssl_* means
-// anything; on result backends and Unix sockets they go to the Redis client.
+// anything; on result backends and Unix sockets they go to the Redis client. Celery does
+// not start with others on broker URLs; elsewhere it does, and they have no effect here.
 type query struct {
+	ignored  []string // names of parameters without effect
 	role     Role
 	unix     bool
 	opts     *Options
@@ -23,6 +25,8 @@ func (q *query) set(scheme, key, value string) error {
 	switch {
 	case strings.HasPrefix(key, "ssl_"):
 		return q.setTLS(scheme, key, value)
+	case key == "credential_provider":
+		return errors.New("credential_provider names a Python class: write user and password into the URL instead")
 	case key == "virtual_host" && (q.unix || q.role == Backend):
 		if q.unix {
 			q.db = value
@@ -53,7 +57,13 @@ func (q *query) setTLS(scheme, key, value string) error {
 		ssl = *q.ssl
 	}
 	q.ssl = &ssl
-	return ssl.set(key, value)
+	if key == "ssl_password" {
+		return errors.New("ssl_password: a key with a password cannot be read here: decrypt it, with openssl pkey -in KEY -out NEW")
+	}
+	if !ssl.set(key, value) {
+		q.ignored = append(q.ignored, key)
+	}
+	return nil
 }
 
 // setClient sets what redis-py calls it.
@@ -79,7 +89,7 @@ func (q *query) setClient(key, value string) error {
 		"timeout", "protocol", "legacy_responses", "encoding", "encoding_errors":
 		// They say how redis-py manages its connections; ours need no saying.
 	default:
-		return errors.New("the Redis client has no such option")
+		q.ignored = append(q.ignored, key)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -13,18 +14,24 @@ import (
 type TLSOptions struct {
 	CertReqs      string // ssl_cert_reqs: required, optional, none, or CERT_REQUIRED …; optional means required, as it does for every client
 	CACerts       string // ssl_ca_certs: file of trusted certificates (PEM); "" for the system's
+	CAPath        string // ssl_ca_path: directory of such files
+	CAData        string // ssl_ca_data: certificates (PEM) themselves
 	CertFile      string // ssl_certfile: our own certificate (PEM)
 	KeyFile       string // ssl_keyfile: its key; "" if CertFile holds it
 	CheckHostname *bool  // ssl_check_hostname; nil: as CertReqs
 }
 
-// set assigns one ssl_* parameter of a URL.
-func (o *TLSOptions) set(key, value string) error {
+// set assigns one ssl_* parameter of a URL, if it means anything here.
+func (o *TLSOptions) set(key, value string) (known bool) {
 	switch key {
 	case "ssl_cert_reqs":
 		o.CertReqs = value
 	case "ssl_ca_certs":
 		o.CACerts = value
+	case "ssl_ca_path":
+		o.CAPath = value
+	case "ssl_ca_data":
+		o.CAData = value
 	case "ssl_certfile":
 		o.CertFile = value
 	case "ssl_keyfile":
@@ -33,9 +40,9 @@ func (o *TLSOptions) set(key, value string) error {
 		check := !strings.EqualFold(value, "false")
 		o.CheckHostname = &check
 	default:
-		return fmt.Errorf("query parameter %s is not supported", key)
+		return false
 	}
-	return nil
+	return true
 }
 
 // verify reads CertReqs; "" is the default of the role.
@@ -61,15 +68,8 @@ func (o *TLSOptions) config(role Role, host string) (*tls.Config, error) {
 		return nil, err
 	}
 	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if o.CACerts != "" {
-		pem, err := os.ReadFile(o.CACerts)
-		if err != nil {
-			return nil, fmt.Errorf("ssl_ca_certs: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ssl_ca_certs: %s holds no certificate", o.CACerts)
-		}
+	if cfg.RootCAs, err = o.trusted(); err != nil {
+		return nil, err
 	}
 	if o.CertFile != "" {
 		key := o.KeyFile
@@ -91,6 +91,39 @@ func (o *TLSOptions) config(role Role, host string) (*tls.Config, error) {
 		verifyChainOnly(cfg)
 	}
 	return cfg, nil
+}
+
+// trusted are the certificates to be trusted; nil for the system's.
+func (o *TLSOptions) trusted() (*x509.CertPool, error) {
+	if o.CACerts == "" && o.CAPath == "" && o.CAData == "" {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if o.CACerts != "" {
+		pem, err := os.ReadFile(o.CACerts)
+		if err != nil {
+			return nil, fmt.Errorf("ssl_ca_certs: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ssl_ca_certs: %s holds no certificate", o.CACerts)
+		}
+	}
+	if o.CAData != "" && !pool.AppendCertsFromPEM([]byte(o.CAData)) {
+		return nil, errors.New("ssl_ca_data holds no certificate")
+	}
+	if o.CAPath == "" {
+		return pool, nil
+	}
+	files, err := os.ReadDir(o.CAPath)
+	if err != nil {
+		return nil, fmt.Errorf("ssl_ca_path: %w", err)
+	}
+	for _, file := range files {
+		if pem, err := os.ReadFile(filepath.Join(o.CAPath, file.Name())); err == nil {
+			pool.AppendCertsFromPEM(pem) // other files may stand there, too
+		}
+	}
+	return pool, nil
 }
 
 // verifyChainOnly checks the certificate's chain but not whom it names.

@@ -95,13 +95,18 @@ func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 	case "socket":
 		return e, errors.New("socket:// must be written redis+socket://")
 	default:
-		return e, fmt.Errorf("unknown scheme %q; known are redis, rediss, redis+socket and sentinel", u.scheme)
+		err := fmt.Errorf("unknown scheme %q; known are redis, rediss, redis+socket and sentinel", u.scheme)
+		if role == Backend {
+			err = fmt.Errorf("%w, and disabled:// stores no results", err)
+		}
+		return e, err
 	}
 	for _, p := range u.query {
 		if err := q.set(u.scheme, p.key, p.value); err != nil {
 			return e, err
 		}
 	}
+	c.ignored = append(c.ignored, q.ignored...)
 	if e.username == "" {
 		e.username = c.opts.Username
 	}

@@ -42,11 +42,13 @@ func TestParse(t *testing.T) {
 		{"redis://h/1?db=2", "error: unexpected query parameter db", "tcp h:6379 u= p= 2"},
 		{"redis://h?socket_timeout=5", "error: socket_timeout", "tcp h:6379 u= p= 0"},
 		{"redis://h?socket_timeout=x", "error: socket_timeout", `error: query parameter socket_timeout: "x" is not a number of seconds`},
-		{"redis://h?heartbeat=5&connect_timeout=4", "tcp h:6379 u= p= 0", "error: heartbeat"},
-		{"redis://h?foo=1", "error: unexpected query parameter foo", "error: query parameter foo"},
+		{"redis://h?heartbeat=5&connect_timeout=4", "tcp h:6379 u= p= 0", "tcp h:6379 u= p= 0"},
+		{"redis://h?foo=1", "error: unexpected query parameter foo", "tcp h:6379 u= p= 0"},
 		{"redis://h?foo=", "tcp h:6379 u= p= 0", "="},
 		{"redis://h?username=x&password=y+z", "error: username", "tcp h:6379 u=x p=y z 0"},
 		{"redis://h?max_connections=3&protocol=3", "error: max_connections", "tcp h:6379 u= p= 0"},
+		{"redis://h?credential_provider=a.B", "error: credential_provider names a Python class", "="},
+		{"redis+socket:///tmp/s?foo=1", "unix /tmp/s u= p= 0", "="},
 		{"redis+socket:///tmp/s", "unix /tmp/s u= p= 0", "="},
 		{"redis+socket:///tmp/s?virtual_host=5", "unix /tmp/s u= p= 5", "="},
 		{"redis+socket:///tmp/s?db=5", "unix /tmp/s u= p= 0", "unix /tmp/s u= p= 5"},
@@ -106,7 +108,10 @@ func TestParseTLS(t *testing.T) {
 		{"redis://h?ssl_cert_reqs=required", full, "error: scheme rediss"},
 		{"rediss://h?ssl_ca_certs=/does/not%20exist&ssl_cert_reqs=none", "error: /does/not exist", "error: /does/not exist"},
 		{"rediss://h?ssl_keyfile=/x&ssl_cert_reqs=none", "error: ssl_certfile", "error: ssl_certfile"},
-		{"rediss://h?ssl_foo=1&ssl_cert_reqs=none", "error: ssl_foo", "error: ssl_foo"},
+		{"rediss://h?ssl_foo=1&ssl_cert_reqs=none", none, none},
+		{"rediss://h?ssl_password=1&ssl_cert_reqs=none", "error: openssl", "error: openssl"},
+		{"rediss://h?ssl_ca_path=/does/not%20exist&ssl_cert_reqs=none", "error: /does/not exist", "error: /does/not exist"},
+		{"rediss://h?ssl_ca_data=x&ssl_cert_reqs=none", "error: ssl_ca_data holds no", "error: ssl_ca_data holds no"},
 	} {
 		for role, want := range map[Role]string{Broker: test.broker, Backend: test.backend} {
 			cfg, err := Parse(test.url, role, Options{})
