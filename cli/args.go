@@ -32,6 +32,9 @@ func normalise(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	out := p.global
+	if slices.Contains(out, "--version") {
+		return []string{"--version"}, nil // whatever else is asked for
+	}
 	if p.command != nil {
 		out = append(out, p.command.Name)
 		out = append(out, p.local...)
@@ -94,7 +97,7 @@ func (p *argParser) long(arg string) error {
 		}
 		value, hasValue, p.rest = p.rest[0], true, p.rest[1:]
 	}
-	*list = append(*list, option(name, value, hasValue))
+	give(list, flag, value, hasValue)
 	return nil
 }
 
@@ -110,7 +113,7 @@ func (p *argParser) short(group string) error {
 			return p.fail("No such option '-%s'.", name)
 		}
 		if !takesValue(flag) {
-			*list = append(*list, option(name, "", false))
+			give(list, flag, "", false)
 			continue
 		}
 		value := strings.TrimPrefix(group, "=")
@@ -120,7 +123,7 @@ func (p *argParser) short(group string) error {
 			}
 			value, p.rest = p.rest[0], p.rest[1:]
 		}
-		*list = append(*list, option(name, value, true))
+		give(list, flag, value, true)
 		return nil
 	}
 	return nil
@@ -177,11 +180,17 @@ func takesValue(f cli.Flag) bool {
 	return ok && doc.TakesValue()
 }
 
-func option(name, value string, hasValue bool) string {
-	if !hasValue {
-		return "--" + name
+// give adds an option to a list under its first name. Of an option that is given several
+// times the last counts, as in Celery; ours that are lists add up.
+func give(list *[]string, flag cli.Flag, value string, hasValue bool) {
+	name := "--" + flag.Names()[0]
+	if _, several := flag.(*cli.StringSliceFlag); !several {
+		*list = slices.DeleteFunc(*list, func(given string) bool { return given == name || strings.HasPrefix(given, name+"=") })
 	}
-	return "--" + name + "=" + value
+	if hasValue {
+		name += "=" + value
+	}
+	*list = append(*list, name)
 }
 
 // noArguments refuses arguments.

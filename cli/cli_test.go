@@ -43,6 +43,8 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 
 func TestMistakesOnTheCommandLine(t *testing.T) {
 	t.Parallel()
+	const unread = "The app 'mysite' cannot be read here: export its settings (scripts/export_settings.py -A mysite > celery.json) " +
+		"and give them with --config celery.json, or name the broker with -b (results need --result-backend)"
 	tests := []struct {
 		args    string
 		message string // after "Error: "
@@ -60,6 +62,17 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker -Q a -X a", "No queue is left to consume from"},
 		{"worker --autoscale 3,a", "Invalid value for '--autoscale': expected two comma separated integers or one integer, got '3,a'"},
 		{"worker --autoscale 0", "Invalid value for '--autoscale': the larger number must be at least 1, not 0"},
+		{"worker -P bogus", "Invalid value for '-P' / '--pool': 'bogus' is not one of 'prefork', 'eventlet', 'gevent', 'solo', 'processes', 'threads', 'custom'"},
+		{"worker worker_pool=bogus", "Invalid value for '-P' / '--pool': 'bogus' is not one of 'prefork', "},
+		{"worker -O bogus", "Invalid value for '--optimization': 'bogus' is not one of 'default', 'fair'"},
+		{"worker --result-backend django-db", "Result backend: 'django-db' is not supported; a redis:// URL is, and disabled:// stores no results"},
+		{"worker -b redis://h?foo=1", "Broker: redis URL redis://h/: unexpected query parameter foo: such options belong in broker_transport_options"},
+		{"-A mysite worker", unread},
+		{"worker -A mysite -E", unread},
+		{"-A mysite purge -f", unread},
+		{"-A mysite status", unread},
+		{"-A mysite send x", unread},
+		{"-A mysite dlq list", unread},
 		{"worker -B", "Option '--beat': the scheduler is not supported yet; run Python's celery beat beside this worker"},
 		{"worker -D", "Option '--detach': run the worker under systemd, a container or nohup"},
 		{"worker worker_concurency=3", "Command line: worker_concurency: unknown setting. Did you mean 'worker_concurrency'?"},
@@ -82,17 +95,19 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 func TestHelpAndVersion(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"":                "COMMANDS",
-		"--help":          "COMMANDS",
-		"worker --help":   "--prefetch-multiplier",
-		"send --help":     "--countdown",
-		"version":         "apium ",
-		"--version":       "apium ",
-		"-A x --help":     "COMMANDS",
-		"worker -E -h":    "--metrics-addr",
-		"demo --help":     "--keep",
-		"version --help":  "print the version",
-		"worker -A p  -h": "CELERY_WORKER_QUEUES",
+		"":                 "COMMANDS",
+		"--help":           "COMMANDS",
+		"worker --help":    "--prefetch-multiplier",
+		"send --help":      "--countdown",
+		"version":          "apium ",
+		"--version":        "apium ",
+		"worker --version": "apium ",
+		"call --help":      "--routing-key",
+		"-A x --help":      "COMMANDS",
+		"worker -E -h":     "--metrics-addr",
+		"demo --help":      "--keep",
+		"version --help":   "print the version",
+		"worker -A p  -h":  "CELERY_WORKER_QUEUES",
 	} {
 		if status, stdout, stderr := call(t, strings.Fields(args)...); status != exitOK || stderr != "" || !strings.Contains(stdout, want) {
 			t.Errorf("%q: status %d, stderr %q, stdout:\n%s", args, status, stderr, stdout)

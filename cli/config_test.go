@@ -189,3 +189,23 @@ task_time_limit = 5
 		}
 	}
 }
+
+// TestWhatIsNotRead: what Celery would not notice either, and an app, are a warning each.
+func TestWhatIsNotRead(t *testing.T) {
+	t.Parallel()
+	s := readSettings(t, "-A", "mysite", "worker", "-b", "redis://h", "--result-backend", "redis://h?foo=1",
+		"--broker-transport-options", "protocol=3", "-s", "/var/run/schedule")
+	want := []string{
+		"--broker-transport-options: 'protocol' has no effect: there is no such option",
+		"-s/--schedule has no effect: the scheduler is Python's celery beat, beside this worker",
+		"-A/--app mysite is only a name here: the app's settings and routes are not read. " +
+			"Export them with scripts/export_settings.py and give them with --config",
+		"result backend redis://h:6379/0: the query parameter 'foo' has no effect: there is no such option",
+	}
+	if diff := cmp.Diff(want, s.warnings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if s = readSettings(t, "-A", "mysite", "worker", writeConfig(t, "broker_url = 'redis://h'")); len(s.warnings) != 0 {
+		t.Errorf("%q", s.warnings)
+	}
+}

@@ -29,7 +29,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "app", Aliases: []string{"A"}, EnvVars: []string{"APP", "CELERY_APP"},
-			Usage: "name of the app, shown in the banner; tasks are compiled in",
+			Usage: "name of the app, for the banner: its settings come with --config, its tasks are compiled in",
 		},
 		&cli.StringFlag{
 			Name: "broker", Aliases: []string{"b"},
@@ -139,34 +139,37 @@ func workerFlags() []cli.Flag {
 	return flags
 }
 
-// celeryFlag is a flag of Celery's that does nothing here.
+// celeryFlag is a flag of Celery's that does nothing here. choices are in Celery's order.
 type celeryFlag struct {
 	name, short string
 	value       bool
 	why         string
+	choices     []string // nil: any
 }
 
 // ignoredFlags have no meaning in Go: each gives one warning line.
 var ignoredFlags = []celeryFlag{
-	{"optimization", "O", true, "a task always goes to a free slot, as with -O fair"},
-	{"max-tasks-per-child", "", true, "there are no child processes to replace"},
-	{"max-memory-per-child", "", true, "there are no child processes to replace"},
-	{"pool-start-method", "", true, "there are no child processes"},
-	{"include", "I", true, "tasks are compiled in"},
-	{"executable", "", true, "there is no Python here"},
+	{"optimization", "O", true, "a task always goes to a free slot, as with -O fair", []string{"default", "fair"}},
+	{"max-tasks-per-child", "", true, "there are no child processes to replace", nil},
+	{"max-memory-per-child", "", true, "there are no child processes to replace", nil},
+	{"pool-start-method", "", true, "there are no child processes", []string{"fork", "spawn"}},
+	{"include", "I", true, "tasks are compiled in", nil},
+	{"executable", "", true, "there is no Python here", nil},
+	{"schedule", "s", true, beatBeside, nil},
+	{"schedule-filename", "", true, beatBeside, nil},
+	{"scheduler", "", true, beatBeside, nil},
 }
+
+const beatBeside = "the scheduler is Python's celery beat, beside this worker"
 
 // missingFlags change what happens to tasks, or how the process lives, and do not
 // work yet: leaving them out in silence would be worse than an error.
 var missingFlags = []celeryFlag{
-	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker"},
-	{"schedule", "s", true, "the scheduler is not supported yet"},
-	{"schedule-filename", "", true, "the scheduler is not supported yet"},
-	{"scheduler", "", true, "the scheduler is not supported yet"},
-	{"detach", "D", false, "run the worker under systemd, a container or nohup"},
-	{"uid", "", true, "let the service manager choose the user"},
-	{"gid", "", true, "let the service manager choose the group"},
-	{"umask", "", true, "let the service manager set the umask"},
+	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker", nil},
+	{"detach", "D", false, "run the worker under systemd, a container or nohup", nil},
+	{"uid", "", true, "let the service manager choose the user", nil},
+	{"gid", "", true, "let the service manager choose the group", nil},
+	{"umask", "", true, "let the service manager set the umask", nil},
 }
 
 func (f celeryFlag) flag(category string, hidden bool) cli.Flag {

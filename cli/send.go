@@ -23,6 +23,7 @@ import (
 func (p *program) sendCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "send",
+		Aliases:   []string{"call"}, // Celery's name
 		Usage:     "publish a task, as Python's send_task does",
 		ArgsUsage: "NAME [ARGUMENT...]",
 		Description: "Prints the task's id. Arguments are JSON values; what is no JSON is a string:\n\n" +
@@ -32,6 +33,9 @@ func (p *program) sendCommand() *cli.Command {
 			&cli.StringFlag{Name: "args", Aliases: []string{"a"}, Usage: "all arguments as one JSON `ARRAY`"},
 			&cli.StringFlag{Name: "kwargs", Aliases: []string{"k"}, Usage: "keyword arguments as a JSON `OBJECT`"},
 			&cli.StringFlag{Name: "queue", Aliases: []string{"Q"}, Usage: "`QUEUE` to publish to (default: what task_routes says, or else celery)"},
+			&cli.StringFlag{Name: "exchange", Usage: "`EXCHANGE` to publish to"},
+			&cli.StringFlag{Name: "routing-key", Usage: "`KEY` by which the exchange finds the queue"},
+			&cli.StringFlag{Name: "serializer", Usage: "`SERIALIZER` of the message (default: task_serializer)"},
 			&cli.GenericFlag{Name: "countdown", Value: new(seconds), Usage: "run it `SECONDS` from now"},
 			&cli.StringFlag{Name: "eta", Usage: "run it at a `TIME` (ISO 8601)"},
 			&cli.StringFlag{Name: "expires", Usage: "do not run it after a `TIME` (ISO 8601, or seconds from now)"},
@@ -46,15 +50,18 @@ func (p *program) sendCommand() *cli.Command {
 }
 
 func (p *program) runSend(c *cli.Context) (err error) {
-	call, err := readCall(c)
-	if err != nil {
-		return usage(c, err, false)
-	}
 	conf, err := loadSettings(c, nil)
 	if err != nil {
 		return err
 	}
+	call, err := readCall(c, conf.Location())
+	if err != nil {
+		return usage(c, err, false)
+	}
 	if err := checkRoute(c, conf); err != nil {
+		return err
+	}
+	if err := checkApp(c, conf); err != nil {
 		return err
 	}
 	wait := c.Bool("wait")
@@ -116,8 +123,8 @@ func (p *program) printResult(ctx context.Context, result *client.AsyncResult) e
 	return err
 }
 
-// readCall makes a call of the arguments and flags.
-func readCall(c *cli.Context) (canvas.Signature, error) {
+// readCall makes a call of the arguments and flags. Times without an offset are of the zone.
+func readCall(c *cli.Context, zone *time.Location) (canvas.Signature, error) {
 	var none canvas.Signature
 	name := c.Args().First()
 	if name == "" {
@@ -135,7 +142,7 @@ func readCall(c *cli.Context) (canvas.Signature, error) {
 		}
 		call = call.Kw(kwargs)
 	}
-	opts, err := readOptions(c)
+	opts, err := readOptions(c, zone)
 	return call.Set(opts...), err
 }
 
@@ -159,10 +166,15 @@ func readArguments(c *cli.Context) (args []any, err error) {
 }
 
 // readOptions reads the flags that stand for options of Python's apply_async.
-func readOptions(c *cli.Context) ([]canvas.Option, error) {
+func readOptions(c *cli.Context, zone *time.Location) ([]canvas.Option, error) {
 	var opts []canvas.Option
 	if queue := c.String("queue"); queue != "" {
 		opts = append(opts, canvas.Queue(queue))
+	}
+	for flag, option := range map[string]string{"exchange": "exchange", "routing-key": "routing_key", "serializer": "serializer"} {
+		if value := c.String(flag); value != "" {
+			opts = append(opts, canvas.Opt(option, value))
+		}
 	}
 	if id := c.String("task-id"); id != "" {
 		opts = append(opts, canvas.TaskID(id))
@@ -179,7 +191,7 @@ func readOptions(c *cli.Context) ([]canvas.Option, error) {
 	if countdown > 0 {
 		opts = append(opts, canvas.Countdown(countdown))
 	}
-	eta, err := readTime(c, "eta")
+	eta, err := readTime(c, "eta", zone)
 	switch {
 	case err != nil:
 		return nil, err
@@ -188,7 +200,7 @@ func readOptions(c *cli.Context) ([]canvas.Option, error) {
 	case !eta.IsZero():
 		opts = append(opts, canvas.ETA(eta))
 	}
-	expires, err := readTime(c, "expires")
+	expires, err := readTime(c, "expires", zone)
 	if err == nil && !expires.IsZero() {
 		opts = append(opts, canvas.ExpiresAt(expires))
 	}
@@ -198,7 +210,9 @@ func readOptions(c *cli.Context) ([]canvas.Option, error) {
 // checkRoute reports a call that goes to a queue which is not declared, where
 // task_create_missing_queues is off.
 func checkRoute(c *cli.Context, conf *settings.Settings) error {
-	_, err := conf.Router().Route(c.Args().First(), settings.Options{Queue: c.String("queue")})
+	_, err := conf.Router().Route(c.Args().First(), settings.Options{
+		Queue: c.String("queue"), Exchange: c.String("exchange"), RoutingKey: c.String("routing-key"),
+	})
 	return err
 }
 
@@ -214,8 +228,9 @@ func readArgument(arg string) (any, error) {
 	return arg, nil
 }
 
-// readTime takes an ISO 8601 time, or seconds from now.
-func readTime(c *cli.Context, name string) (time.Time, error) {
+// readTime takes an ISO 8601 time, by default that of the time zone of the settings, or
+// seconds from now.
+func readTime(c *cli.Context, name string, zone *time.Location) (time.Time, error) {
 	text := c.String(name)
 	if text == "" {
 		return time.Time{}, nil
@@ -223,7 +238,7 @@ func readTime(c *cli.Context, name string) (time.Time, error) {
 	if d, err := parseSeconds(text); err == nil {
 		return time.Now().Add(d), nil
 	}
-	t, err := protocol.ParseTime(text, time.UTC)
+	t, err := protocol.ParseTime(text, zone)
 	if err != nil {
 		return t, fmt.Errorf("invalid value for '--%s': %w", name, err)
 	}

@@ -64,6 +64,9 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkApp(c, conf); err != nil {
+		return nil, err
+	}
 	s := &workerSettings{
 		conf:        conf,
 		app:         c.String("app"),
@@ -96,7 +99,9 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 			return nil, usage(c, err, false)
 		}
 	}
-	s.readIgnored(c)
+	if err := s.readIgnored(c); err != nil {
+		return nil, usage(c, err, false)
+	}
 	return s, nil
 }
 
@@ -131,8 +136,12 @@ func (s *workerSettings) readPool(c *cli.Context) (err error) {
 		s.worker.Concurrency = runtime.GOMAXPROCS(0)
 	}
 	pool, origin := s.conf.WorkerPool, s.conf.Origin("worker_pool").String()
+	isClass := strings.ContainsAny(pool, ".:") // the setting may name one, the option may not
 	if c.IsSet("pool") {
-		pool, origin = c.String("pool"), "-P/--pool "+c.String("pool")
+		pool, origin, isClass = c.String("pool"), "-P/--pool "+c.String("pool"), false
+	}
+	if err := oneOf(pool, pools); pool != "" && !isClass && err != nil {
+		return fmt.Errorf("invalid value for '-P' / '--pool': %w", err)
 	}
 	switch {
 	case origin == "" || pool == "": // Celery's default, prefork
@@ -180,17 +189,26 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 	return nil
 }
 
-func (s *workerSettings) readIgnored(c *cli.Context) {
+func (s *workerSettings) readIgnored(c *cli.Context) error {
 	for _, f := range ignoredFlags {
-		if c.IsSet(f.name) {
-			s.warnings = append(s.warnings, f.names()+" has no effect: "+f.why)
+		if !c.IsSet(f.name) {
+			continue
 		}
+		if err := oneOf(c.String(f.name), f.choices); f.choices != nil && err != nil {
+			return fmt.Errorf("invalid value for '--%s': %w", f.name, err)
+		}
+		s.warnings = append(s.warnings, f.names()+" has no effect: "+f.why)
+	}
+	if s.app != "" && c.String("config") == "" {
+		s.warnings = append(s.warnings, "-A/--app "+s.app+" is only a name here: the app's settings and routes are not read. "+
+			"Export them with scripts/export_settings.py and give them with --config")
 	}
 	for _, name := range []string{"loader", "skip-checks"} {
 		if c.IsSet(name) {
 			s.warnings = append(s.warnings, "--"+name+" has no effect: it concerns Python")
 		}
 	}
+	return nil
 }
 
 func (s *workerSettings) readTaskOptions(c *cli.Context) error {
@@ -219,6 +237,17 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 		}
 	}
 	s.Results.Expires = fromsettings.ForEver(expires)
+	return nil
+}
+
+// pools are the names of Celery's pools.
+var pools = []string{"prefork", "eventlet", "gevent", "solo", "processes", "threads", "custom"}
+
+// oneOf refuses a value as Celery's command line does.
+func oneOf(value string, known []string) error {
+	if !slices.Contains(known, value) {
+		return fmt.Errorf("'%s' is not one of '%s'", value, strings.Join(known, "', '"))
+	}
 	return nil
 }
 

@@ -142,7 +142,7 @@ func TestEnvironment(t *testing.T) {
 			"worker",
 			func(s *workerSettings) any { return s.Consumer.GlobalKeyprefix }, "e",
 		},
-		{map[string]string{"APP": "proj"}, "worker", func(s *workerSettings) any { return s.app }, "proj"},
+		{map[string]string{"APP": "proj"}, "worker -b redis://a", func(s *workerSettings) any { return s.app }, "proj"},
 	} {
 		t.Run("", func(t *testing.T) {
 			for key, value := range test.env {

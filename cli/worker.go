@@ -29,8 +29,8 @@ func (p *program) workerCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "worker",
 		Usage: "start a worker",
-		UsageText: p.name + " -A proj worker -l INFO\n" +
-			p.name + " -A proj worker -l INFO -Q hipri,lopri --concurrency=50\n" +
+		UsageText: p.name + " worker --config celery.json -l INFO\n" +
+			p.name + " worker -b redis://localhost -l INFO -Q hipri,lopri --concurrency=50\n" +
 			p.name + " worker --embedded",
 		Description: "The options of '" + p.name + " --help', such as -A, -b and --result-backend, may stand before or after 'worker'.",
 		Flags:       workerFlags(),

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 // ended is what a command prints and how it ends.
@@ -267,5 +268,73 @@ for queue in ("py", "go"):
 	ours.signal(t, syscall.SIGINT)
 	if status := ours.exitCode(t); status != 0 {
 		t.Error(fmt.Sprint("Ctrl-C ends with ", status))
+	}
+}
+
+// TestCall: 'call' publishes what Celery's does, with the same options.
+func TestCall(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	c := &controlled{app: app{broker: server.url(0)}}
+	for _, options := range []string{
+		`tapp.add`,
+		`-a [1,2] -k {"z":3} tapp.add`,
+		`tapp.add --queue q --serializer yaml`,
+		`tapp.add --queue q --routing-key other --args [1]`,
+		`tapp.add --countdown 30.5 --expires 60`,
+		`tapp.add --eta 2031-01-02T03:04:05 --expires 2032-01-02T03:04:05`,
+	} {
+		published := func(run func(*testing.T, ...string) []ended) map[string]any {
+			server.do(t, "FLUSHALL")
+			end := run(t, "call "+options)[0]
+			if end.status != 0 || len(strings.TrimSpace(end.stdout)) != 36 {
+				t.Fatalf("%s: %+v", options, end)
+			}
+			for _, queue := range []string{"celery", "q"} {
+				if messages := server.strings(t, "LRANGE", queue, 0, -1); len(messages) == 1 {
+					return timeless(t, queue, messages[0])
+				}
+			}
+			t.Fatalf("%s: nothing was published", options)
+			return nil
+		}
+		celery := func(t *testing.T, lines ...string) []ended { return c.celery(t, lines...) }
+		apium := func(t *testing.T, lines ...string) []ended { return c.apium(t, lines...) }
+		if diff := cmp.Diff(published(celery), published(apium)); diff != "" {
+			t.Errorf("%s (-Celery +ours):\n%s", options, diff)
+		}
+	}
+}
+
+// timeless is a message without what differs from one to the next.
+func timeless(t *testing.T, queue, message string) map[string]any {
+	t.Helper()
+	var m struct {
+		Body        []byte
+		ContentType string `json:"content-type"`
+		Headers     map[string]any
+		Properties  map[string]any
+	}
+	if err := json.Unmarshal([]byte(message), &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"id", "root_id", "origin", "lang", "argsrepr"} { // Python shows a list, we a tuple
+		delete(m.Headers, name)
+	}
+	var body any
+	if err := yaml.Unmarshal(m.Body, &body); err != nil { // JSON is YAML
+		t.Fatal(err)
+	}
+	for _, name := range []string{"eta", "expires"} { // the times of day count only where they were given
+		switch text, _ := m.Headers[name].(string); {
+		case strings.HasPrefix(text, "203"): // Celery leaves the time zone to the worker
+			m.Headers[name] = strings.TrimSuffix(text, "+00:00")
+		case text != "":
+			m.Headers[name] = "soon"
+		}
+	}
+	return map[string]any{
+		"queue": queue, "type": m.ContentType, "body": body, "headers": m.Headers,
+		"delivery": m.Properties["delivery_info"], "mode": m.Properties["delivery_mode"],
 	}
 }
