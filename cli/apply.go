@@ -35,6 +35,7 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.ETATaskLimit = conf.WorkerETATaskLimit
 	cfg.ShutdownTimeout = conf.ShutdownTimeout
 	cfg.ParkAfter = conf.ParkAfter
+	cfg.MaxDecompressed = conf.MaxDecompressed
 	if cfg.MaxRedeliveries = conf.MaxRedeliveries; cfg.MaxRedeliveries == 0 {
 		cfg.MaxRedeliveries = -1 // no limit
 	}

@@ -82,7 +82,7 @@ func Decompress(name string, data []byte, limit int) ([]byte, error) {
 	if c, ok := r.(io.Closer); ok {
 		defer c.Close()
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	plain, err := readAll(io.LimitReader(r, int64(limit)+1), 4*len(data))
 	if err == nil && len(plain) > limit {
 		err = fmt.Errorf("more than %d bytes", limit)
 	}
@@ -90,4 +90,29 @@ func Decompress(name string, data []byte, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("decompressing %s: %w", name, err)
 	}
 	return plain, nil
+}
+
+// readAll is io.ReadAll for what may be long: it does not copy all that was read whenever
+// there is more. size is about how much there may be.
+func readAll(r io.Reader, size int) ([]byte, error) {
+	const least, most = 512, 4 << 20
+	var pieces [][]byte
+	for size = max(size, least); ; size *= 2 {
+		size = min(size, most)
+		piece, err := make([]byte, 0, size), error(nil)
+		for err == nil && len(piece) < size {
+			var n int
+			n, err = r.Read(piece[len(piece):size])
+			piece = piece[:len(piece)+n]
+		}
+		pieces = append(pieces, piece)
+		switch {
+		case errors.Is(err, io.EOF) && len(pieces) == 1:
+			return piece, nil
+		case errors.Is(err, io.EOF):
+			return slices.Concat(pieces...), nil
+		case err != nil:
+			return nil, err
+		}
+	}
 }

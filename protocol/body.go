@@ -10,9 +10,10 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// maxInflated limits what a compressed body may become: 512 MiB, the size of the
-// largest Redis string, which is the limit for a body that is not compressed.
-const maxInflated = 512 << 20
+// inflatedMost is how many bytes a compressed body may become unless [Decoder.MaxDecompressed]
+// says so: much more than any that people send, and little enough for a worker to survive
+// those that are made to grow.
+func inflatedMost(packed int) int { return min(16<<20+200*packed, 256<<20) }
 
 // content returns the JSON text of the body: unwrapped, decompressed, translated and
 // checked, except for its syntax.
@@ -28,7 +29,11 @@ func (d *Decoder) content(e *envelope, contentType string) ([]byte, error) {
 		if d.Decompress == nil {
 			return nil, &DecodeError{"body", fmt.Errorf("compression %q is not supported", method)}
 		}
-		if body, err = d.Decompress(string(method), body, maxInflated); err != nil {
+		limit := d.MaxDecompressed
+		if limit == 0 {
+			limit = inflatedMost(len(body))
+		}
+		if body, err = d.Decompress(string(method), body, limit); err != nil {
 			return nil, &DecodeError{"body", err}
 		}
 	}

@@ -23,6 +23,9 @@ type Decoder struct {
 	// fails if it becomes longer than limit bytes: package compression's Decompress.
 	// Without it compressed messages are errors.
 	Decompress func(method string, body []byte, limit int) ([]byte, error)
+	// MaxDecompressed is how many bytes a compressed body may become. 0: 200 times its
+	// size and 16 MiB, at most 256 MiB.
+	MaxDecompressed int
 }
 
 // DecodeTask reads a task message with a Decoder that has this accept list and knows

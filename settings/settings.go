@@ -114,6 +114,7 @@ type Settings struct {
 	// Apium's own, named apium_*.
 	UnknownTask     UnknownTasks  // what becomes of messages whose task has no handler
 	MaxRedeliveries int           // deliveries after a worker died, before a message goes to the dead letters; default 10, 0: no limit
+	MaxDecompressed int           // bytes that a compressed message may become; 0: 200 times its size and 16 MiB, at most 256 MiB
 	ParkAfter       time.Duration // tasks due later than this are parked in the broker; 0: the worker's default
 	AliveFor        time.Duration // after its last sign of life a worker is taken for dead; default 6 s, 1 s at least
 	ShutdownTimeout time.Duration // of a warm shutdown; 0: as long as tasks take

@@ -4,6 +4,7 @@ package settings
 var ownEntries = []entry{
 	{name: "apium_unknown_task", kind: anything, def: "fail", field: func(s *Settings) any { return &s.UnknownTask }},
 	{name: "apium_max_redeliveries", kind: integer, def: int64(10), field: func(s *Settings) any { return positive{&s.MaxRedeliveries} }},
+	{name: "apium_max_decompressed", kind: integer, field: func(s *Settings) any { return positive{&s.MaxDecompressed} }},
 	{name: "apium_park_after", kind: float, field: func(s *Settings) any { return &s.ParkAfter }},
 	{name: "apium_alive_for", kind: float, def: 6.0, field: func(s *Settings) any { return &s.AliveFor }},
 	{name: "apium_shutdown_timeout", kind: float, field: func(s *Settings) any { return &s.ShutdownTimeout }},

@@ -80,6 +80,14 @@ func (b *backlog) push(r *request) bool {
 	return true
 }
 
+// reserve counts n more requests, or fewer, that are about to be pushed.
+func (b *backlog) reserve(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held += n
+	b.signalLocked()
+}
+
 // compactLocked moves what waits to the front when the slice would grow although half
 // of it has been taken: on a worker that is never idle it would grow for ever.
 func (b *backlog) compactLocked() {

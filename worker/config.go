@@ -61,6 +61,9 @@ type Config struct {
 	// AcceptContent lists the serializers, by name or content type, whose
 	// messages are accepted. Default: json.
 	AcceptContent []string
+	// MaxDecompressed is how many bytes a compressed message may become; a longer one is
+	// refused. Default: 200 times its size and 16 MiB, at most 256 MiB.
+	MaxDecompressed int
 	// TaskSerializer and TaskCompression say how the messages that the worker publishes
 	// are written (task_serializer: json, yaml, msgpack, pickle; task_compression: zlib,
 	// bzip2, lzma, zstd, brotli). Default: JSON that is not compressed.
@@ -228,7 +231,7 @@ func (c *Config) validate() error {
 		check(d < 0, "%s must not be negative", name)
 	}
 	for name, n := range map[string]int{
-		"ETATaskLimit": c.ETATaskLimit, "RevokesMax": c.RevokesMax, "SuccessfulMax": c.SuccessfulMax,
+		"ETATaskLimit": c.ETATaskLimit, "RevokesMax": c.RevokesMax, "SuccessfulMax": c.SuccessfulMax, "MaxDecompressed": c.MaxDecompressed,
 	} {
 		check(n < 0, "%s must not be negative", name)
 	}

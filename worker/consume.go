@@ -65,8 +65,8 @@ func (w *Worker) want(stray int) int {
 	return max(limit, min(2*stray, strayMost))
 }
 
-// receive decodes one delivery and sends it where it belongs. One that comes back from
-// the broker's keeping was announced as received before. It tells whether it is to run now.
+// receive takes one delivery. One that comes back from the broker's keeping was announced
+// as received before. It tells whether it is to run now, as far as is known.
 func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
 	r.Queue, r.Hostname, r.Execution = d.Queue, w.cfg.Hostname, r
@@ -75,8 +75,20 @@ func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 		r.leased.Store(d.Claimed.UnixNano())
 	}
 	w.leases.add(r)
+	if !isLarge(r.raw) {
+		return w.decode(r)
+	}
+	w.backlog.reserve(1)
+	if !w.large.add(r) {
+		w.unstarted.add(r)
+	}
+	return true
+}
 
-	task, err := w.decoder.Decode(d.Raw)
+// decode reads a request's message and sends it where it belongs. It tells whether it is to
+// run now.
+func (w *Worker) decode(r *request) bool {
+	task, err := w.decoder.Decode(r.raw)
 	if r.Task = task; task != nil {
 		r.task = w.task(task.Name)
 	}
@@ -88,10 +100,10 @@ func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 		w.apply(r)
 	} // else the task is unknown, whatever else is wrong: Celery looks it up first
 	v := w.gate(r, time.Now())
-	if v != unknown && v != poisoned && !unparked {
+	if v != unknown && v != poisoned && !r.unparked {
 		w.logReceived(r)
 	}
-	if (v == run || v == hold || v == limit) && !unparked {
+	if (v == run || v == hold || v == limit) && !r.unparked {
 		w.hooks.taskReceived(r)
 		w.observe(r.event(Received))
 	}

@@ -3,7 +3,7 @@
 //
 // The way of a message, each step in the file of its name:
 //
-//	consume    claim as many messages as there is room for; decode
+//	consume    claim as many messages as there is room for; decode (large: elsewhere)
 //	gate       unknown, expired, not yet due, or to be run?
 //	hold       wait for the ETA; park: in the broker's keeping
 //	ratelimit  wait for the task's turn
@@ -19,6 +19,7 @@
 //	goroutine    how many      owns                        ends
 //	Run          the caller's  the order of start and stop when all others have
 //	consume      in Run        seq; the calls of Claim     when ctx is done
+//	large        1             nothing                     when consume has ended
 //	schedule     1             the timer of the next ETA   when consume has ended
 //	kept         1             the timer of what is kept   when consume has ended
 //	unpark       1             the calls of Due            when consume has ended

@@ -41,6 +41,7 @@ type Worker struct {
 	origin    string           // header of what the worker publishes
 	replyTo   string           // likewise
 
+	large      *large
 	backlog    *backlog
 	schedule   *schedule // what waits for its ETA
 	kept       *schedule // what others shall have
@@ -101,7 +102,7 @@ func New(cfg Config) (*Worker, error) {
 		format: format,
 		decoder: protocol.Decoder{
 			Accept: accept, Location: cfg.Location,
-			Serializer: serializer.ByContentType, Decompress: compression.Decompress,
+			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
 		backlog:     newBacklog(cfg.prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive),
 		leases:      newLeases(cfg.Consumer),
@@ -125,6 +126,10 @@ func New(cfg Config) (*Worker, error) {
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
 	w.loader, _ = cfg.Store.(backend.Loader)
+	w.large = newLarge(func(r *request) {
+		w.decode(r)
+		w.backlog.reserve(-1)
+	})
 	w.schedule, w.kept = newSchedule(w.due), newSchedule(w.due)
 	w.slots = newSlots(w)
 	w.counts.init()
@@ -161,6 +166,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var holding, renewing sync.WaitGroup
 	stopHolding := make(chan struct{})
+	holding.Go(func() { w.large.run(stopHolding) })
 	holding.Go(func() { w.schedule.run(stopHolding) })
 	holding.Go(func() { w.kept.run(stopHolding) })
 	holding.Go(func() { w.unpark(claimCtx) })
@@ -237,7 +243,7 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 // giveBackUnstarted returns everything that was claimed and has not started, in
 // the order in which it was claimed.
 func (w *Worker) giveBackUnstarted(ctx context.Context) {
-	left := slices.Concat(w.backlog.close(), w.schedule.close(), w.kept.close())
+	left := slices.Concat(w.large.close(), w.backlog.close(), w.schedule.close(), w.kept.close())
 	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
 	w.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
 }
