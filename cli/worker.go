@@ -173,6 +173,7 @@ func (p *program) work(
 	endGossip := s.startGossip(warm, node)
 	endEvents := startEvents(warm, w, dispatcher)
 	endForwarding := s.watchForwarding(warm, w, publisher)
+	endMemory := beside(func() { giveBackMemory(warm) })
 	s.log.Info(s.hostname+" ready.", logline.EventKey, "Worker ready")
 	err = w.Run(warm)
 	stop()
@@ -180,6 +181,7 @@ func (p *program) work(
 	endGossip()
 	endEvents()
 	endForwarding()
+	endMemory()
 	return err
 }
 
