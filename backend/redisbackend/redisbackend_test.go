@@ -75,7 +75,7 @@ func TestKeyAndExpiry(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		keys, _ := redis.Strings(conn.Do("KEYS", "*"))
+		keys, _ := redis.Strings(conn.Do("KEYS", "*celery*"))
 		ttl, _ := redis.Int(conn.Do("TTL", test.key))
 		if len(keys) != 1 || keys[0] != test.key || ttl > test.ttl || ttl < test.ttl-1 {
 			t.Errorf("prefix %q, expires %v: keys %q, TTL %d; want %q, %d", test.prefix, test.expires, keys, ttl, test.key, test.ttl)

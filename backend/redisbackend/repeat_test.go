@@ -1,6 +1,8 @@
 package redisbackend_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
@@ -92,5 +94,41 @@ func TestLateSize(t *testing.T) {
 	faults.Deliver(t)
 	if done, _ := redis.String(s.Do(t, "GET", "celery-taskset-meta-g.c"), nil); done != "done" {
 		t.Errorf(".c is %q after a late SetSize", done)
+	}
+}
+
+// A record that is stored late, after it was sent once more, does not take the place of what
+// its task has become since.
+func TestLateRecord(t *testing.T) {
+	t.Parallel()
+	s, b, faults := openFaulty(t)
+	store := func(id, state string) {
+		t.Helper()
+		record := fmt.Appendf(nil, `{"status": %q, "result": null, "task_id": %q}`, state, id)
+		for attempt := 0; ; attempt++ {
+			err := b.Store(t.Context(), backend.Record{TaskID: id, Document: record})
+			if err == nil {
+				return
+			}
+			if attempt == 10 {
+				t.Fatalf("Store: %v", err)
+			}
+		}
+	}
+	store("first", "STARTED")
+	faults.Delay("meta-second")
+	store("second", "STARTED")
+	// Another process: its records have other marks.
+	s.Do(t, "SET", "celery-task-meta-second", `{"status": "FAILURE"}`)
+	faults.Deliver(t)
+	if got, err := b.Load(t.Context(), "second"); err != nil || string(got) != `{"status": "FAILURE"}` {
+		t.Errorf("after a late record: %s, %v", got, err)
+	}
+	faults.LoseAnswers("meta-third", 2)
+	store("third", "FAILURE")
+	store("third", "RETRY")
+	store("third", "SUCCESS")
+	if got, err := b.Load(t.Context(), "third"); err != nil || !strings.Contains(string(got), "SUCCESS") || faults.Left() > 0 {
+		t.Errorf("after lost answers: %s, %v", got, err)
 	}
 }

@@ -17,15 +17,15 @@ import (
 // lost with their connection: the script may run more than once. An error says that it has
 // not run, unless it is ErrClosed or comes when ctx is done.
 func (p *Pipeline) Insist(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
-	reply, _, err := p.insist(ctx, s, keysAndArgs...)
+	reply, _, err := p.insist(ctx, s, func() []any { return keysAndArgs })
 	return reply, err
 }
 
 // insist is Insist, which also tells whether an answer was lost: then the script may run
 // once more, later.
-func (p *Pipeline) insist(ctx context.Context, s *Script, keysAndArgs ...any) (reply any, lost bool, err error) {
+func (p *Pipeline) insist(ctx context.Context, s *Script, keysAndArgs func() []any) (reply any, lost bool, err error) {
 	for attempt := 0; ; attempt++ {
-		reply, err = p.Script(ctx, s, keysAndArgs...)
+		reply, err = p.Script(ctx, s, keysAndArgs()...)
 		lost = lost || MayHaveRun(err)
 		if err == nil || !lost || IsRefused(err) || errors.Is(err, ErrClosed) {
 			return reply, lost, err
@@ -49,10 +49,10 @@ func MayHaveRun(err error) bool {
 }
 
 // Marks tell a server which writes of this process it has done already, so that those can be
-// sent again that must not be done twice: each has a number, and is done only if the mark,
-// a key, does not say that number or a higher one. So a write that arrives late, when it
-// was sent once more and others have followed, changes nothing either. Writes that are under
-// way at the same time have different marks; there are as many as there ever were of these.
+// sent again that must not be done twice, or late: each has a number, and is done only if the
+// mark, a key, does not say that number or a higher one. So a write that arrives when it was
+// sent once more and others have followed changes nothing. Writes that are under way at the
+// same time have different marks; there are as many as there ever were of these.
 type Marks struct {
 	prefix string
 
@@ -77,6 +77,17 @@ local function done_before()
   if n > number then redis.call('DECR', KEYS[1]) end
   if n < number or n == 1 then redis.call('SETEX', KEYS[1], 86400, number) end
   return n > number
+end
+`
+
+// LatestLua defines what a script for Latest uses: overtaken tells whether it comes late, after
+// a later attempt.
+const LatestLua = `
+local function overtaken()
+  local last, number = redis.call('GET', KEYS[1]), tonumber(ARGV[1])
+  if last and tonumber(last) > number then return true end
+  redis.call('SETEX', KEYS[1], 86400, number)
+  return false
 end
 `
 
@@ -108,11 +119,31 @@ func (m *Marks) giveBack(used *mark) {
 // Once runs a script that starts with OnceLua until its outcome is known, as Insist does. It
 // takes effect once. The first of keys and args are for the mark, and set here.
 func (p *Pipeline) Once(ctx context.Context, marks *Marks, s *Script, keys, args []any) (any, error) {
+	return p.marked(ctx, marks, s, keys, args, false)
+}
+
+// Latest runs a script that starts with LatestLua, as Once does. It may take effect more than
+// once, but not any more when Latest has returned.
+func (p *Pipeline) Latest(ctx context.Context, marks *Marks, s *Script, keys, args []any) (any, error) {
+	return p.marked(ctx, marks, s, keys, args, true)
+}
+
+// marked runs a script with a mark's number, a new one for each attempt if that is wanted.
+func (p *Pipeline) marked(ctx context.Context, marks *Marks, s *Script, keys, args []any, renew bool) (any, error) {
 	m := marks.take()
 	defer marks.giveBack(m)
 	m.n++
 	keys[0], args[0] = m.key, m.n
-	reply, lost, err := p.insist(ctx, s, slices.Concat([]any{len(keys)}, keys, args)...)
+	all := slices.Concat([]any{len(keys)}, keys, args)
+	first := true
+	reply, lost, err := p.insist(ctx, s, func() []any {
+		if renew && !first {
+			m.n++
+			all[1+len(keys)] = m.n
+		}
+		first = false
+		return all
+	})
 	m.doubt = m.doubt || lost
 	return reply, err
 }
