@@ -3,6 +3,7 @@ package compat_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ func TestChordsSurviveKills(t *testing.T) {
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(1)}
 	c := newClient(t, server)
-	const chords, members, kills = 80, 20, 8
+	const chords, members = 80, 20
 	sigs := make([]canvas.Signature, chords)
 	for i := range sigs {
 		header := make([]canvas.Signature, members)
@@ -37,19 +38,7 @@ func TestChordsSurviveKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs := func() map[string]int { return journalCounts(t, server, "runs") }
-	var workers [2]*process
-	for i := range workers {
-		workers[i] = startWorker(t, a, "-c", "4", "-n", fmt.Sprintf("w%d@host", i))
-	}
-	for i := range kills {
-		before := len(runs())
-		eventually(t, patience, "work goes on", func() bool {
-			n := len(runs())
-			return n > before+rand.IntN(60) || n >= chords*members
-		})
-		workers[i%2].kill()
-		workers[i%2] = startWorker(t, a, "-c", "4", "-n", fmt.Sprintf("k%d@host", i))
-	}
+	killWorkers(t, a, chords*members, func() int { return len(runs()) })
 	want := make([]string, members)
 	for k := range want {
 		want[k] = strconv.Itoa(k)
@@ -74,6 +63,74 @@ func TestChordsSurviveKills(t *testing.T) {
 		}
 	}
 	t.Logf("%d bodies ran again", len(again))
+}
+
+// killWorkers kills workers again and again until most of what is to be done is.
+func killWorkers(t *testing.T, a app, all int, done func() int) {
+	t.Helper()
+	const kills = 8
+	var workers [2]*process
+	for i := range workers {
+		workers[i] = startWorker(t, a, "-c", "4", "-n", fmt.Sprintf("w%d@host", i))
+	}
+	for i := range kills {
+		before := done()
+		eventually(t, patience, "work goes on", func() bool {
+			n := done()
+			return n > before+rand.IntN(60) || n >= all
+		})
+		workers[i%2].kill()
+		workers[i%2] = startWorker(t, a, "-c", "4", "-n", fmt.Sprintf("k%d@host", i))
+	}
+}
+
+// TestChainsSurviveKills kills our workers while chains run whose steps are acknowledged late.
+// Every step is published once: only what a dead worker held runs again.
+func TestChainsSurviveKills(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	c := newClient(t, server)
+	const chains, steps = 400, 8
+	tag := func(i, k int) string { return fmt.Sprintf("go|%d|%d", i, k) }
+	sigs := make([]canvas.Signature, chains)
+	for i := range sigs {
+		chain := make([]canvas.Signature, steps)
+		for k := range chain {
+			chain[k] = canvas.Sig("canvas.body", [][]string{{tag(i, k)}}).Kw(map[string]any{"tag": tag(i, k)}).Immutable()
+		}
+		sigs[i] = canvas.Chain(chain...)
+	}
+	results, err := c.SendAll(t.Context(), sigs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killWorkers(t, a, chains*steps, func() int {
+		done := journalCounts(t, server, "redelivered")
+		maps.Copy(done, journalCounts(t, server, "runs"))
+		return len(done)
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	for i, result := range results {
+		if _, err := client.Get[[]string](ctx, result); err != nil {
+			t.Fatalf("chain %d: %v", i, err)
+		}
+	}
+	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	once, again := journalCounts(t, server, "runs"), journalCounts(t, server, "redelivered")
+	stored := len(server.strings(t, "KEYS", "celery-task-meta-*"))
+	if stored != chains*steps {
+		t.Errorf("%d results are stored of %d", stored, chains*steps)
+	}
+	for i := range chains {
+		for k := range steps {
+			if n := once[tag(i, k)]; n > 1 || n+again[tag(i, k)] == 0 {
+				t.Errorf("step %d of chain %d ran %d times, and %d times redelivered", k, i, n, again[tag(i, k)])
+			}
+		}
+	}
+	t.Logf("%d steps ran again", len(again))
 }
 
 // journalCounts reads a hash of the journal.
