@@ -18,7 +18,8 @@ type Execution interface {
 	UpdateState(ctx context.Context, state string, meta any) error
 	// Send publishes a signature as the running task's child.
 	Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*canvas.Result, error)
-	// Replace publishes a signature in the place of the running task.
+	// Replace publishes a signature in the place of the running task, now or when its handler
+	// has returned.
 	Replace(ctx context.Context, sig canvas.Signature) error
 	// AddToChord adds a member to the chord that the running task is a member of.
 	AddToChord(ctx context.Context, sig canvas.Signature) (*canvas.Result, error)
@@ -59,7 +60,8 @@ func Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*ca
 // Replace ends the running task and has another signature run in its place, as
 // Task.replace in Python: it gets the task's id, its callbacks and errbacks, its place in
 // groups and chords and what remains of its chain. The handler returns what Replace
-// returns:
+// returns, and does so at once: where messages are acknowledged late, the signature is
+// published when it has returned.
 //
 //	return tasks.Replace(ctx, canvas.Sig("shop.charge", order))
 func Replace(ctx context.Context, sig canvas.Signature) error {

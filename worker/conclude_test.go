@@ -68,8 +68,8 @@ func TestBodyGoesWithTheLastPart(t *testing.T) {
 	}
 }
 
-// TestWhatGoesWithALateAcknowledgement: callbacks, the next step, retries and errbacks do,
-// but not what a task publishes while it runs, or where successes are not run again.
+// TestWhatGoesWithALateAcknowledgement: callbacks, the next step, retries, replacements and
+// errbacks do, but not what a task publishes while it runs, or where successes are not run again.
 func TestWhatGoesWithALateAcknowledgement(t *testing.T) {
 	next := canvas.Sig("app.next").Immutable()
 	tests := []struct {
@@ -83,6 +83,7 @@ func TestWhatGoesWithALateAcknowledgement(t *testing.T) {
 		{"step", canvas.Chain(canvas.Sig("app.do"), next), `"app.next"`, false, false},
 		{"errback", canvas.Sig("app.fail").LinkError(next), `"app.next"`, false, false},
 		{"retry", canvas.Sig("app.retry"), `"retries": 1`, false, false},
+		{"replacement", canvas.Sig("app.replace"), `"app.next"`, false, false},
 		{"early", canvas.Sig("app.do").Link(next), "", true, false},
 		{"deduplicated", canvas.Sig("app.do").Link(next), "", false, true},
 		{"nothing", canvas.Sig("app.do"), "", false, false},
@@ -95,6 +96,7 @@ func TestWhatGoesWithALateAcknowledgement(t *testing.T) {
 				b.reg.Register("app.do", func() {}, late)
 				b.reg.Register("app.fail", func() error { return tasks.Raise("ValueError", "bad") }, late)
 				b.reg.Register("app.next", func() { ran++ })
+				b.reg.Register("app.replace", func(ctx context.Context) error { return tasks.Replace(ctx, next) }, late)
 				b.reg.Register("app.retry", func(ctx context.Context) error {
 					if ran++; tasks.Current(ctx).Retries == 0 {
 						ran = 0

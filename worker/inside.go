@@ -35,13 +35,35 @@ func (r *request) Send(ctx context.Context, sig canvas.Signature, opts ...canvas
 	return plan.Result, r.publish(ctx, plan)
 }
 
-// Replace implements tasks.Execution.
+// Replace implements tasks.Execution. The replacement of a task that is acknowledged late goes
+// with the acknowledgement: the handler is about to return.
 func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
 	plan, err := canvas.Replace(sig, r.Task, r.worker.canvasContext(r))
 	if err != nil {
 		return err
 	}
-	return r.publish(ctx, plan)
+	if r.worker.concluder == nil || !r.acksLate {
+		return r.publish(ctx, plan)
+	}
+	f := &flow{}
+	if err := r.worker.carryOut(f, plan); err != nil {
+		return err
+	}
+	r.adopt(plan.Children)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replacement = f
+	return nil
+}
+
+// takeReplacement adds to the settlement of a task what is to run in its place.
+func (r *request) takeReplacement(s *settlement) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.replacement != nil {
+		s.with().add(r.replacement)
+		r.replacement = nil
+	}
 }
 
 // AddToChord implements tasks.Execution.

@@ -42,6 +42,7 @@ func (w *Worker) outcomeOf(ctx context.Context, r *request, result any, err erro
 	default:
 		s = w.errorOutcome(r, r.task.autoRetry.Retry(w.softTimeout(ctx, err), r.Retries), runtime)
 	}
+	r.takeReplacement(&s)
 	s.end.returned = time.Now()
 	w.hooks.taskPostrun(ctx, r, stateOf(s.end.kind), s.end.result)
 	return s

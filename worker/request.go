@@ -56,6 +56,8 @@ type request struct {
 
 	mu       sync.Mutex
 	children [][]byte // what the task has published, as a record's children tell it
+
+	replacement *flow // is to run in the task's place, once its handler has returned
 }
 
 // Phases of a request's handler. Whoever moves it on from running settles the task:
