@@ -55,7 +55,8 @@ type Config struct {
 	// workers must accept them. Default: JSON that is not compressed.
 	Serializer, Compression string
 	// NoRetry gives up when publishing fails, where a call has no retry option
-	// (task_publish_retry = False).
+	// (task_publish_retry = False). A connection that breaks meanwhile is waited for all the
+	// same, until ctx is done: only then is it known whether it has failed.
 	NoRetry bool
 	// RetryPolicy is how often and how fast publishing is tried again
 	// (task_publish_retry_policy). Default: three times, after 0, 0.2 and 0.4 seconds.

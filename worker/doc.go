@@ -12,7 +12,7 @@
 //	accept     acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
 //	execute    run the handler in the pool; work out the outcome
-//	settle     acknowledge, store the result, in groups
+//	settle     store the result, acknowledge, in groups; conclude: along with what follows
 //
 // # Goroutines
 //
@@ -46,7 +46,8 @@
 // acknowledged: before its handler runs (early, Celery's default) or after its result
 // is confirmed (late). An early acknowledgement is confirmed before the handler starts:
 // such a task never starts twice. One that is acknowledged late starts only while nobody
-// can have taken the worker for dead. Settling is repeated until it succeeds. A message
+// can have taken the worker for dead; what follows from it is published in the step in which
+// it is acknowledged. Settling is repeated until it succeeds. A message
 // whose lease was lost is not acknowledged, its handler's context is cancelled with
 // ErrLeaseLost, and of its outcomes only a success is stored.
 package worker

@@ -149,7 +149,7 @@ func (p *Pipeline) marked(ctx context.Context, marks *Marks, s *Script, keys, ar
 }
 
 // forgetTimeout bounds how long Forget takes.
-const forgetTimeout = time.Second
+const forgetTimeout = 200 * time.Millisecond
 
 // Forget deletes the marks of a process that ends, if there is a connection. Those that may
 // still be needed lapse by themselves after a day.
