@@ -26,7 +26,7 @@ func (c *Consumer) hear(s *source) {
 			return
 		}
 		list := c.keys.list(s.list, c.keys.step(msg.Properties.Priority))
-		if _, err := c.pipe.Do(ctx, "LPUSH", list, raw); err != nil && ctx.Err() == nil {
+		if err := c.push(ctx, broker.Back, []move{{lists: []string{list}, raw: raw}}); err != nil && ctx.Err() == nil {
 			c.log.Error("Lost a broadcast message", "queue", s.Name, "error", err, "message", excerpt(raw))
 		}
 	}

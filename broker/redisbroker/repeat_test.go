@@ -225,3 +225,36 @@ func TestLostAnswersWithoutRecords(t *testing.T) {
 		})
 	}
 }
+
+// A broadcast message is kept once, whatever becomes of the connection meanwhile.
+func TestBrokenBroadcast(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	cfg, faults := s.faulty(t)
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{
+		Redis: cfg, Queues: []broker.Queue{{Name: "news", Exchange: "news", ExchangeType: broker.Fanout}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	p := s.publisher(t)
+	eventually(t, "the exchange is listened to", func() bool { return s.int(t, "PUBSUB", "NUMPAT") == 1 })
+	kept := func() (n int) {
+		for _, list := range s.strings(t, "KEYS", "apium.fanout.*") {
+			n += s.int(t, "LLEN", list)
+		}
+		return n
+	}
+	for i, text := range []string{"first", "second"} { // the second time Redis knows the script
+		if err := p.Broadcast(t.Context(), broker.Publication{Exchange: "news", Message: brokertest.Envelope("", text, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the message is kept", func() bool { return kept() > i })
+		faults.Delay(`"second"`)
+	}
+	faults.Deliver(t)
+	if n := kept(); n != 2 {
+		t.Errorf("%d messages are kept, want 2", n)
+	}
+}

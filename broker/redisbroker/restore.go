@@ -168,8 +168,8 @@ for i = 2, #KEYS do redis.call(ARGV[2], KEYS[i], ARGV[i + 1]) end
 return 1
 `)
 
-// push puts messages into lists that were never recorded: nothing else than a mark could tell
-// a second attempt that the first has done it.
+// push puts messages into lists that are not recorded: nothing else than a mark could tell a
+// second attempt that the first has done it.
 func (c *Consumer) push(ctx context.Context, place broker.Place, moves []move) error {
 	how := "RPUSH"
 	if place == broker.Back {
