@@ -83,3 +83,26 @@ func TestOddProducers(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// TestRegisteredType sends and gets a type that both sides have registered.
+func TestRegisteredType(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	startWorker(t, a)
+	var got []string
+	a.run(t, &got, `
+import json, kombu.utils.json, tapp
+class Price:
+    def __init__(self, cents, currency):
+        self.cents, self.currency = cents, currency
+    def __repr__(self):
+        return "%d %s" % (self.cents, self.currency)
+kombu.utils.json.register_type(Price, "price", lambda p: {"cents": p.cents, "currency": p.currency}, lambda v: Price(**v))
+results = [tapp.app.send_task("tapp.typed_price", [Price(150, "EUR")]), tapp.same.delay({"tea": [Price(5, "EUR")]})]
+print(json.dumps([repr(r.get(timeout=20)) for r in results]))
+`)
+	if diff := cmp.Diff([]string{"300 EUR", "{'tea': [5 EUR]}"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

@@ -123,6 +123,18 @@ func moment(t time.Time) any {
 	return t
 }
 
+// price is a type that the Python side has registered with kombu, too.
+type price struct {
+	Cents    int64
+	Currency string
+}
+
+// priceValue is how it travels.
+type priceValue struct {
+	Cents    int64  `json:"cents"`
+	Currency string `json:"currency"`
+}
+
 func registerTyped(reg *tasks.Registry) {
 	x := tasks.Params("x")
 	reg.Register("tapp.typed_int", func(x int64) int64 { return x }, x)
@@ -137,6 +149,9 @@ func registerTyped(reg *tasks.Registry) {
 	reg.Register("tapp.typed_pointer", func(x *int) *int { return x }, x)
 	reg.Register("tapp.typed_uuid", func(x pyjson.UUID) pyjson.UUID { return x }, x)
 	reg.Register("tapp.typed_decimal", func(x pyjson.Decimal) pyjson.Decimal { return x }, x)
+	reg.Register("tapp.typed_price", func(x price) price { return price{2 * x.Cents, x.Currency} }, x)
+	pyjson.RegisterType("price", func(p price) (priceValue, error) { return priceValue(p), nil },
+		func(v priceValue) (price, error) { return price(v), nil })
 }
 
 // journal is where tasks leave a trace of each run: lists in another database.
