@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -135,14 +136,23 @@ func (c *chordBatch) answer(part backend.ChordPart, answer []any) backend.ChordC
 
 // Results implements backend.Chords.
 func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordResult, error) {
-	members, err := redis.ByteSlices(b.pipe.Script(ctx, resultsScript, b.groupKey(groupID, ".j"), b.groupKey(groupID, ".d")))
-	if err != nil {
-		return nil, b.error(err)
-	}
-	results := make([]backend.ChordResult, len(members))
-	for i, member := range members {
-		if results[i], err = b.decodeMember(member); err != nil {
-			return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w: %w", i, groupID, backend.ErrUnreadable, err)
+	var results []backend.ChordResult
+	for next := 0; next >= 0; {
+		reply, err := redis.Values(b.pipe.Script(ctx, resultsScript, b.groupKey(groupID, ".j"), b.groupKey(groupID, ".d"), next))
+		if err != nil {
+			return nil, b.error(err)
+		}
+		var members [][]byte
+		if _, err := redis.Scan(reply, &next, &members); err != nil {
+			return nil, fmt.Errorf("redisbackend: results of chord %s: %w", groupID, err)
+		}
+		results = slices.Grow(results, len(members))
+		for _, member := range members {
+			result, err := b.decodeMember(member)
+			if err != nil {
+				return nil, fmt.Errorf("redisbackend: part %d of chord %s: %w: %w", len(results), groupID, backend.ErrUnreadable, err)
+			}
+			results = append(results, result)
 		}
 	}
 	return results, nil

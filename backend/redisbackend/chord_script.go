@@ -183,25 +183,32 @@ if done_before() then return 0 end
 return redis.call('INCRBY', KEYS[2], ARGV[2])
 `)
 
-// resultsScript returns the members of a chord. Those that a worker before Celery
-// 5.7 has counted a second time, with another result, are left out.
+// resultsScript returns the members of a chord from one on, as many as have 16 MiB
+// together, so that it does not hold up Redis for long, and where the next begin, or -1.
+// Those that a worker before Celery 5.7 has counted a second time, with another result,
+// are left out: then it returns all at once.
 //
-// KEYS .j .d.
+// KEYS .j .d; ARGV where to begin.
 var resultsScript = redisconn.NewScript(2, `
 local call = redis.call
-local j, d = KEYS[1], KEYS[2]
+local j, d, at = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local zset = call('TYPE', j).ok == 'zset'
-local members
-if zset then
-  members = call('ZRANGE', j, 0, -1)
-else
-  members = call('LRANGE', j, 0, -1)
+local read = zset and 'ZRANGE' or 'LRANGE'
+local total, out = call(zset and 'ZCARD' or 'LLEN', j), {}
+if call('SCARD', d) == total or at > 0 then
+  local budget, largest, portion = 16777216, 1, 1
+  while at < total and budget > 0 do
+    for _, m in ipairs(call(read, j, at, at + portion - 1)) do
+      out[#out + 1] = m
+      budget, largest = budget - #m, math.max(largest, #m)
+    end
+    at = at + portion
+    portion = math.max(1, math.min(64, math.floor(budget / largest)))
+  end
+  return {at < total and at or -1, out}
 end
-if call('SCARD', d) == #members then
-  return members
-end
-local out, seen = {}, {}
-for _, m in ipairs(members) do
+local seen = {}
+for _, m in ipairs(call(read, j, 0, -1)) do
   local key = string.match(m, '^%[1, ".-", ') or m
   if zset then
     key = call('ZSCORE', j, m) .. key
@@ -211,7 +218,7 @@ for _, m in ipairs(members) do
     out[#out + 1] = m
   end
 end
-return out
+return {-1, out}
 `)
 
 // renewScript lets a claim last, or takes it again when it has run out and the

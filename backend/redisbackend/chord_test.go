@@ -34,6 +34,28 @@ func TestUnorderedChords(t *testing.T) {
 	}
 }
 
+// TestLargeChord has more results than go into one answer.
+func TestLargeChord(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	for _, unordered := range []bool{false, true} {
+		s.Do(t, "FLUSHALL")
+		b := open(t, s.URL(0), redisbackend.Config{ChordUnordered: unordered})
+		const n = 150
+		setSize(t, b, n)
+		var want []string
+		for i := range n {
+			p := backendtest.Part("g", i)
+			p.Result = []byte(`"` + strings.Repeat("x", 200_000) + `"`)
+			want = append(want, p.TaskID)
+			count(t, b, p)
+		}
+		if diff := cmp.Diff(want, ids(t, b, "g")); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func setSize(t *testing.T, b *redisbackend.Backend, size int) {
 	t.Helper()
 	if err := b.SetSize(t.Context(), "g", size); err != nil {
