@@ -88,6 +88,7 @@ func (p *program) app() *cli.App {
 			p.eventsCommand(),
 			p.listCommand(),
 			p.purgeCommand(),
+			p.unparkCommand(),
 			p.reportCommand(),
 			p.resultCommand(),
 			p.dlqCommand(),

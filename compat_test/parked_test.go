@@ -2,6 +2,9 @@ package compat_test
 
 import (
 	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,5 +117,39 @@ func TestParkedBesidePython(t *testing.T) {
 	}
 	if python.log.contains("received") {
 		t.Error("the Python worker received it")
+	}
+}
+
+// TestUnparkForPython: what was parked here is given to a Python worker, which starts it on
+// time without a sweep, but not while a worker of ours would park it again.
+func TestUnparkForPython(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(0), journal: server.url(1)}
+	ours := startWorker(t, a, "--park-after", "1")
+	due := sendLater(t, a, "handed back", 30)
+	eventually(t, patience, "the message is parked", func() bool { return server.int(t, "EXISTS", "apium.parked.celery") == 1 })
+	unpark := func() (string, error) {
+		out, err := exec.Command(apiumBinary, "-b", a.broker, "unpark").CombinedOutput()
+		return string(out), err
+	}
+	if out, err := unpark(); err == nil || !strings.Contains(out, "stop the worker first") {
+		t.Errorf("beside a worker: %s, %v", out, err)
+	}
+	ours.signal(t, syscall.SIGTERM)
+	if code := ours.exitCode(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if out, err := unpark(); err != nil || out != "1 parked message back in 1 queue.\n" {
+		t.Errorf("%s, %v", out, err)
+	}
+	python := a.startWorker(t)
+	python.waitLog(t, "received")
+	if time.Now().After(due) {
+		t.Error("the machine is too slow: it was received when it was due")
+	}
+	eventually(t, patience, "the task is done", func() bool { return server.journalLen(t, "done") == 1 })
+	if late := time.Since(due); late < 0 || late > 3*time.Second {
+		t.Errorf("done %v after it was due", late)
 	}
 }

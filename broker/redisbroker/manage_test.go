@@ -2,6 +2,8 @@ package redisbroker_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,5 +202,64 @@ func TestAwaitReplies(t *testing.T) {
 	}
 	if keys := fmt.Sprintf("%s", s.Do(t, "KEYS", "*")); keys != "[]" {
 		t.Errorf("left in Redis: %s", keys)
+	}
+}
+
+// TestUnpark: what is parked comes back to its queue, behind what waits there, in the order in
+// which it is due, and nothing else is touched.
+func TestUnpark(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	m := s.management(t, redisbroker.Config{GlobalKeyprefix: "p:"})
+	w := s.open(t, redisbroker.Config{GlobalKeyprefix: "p:", Hostname: "w@h", Queues: broker.Named("q", "other")})
+	const n = 130 // more than one batch
+	for i := range n {
+		s.Do(t, "LPUSH", "p:q", brokertest.Envelope("q", fmt.Sprint(i), 0))
+	}
+	s.Do(t, "LPUSH", "p:q\x06\x163", brokertest.Envelope("q", "urgent", 4))
+	for parked := 0; parked < n+1; {
+		ds, err := w.Claim(t.Context(), 50)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds {
+			due := time.Now().Add(time.Hour - time.Duration(parked)*time.Second) // the last is due first
+			if _, err := w.Park(t.Context(), broker.Parked{Delivery: d, Due: due}); err != nil {
+				t.Fatal(err)
+			}
+			parked++
+		}
+	}
+	s.Do(t, "ZADD", "p:apium.parked.q", 1, "apium.parked:gone")
+	if names, err := m.Consumers(t.Context(), "q"); err != nil || cmp.Diff([]string{"w@h"}, names) != "" {
+		t.Errorf("consumers %v, %v", names, err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := m.Consumers(t.Context(), "q"); err != nil || len(names) != 0 {
+		t.Errorf("consumers %v, %v", names, err)
+	}
+	s.Do(t, "LPUSH", "p:q", "waits")
+	s.Do(t, "HSET", "p:unacked", "python", `[{},"","q"]`)
+	if queues, err := m.ParkedQueues(t.Context()); err != nil || cmp.Diff([]string{"q"}, queues) != "" {
+		t.Errorf("queues %v, %v", queues, err)
+	}
+	if got, err := m.Unpark(t.Context(), "q"); got != n+1 || err != nil {
+		t.Fatalf("unparked %d, %v", got, err)
+	}
+	list := s.strings(t, "LRANGE", "p:q", 0, -1)
+	if len(list) != n+1 || list[n] != "waits" || list[n-1] != string(brokertest.Envelope("q", fmt.Sprint(n-1), 0)) ||
+		list[0] != string(brokertest.Envelope("q", "0", 0)) {
+		t.Errorf("%d messages, the first %s, the last %s", len(list), list[n-1], list[0])
+	}
+	want := []string{"p:q", "p:q\x06\x163", "p:unacked"}
+	keys := slices.DeleteFunc(s.strings(t, "KEYS", "p:*"), func(key string) bool { return strings.HasPrefix(key, "p:_kombu") })
+	slices.Sort(keys)
+	if diff := cmp.Diff(want, keys); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	if left := s.strings(t, "HKEYS", "p:unacked"); len(left) != 1 {
+		t.Errorf("unacked %v", left)
 	}
 }
