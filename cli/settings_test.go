@@ -66,6 +66,7 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker -n w@x -f /l/%n-%h.log", func(s *workerSettings) any { return s.logfile }, "/l/w-x.log"},
 		{"worker --result-expires 0", func(s *workerSettings) any { return s.Results.Expires < 0 }, true},
 		{"worker --result-expires 1h", func(s *workerSettings) any { return s.Results.Expires }, time.Hour},
+		{"worker --result-backend redis redis_host=h redis_port=7 redis_db=3", backendOf, "redis://h:7/3"},
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.Consumer.VisibilityTimeout }, 90 * time.Second},
 		{"worker --visibility-timeout 90", func(s *workerSettings) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *workerSettings) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},

@@ -220,6 +220,47 @@ print(json.dumps(values + [60 < ttl <= 77]))`)
 	}
 }
 
+// TestWhatCeleryStartsWith: a worker starts with what Celery takes without a word, and does
+// what of it means anything.
+func TestWhatCeleryStartsWith(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := app{broker: server.url(1), backend: "redis", settings: map[string]any{
+		"redis_host": "127.0.0.1", "redis_port": server.port, "redis_db": 2, "redis_client_name": "results", "redis_backend_health_check_interval": 5,
+		"task_create_missing_queues": false, "task_queues": map[string]any{"mine": map[string]any{}}, "task_routes": map[string]any{"tapp.*": "mine"},
+		"broker_transport_options": map[string]any{
+			"visibility_timeout": 3600, "protocol": 3, "confirm_publish": true, "connect_timeout": 5, "socket_read_size": 65536,
+			"max_retries": 3, "interval_start": 0, "retry_on_timeout": true,
+		},
+		"result_backend_transport_options": map[string]any{
+			"visibility_timeout": 18000, "retry_policy": map[string]any{"timeout": 5.0}, "health_check_interval": 10, "socket_keepalive": true,
+		},
+		"visibility_timeout": 3600, "beat_scheduler": "a.b:C", "cache_backend": "memory",
+	}}
+	python := a.startWorker(t) // Celery itself, so that the settings are ones it starts with
+	python.kill()
+	ours := start(t, "apium worker", "", nil, workerBinary, "worker", "-l", "info", "--config", export(t, appDir, a, "tapp", "json"))
+	t.Cleanup(ours.kill)
+	ours.waitLog(t, " ready.")
+	var got int
+	a.run(t, &got, `import json, tapp
+print(json.dumps(tapp.add.delay(2, 3).get(timeout=20)))`)
+	if got != 5 {
+		t.Errorf("2 + 3 = %d", got)
+	}
+	if clients, ok := server.do(t, "CLIENT", "LIST").([]byte); !ok || !strings.Contains(string(clients), "name=results") {
+		t.Errorf("no connection is named: %s", clients)
+	}
+	for line := range strings.SplitSeq(ours.log.String(), "\n") {
+		if strings.Contains(line, "WARNING") && !strings.Contains(line, "have no effect") && !strings.Contains(line, "task_default_queue names a queue") {
+			t.Errorf("warned of %s", line)
+		}
+	}
+	if n := ours.log.count("have no effect"); n != 1 {
+		t.Errorf("%d warnings of options without effect", n)
+	}
+}
+
 // TestAppWithExportedSettings: a Go program that is given a Python app's settings sends to
 // its workers as it does, and reads their results.
 func TestAppWithExportedSettings(t *testing.T) {
