@@ -54,7 +54,7 @@ func TestChordsSurviveKills(t *testing.T) {
 			t.Errorf("the body of chord %d got %v", i, got)
 		}
 	}
-	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
 	again := journalCounts(t, server, "redelivered")
 	for i := range chords {
 		tag := fmt.Sprintf("go|%d|body", i)

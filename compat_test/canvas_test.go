@@ -88,9 +88,9 @@ func (c canvasRun) run(t *testing.T, kind string) (left map[string]map[string]re
 	}
 	if kind != "python" {
 		delete(settings, "include")
-		workers = append(workers, startWorker(t, a, "-c", "1", "-n", "w1@host", "--config", settingsFile(t, settings)))
+		workers = append(workers, startWorker(t, a, append(servesMetrics, "-c", "1", "-n", "w1@host", "--config", settingsFile(t, settings))...))
 	}
-	settledCanvases(t, server, c.backend)
+	finished(t, server, 0, workers...)
 	t.Logf("%s: settled in %v", kind, time.Since(start))
 	for _, w := range workers {
 		w.kill()
@@ -99,20 +99,6 @@ func (c canvasRun) run(t *testing.T, kind string) (left map[string]map[string]re
 	writeJSON(t, file, sent)
 	a.run(t, &left, "canvas_dump.py", file)
 	return left
-}
-
-// settledCanvases waits until nothing waits, nobody holds a message and no result has come
-// for longer than a chord waits for its header's results.
-func settledCanvases(t *testing.T, server *redisServer, database int) {
-	t.Helper()
-	results, since := -1, time.Now()
-	eventually(t, 3*time.Minute, "all messages are settled", func() bool {
-		n := server.int(t, "EVAL", "redis.call('SELECT', ARGV[1]); return #redis.call('KEYS', 'celery-task-meta-*')", 0, database)
-		if n != results || !server.idle(t, "celery") {
-			results, since = n, time.Now()
-		}
-		return time.Since(since) > 3500*time.Millisecond
-	})
 }
 
 func sendFromPython(t *testing.T, a app, cases []canvasCase) (sent map[string]json.RawMessage) {

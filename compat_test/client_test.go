@@ -147,7 +147,7 @@ import json, sys, tapp
 from celery import group
 from celery.result import GroupResult
 theirs = GroupResult.restore(sys.argv[1], app=tapp.app)
-values = theirs.get(timeout=20)
+values = theirs.get(timeout=tapp.PATIENCE)
 ours = group(tapp.add.s(5, 6), tapp.fail.s("x")).apply_async()
 ours.save()
 print(json.dumps({"id": ours.id, "values": values, "count": theirs.completed_count()}))

@@ -84,7 +84,7 @@ func TestControlSurvives(t *testing.T) {
 	server.start(t)
 	ask("active_queues", `{}`, `"name": "added"`)
 	var result any
-	a.run(t, &result, `import json, tapp; print(json.dumps(tapp.add.apply_async((1, 2), queue="added").get(timeout=30)))`)
+	a.run(t, &result, `import json, tapp; print(json.dumps(tapp.add.apply_async((1, 2), queue="added").get(timeout=tapp.PATIENCE)))`)
 	if result != 3.0 {
 		t.Errorf("the task of the added queue returned %v", result)
 	}

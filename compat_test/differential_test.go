@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // call is one message as Celery put it on the queue.
@@ -70,10 +69,10 @@ func compareWorkers(t *testing.T, calls []call, settings map[string]any, flags .
 	}
 	workers := []*process{
 		app{broker: python.url(0), journal: python.url(1), settings: settings}.startWorker(t, "-n", "w1@host"),
-		startWorker(t, app{broker: apium.url(0), journal: apium.url(1)}, append(flags, "-n", "w1@host")...),
+		startWorker(t, app{broker: apium.url(0), journal: apium.url(1)}, append(append(flags, servesMetrics...), "-n", "w1@host")...),
 	}
-	for _, server := range []*redisServer{python, apium} {
-		settled(t, server)
+	for i, server := range []*redisServer{python, apium} {
+		finished(t, server, 0, workers[i])
 	}
 	for _, w := range workers {
 		w.signal(t, syscall.SIGTERM)
@@ -136,20 +135,6 @@ func malformedCalls(t *testing.T) []call {
 		calls = append(calls, call{Name: "malformed " + m.Name, ID: envelope.Properties.CorrelationID, Key: "celery", Raw: m.Raw})
 	}
 	return calls
-}
-
-// settled waits until nothing waits, nobody holds a message and no result has come
-// for a while.
-func settled(t *testing.T, server *redisServer) {
-	t.Helper()
-	keys, since := -1, time.Now()
-	eventually(t, 2*time.Minute, "all messages are settled", func() bool {
-		size := server.int(t, "DBSIZE")
-		if size != keys || !server.idle(t, "celery") {
-			keys, since = size, time.Now()
-		}
-		return time.Since(since) > 1500*time.Millisecond
-	})
 }
 
 // judge reports every difference that is not accepted and returns which acceptances

@@ -140,7 +140,7 @@ func hearCases(t *testing.T, python bool) (map[string][]event, clusterState) {
 	})
 	a.run(t, nil, "import tapp; tapp.app.control.revoke('terminated', terminate=True)")
 	since := time.Now()
-	eventually(t, time.Minute, "there are no more events", func() bool {
+	eventually(t, patience, "there are no more events", func() bool {
 		if now := l.events(t); len(now) != len(list) || !server.idle(t, "celery") {
 			list, since = now, time.Now()
 		}

@@ -80,8 +80,8 @@ func TestQueueOfSeveralExchanges(t *testing.T) {
 	python := a.startWorker(t, "-P", "solo")
 	want := bindings()
 	const inspect = `
-import json, bound
-queues, = bound.app.control.inspect(timeout=20, limit=1).active_queues().values()
+import json, bound, tapp
+queues, = bound.app.control.inspect(timeout=tapp.PATIENCE, limit=1).active_queues().values()
 for q in queues:
     q["bindings"].sort(key=lambda b: b["exchange"]["name"])
 print(json.dumps({q["name"]: q for q in queues}))`
@@ -111,13 +111,13 @@ print(json.dumps({q["name"]: q for q in queues}))`
 	}
 	var sums []int
 	a.run(t, &sums, `
-import json, bound
+import json, bound, tapp
 from kombu import Exchange
 ways = [("media", "direct", "film"), ("media", "direct", "sound"), ("news", "topic", "film.x.y"), ("fan", "fanout", "")]
 print(json.dumps([
-    bound.add.apply_async([i, 0], exchange=exchange, exchange_type=type, routing_key=key, declare=[Exchange(exchange, type=type)]).get(timeout=20)
+    bound.add.apply_async([i, 0], exchange=exchange, exchange_type=type, routing_key=key, declare=[Exchange(exchange, type=type)]).get(timeout=tapp.PATIENCE)
     for i, (exchange, type, key) in enumerate(ways)
-] + [bound.add.apply_async([10, 0], queue=queue).get(timeout=20) for queue in ("films", "sounds")]))`)
+] + [bound.add.apply_async([10, 0], queue=queue).get(timeout=tapp.PATIENCE) for queue in ("films", "sounds")]))`)
 	if diff := cmp.Diff([]int{0, 1, 2, 3, 10, 10}, sums); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
 	}

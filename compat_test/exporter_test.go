@@ -62,10 +62,12 @@ func sum(samples map[string]float64, pattern string) (total float64) {
 	return total
 }
 
+var metricsAddress = regexp.MustCompile(`Metrics at (\S+)`)
+
 // metricsURL is the page of a worker started with --metrics-addr 127.0.0.1:0.
 func metricsURL(t *testing.T, w *process) string {
 	t.Helper()
-	url := regexp.MustCompile(`Metrics at (\S+)`).FindStringSubmatch(w.log.String())
+	url := metricsAddress.FindStringSubmatch(w.log.String())
 	if url == nil {
 		t.Fatal("the worker does not say where its metrics are")
 	}

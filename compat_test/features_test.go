@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // featureDifferences are the differences that stay, with the reason. All but the reason
@@ -71,7 +70,7 @@ func TestFeatures(t *testing.T) {
 		"outcomes":   {cases: []string{"outcomes"}},
 		"limits":     {cases: []string{"time_limits"}},
 		"to the end": {cases: []string{"to_the_end", "canvases"}, waiting: 2},
-		"deaths":     {cases: []string{"deaths"}, patience: 8 * time.Second},
+		"deaths":     {cases: []string{"deaths"}},
 		"extended": {
 			cases: []string{"outcomes", "to_the_end"}, waiting: 2,
 			settings: map[string]any{"result_extended": true},
@@ -103,7 +102,6 @@ type featureGroup struct {
 	cases    []string
 	settings map[string]any // Celery's
 	waiting  int            // messages that wait for their ETA at the end
-	patience time.Duration  // how long nothing happens before it is over; default 3.5 s
 }
 
 func (g *featureGroup) run(t *testing.T) {
@@ -115,10 +113,10 @@ func (g *featureGroup) run(t *testing.T) {
 	}.startWorker(t, "-n", "w1@host")
 	// A high multiplier, so that nothing is given back because the slots are stuck.
 	apium.worker = startWorker(t, app{broker: apium.url(0), journal: apium.url(1)},
-		"-n", "w1@host", "--prefetch-multiplier", "64", "--config", settingsFile(t, g.settings))
+		append(servesMetrics, "-n", "w1@host", "--prefetch-multiplier", "64", "--config", settingsFile(t, g.settings))...)
 	var running, stopped [2]dump
 	for i, run := range []*featureRun{python, apium} {
-		run.settled(t, g)
+		finished(t, run.redisServer, g.waiting, run.worker)
 		running[i] = run.dump(t)
 	}
 	for i, run := range []*featureRun{python, apium} {
@@ -174,26 +172,6 @@ func newFeatureRun(t *testing.T, c featureCalls) *featureRun {
 		server.do(t, "LPUSH", c.Key, c.Raw)
 	}
 	return &featureRun{redisServer: server}
-}
-
-// settled waits until only messages that wait for their ETA are held, and nothing has
-// changed for longer than any task sleeps.
-func (r *featureRun) settled(t *testing.T, g *featureGroup) {
-	t.Helper()
-	patience := max(g.patience, 3500*time.Millisecond)
-	state, since := "", time.Now()
-	eventually(t, 2*time.Minute, "all messages are settled", func() bool {
-		queued := 0
-		for _, step := range []string{"", "\x06\x163", "\x06\x166", "\x06\x169"} {
-			queued += r.int(t, "LLEN", "celery"+step)
-		}
-		held := r.int(t, "HLEN", "unacked")
-		now := fmt.Sprint(queued, held, r.int(t, "DBSIZE"), r.journalLen(t, "ran"), r.worker.log.len())
-		if now != state || queued > 0 || held > g.waiting {
-			state, since = now, time.Now()
-		}
-		return time.Since(since) > patience
-	})
 }
 
 func (r *featureRun) dump(t *testing.T) (d dump) {

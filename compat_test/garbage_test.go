@@ -62,9 +62,9 @@ func neighbourLives(t *testing.T, server *redisServer, a app) {
 	t.Helper()
 	a.settings = eagerRestore(1)
 	python := a.startWorker(t)
-	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=20) == 3`)
+	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=tapp.PATIENCE) == 3`)
 	time.Sleep(2500 * time.Millisecond) // two rounds of its restore
-	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=20) == 3`)
+	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=tapp.PATIENCE) == 3`)
 	if python.log.contains("Unrecoverable error") || python.log.contains("CRITICAL") {
 		t.Error("the Python worker met something it could not bear")
 	}

@@ -54,7 +54,7 @@ func TestCeleryTaskFromPython(t *testing.T) {
 	a.run(t, &wrong, `
 import json, tapp
 sent = [(a, b, tapp.app.send_task("worker.multiply", kwargs={"a": a, "b": b})) for a in range(15) for b in range(15)]
-print(json.dumps([[a, b, r.get(timeout=20)] for a, b, r in sent if r.get(timeout=20) != a * b]))
+print(json.dumps([[a, b, r.get(timeout=tapp.PATIENCE)] for a, b, r in sent if r.get(timeout=tapp.PATIENCE) != a * b]))
 `)
 	if len(wrong) > 0 {
 		t.Errorf("wrong products: %v", wrong)
@@ -63,7 +63,7 @@ print(json.dumps([[a, b, r.get(timeout=20)] for a, b, r in sent if r.get(timeout
 	a.run(t, &failed, `
 import json, tapp
 r = tapp.app.send_task("worker.multiply", kwargs={"a": "x"})
-r.get(timeout=20, propagate=False)
+r.get(timeout=tapp.PATIENCE, propagate=False)
 print(json.dumps(repr(r.result)))
 `)
 	if want := `TypeError('multiply() malformed kwarg`; len(failed) < len(want) || failed[:len(want)] != want {

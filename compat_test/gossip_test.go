@@ -36,7 +36,7 @@ func (a app) wantRevoked(t *testing.T, node string, want ...string) {
 	t.Helper()
 	var got []string
 	a.run(t, &got, `import json, sys, tapp
-print(json.dumps(list(tapp.app.control.inspect([sys.argv[1]], timeout=5).revoked()[sys.argv[1]])))`, node)
+print(json.dumps(list(tapp.app.control.inspect([sys.argv[1]], timeout=tapp.PATIENCE).revoked()[sys.argv[1]])))`, node)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: revoked are %q, want %q", node, got, want)
@@ -46,7 +46,7 @@ print(json.dumps(list(tapp.app.control.inspect([sys.argv[1]], timeout=5).revoked
 func (a app) revokeAt(t *testing.T, node, id string) {
 	t.Helper()
 	a.run(t, nil, `import sys, tapp
-tapp.app.control.revoke(sys.argv[2], destination=[sys.argv[1]], reply=True, timeout=5)`, node, id)
+tapp.app.control.revoke(sys.argv[2], destination=[sys.argv[1]], reply=True, timeout=tapp.PATIENCE)`, node, id)
 }
 
 // TestMingle: a worker that starts exchanges revoked ids and the clock with those that are

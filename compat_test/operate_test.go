@@ -215,7 +215,7 @@ for queue in ("py", "go"):
         ids.append(tapp.same.apply_async((value,), queue=queue))
     ids.append(tapp.fail.apply_async(("no",), queue=queue))
 for r in ids:
-    r.get(propagate=False, timeout=30)
+    r.get(propagate=False, timeout=tapp.PATIENCE)
 print(json.dumps([r.id for r in ids]))
 `)
 	var lines []string
@@ -245,7 +245,7 @@ func TestEventsAsCelery(t *testing.T) {
 import tapp
 for queue in ("py", "go"):
     for task in (tapp.add.si(1, 2), tapp.echo.si("ä", x=[None]), tapp.fail.si("no")):
-        task.apply_async(queue=queue).get(propagate=False, timeout=30)
+        task.apply_async(queue=queue).get(propagate=False, timeout=tapp.PATIENCE)
 `)
 	printed := func(p *process) []string {
 		var tasks []string

@@ -9,16 +9,18 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/protocol"
 )
 
 // writes are the commands a Redis was sent that store, publish or acknowledge.
 type writes struct {
 	mu    sync.Mutex
 	steps []string
+	marks []string // what was echoed
 }
 
 // watchWrites reads what MONITOR tells until the end of the test.
@@ -41,14 +43,32 @@ func watchWrites(t *testing.T, s *redisServer) *writes {
 			if err != nil {
 				return
 			}
-			if step := stepOf(line, tags); step != "" {
-				w.mu.Lock()
+			step, mark := stepOf(line, tags), echoed.FindStringSubmatch(line)
+			w.mu.Lock()
+			if step != "" {
 				w.steps = append(w.steps, step)
-				w.mu.Unlock()
 			}
+			if mark != nil {
+				w.marks = append(w.marks, mark[1])
+			}
+			w.mu.Unlock()
 		}
 	}()
 	return w
+}
+
+var echoed = regexp.MustCompile(`(?i)"echo" "([^"]*)"`)
+
+// upToDate waits until all that the server was sent before has been read.
+func (w *writes) upToDate(t *testing.T, s *redisServer) {
+	t.Helper()
+	mark := protocol.NewID()
+	s.do(t, "ECHO", mark)
+	eventually(t, patience, "MONITOR tells of a mark", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return slices.Contains(w.marks, mark)
+	})
 }
 
 // of returns the steps that name a task, each once.
@@ -153,18 +173,15 @@ func TestOrderOfWrites(t *testing.T) {
 		if i == 0 {
 			run.worker = app{broker: run.url(0), journal: run.url(1), module: "features"}.startWorker(t, "-n", "w1@host", "-c", "1")
 		} else {
-			run.worker = startWorker(t, app{broker: run.url(0), journal: run.url(1)}, "-n", "w1@host", "-c", "1")
+			run.worker = startWorker(t, app{broker: run.url(0), journal: run.url(1)}, append(servesMetrics, "-n", "w1@host", "-c", "1")...)
 		}
 		orders[i] = map[string][]string{}
 		for _, call := range c.Calls {
 			run.do(t, "LPUSH", call.Key, call.Raw)
 			eventually(t, patience, call.Name+" is settled", func() bool { return run.idle(t, "celery") })
 		}
-		eventually(t, patience, "all is stored", func() bool {
-			steps := len(seen.of(""))
-			time.Sleep(500 * time.Millisecond)
-			return steps == len(seen.of("")) && run.idle(t, "celery")
-		})
+		finished(t, run.redisServer, 0, run.worker)
+		seen.upToDate(t, run.redisServer)
 		for _, call := range c.Calls {
 			orders[i][call.Name] = seen.of(call.Name)
 		}

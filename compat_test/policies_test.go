@@ -32,7 +32,7 @@ func wantResults(t *testing.T, a app, ids []string) {
 	a.run(t, &results, `
 import json, sys, tapp
 from celery.result import AsyncResult
-print(json.dumps([AsyncResult(id, app=tapp.app).get(timeout=20) for id in sys.argv[1:]]))
+print(json.dumps([AsyncResult(id, app=tapp.app).get(timeout=tapp.PATIENCE) for id in sys.argv[1:]]))
 `, ids...)
 	for i, result := range results {
 		if result != strconv.Itoa(i) {
@@ -120,7 +120,7 @@ func TestLeaveIsNoBusyLoop(t *testing.T) {
 	time.Sleep(3 * time.Second) // what it does at first is not what it does on and on
 	before, began := cpuTime(t, w), time.Now()
 	load(t, a, "tapp.work", 1, 0, nil)
-	eventually(t, 15*time.Second, "the task behind has run", func() bool { return server.journalLen(t, "done") == 1 })
+	eventually(t, patience, "the task behind has run", func() bool { return server.journalLen(t, "done") == 1 })
 	waited := time.Since(began)
 	time.Sleep(max(0, 5*time.Second-waited))
 	load := float64(cpuTime(t, w)-before) / float64(time.Since(began))
@@ -270,7 +270,7 @@ for i in range(5): tapp.work_late.delay(str(i), 0)
 	const most = 2
 	for deaths := 0; ; deaths++ {
 		w := launchWorker(t, a, "-c", "1", "--max-redeliveries", strconv.Itoa(most))
-		eventually(t, 40*time.Second, "the worker has died, or all is done", func() bool {
+		eventually(t, patience, "the worker has died, or all is done", func() bool {
 			return w.ended() || server.journalLen(t, "done") >= 6 && server.idle(t, "celery")
 		})
 		if !w.ended() {
@@ -290,7 +290,7 @@ for i in range(5): tapp.work_late.delay(str(i), 0)
 	var got []string
 	a.run(t, &got, `
 import json, tapp
-try: tapp.app.AsyncResult("poison").get(timeout=20)
+try: tapp.app.AsyncResult("poison").get(timeout=tapp.PATIENCE)
 except Exception as exc: print(json.dumps([type(exc).__module__, type(exc).__name__, str(exc)]))
 `)
 	if want := []string{"billiard.exceptions", "WorkerLostError", "Worker exited prematurely: given back 3 times because a worker died"}; !slices.Equal(got, want) {

@@ -11,8 +11,9 @@ import (
 	"github.com/apium/apium/internal/logtest"
 )
 
-// patience is how long a test waits for something that should happen soon.
-const patience = 30 * time.Second
+// patience is how long a test waits for what must happen. It costs nothing where it does,
+// and is for machines that are slow and have other work.
+const patience = 2 * time.Minute
 
 // process is a program under test or a peer. Its output is kept; it and all its
 // children are killed at the end of the test.

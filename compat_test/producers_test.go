@@ -42,7 +42,7 @@ if len(sys.argv) < 2:
 out = {}
 for name, result in sent.items():
     try:
-        out[name] = repr(result.get(timeout=20))
+        out[name] = repr(result.get(timeout=tapp.PATIENCE))
     except Exception as exc:
         out[name] = "%s.%s: %s" % (type(exc).__module__, type(exc).__name__, exc)
 json.dump(out, sys.stdout)

@@ -29,7 +29,7 @@ func TestKeyPrefix(t *testing.T) {
 	const n = 200
 	load(t, a, "tapp.work", n, 0.01, nil)
 	eventually(t, patience, "all tasks are done", func() bool { return server.journalLen(t, "done") == n })
-	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=20) == 3`)
+	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=tapp.PATIENCE) == 3`)
 	ourShare, pythonShare := ours.log.count("tapp.work["), python.log.count("tapp.work[")
 	if ourShare == 0 || pythonShare == 0 {
 		t.Errorf("log lines about tasks: ours %d, Python's %d", ourShare, pythonShare)
@@ -183,7 +183,7 @@ from celery.result import AsyncResult
 out = []
 for id in sys.argv[1:]:
     try:
-        out.append(repr(AsyncResult(id, app=tapp.app).get(timeout=20)))
+        out.append(repr(AsyncResult(id, app=tapp.app).get(timeout=tapp.PATIENCE)))
     except Exception as exc:
         out.append(type(exc).__module__ + "." + repr(exc))
     out.append(AsyncResult(id, app=tapp.app).state)

@@ -88,7 +88,7 @@ func TestKill(t *testing.T) {
 		victims[i%2].kill()
 		victims[i%2] = startWorker(t, a, "-c", strconv.Itoa(concurrency), "-n", fmt.Sprintf("k%d@host", i))
 	}
-	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
 	j := readJournal(t, server)
 	if lost := j.lost(n); len(lost) > 0 {
 		t.Errorf("%d of %d tasks lost: %v", len(lost), n, lost)
@@ -131,7 +131,7 @@ func TestKillBesidePython(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	startWorker(t, a, "-c", "4")
-	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
 	j := readJournal(t, server)
 	if lost := j.lost(n); len(lost) > 0 {
 		t.Errorf("%d of %d tasks lost: %v", len(lost), n, lost)
@@ -208,7 +208,7 @@ func TestPythonClaimsExpire(t *testing.T) {
 	}
 	server.do(t, "SET", "unacked_mutex", "somebody", "PX", 1500)
 	startWorker(t, a, "-c", "10", "--broker-transport-options", `{"unacked_restore_interval": 1, "unacked_restore_throttle": 1}`)
-	eventually(t, 20*time.Second, "all six run here", func() bool {
+	eventually(t, patience, "all six run here", func() bool {
 		return server.journalLen(t, "started") >= 2+6 && server.int(t, "HLEN", "unacked") == 6
 	})
 }

@@ -34,7 +34,7 @@ func TestRedisRestarts(t *testing.T) {
 				time.Sleep(time.Duration(300*round) * time.Millisecond) // an outage of some length
 				server.start(t)
 			}
-			eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+			eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
 			j := readJournal(t, journal)
 			if lost := j.lost(n); len(lost) > 0 {
 				t.Errorf("%d tasks lost: %v", len(lost), lost)

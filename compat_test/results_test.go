@@ -154,7 +154,7 @@ func TestPublishedRecords(t *testing.T) {
 	a := app{broker: server.url(0), journal: server.url(1)}
 	w := startWorker(t, a, "--track-started", "-n", "w1@host")
 	var id string
-	a.run(t, &id, `import json, tapp; r = tapp.add.delay(1, 2); r.get(timeout=20); print(json.dumps(r.id))`)
+	a.run(t, &id, `import json, tapp; r = tapp.add.delay(1, 2); r.get(timeout=tapp.PATIENCE); print(json.dumps(r.id))`)
 
 	key := "celery-task-meta-" + id
 	started, done := <-records, <-records

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 )
 
 // TestKillDuringRetries kills our workers while tasks that are acknowledged late retry,
@@ -41,7 +40,7 @@ with features.app.producer_pool.acquire() as producer:
 		victims[i%2].kill()
 		victims[i%2] = startWorker(t, a, "-c", "4", "-n", fmt.Sprintf("k%d@host", i))
 	}
-	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
+	eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
 	for i := range n {
 		id := fmt.Sprintf("t%d", i)
 		raw, _ := server.do(t, "GET", "celery-task-meta-"+id).([]byte)

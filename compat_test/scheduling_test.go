@@ -88,7 +88,7 @@ func TestScheduledTasks(t *testing.T) {
 	if parked := server.int(t, "ZCARD", "apium.parked.celery"); parked < n/4 {
 		t.Errorf("only %d of %d tasks are parked", parked, n)
 	}
-	eventually(t, time.Minute, "all have run", func() bool { return server.journalLen(t, "stamps") >= n && server.idle(t, "celery") })
+	eventually(t, patience, "all have run", func() bool { return server.journalLen(t, "stamps") >= n && server.idle(t, "celery") })
 	late, again := lateness(t, server, due)
 	t.Log(summary(late))
 	if again > 0 {
@@ -113,7 +113,7 @@ func TestScheduledTasksOutliveAWorker(t *testing.T) {
 	eventually(t, patience, "work goes on", func() bool { return server.journalLen(t, "stamps") > 50 })
 	victim.kill()
 	killed := float64(time.Now().UnixNano()) / 1e9
-	eventually(t, time.Minute, "all have run", func() bool { return server.journalLen(t, "stamps") >= n && server.idle(t, "celery") })
+	eventually(t, patience, "all have run", func() bool { return server.journalLen(t, "stamps") >= n && server.idle(t, "celery") })
 	late, again := lateness(t, server, due)
 	t.Logf("%s; %d ran again", summary(late), again)
 	if again > 2 {
@@ -140,7 +140,7 @@ func TestScheduledTasksOfBothKinds(t *testing.T) {
 	due := schedule(t, a, n, 2, 14)
 	eventually(t, patience, "work goes on", func() bool { return server.journalLen(t, "stamps") > 30 })
 	ours.kill()
-	eventually(t, time.Minute, "all have run", func() bool { return server.journalLen(t, "stamps") >= n && server.idle(t, "celery") })
+	eventually(t, patience, "all have run", func() bool { return server.journalLen(t, "stamps") >= n && server.idle(t, "celery") })
 	late, again := lateness(t, server, due)
 	t.Logf("%s; %d ran again", summary(late), again)
 	if again > 2 {

@@ -190,7 +190,7 @@ send(pickle.dumps((bomb, {}, {})))
 loop = []
 loop.append(loop)
 send(pickle.dumps(([loop], {}, {})))
-assert tapp.same.apply_async([(1, 2)], serializer="pickle").get(timeout=20) == [1, 2]
+assert tapp.same.apply_async([(1, 2)], serializer="pickle").get(timeout=tapp.PATIENCE) == [1, 2]
 `, trace)
 	eventually(t, patience, "all are settled", func() bool { return server.idle(t, "celery") })
 	if n := w.log.count("is not plain data"); n < 56 {
@@ -204,7 +204,7 @@ assert tapp.same.apply_async([(1, 2)], serializer="pickle").get(timeout=20) == [
 	if _, err := os.Stat(trace); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was executed: %v", err)
 	}
-	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=20) == 3`)
+	a.run(t, nil, `import tapp; assert tapp.add.delay(1, 2).get(timeout=tapp.PATIENCE) == 3`)
 	w.signal(t, syscall.SIGTERM)
 	if code := w.exitCode(t); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -226,7 +226,7 @@ func TestSuccessIsFinalInSerializers(t *testing.T) {
 			a.run(t, &ids, `
 import json, tapp
 done, failed = tapp.same.delay("first"), tapp.fail.delay("first")
-done.get(timeout=20); failed.get(timeout=20, propagate=False)
+done.get(timeout=tapp.PATIENCE); failed.get(timeout=tapp.PATIENCE, propagate=False)
 print(json.dumps([done.id, failed.id]))`)
 			worker.kill()
 			a.run(t, nil, `import sys, tapp; tapp.fail.apply_async(["again"], task_id=sys.argv[1]); tapp.same.apply_async(["again"], task_id=sys.argv[2])`, ids...)

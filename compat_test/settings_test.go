@@ -212,7 +212,7 @@ func TestWorkerWithExportedSettings(t *testing.T) {
 	var got []any
 	a.run(t, &got, `import json, tapp
 sum, same = tapp.add.delay(2, 3), tapp.same.delay("x")
-values = [sum.get(timeout=20), same.get(timeout=20)]
+values = [sum.get(timeout=tapp.PATIENCE), same.get(timeout=tapp.PATIENCE)]
 ttl = tapp.app.backend.client.ttl(tapp.app.backend.get_key_for_task(sum.id))
 print(json.dumps(values + [60 < ttl <= 77]))`)
 	if diff := cmp.Diff([]any{5.0, "x", true}, got); diff != "" {
@@ -311,7 +311,7 @@ for n in range(8):  # the last member and the body are in turns here and there
     queues = ["go", "celery", "go"] if n % 2 else ["celery", "go", "celery"]
     header = [tapp.add.s(n, i).set(queue=queue) for i, queue in enumerate(queues)]
     bodies.append(chord(header)(tapp.same.s().set(queue="go" if n < 4 else "celery")))
-print(json.dumps([sorted(body.get(timeout=30)) for body in bodies]))`)
+print(json.dumps([sorted(body.get(timeout=tapp.PATIENCE)) for body in bodies]))`)
 			for n, members := range got {
 				if diff := cmp.Diff([]int{n, n + 1, n + 2}, members); diff != "" {
 					t.Errorf("chord %d (-want +got):\n%s", n, diff)

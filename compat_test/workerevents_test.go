@@ -65,11 +65,11 @@ func TestWorkerEvents(t *testing.T) {
 		return func(node string) string { return id + " of " + node }
 	}
 	run := func(id, before string) {
-		a.run(t, nil, `import sys, features
-for reply in features.app.control.broadcast(sys.argv[2], reply=True, timeout=5) if sys.argv[2] else []:
+		a.run(t, nil, `import sys, features, tapp
+for reply in features.app.control.broadcast(sys.argv[2], reply=True, limit=2, timeout=tapp.PATIENCE) if sys.argv[2] else []:
     print(reply)
 for node in "py", "go":
-    features.app.send_task("features.plain", [[[["return", 1]]]], task_id="%s of %s@host" % (sys.argv[1], node), queue=node).get(timeout=20)
+    features.app.send_task("features.plain", [[[["return", 1]]]], task_id="%s of %s@host" % (sys.argv[1], node), queue=node).get(timeout=tapp.PATIENCE)
 `, id, before)
 	}
 	run("silent", "")

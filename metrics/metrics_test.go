@@ -126,7 +126,7 @@ func TestObserve(t *testing.T) {
 	m.Observe(worker.Event{Kind: worker.Forwarded, Queue: "celery", Task: &protocol.Task{Name: strings.Repeat("x", 1000)}})
 	m.Observe(worker.Event{Kind: worker.Forwarded, Queue: "celery", Task: &protocol.Task{Name: "caf\xe9"}})
 	m.Observe(worker.Event{Kind: worker.Left, Queue: "celery", Task: &protocol.Task{Name: "python's"}})
-	m.Watch(&fakeWorker{ready: errors.New("no"), stats: worker.Stats{Reserved: 1, Scheduled: 2, Limited: 3, Kept: 4, Abandoned: 5, AbandonedTotal: 6}})
+	m.Watch(&fakeWorker{ready: errors.New("no"), stats: worker.Stats{Reserved: 1, Scheduled: 2, Limited: 3, Kept: 4, Abandoned: 5, AbandonedTotal: 6, Settling: 7}})
 	m.Claimed(3)
 	m.WatchReconnects("broker", func() int64 { return 1 })
 	got, _ := scrape(t, m.Handler())
@@ -154,6 +154,7 @@ func TestObserve(t *testing.T) {
 		`apium_waiting_messages{state="scheduled"}`:                                                        "2.0",
 		`apium_waiting_messages{state="limited"}`:                                                          "3.0",
 		`apium_waiting_messages{state="kept"}`:                                                             "4.0",
+		`apium_settling{}`:                                                                                 "7.0",
 		`apium_abandoned_handlers{}`:                                                                       "5.0",
 		`apium_abandoned_handlers_total{}`:                                                                 "6.0",
 		`apium_parked_messages{}`:                                                                          "1e+06",

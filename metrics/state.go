@@ -16,7 +16,8 @@ type workerCollector struct {
 	worker atomic.Pointer[Worker]
 
 	up, active, workers, processes *prometheus.Desc
-	waiting, abandoned, lost       *prometheus.Desc
+	waiting, settling              *prometheus.Desc
+	abandoned, lost                *prometheus.Desc
 }
 
 func newWorkerCollector(host string) *workerCollector {
@@ -33,6 +34,8 @@ func newWorkerCollector(host string) *workerCollector {
 		waiting: prometheus.NewDesc("apium_waiting_messages",
 			"Messages this worker holds that wait for a slot (reserved), their ETA (scheduled), their rate limit (limited), "+
 				"or are of unknown tasks and kept for others (kept).", []string{"state"}, nil),
+		settling: prometheus.NewDesc("apium_settling",
+			"Starts and outcomes of tasks that are not written to the broker and the result backend yet.", nil, nil),
 		abandoned: prometheus.NewDesc("apium_abandoned_handlers",
 			"Handlers that still run although their task has ended: past its time limit, or terminated.", nil, nil),
 		lost: prometheus.NewDesc("apium_abandoned_handlers_total",
@@ -51,7 +54,7 @@ func (c *workerCollector) ready() error {
 }
 
 func (c *workerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.active, c.workers, c.processes, c.waiting, c.abandoned, c.lost} {
+	for _, d := range []*prometheus.Desc{c.up, c.active, c.workers, c.processes, c.waiting, c.settling, c.abandoned, c.lost} {
 		ch <- d
 	}
 }
@@ -82,6 +85,7 @@ func (c *workerCollector) Collect(ch chan<- prometheus.Metric) {
 	} {
 		gauge(c.waiting, float64(n), state)
 	}
+	gauge(c.settling, float64(stats.Settling))
 	gauge(c.abandoned, float64(stats.Abandoned))
 	ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(stats.AbandonedTotal))
 }

@@ -17,6 +17,7 @@ type Stats struct {
 	Limited   int // claimed, waiting for their rate limit
 	Kept      int // claimed, of unknown tasks, to be given to others in a moment
 	Leased    int // not acknowledged yet
+	Settling  int // starts and outcomes of tasks that are not written yet
 
 	Abandoned      int   // handlers that still run although their task has ended
 	AbandonedTotal int64 // how many there have been
@@ -28,6 +29,7 @@ func (w *Worker) Stats() Stats {
 		Active: len(w.slots.running()), Reserved: w.backlog.waiting(), Scheduled: w.schedule.len(), Kept: w.kept.len(), Leased: w.leases.len(),
 		Abandoned: int(w.slots.abandoned.Load()), AbandonedTotal: w.slots.abandonedTotal.Load(),
 	}
+	s.Settling = int(w.unsettled.Load()) // after Active: what has left there is here
 	w.eachLimiter(func(l *limiter) { s.Limited += l.waiting() })
 	return s
 }

@@ -10,7 +10,7 @@ import tapp
 def describe(result):
     out = {}
     try:
-        out["value"] = result.get(timeout=20)
+        out["value"] = result.get(timeout=tapp.PATIENCE)
     except Exception as exc:
         cls = type(exc)
         out["raised"] = {"module": cls.__module__, "type": cls.__name__, "args": list(exc.args), "str": str(exc)}

@@ -42,7 +42,7 @@ def plain(v):
 
 def raised(result):
     try:
-        return ["returned", kombu_json.dumps(result.get(timeout=20))]
+        return ["returned", kombu_json.dumps(result.get(timeout=tapp.PATIENCE))]
     except Exception as exc:
         return [type(exc).__module__, type(exc).__name__, [str(x) for x in exc.args], result.state]
 
@@ -51,13 +51,13 @@ out = {"wrong": [], "raised": {}}
 for compression in (None, "zlib", "bzip2", "lzma", "zstd", "brotli"):
     sent = {name: tapp.same.apply_async([value], compression=compression) for name, value in values.items()}
     for name, result in sent.items():
-        got = result.get(timeout=20)
+        got = result.get(timeout=tapp.PATIENCE)
         if kombu_json.dumps(plain(values[name])) != kombu_json.dumps(got):
             out["wrong"].append([compression, name, repr(got)])
 add = tapp.add
 if tapp.app.conf.task_serializer != "yaml":  # Celery cannot write a signature in YAML
-    out["chain"] = chain(add.s(1, 2), add.s(10), add.s(100)).delay().get(timeout=20)
-    out["chord"] = chord([add.s(1, 2), add.s(3, 4)], tapp.same.s()).delay().get(timeout=20)
+    out["chain"] = chain(add.s(1, 2), add.s(10), add.s(100)).delay().get(timeout=tapp.PATIENCE)
+    out["chord"] = chord([add.s(1, 2), add.s(3, 4)], tapp.same.s()).delay().get(timeout=tapp.PATIENCE)
 for name, result in {
     "value error": tapp.fail.delay("bad", 1), "key error": tapp.throw.delay("builtins", "KeyError", "k"),
     "decode error": tapp.throw.delay("builtins", "UnicodeDecodeError", "one argument only"),

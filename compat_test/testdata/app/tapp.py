@@ -13,6 +13,8 @@ from celery import Celery, current_task
 
 import shoperrors
 
+PATIENCE = 120  # how long to wait for what must happen; it costs nothing where it does
+
 app = Celery("tapp", broker=os.environ.get("BROKER"), backend=os.environ.get("BACKEND"))
 app.conf.update(
     broker_connection_retry_on_startup=True,
