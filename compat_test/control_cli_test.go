@@ -62,7 +62,7 @@ func TestControlCommandLine(t *testing.T) {
 		{"control enable_events", ""},
 		{"control disable_events", ""},
 	} {
-		args := append(strings.Fields(line.args), "-d", pyNode+","+goNode, "-t", "10")
+		args := append(strings.Fields(line.args), "-d", pyNode+","+goNode, "-t", "120")
 		output, code := c.say(t, args...)
 		if code != 0 {
 			t.Errorf("celery %s: exit code %d\n%s", line.args, code, output)

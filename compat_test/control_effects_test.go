@@ -28,8 +28,14 @@ func TestControlEffects(t *testing.T) {
 			t.Parallel()
 			c := startControlled(t)
 			var python, ours map[string]any
-			c.run(t, &python, "control.py", append([]string{"effects", pyNode, pyQueue}, checks...)...)
-			c.run(t, &ours, "control.py", append([]string{"effects", goNode, goQueue}, checks...)...)
+			t.Run("sides", func(t *testing.T) { // both at a time: the tasks sleep
+				for side, into := range map[[2]string]*map[string]any{{pyNode, pyQueue}: &python, {goNode, goQueue}: &ours} {
+					t.Run(side[0], func(t *testing.T) {
+						t.Parallel()
+						c.run(t, into, "control.py", append([]string{"effects", side[0], side[1]}, checks...)...)
+					})
+				}
+			})
 			if diff := cmp.Diff(python, ours); diff != "" {
 				t.Errorf("effects (-Python +Go):\n%s", diff)
 			}
@@ -48,7 +54,7 @@ func TestControlOurEffects(t *testing.T) {
 	startWorker(t, a, "-n", goNode, "-Q", goQueue)
 	var got map[string]any
 	a.run(t, &got, "control.py", "effects", goNode, goQueue, "time_limit", "concurrency")
-	success := []any{"SUCCESS", 1.0}
+	success := []any{"SUCCESS", 6.0}
 	want := map[string]any{
 		"time_limit": []any{
 			[]any{"FAILURE", "SoftTimeLimitExceeded", "SoftTimeLimitExceeded()"},
@@ -108,7 +114,7 @@ func TestControlLeavesNothing(t *testing.T) {
 	}
 	server.do(t, "PUBLISH", "/0.celery.pidbox", request.Encode("celery.pidbox")) // nobody is bound
 	server.do(t, "PUBLISH", "/0.celery.pidbox", "garbage")
-	a.run(t, nil, `from tapp import app; assert app.control.ping(timeout=2) == [{"go@h": {"ok": "pong"}}]`)
+	a.run(t, nil, `from tapp import app; assert app.control.ping(timeout=120, limit=1) == [{"go@h": {"ok": "pong"}}]`)
 	if left := server.strings(t, "KEYS", "*.reply.celery.pidbox"); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}

@@ -34,7 +34,7 @@ func startControlled(t *testing.T, args ...string) *controlled {
 		app: a, server: server,
 		python: a.startWorker(t, append([]string{"-n", pyNode, "-Q", pyQueue}, args...)...),
 		go_: startWorker(t, a, append([]string{
-			"-n", goNode, "-Q", goQueue, "--without-gossip", "--without-mingle", "--without-heartbeat",
+			"-n", goNode, "-Q", goQueue, "--without-gossip", "--without-mingle", "--without-heartbeat", "--park-after", "600",
 		}, args...)...),
 	}
 }

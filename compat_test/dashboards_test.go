@@ -84,7 +84,7 @@ func TestDashboards(t *testing.T) {
 	if len(open) < 150 {
 		t.Errorf("only %d queries", len(open))
 	}
-	for deadline := time.Now().Add(time.Minute); len(open) > 0 && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(open) > 0 && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
 		open = slices.DeleteFunc(open, func(q panelQuery) bool { return p.query(t, q.query) > 0 })
 	}
 	for _, q := range open {

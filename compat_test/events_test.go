@@ -130,7 +130,7 @@ func hearCases(t *testing.T, python bool) (map[string][]event, clusterState) {
 	if python {
 		w = a.startWorker(t, "-n", "w1@host", "-E", "-c", "4")
 	} else {
-		w = startWorker(t, a, "-n", "w1@host", "-E", "-c", "4", "--without-heartbeat")
+		w = startWorker(t, a, "-n", "w1@host", "-E", "-c", "4", "--without-heartbeat", "--metrics-addr", "127.0.0.1:0")
 	}
 	a.run(t, nil, "events.py", "send")
 	var list []event
@@ -139,15 +139,15 @@ func hearCases(t *testing.T, python bool) (map[string][]event, clusterState) {
 		return slices.ContainsFunc(list, func(e event) bool { return e["uuid"] == "terminated" && e.kind() == "task-started" })
 	})
 	a.run(t, nil, "import tapp; tapp.app.control.revoke('terminated', terminate=True)")
-	since := time.Now()
-	eventually(t, patience, "there are no more events", func() bool {
-		if now := l.events(t); len(now) != len(list) || !server.idle(t, "celery") {
-			list, since = now, time.Now()
-		}
-		return time.Since(since) > 3*time.Second
-	})
+	finished(t, server, 0, w)
 	w.signal(t, syscall.SIGTERM)
 	w.exitCode(t)
+	a.run(t, nil, "events.py", "end")
+	eventually(t, patience, "the last event is heard", func() bool {
+		list = l.events(t)
+		return len(list) > 0 && list[len(list)-1].kind() == "test-end"
+	})
+	list = slices.DeleteFunc(list, func(e event) bool { return !strings.HasPrefix(e.kind(), "task-") })
 	checkStream(t, list)
 	streams := map[string][]event{}
 	for _, e := range list {
@@ -167,7 +167,7 @@ func checkStream(t *testing.T, list []event) {
 			t.Errorf("%s: clock %v after %v", e.kind(), e["clock"], last[e["hostname"]])
 		}
 		last[e["hostname"]] = clock
-		if stamp, ok := e["timestamp"].(float64); !ok || time.Since(time.UnixMicro(int64(stamp*1e6))).Abs() > time.Minute {
+		if stamp, ok := e["timestamp"].(float64); !ok || time.Since(time.UnixMicro(int64(stamp*1e6))).Abs() > time.Hour {
 			t.Errorf("%s: timestamp %v", e.kind(), e["timestamp"])
 		}
 		if pid, ok := e["pid"].(float64); !ok || pid < 2 {
@@ -219,7 +219,7 @@ func normalised(e event) event {
 			e[field] = "now"
 		}
 	}
-	if runtime, ok := e["runtime"].(float64); ok && runtime >= 0 && runtime < 10 {
+	if runtime, ok := e["runtime"].(float64); ok && runtime >= 0 && runtime < 100 {
 		delete(e, "runtime")
 	}
 	if text, ok := e["traceback"].(string); ok && text != "" {

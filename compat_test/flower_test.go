@@ -226,11 +226,11 @@ func (f *flower) wantTask(id, state string, want map[string]any) {
 		}
 	}
 	for _, field := range []string{"received", "started", "timestamp", map[string]string{"SUCCESS": "succeeded", "FAILURE": "failed"}[state]} {
-		if at, ok := task[field].(float64); !ok || time.Since(time.UnixMicro(int64(at*1e6))).Abs() > time.Minute {
+		if at, ok := task[field].(float64); !ok || time.Since(time.UnixMicro(int64(at*1e6))).Abs() > time.Hour {
 			f.t.Errorf("task %s: %s is %v", id, field, task[field])
 		}
 	}
-	if runtime, ok := task["runtime"].(float64); state == "SUCCESS" && (!ok || runtime < 0 || runtime > 5) {
+	if runtime, ok := task["runtime"].(float64); state == "SUCCESS" && (!ok || runtime < 0 || runtime > 60) {
 		f.t.Errorf("task %s: runtime is %v", id, task["runtime"])
 	}
 }

@@ -38,6 +38,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	go watchSlowness()
 	return m.Run()
 }
 

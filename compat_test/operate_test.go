@@ -158,7 +158,7 @@ func TestOperatorsCommands(t *testing.T) {
 		if !strings.Contains(line, " -d ") && line != "inspect" && line != "control" {
 			lines[i] += " -d " + pyNode + "," + goNode // who all have answered: no need to wait for more
 			if !strings.Contains(line, " -t ") {
-				lines[i] += " -t 20" // nor to fail because one was slow
+				lines[i] += " -t 120" // nor to fail because one was slow
 			}
 		}
 	}

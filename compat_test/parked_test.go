@@ -50,7 +50,7 @@ func TestParkedRunsInPython(t *testing.T) {
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(timeout)}
 	ours := startWorker(t, a, "--visibility-timeout", fmt.Sprint(timeout))
-	due := sendLater(t, a, "later", 12)
+	due := sendLater(t, a, "later", 25)
 	eventually(t, patience, "the message is parked", func() bool {
 		keys := server.strings(t, "HKEYS", "unacked")
 		return len(keys) == 1 && len(keys[0]) > 13 && keys[0][:13] == "apium.parked:"
@@ -58,12 +58,12 @@ func TestParkedRunsInPython(t *testing.T) {
 	ours.kill()
 	python := a.startWorker(t)
 	eventually(t, patience, "the task is done", func() bool {
-		if time.Now().Before(due) && (python.log.contains("received") || server.int(t, "LLEN", "celery") > 0) {
+		if back := python.log.contains("received") || server.int(t, "LLEN", "celery") > 0; back && time.Now().Before(due) {
 			t.Fatalf("came back %v before it is due", time.Until(due))
 		}
 		return server.journalLen(t, "done") == 1
 	})
-	if late := time.Since(due); late < 0 || late > 3*time.Second {
+	if late := time.Since(due); late < 0 || late > allow(3*time.Second, due) {
 		t.Errorf("done %v after it was due", late)
 	}
 	eventually(t, patience, "nothing is held", func() bool { return server.int(t, "HLEN", "unacked") == 0 })
@@ -86,13 +86,13 @@ func TestPythonETARunsHere(t *testing.T) {
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(timeout)}
 	python := a.startWorker(t)
-	due := sendLater(t, a, "later", 15)
+	due := sendLater(t, a, "later", 25)
 	eventually(t, patience, "the Python worker holds it", func() bool { return server.int(t, "HLEN", "unacked") == 1 })
 	python.kill()
 	startWorker(t, a, "--visibility-timeout", fmt.Sprint(timeout),
 		"--broker-transport-options", `{"unacked_restore_interval": 1, "unacked_restore_throttle": 1}`)
 	eventually(t, patience, "the task is done", func() bool { return server.journalLen(t, "done") == 1 })
-	if late := time.Since(due); late < 0 || late > time.Second {
+	if late := time.Since(due); late < 0 || late > allow(time.Second, due) {
 		t.Errorf("done %v after it was due", late)
 	}
 	eventually(t, patience, "nothing is held", func() bool { return server.int(t, "HLEN", "unacked") == 0 })
@@ -104,15 +104,15 @@ func TestPythonETARunsHere(t *testing.T) {
 // TestParkedBesidePython: while both live, Python's sweep never takes what is parked.
 func TestParkedBesidePython(t *testing.T) {
 	t.Parallel()
-	const timeout = 2
+	const timeout = 6
 	server := startRedis(t)
 	a := app{broker: server.url(0), journal: server.url(1), settings: eagerRestore(timeout)}
 	startWorker(t, a, "--visibility-timeout", fmt.Sprint(timeout))
-	due := sendLater(t, a, "later", 14)
+	due := sendLater(t, a, "later", 25)
 	eventually(t, patience, "the message is parked", func() bool { return server.int(t, "EXISTS", "apium.parked.celery") == 1 })
 	python := a.startWorker(t)
 	eventually(t, patience, "the task is done", func() bool { return server.journalLen(t, "done") == 1 })
-	if late := time.Since(due); late < 0 || late > time.Second {
+	if late := time.Since(due); late < 0 || late > allow(time.Second, due) {
 		t.Errorf("done %v after it was due", late)
 	}
 	if python.log.contains("received") {

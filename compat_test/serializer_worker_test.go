@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
@@ -235,7 +234,7 @@ print(json.dumps([done.id, failed.id]))`)
 			a.run(t, nil, `
 import sys, time, tapp
 from celery.result import AsyncResult
-for i in range(200):
+for i in range(20 * tapp.PATIENCE):
     if AsyncResult(sys.argv[2]).state == "SUCCESS": break
     time.sleep(0.05)
 assert AsyncResult(sys.argv[2]).get() == "again"
@@ -252,7 +251,7 @@ assert AsyncResult(sys.argv[1]).get() == "first"`, ids...)
 // inDB sends a command to the database of a URL.
 func inDB(t *testing.T, url, command string, args ...any) any {
 	t.Helper()
-	conn, err := redis.DialURL(url, redis.DialReadTimeout(5*time.Second))
+	conn, err := redis.DialURL(url, redis.DialReadTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

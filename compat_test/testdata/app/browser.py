@@ -25,7 +25,7 @@ import time
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import websocket_connect
 
-PATIENCE = 30
+PATIENCE = 120
 
 
 class Page:

@@ -13,7 +13,7 @@ from tapp import app
 
 
 def broadcast(method, nodes, **arguments):
-    replies = app.control.broadcast(method, arguments=arguments, destination=nodes, reply=True, timeout=5)
+    replies = app.control.broadcast(method, arguments=arguments, destination=nodes, reply=True, timeout=tapp.PATIENCE)
     return {node: reply for r in replies for node, reply in r.items()}
 
 
@@ -22,7 +22,7 @@ def replies(*nodes):
     return [broadcast(method, list(nodes), **arguments) for method, arguments in json.load(sys.stdin)]
 
 
-def wait(condition, within=20):
+def wait(condition, within=tapp.PATIENCE):
     deadline = time.time() + within
     while not condition():
         if time.time() > deadline:
@@ -60,11 +60,11 @@ class Effects:
         return [state, self.outcome(r)]
 
     def check_revoke_reserved_and_running(self):
-        running = [self.send(tapp.nap, 1.5) for _ in range(2)]
+        running = [self.send(tapp.nap, 10) for _ in range(2)]
         wait(lambda: self.active() == 2)
         reserved = self.send(tapp.nap, 0)
         wait(lambda: len(self.call("reserved")) == 1)
-        later = self.send(tapp.nap, 0, countdown=3)
+        later = self.send(tapp.nap, 0, countdown=10)
         wait(lambda: len(self.call("scheduled")) == 1)
         reply = self.call("revoke", task_id=[running[0].id])["ok"] == "tasks {%r} flagged as revoked" % running[0].id
         self.call("revoke", task_id=[reserved.id, later.id])
@@ -87,7 +87,7 @@ class Effects:
 
     def check_terminate_later(self):
         """An id that is terminated before its time is just revoked."""
-        r = self.send(tapp.nap, 0, countdown=2)
+        r = self.send(tapp.nap, 0, countdown=8)
         wait(lambda: len(self.call("scheduled")) == 1)
         reply = self.call("terminate", task_id=r.id, signal="TERM")["ok"] == "terminate: " + r.id
         wait(lambda: self.call("scheduled") == [])
@@ -100,7 +100,7 @@ class Effects:
             return sig.apply_async()
 
         running = stamped(["a", "b"], 30)
-        other = stamped("c", 1)
+        other = stamped("c", 8)
         wait(lambda: self.active() == 2)
         reply = self.call("revoke_by_stamped_headers", headers={"mystamp": ["b", "z"]}, terminate=True)
         return [reply, [self.outcome(r) for r in (running, other, stamped("b", 0), stamped(["x", "z"], 0), stamped("c", 0))]]
@@ -132,7 +132,7 @@ class Effects:
         added = self.outcome(tapp.add.apply_async((1, 2), queue=name))
         self.call("cancel_consumer", queue=name)
         wait(lambda: name not in [q["name"] for q in self.call("active_queues")])
-        time.sleep(1.5)
+        time.sleep(2.5)  # a BRPOP that names it lasts for a second
         left = tapp.add.apply_async((1, 2), queue=name)
         time.sleep(1)
         state = left.state
@@ -150,11 +150,11 @@ class Effects:
 
     def check_concurrency(self):
         self.call("pool_grow", n=2)
-        results = [self.send(tapp.nap, 1) for _ in range(5)]
+        results = [self.send(tapp.nap, 6) for _ in range(5)]
         grown = wait(lambda: self.active() == 4)
         [self.outcome(r) for r in results]
         self.call("pool_shrink", n=2)
-        results = [self.send(tapp.nap, 1) for _ in range(3)]
+        results = [self.send(tapp.nap, 6) for _ in range(3)]
         shrunk = wait(lambda: self.active() == 2 and len(self.call("reserved")) == 1)
         return [grown, shrunk, [self.outcome(r) for r in results]]
 
@@ -172,10 +172,10 @@ def effects(node, queue, *checks):
 def tasks(node, queue):
     """Has two tasks run, one wait for a slot and two for their ETA, and names them."""
     e = Effects(node, queue)
-    for i, options in enumerate(({}, {"priority": 3}, {}, {"countdown": 9, "shadow": "shadowy"}, {"countdown": 3600})):
+    for i, options in enumerate(({}, {"priority": 3}, {}, {"countdown": 300, "shadow": "shadowy"}, {"countdown": 3600})):
         task = tapp.nap_late if i == 1 else tapp.nap
         wait(lambda: e.active() == min(i, 2))
-        task.apply_async((6,), queue=queue, task_id="%s-%d" % (queue, i), **options)
+        task.apply_async((600,), queue=queue, task_id="%s-%d" % (queue, i), **options)
     return wait(lambda: e.active() == 2 and len(e.call("reserved")) == 1 and len(e.call("scheduled")) == 2)
 
 

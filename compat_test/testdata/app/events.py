@@ -3,15 +3,16 @@
     events.py listen    prints one JSON document a line for each event; at SIGTERM what
                         celery.events.State has made of them
     events.py send      publishes the cases of TestEvents
+    events.py end       sends an event of its own, test-end
 """
 import datetime
 import json
 import signal
 import sys
-import time
 
 import features
 from features import app
+from tapp import PATIENCE
 
 
 def listen():
@@ -86,8 +87,7 @@ CASES = [
 
 
 def send():
-    app.control.revoke("revoked")
-    time.sleep(1)
+    app.control.revoke("revoked", reply=True, limit=1, timeout=PATIENCE)
     for task_id, name, args, options in CASES:
         if name != "named":
             args = [args]
@@ -96,5 +96,10 @@ def send():
     app.send_task("features.plain", [[[["sleep", 60]]]], task_id="terminated")
 
 
+def end():
+    with app.events.default_dispatcher() as dispatcher:
+        dispatcher.send("test-end")
+
+
 if __name__ == "__main__":
-    {"listen": listen, "send": send}[sys.argv[1]]()
+    {"listen": listen, "send": send, "end": end}[sys.argv[1]]()
