@@ -105,8 +105,6 @@ func eventually(t *testing.T, within time.Duration, what string, condition func(
 // logBuffer collects a process's output while others read it.
 type logBuffer struct{ logtest.Buffer }
 
-func (b *logBuffer) len() int { return len(b.String()) }
-
 func (b *logBuffer) contains(text string) bool { return strings.Contains(b.String(), text) }
 
 func (b *logBuffer) count(text string) int { return b.Count(text) }
