@@ -32,7 +32,7 @@ func (a app) startFlower(t *testing.T) *flower {
 	}
 	port := freePort(t)
 	env := append(a.env(t), "FLOWER_UNAUTHENTICATED_API=true")
-	p := start(t, "flower", appDir, env, interpreter(flowerVenv), "-m", "celery", "-A", "tapp", "flower",
+	p := start(t, "flower", appDir, env, interpreter(flowerVenv), "-m", "celery", "-A", "patient:app", "flower",
 		"--address=127.0.0.1", fmt.Sprintf("--port=%d", port))
 	f := &flower{p, t, fmt.Sprintf("http://127.0.0.1:%d", port)}
 	p.waitLog(t, "Visit me at")
