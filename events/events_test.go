@@ -362,6 +362,9 @@ func TestBounded(t *testing.T) {
 		b.wire.fail(nil)
 		b.sleep(2 * time.Second)
 		b.want(t, "")
+		if n := strings.Count(b.log.String(), "Events are sent again"); n != 1 { // that nothing is left to send says nothing
+			t.Errorf("said %d times that events are sent again", n)
+		}
 		if b.Dropped() != 5 {
 			t.Errorf("%d events dropped, want 5", b.Dropped())
 		}
