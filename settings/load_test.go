@@ -165,6 +165,7 @@ func TestProblems(t *testing.T) {
 		{`{"task_protocol": 3}`, "c.json: task_protocol: there are task protocols 1 and 2, not 3"},
 		{`{"broker_url": {}}`, "c.json: broker_url: must be a text, not a mapping"},
 		{`{"broker_transport_options": {"visibility_timeout": 0.5}}`, "c.json: broker_transport_options: visibility_timeout: 500ms is less than a second"},
+		{`{"broker_use_ssl": {"ssl_password": "x"}}`, "c.json: broker_use_ssl: ssl_password: a key with a password cannot be read here: decrypt it, with openssl pkey -in KEY -out NEW"},
 		{`{"broker_transport_options": [1]}`, "c.json: broker_transport_options: must be a mapping, not a list"},
 		{`{"task_queues": [{"name": "a"}, {"name": "b", "alias": "a"}]}`, "c.json: task_queues: 2: the queues 'a' and 'b' share a name"},
 		{`{"task_queues": [{"name": "a", "bindings": [{}]}]}`, "c.json: task_queues: 1: bindings: 1: a binding needs an exchange"},

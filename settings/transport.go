@@ -200,12 +200,21 @@ func (t tlsOptions) decode(d *decoder, value any) {
 	fields := map[string]any{}
 	for name, field := range map[string]any{
 		"cert_reqs": certReqs{&tls.CertReqs}, "ca_certs": &tls.CACerts, "certfile": &tls.CertFile, "keyfile": &tls.KeyFile,
-		"ca_path": &tls.CAPath, "ca_data": &tls.CAData, "check_hostname": &tls.CheckHostname,
+		"password": keyPassword{}, "ca_path": &tls.CAPath, "ca_data": &tls.CAData, "check_hostname": &tls.CheckHostname,
 	} {
 		fields["ssl_"+name] = field
 		fields[name] = field // as for other transports
 	}
 	d.members(o, fields)
+}
+
+// keyPassword is that of a private key, which crypto/tls cannot read.
+type keyPassword struct{}
+
+func (keyPassword) decode(d *decoder, value any) {
+	if value != nil {
+		d.bad("a key with a password cannot be read here: decrypt it, with openssl pkey -in KEY -out NEW")
+	}
 }
 
 // certReqs is a name, or the number of ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED.
