@@ -15,6 +15,11 @@ var (
 	ErrTimeLimit error = &limitError{class: "TimeLimitExceeded", text: "tasks: the time limit has passed"}
 	// ErrRevoked: the task was revoked with terminate=True, and its state is REVOKED.
 	ErrRevoked = errors.New("tasks: the task was revoked")
+	// ErrShutdown: the worker stops without waiting for the handler any longer. A task that is
+	// acknowledged late runs again, whatever the handler returns; of one that was
+	// acknowledged before, the state becomes RETRY if the handler returns an error, and
+	// nothing follows from it.
+	ErrShutdown = errors.New("tasks: the worker is shutting down")
 )
 
 // limitError is a time limit that has passed, by the class Python knows it under.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/apium/apium/canvas"
@@ -49,28 +48,4 @@ func TestClaimsAheadOnlyWhileHandlersAreShort(t *testing.T) {
 		}
 		t.Run("", func(t *testing.T) { inBubble(t, test) })
 	}
-}
-
-func TestAbortEndsAlthoughTheBackendIsAway(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bench) {
-		b.reg.Register("app.add", add)
-		b.cfg.Store = &flaky{inner: b.results, broken: true}
-		b.start()
-		b.send(canvas.Sig("app.add", 1, 2))
-		b.warm()
-		b.sleep(time.Hour)
-		select {
-		case <-b.ended:
-			t.Fatal("the warm shutdown did not wait for the result to be stored")
-		default:
-		}
-		start := time.Now()
-		b.w.Abort()
-		<-b.ended
-		synctest.Wait()
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("the cold shutdown took %v", took)
-		}
-		b.wantLog("Gave up trying to store results")
-	})
 }

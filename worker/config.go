@@ -144,7 +144,9 @@ type Config struct {
 	// ShutdownTimeout is how long a warm shutdown waits for running handlers
 	// before it cancels their contexts. Default: as long as they take.
 	ShutdownTimeout time.Duration
-
+	// SettleTimeout is how long a warm shutdown waits for a broker or backend that cannot be
+	// reached, once no handler runs any more. Default 5 s. A cold shutdown takes 2 s at most.
+	SettleTimeout time.Duration
 	// SoftShutdownTimeout is how long a cold shutdown lets handlers finish before it cancels
 	// their contexts (worker_soft_shutdown_timeout). Default: not at all.
 	SoftShutdownTimeout time.Duration
@@ -200,6 +202,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.ChordJoinTimeout, 3*time.Second)
 	setDefault(&c.ChordRetryInterval, time.Second)
 	setDefault(&c.VisibilityTimeout, defaultVisibilityTimeout)
+	setDefault(&c.SettleTimeout, 5*time.Second)
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -224,7 +227,7 @@ func (c *Config) validate() error {
 		"Autoscale must have bounds 0 <= Min <= Max, not %d and %d", c.Autoscale.Min, c.Autoscale.Max)
 	check(c.PrefetchMultiplier < UnlimitedPrefetch, "PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
 	for name, d := range map[string]time.Duration{
-		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "ParkAfter": c.ParkAfter,
+		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "SettleTimeout": c.SettleTimeout, "ParkAfter": c.ParkAfter,
 		"Autoscale.KeepAlive": c.Autoscale.KeepAlive, "RevokeExpires": c.RevokeExpires, "SuccessfulExpires": c.SuccessfulExpires,
 		"ChordJoinTimeout": c.ChordJoinTimeout, "ChordRetryInterval": c.ChordRetryInterval, "SoftShutdownTimeout": c.SoftShutdownTimeout,
 	} {

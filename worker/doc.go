@@ -37,7 +37,7 @@
 //
 // Three contexts keep the phases apart. Run's context ends claiming. The task context
 // is the parent of every handler's: it ends after the shutdown timeout or at Abort,
-// with the cause ErrShutdown. The settle context ends last, so that what has run is
+// with the cause tasks.ErrShutdown. The settle context ends last, so that what has run is
 // stored and acknowledged even though the others are over.
 //
 // # What a message can count on

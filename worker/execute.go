@@ -10,6 +10,7 @@ import (
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
 )
 
 // execute runs one request and hands its outcome to the settler. It reports false when
@@ -42,9 +43,13 @@ func (w *Worker) execute(s *slot, r *request) (stay bool) {
 		w.slots.abandoned.Add(-1)
 		return false
 	}
-	if r.acksLate && errors.Is(context.Cause(ctx), ErrShutdown) && w.aborted.Load() {
+	switch stopped := w.aborted.Load() && errors.Is(context.Cause(ctx), tasks.ErrShutdown); {
+	case stopped && r.acksLate:
 		w.unstarted.add(r) // cold shutdown: the message goes back, whatever came out
-	} else {
+	case stopped && err != nil && !tasks.IsOutcome(err):
+		w.settle(w.cutOff(r)) // it has given up
+		w.hooks.taskPostrun(ctx, r, protocol.Retry, nil)
+	default:
 		w.settle(w.outcomeOf(ctx, r, result, err, runtime))
 	}
 	s.current.Store(nil)

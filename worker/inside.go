@@ -92,6 +92,8 @@ func (r *request) write(ctx context.Context, s settlement) error {
 	}
 	s.written = make(chan struct{})
 	r.worker.settle(s)
+	r.stuck.Add(1)
+	defer r.stuck.Add(-1)
 	select {
 	case <-s.written:
 		if r.lost.Load() {

@@ -19,10 +19,6 @@ import (
 // longer than its peers wait, and the task runs, or will run, elsewhere.
 var ErrLeaseLost = errors.New("worker: the message was given to another worker")
 
-// ErrShutdown is the cause of a handler's cancelled context when the worker stops
-// without waiting for it any longer.
-var ErrShutdown = errors.New("worker: shutting down")
-
 // request is one delivery on its way through the worker.
 type request struct {
 	tasks.Request // what the handler sees; Task is nil if it could not be decoded
@@ -48,6 +44,7 @@ type request struct {
 	kept    bool      // it waits to be given to others
 	limited bool      // it has its rate limit's token
 
+	stuck      atomic.Int32 // above 0: its handler waits for broker or backend
 	lost       atomic.Bool
 	phase      atomic.Int32                            // see the phases below
 	terminated atomic.Pointer[int]                     // nil, or the signal with which an operator has stopped it

@@ -103,7 +103,14 @@ func (w *Worker) settle(s settlement) {
 	defer w.settleMu.RUnlock()
 	if !w.settleClosed {
 		w.unsettled.Add(1)
-		w.settlements <- s
+		select {
+		case w.settlements <- s:
+		default:
+			r := s.req
+			r.stuck.Add(1)
+			w.settlements <- s
+			r.stuck.Add(-1)
+		}
 	}
 }
 
@@ -357,6 +364,8 @@ func refusedRecords(err error) []*backend.RecordError {
 const (
 	retryFirst = 50 * time.Millisecond
 	retryLast  = 5 * time.Second
+	// retryStopping takes its place while the worker stops.
+	retryStopping = 500 * time.Millisecond
 )
 
 // persist repeats op until it succeeds or ctx is done, with exponential backoff
@@ -367,6 +376,7 @@ func (w *Worker) persist(ctx context.Context, what string, op func() error) bool
 	for attempt := 1; ; attempt++ {
 		err := op()
 		if err == nil {
+			w.persisted.Add(1)
 			if attempt > 1 {
 				w.log.Info("Managed to "+what+" again", logline.EventKey, "Managed again", "what", what)
 			}
@@ -380,10 +390,16 @@ func (w *Worker) persist(ctx context.Context, what string, op func() error) bool
 			w.log.Error("Cannot "+what+": "+err.Error()+". Trying again until it works",
 				logline.EventKey, "Trying again until it works", "what", what, "error", err)
 		}
+		stopping, longest := w.noStart, retryLast
+		if w.stopping.Load() {
+			stopping, longest = nil, retryStopping
+		}
+		wait = min(wait, longest)
 		select {
 		case <-ctx.Done():
+		case <-stopping: // there is little time
 		case <-time.After(rand.N(wait) + wait/2): //nolint:gosec // jitter
 		}
-		wait = min(2*wait, retryLast)
+		wait *= 2
 	}
 }

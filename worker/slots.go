@@ -139,6 +139,12 @@ func (s *slots) running() []*request {
 	return requests
 }
 
+// busy tells whether any handler that is waited for runs, and does not itself wait for
+// broker or backend.
+func (s *slots) busy() bool {
+	return slices.ContainsFunc(s.running(), func(r *request) bool { return r.phase.Load() == running && r.stuck.Load() == 0 })
+}
+
 // of returns the slot that runs a request.
 func (s *slots) of(r *request) *slot {
 	s.mu.Lock()

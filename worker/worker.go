@@ -66,9 +66,13 @@ type Worker struct {
 
 	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
 	cancelTasks context.CancelCauseFunc
-	abort       chan struct{}
+	abort       chan struct{} // closed by Abort
 	noStart     chan struct{} // closed when nothing that was not accepted is to start any more
 	abortOnce   sync.Once
+	hurry       chan struct{} // closed by AbortNow
+	hurryOnce   sync.Once
+	endsBy      atomic.Int64 // see EndsBy; Unix nanoseconds
+	persisted   atomic.Int64 // what was written to broker and backend, in steps
 
 	consuming atomic.Bool
 	stopping  atomic.Bool
@@ -114,6 +118,7 @@ func New(cfg Config) (*Worker, error) {
 		allSettled:  make(chan struct{}, 1),
 		abort:       make(chan struct{}),
 		noStart:     make(chan struct{}),
+		hurry:       make(chan struct{}),
 		made:        time.Now(),
 	}
 	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem, logline.EventKey, "A hook panicked", "problem", problem) }}
@@ -145,7 +150,9 @@ func New(cfg Config) (*Worker, error) {
 // and returns nil. A worker runs once.
 //
 // After Abort, or when the shutdown timeout is over, Run does not wait any longer:
-// see there. It returns an error when the broker cannot be used at all.
+// see there. For a broker or backend that cannot be reached it waits no longer than
+// Config.SettleTimeout: what is not settled then stays with the broker, where peers find
+// it. It returns an error when the broker cannot be used at all.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.ran.Swap(true) {
 		return errors.New("worker: Run was called before")
@@ -155,14 +162,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Handlers and settling outlive ctx: it only ends claiming.
 	base := context.WithoutCancel(ctx)
 	w.taskCtx, w.cancelTasks = context.WithCancelCause(base)
-	defer w.cancelTasks(ErrShutdown)
+	defer w.cancelTasks(tasks.ErrShutdown)
 	settleCtx, cancelSettle := context.WithCancel(base)
-	defer cancelSettle()
-	defer w.onAbort(func() { time.AfterFunc(w.cfg.SoftShutdownTimeout+abortTimeout, cancelSettle) })()
-	w.findOutWhetherItParks(ctx)
 	claimCtx, cancelClaim := context.WithCancel(ctx)
+	var bounding sync.WaitGroup
+	bounding.Go(func() { w.boundEnd(settleCtx, claimCtx, cancelSettle) })
+	defer bounding.Wait()
+	defer cancelSettle()
 	defer cancelClaim()
 	stopOnAbort := w.onAbort(cancelClaim)
+	w.findOutWhetherItParks(claimCtx)
 
 	var holding, renewing sync.WaitGroup
 	stopHolding := make(chan struct{})
@@ -189,11 +198,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.stopping.Store(true)
 	close(w.noStart)
 	close(stopHolding)
-	holding.Wait()
 	w.slots.close()
-	w.giveBackUnstarted(settleCtx)
-	finished := waited(&w.slots.ended)
-	w.awaitHandlers(settleCtx, finished)
+	returned := w.giveBackUnstarted(settleCtx, &holding)
+	w.awaitHandlers(settleCtx, waited(&w.slots.ended), returned)
+	<-returned
 	w.giveBack(settleCtx, broker.Front, w.unstarted.take())
 	w.awaitSettled(settleCtx)
 	w.closeSettlements()
@@ -214,13 +222,6 @@ func (w *Worker) howItEnds() string {
 	}
 }
 
-// Abort ends Run without waiting for running handlers (Celery's cold shutdown).
-// Their contexts are cancelled with ErrShutdown. Messages that are acknowledged
-// late go back to their queues; a task that was acknowledged when it started is
-// lost unless its handler returns at once. Abort may be called at any time, from
-// any goroutine, more than once.
-func (w *Worker) Abort() { w.abortOnce.Do(func() { close(w.abort) }) }
-
 // onAbort calls f when Abort is called, until the returned function is.
 func (w *Worker) onAbort(f func()) (stop func()) {
 	done := make(chan struct{})
@@ -240,12 +241,19 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 	return done
 }
 
-// giveBackUnstarted returns everything that was claimed and has not started, in
-// the order in which it was claimed.
-func (w *Worker) giveBackUnstarted(ctx context.Context) {
+// giveBackUnstarted returns everything that was claimed and has not started, in the order
+// in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
+// the messages are back is told by the channel: running handlers need not wait for it.
+func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
 	left := slices.Concat(w.large.close(), w.backlog.close(), w.schedule.close(), w.kept.close())
 	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
-	w.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		holding.Wait()
+		w.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
+	}()
+	return back
 }
 
 func (w *Worker) giveBack(ctx context.Context, place broker.Place, requests []*request) {
@@ -274,52 +282,6 @@ func deliveriesOf(requests []*request) []broker.Delivery {
 		deliveries[i] = r.delivery()
 	}
 	return deliveries
-}
-
-// A cold shutdown leaves handlers abortGrace to return after their contexts were
-// cancelled, and takes abortTimeout in all if the broker or the backend is away.
-const (
-	abortGrace   = 200 * time.Millisecond
-	abortTimeout = 2 * time.Second
-)
-
-// awaitHandlers waits for the running handlers: until they are done, the shutdown
-// timeout is over, or Abort is called.
-func (w *Worker) awaitHandlers(ctx context.Context, finished <-chan struct{}) {
-	var deadline <-chan time.Time
-	if w.cfg.ShutdownTimeout > 0 {
-		deadline = time.After(w.cfg.ShutdownTimeout)
-	}
-	select {
-	case <-finished:
-		return
-	case <-deadline:
-		w.log.Warn(fmt.Sprintf("Handlers still run after %v: cancelling them", w.cfg.ShutdownTimeout),
-			logline.EventKey, "Handlers still run: cancelling them", "timeout", w.cfg.ShutdownTimeout.Seconds())
-		w.Abort()
-	case <-w.abort:
-		w.softShutdown(finished)
-	}
-	w.aborted.Store(true)
-	w.cancelTasks(ErrShutdown)
-	select {
-	case <-finished:
-	case <-time.After(abortGrace):
-	}
-	w.abandonRunning(ctx)
-}
-
-// softShutdown lets handlers finish for a while before a cold shutdown cancels them.
-func (w *Worker) softShutdown(finished <-chan struct{}) {
-	if w.cfg.SoftShutdownTimeout == 0 || len(w.slots.running()) == 0 && !w.cfg.SoftShutdownOnIdle {
-		return
-	}
-	w.log.Warn("Initiating Soft Shutdown, terminating in "+pythonNumber(w.cfg.SoftShutdownTimeout)+" seconds",
-		logline.EventKey, "Initiating Soft Shutdown", "timeout", w.cfg.SoftShutdownTimeout.Seconds())
-	select {
-	case <-finished:
-	case <-time.After(w.cfg.SoftShutdownTimeout):
-	}
 }
 
 // abandonRunning answers for the handlers that a cold shutdown leaves behind.
@@ -352,8 +314,7 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 			back = append(back, r)
 			continue
 		}
-		exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
-		w.settle(settlement{req: r, record: w.record(r, recordOf{state: protocol.Retry, result: exc.Append(nil)}, r.storeErrors)})
+		w.settle(w.cutOff(r))
 	}
 	w.giveBack(ctx, broker.Front, append(back, w.unstarted.take()...))
 }

@@ -411,8 +411,8 @@ func TestShutdownTimeoutCancelsHandlers(t *testing.T) {
 		if took := time.Since(start); took < time.Minute || took > 2*time.Minute {
 			t.Errorf("the shutdown took %v, want a minute", took)
 		}
-		if !errors.Is(cause, worker.ErrShutdown) {
-			t.Errorf("cause = %v, want ErrShutdown", cause)
+		if !errors.Is(cause, tasks.ErrShutdown) {
+			t.Errorf("cause = %v, want tasks.ErrShutdown", cause)
 		}
 	})
 }
