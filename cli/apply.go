@@ -33,7 +33,7 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.Deduplicate = conf.WorkerDeduplicateSuccessfulTasks
 	cfg.StateDB = conf.WorkerStateDB
 	cfg.ETATaskLimit = conf.WorkerETATaskLimit
-	cfg.ShutdownTimeout = conf.ShutdownTimeout
+	cfg.ShutdownTimeout, cfg.SettleTimeout = conf.ShutdownTimeout, conf.SettleTimeout
 	cfg.ParkAfter = conf.ParkAfter
 	cfg.MaxDecompressed = conf.MaxDecompressed
 	if cfg.MaxRedeliveries = conf.MaxRedeliveries; cfg.MaxRedeliveries == 0 {

@@ -4,8 +4,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -17,14 +19,23 @@ import (
 )
 
 // Main runs the program's command line for the tasks of reg, and exits. It is
-// meant to be all that is in func main.
+// meant to be all that is in func main. A worker gets its signals from here on; after SIGHUP,
+// Main replaces the process by the program, started anew.
 func Main(reg *tasks.Registry) {
-	os.Exit(run(context.Background(), reg, os.Args, os.Stdout, os.Stderr))
+	p := newProgram(reg, os.Args, os.Stdout, os.Stderr)
+	p.signals = catch(append(processSignals, stopSignals...)...)
+	start := findOrigin()
+	status := p.run(context.Background(), os.Args)
+	if p.restart {
+		fmt.Fprintln(os.Stderr, start.again())
+		status = exitFailure
+	}
+	os.Exit(status)
 }
 
 // Run is Main for a program that does other things, too, such as serving HTTP: args come
-// behind the program's name, ctx done is a warm shutdown, and the signals that Main heeds are
-// heeded while a worker runs.
+// behind the program's name, ctx done is a warm shutdown, and while a worker runs it is stopped
+// by SIGTERM, SIGINT and SIGQUIT. Other signals are the program's own.
 //
 //	err := cli.Run(ctx, reg, "worker", "--config", "celery.json")
 //
@@ -44,13 +55,20 @@ type program struct {
 	stdout io.Writer
 	stderr io.Writer
 	asks   bool // somebody is there to answer questions
+
+	signals chan os.Signal // nil: they are somebody else's
+	restart bool           // the program is to start again
+	atEnd   func()         // nil: nothing is left to do
 }
 
 // run is Main without the process around it: args[0] is the program's name, ctx
 // done is a warm shutdown, and the result is the exit status.
 func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr io.Writer) int {
-	p := &program{name: programName(args[0]), reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr, asks: isTerminal(os.Stdin)}
-	return p.run(ctx, args)
+	return newProgram(reg, args, stdout, stderr).run(ctx, args)
+}
+
+func newProgram(reg *tasks.Registry, args []string, stdout, stderr io.Writer) *program {
+	return &program{name: programName(args[0]), reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr, asks: isTerminal(os.Stdin)}
 }
 
 func (p *program) run(ctx context.Context, args []string) (status int) {
@@ -59,7 +77,26 @@ func (p *program) run(ctx context.Context, args []string) (status int) {
 	if err == nil {
 		err = app.RunContext(ctx, append(args[:1:1], options...))
 	}
-	return exitStatus(err, p.stderr)
+	status = exitStatus(err, p.stderr)
+	if p.atEnd != nil {
+		p.atEnd()
+	}
+	return status
+}
+
+// leaveSignals has signals end the program, as they end others. One that came just now does.
+func (p *program) leaveSignals() {
+	if p.signals == nil {
+		return
+	}
+	signal.Stop(p.signals)
+	select {
+	case sig := <-p.signals:
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = self.Signal(sig)
+		}
+	default:
+	}
 }
 
 // programName is how users start the program, without its folder.
@@ -107,6 +144,9 @@ func (p *program) app() *cli.App {
 		OnUsageError:              usage,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
 		Before: func(c *cli.Context) error {
+			if c.Args().First() != "worker" {
+				p.leaveSignals()
+			}
 			if dir := c.String("workdir"); dir != "" {
 				return os.Chdir(dir)
 			}

@@ -30,6 +30,10 @@ func testRegistry() *tasks.Registry {
 	reg.Register("proj.echo", func(value any) any { return value }, tasks.Params("value"))
 	reg.Register("proj.fail", func(message string) error { return tasks.Raise("ValueError", message) }, tasks.Params("message"))
 	reg.Register("proj.stubborn", func() { select {} })
+	reg.Register("proj.nap", func(seconds float64) float64 {
+		time.Sleep(time.Duration(seconds * float64(time.Second)))
+		return seconds
+	}, tasks.Params("seconds"))
 	return reg
 }
 

@@ -18,6 +18,9 @@ func (p *program) painter(c *cli.Context) func(text, color string) string {
 
 // isTerminal says whether somebody is looking at what is written.
 func isTerminal(out any) bool {
+	if lines, ok := out.(*lineWriter); ok {
+		out = lines.out
+	}
 	file, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

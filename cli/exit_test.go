@@ -60,11 +60,6 @@ func TestExitCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	const (
-		term = syscall.SIGTERM
-		intr = syscall.SIGINT
-		quit = syscall.SIGQUIT
-	)
 	tests := []struct {
 		name    string
 		signals []syscall.Signal
@@ -72,12 +67,12 @@ func TestExitCodes(t *testing.T) {
 		code    int
 		says    string
 	}{
-		{"term", []syscall.Signal{term}, false, 0, "worker: Warm shutdown (MainProcess)"},
-		{"int", []syscall.Signal{intr}, false, 1, "worker: Hitting Ctrl+C again will initiate cold shutdown"},
-		{"quit", []syscall.Signal{quit}, true, 0, "worker: Cold shutdown (MainProcess)"},
-		{"int int", []syscall.Signal{intr, intr}, true, 1, "worker: Cold shutdown (MainProcess)"},
-		{"term quit", []syscall.Signal{term, quit}, true, 0, "worker: Cold shutdown (MainProcess)"},
-		{"three", []syscall.Signal{term, intr, quit}, true, 1, "worker: Hard shutdown (MainProcess)"},
+		{"term", []syscall.Signal{sigterm}, false, 0, "worker: Warm shutdown (MainProcess)"},
+		{"int", []syscall.Signal{sigint}, false, 1, "worker: Hitting Ctrl+C again will initiate cold shutdown"},
+		{"quit", []syscall.Signal{sigquit}, true, 0, "worker: Cold shutdown (MainProcess)"},
+		{"int int", []syscall.Signal{sigint, sigint}, true, 1, "worker: Cold shutdown (MainProcess)"},
+		{"term quit", []syscall.Signal{sigterm, sigquit}, true, 0, "worker: Cold shutdown (MainProcess)"},
+		{"term term quit", []syscall.Signal{sigterm, sigterm, sigquit}, true, 0, "worker: Cold shutdown (MainProcess)"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -84,6 +84,7 @@ func workerFlags() []cli.Flag {
 		text(workerCategory, "log-format", "", "text", "`FORMAT` of log lines: text, as Celery's, or json"),
 		text(workerCategory, "metrics-addr", "", "", "serve Prometheus metrics, /livez and /readyz at `[HOST]:PORT`; without a host, for this machine only"),
 		duration(workerCategory, "shutdown-timeout", "`SECONDS` a warm shutdown waits for running tasks (default: as long as they take)"),
+		duration(workerCategory, "settle-timeout", "`SECONDS` a warm shutdown waits, after its tasks, for a Redis that is away (default: 5)"),
 
 		text(poolCategory, "concurrency", "c", "auto", "`NUMBER` of tasks that run at the same time; auto: number of CPUs"),
 		text(poolCategory, "autoscale", "", "", "`MAX,MIN`: let the number of tasks that run at the same time follow the load"),

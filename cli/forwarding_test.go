@@ -42,7 +42,9 @@ func TestForwardingToAQueueNobodyConsumes(t *testing.T) {
 	s.consumersAgain, s.quiet, s.log = 0, true, slog.New(newLogHandler(&out, "text", slog.LevelInfo, false))
 	served := make(chan error, 1)
 	p := &program{name: "apium", reg: testRegistry(), stdout: &out, stderr: &out}
-	go func() { served <- p.serve(ctx, context.WithoutCancel(ctx), s) }()
+	stopper := newStopper(ctx)
+	defer stopper.release()
+	go func() { served <- p.serve(stopper, s) }()
 	out.waitFor(t, "forwarded to queue pyton, and no other worker")
 	if status, _, stderr := call(t, "send", "-b", server.URL(), "proj.python"); status != exitOK {
 		t.Fatal(stderr)

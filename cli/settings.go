@@ -229,6 +229,7 @@ func (s *workerSettings) readTaskOptions(c *cli.Context) error {
 	s.worker.StateDB = nodePath(s.worker.StateDB, s.hostname)
 	given(c, "result-extended", c.Bool, &s.worker.ResultExtended)
 	given(c, "shutdown-timeout", seconds, &s.worker.ShutdownTimeout)
+	given(c, "settle-timeout", seconds, &s.worker.SettleTimeout)
 	expires := s.conf.ResultExpires
 	if c.IsSet("result-expires") {
 		var err error

@@ -1,78 +1,230 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/worker"
 )
 
 // stopSignals are the signals that end a worker.
 var stopSignals = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT}
 
-// stopper turns signals into the three ways a worker ends:
-//
-//	warm  the first SIGTERM or SIGINT: running tasks finish
-//	cold  the second, or SIGQUIT: they are cancelled
-//	hard  one more after that: the process ends at once
-type stopper struct {
-	out       io.Writer
-	remapTerm bool // REMAP_SIGTERM=SIGQUIT: SIGTERM is cold
-	warm      func()
-	cold      func()
+// What a worker is doing about its end, as signals have it.
+const (
+	stageServing = iota
+	stageWarm    // running tasks finish, nothing else starts
+	stageCold    // they are cancelled, after the soft shutdown if there is one
+	stageHurried // they are cancelled at once
+)
 
-	level  int // signals seen so far: 1 warm, 2 cold
-	status int // exit status
+// stopper turns signals into the ways a worker ends, as Celery's prefork pool does:
+//
+//	SIGTERM  warm; again: nothing more
+//	SIGINT   warm; again: cold
+//	SIGQUIT  cold; again, or SIGINT: the soft shutdown is over
+//	SIGHUP   warm, and the program starts again unless it runs in a terminal
+//	SIGUSR1  logs all stacks
+//
+// A signal acts first and prints then.
+type stopper struct {
+	remapTerm bool // REMAP_SIGTERM=SIGQUIT: SIGTERM is SIGQUIT
+	restarts  bool // SIGHUP starts the program again
+
+	warm    context.Context //nolint:containedctx // done: a warm shutdown
+	cold    context.Context //nolint:containedctx // done: a cold one
+	hurried context.Context //nolint:containedctx // done: without a soft one before it
+
+	stopWarm, stopCold, stopSoft context.CancelFunc
+
+	voice atomic.Pointer[voice] // nil: nobody can be told yet
+
+	closeBy atomic.Int64 // see closing; Unix nanoseconds, 0: not known
+
+	level       int
+	interrupted bool // SIGINT came before
+	status      int  // exit status
+	restart     bool // the program is to start again
+	hard        <-chan time.Time
 
 	last   os.Signal
 	lastAt time.Time
 }
 
+// voice is how a worker says what signals do.
+type voice struct {
+	out  io.Writer
+	log  *slog.Logger
+	soft time.Duration // how long a soft shutdown takes
+}
+
+func newStopper(ctx context.Context) *stopper {
+	s := &stopper{remapTerm: os.Getenv("REMAP_SIGTERM") == "SIGQUIT"}
+	s.warm, s.stopWarm = context.WithCancel(ctx)
+	s.cold, s.stopCold = context.WithCancel(context.WithoutCancel(ctx))
+	s.hurried, s.stopSoft = context.WithCancel(context.WithoutCancel(ctx))
+	return s
+}
+
+// release frees what the contexts hold.
+func (s *stopper) release() { s.stopWarm(); s.stopCold(); s.stopSoft() }
+
 // echo is how soon a signal is taken for the one before: timeout(1) and some
 // supervisors send it to the process and once more to its group.
 const echo = 100 * time.Millisecond
 
-// watch handles signals until done is closed, or hard is reached: then it returns true.
+const (
+	// coldTime is what a cold shutdown may take, after the soft one.
+	coldTime = 2 * time.Second
+	// hardAfter is how much later the process ends, whatever holds it up.
+	hardAfter = 3 * time.Second
+)
+
+// watch handles signals until done is closed, or a cold shutdown takes too long: then it
+// returns true.
 func (s *stopper) watch(signals <-chan os.Signal, done <-chan struct{}) (hard bool) {
 	for {
 		select {
 		case sig := <-signals:
-			if s.handle(sig, time.Now()) {
-				return true
-			}
+			s.handle(sig, time.Now())
+		case <-s.hard:
+			s.say("worker: Hard shutdown (MainProcess)")
+			return true
 		case <-done:
 			return false
 		}
 	}
 }
 
-func (s *stopper) handle(sig os.Signal, at time.Time) (hard bool) {
+func (s *stopper) handle(sig os.Signal, at time.Time) {
 	repeated := sig == s.last && at.Sub(s.lastAt) < echo
 	s.last, s.lastAt = sig, at
-	if repeated {
-		return false
-	}
-	quit := sig == syscall.SIGQUIT || sig == syscall.SIGTERM && s.remapTerm
 	switch {
-	case s.level == 2:
-		fmt.Fprint(s.out, "\nworker: Hard shutdown (MainProcess)\n")
-		s.status = exitFailure
-		return true
-	case s.level == 1 || quit:
-		s.level = 2
-		fmt.Fprint(s.out, "\nworker: Hitting Ctrl+C again will terminate all running tasks!\n")
-		fmt.Fprint(s.out, "\nworker: Cold shutdown (MainProcess)\n")
-		s.warm()
-		s.cold()
+	case isDump(sig):
+		s.dump()
+	case repeated:
+	case isHangup(sig):
+		s.hangUp()
+	case sig == syscall.SIGQUIT, sig == syscall.SIGTERM && s.remapTerm, sig == syscall.SIGINT && (s.interrupted || s.level >= stageCold):
+		s.restart = false
+		s.goCold()
 	default:
-		s.level = 1
-		if sig == syscall.SIGINT {
-			s.status = exitFailure // as Celery's
-			fmt.Fprint(s.out, "\nworker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!\n")
-		}
-		fmt.Fprint(s.out, "\nworker: Warm shutdown (MainProcess)\n")
-		s.warm()
+		s.restart = false
+		s.goWarm(sig)
 	}
-	return false
+}
+
+func (s *stopper) goWarm(sig os.Signal) {
+	if s.level >= stageCold {
+		return
+	}
+	s.stopWarm()
+	if sig == syscall.SIGINT {
+		s.interrupted = true
+		if s.level == stageServing {
+			s.status = exitFailure // as Celery's
+		}
+		s.say("worker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!")
+	}
+	s.level = stageWarm
+	s.say("worker: Warm shutdown (MainProcess)")
+}
+
+// goCold begins a cold shutdown, or ends the soft one before it. Nothing more can be done
+// about one that has begun: it ends soon.
+func (s *stopper) goCold() {
+	switch s.level {
+	case stageServing, stageWarm:
+		s.level = stageCold
+		s.hard = time.After(s.softTime() + hardAfter)
+		s.stopWarm()
+		s.stopCold()
+		s.say("worker: Hitting Ctrl+C again will terminate all running tasks!")
+		s.say("worker: Cold shutdown (MainProcess)")
+	case stageCold:
+		s.level = stageHurried
+		s.hard = time.After(hardAfter)
+		s.stopSoft()
+		s.say("Waiting gracefully for cold shutdown to complete...")
+	}
+}
+
+// hangUp starts the program again when its tasks are done. One that loses its terminal just
+// ends with them.
+func (s *stopper) hangUp() {
+	if s.level != stageServing {
+		return
+	}
+	s.stopWarm()
+	s.level = stageWarm
+	if s.restart = s.restarts; s.restart {
+		s.say("Restarting celery worker (" + strings.Join(os.Args, " ") + ")")
+		return
+	}
+	s.say("worker: Warm shutdown (MainProcess)")
+}
+
+// speak tells where to say what signals do.
+func (s *stopper) speak(out io.Writer, log *slog.Logger, soft time.Duration) {
+	s.voice.Store(&voice{out, log, soft})
+}
+
+func (s *stopper) say(text string) {
+	if v := s.voice.Load(); v != nil {
+		fmt.Fprint(v.out, "\n"+text+"\n")
+	}
+}
+
+func (s *stopper) softTime() time.Duration {
+	if v := s.voice.Load(); v != nil {
+		return v.soft
+	}
+	return 0
+}
+
+// dump logs the stacks of all goroutines (Celery's cry).
+func (s *stopper) dump() {
+	v := s.voice.Load()
+	if v == nil {
+		return
+	}
+	for size := 1 << 20; ; size *= 2 {
+		buf := make([]byte, size)
+		if n := runtime.Stack(buf, true); n < size || size >= 64<<20 {
+			v.log.Error("Stacks of all goroutines", logline.EventKey, "Stacks", worker.TracebackKey, string(buf[:n]))
+			return
+		}
+	}
+}
+
+// closing bounds what is still said to Redis when a worker has ended, as by its signals.
+func (s *stopper) closing() (context.Context, context.CancelFunc) {
+	by := time.Now().Add(coldTime)
+	if told := s.closeBy.Load(); told != 0 {
+		by = time.Unix(0, told)
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), by)
+	stop := context.AfterFunc(s.cold, func() {
+		if s.warm.Err() != nil { // it was a signal, not the end
+			time.AfterFunc(coldTime, cancel)
+		}
+	})
+	return ctx, func() { stop(); cancel() }
+}
+
+// catch has signals sent to a channel instead of ending the program.
+func catch(which ...os.Signal) chan os.Signal {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, which...)
+	return signals
 }

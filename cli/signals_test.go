@@ -10,46 +10,62 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const (
+	sigterm = syscall.SIGTERM
+	sigint  = syscall.SIGINT
+	sigquit = syscall.SIGQUIT
+	sighup  = syscall.SIGHUP
+)
+
+// The table is what Celery 5.7 does with its prefork pool; compat_test holds both against
+// each other.
 func TestStopper(t *testing.T) {
 	t.Parallel()
-	const (
-		term = syscall.SIGTERM
-		intr = syscall.SIGINT
-		quit = syscall.SIGQUIT
-	)
 	tests := []struct {
-		name    string
+		signals string // T, I, Q, H
 		remap   bool
-		signals []os.Signal
-		calls   string // in order; "hard" is watch's answer
+		calls   string // in order
 		status  int
 		output  string // its last line
 	}{
-		{"term", false, []os.Signal{term}, "warm", 0, "worker: Warm shutdown (MainProcess)"},
-		{"int", false, []os.Signal{intr}, "warm", 1, "worker: Warm shutdown (MainProcess)"},
-		{"quit", false, []os.Signal{quit}, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
-		{"term term", false, []os.Signal{term, term}, "warm warm cold", 0, "worker: Cold shutdown (MainProcess)"},
-		{"int int", false, []os.Signal{intr, intr}, "warm warm cold", 1, "worker: Cold shutdown (MainProcess)"},
-		{"term quit", false, []os.Signal{term, quit}, "warm warm cold", 0, "worker: Cold shutdown (MainProcess)"},
-		{"three", false, []os.Signal{intr, intr, intr}, "warm warm cold hard", 1, "worker: Hard shutdown (MainProcess)"},
-		{"quit quit", false, []os.Signal{quit, quit}, "warm cold hard", 1, "worker: Hard shutdown (MainProcess)"},
-		{"remapped term", true, []os.Signal{term}, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
-		{"remapped int", true, []os.Signal{intr}, "warm", 1, "worker: Warm shutdown (MainProcess)"},
+		{"T", false, "warm", 0, "worker: Warm shutdown (MainProcess)"},
+		{"TTT", false, "warm", 0, "worker: Warm shutdown (MainProcess)"},
+		{"I", false, "warm", 1, "worker: Warm shutdown (MainProcess)"},
+		{"IT", false, "warm", 1, "worker: Warm shutdown (MainProcess)"},
+		{"TI", false, "warm", 0, "worker: Warm shutdown (MainProcess)"},
+		{"II", false, "warm cold", 1, "worker: Cold shutdown (MainProcess)"},
+		{"TII", false, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
+		{"Q", false, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
+		{"TQ", false, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
+		{"IQ", false, "warm cold", 1, "worker: Cold shutdown (MainProcess)"},
+		{"QT", false, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
+		{"QQ", false, "warm cold soft", 0, "Waiting gracefully for cold shutdown to complete..."},
+		{"QI", false, "warm cold soft", 0, "Waiting gracefully for cold shutdown to complete..."},
+		{"III", false, "warm cold soft", 1, "Waiting gracefully for cold shutdown to complete..."},
+		{"QQQQ", false, "warm cold soft", 0, "Waiting gracefully for cold shutdown to complete..."},
+		{"T", true, "warm cold", 0, "worker: Cold shutdown (MainProcess)"},
+		{"TT", true, "warm cold soft", 0, "Waiting gracefully for cold shutdown to complete..."},
+		{"I", true, "warm", 1, "worker: Warm shutdown (MainProcess)"},
+		{"H", false, "warm restart", 0, "Restarting celery worker (" + strings.Join(os.Args, " ") + ")"},
+		{"HT", false, "warm", 0, "worker: Warm shutdown (MainProcess)"}, // who asks for an end gets one
+		{"TH", false, "warm", 0, "worker: Warm shutdown (MainProcess)"},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(test.signals, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
+			s := newStopper(t.Context())
+			defer s.release()
+			s.remapTerm, s.restarts = test.remap, true
+			s.speak(&out, nil, 0)
 			var calls []string
-			s := stopper{
-				out: &out, remapTerm: test.remap,
-				warm: func() { calls = append(calls, "warm") },
-				cold: func() { calls = append(calls, "cold") },
+			s.stopWarm, s.stopCold, s.stopSoft = noting(&calls, "warm"), noting(&calls, "cold"), noting(&calls, "soft")
+			for i, letter := range test.signals {
+				sig := map[rune]os.Signal{'T': sigterm, 'I': sigint, 'Q': sigquit, 'H': sighup}[letter]
+				s.handle(sig, logTime.Add(time.Duration(i)*time.Second))
 			}
-			for i, sig := range test.signals {
-				if s.handle(sig, logTime.Add(time.Duration(i)*time.Second)) {
-					calls = append(calls, "hard")
-				}
+			if s.restart {
+				calls = append(calls, "restart")
 			}
 			if diff := cmp.Diff(test.calls, strings.Join(calls, " ")); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
@@ -65,10 +81,21 @@ func TestStopper(t *testing.T) {
 	}
 }
 
+// noting returns what notes the first time it is called.
+func noting(calls *[]string, name string) func() {
+	return func() {
+		if !strings.Contains(strings.Join(*calls, " "), name) {
+			*calls = append(*calls, name)
+		}
+	}
+}
+
 func TestFirstCtrlCPrintsTheHint(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	s := stopper{out: &out, warm: func() {}, cold: func() {}}
+	s := newStopper(t.Context())
+	defer s.release()
+	s.speak(&out, nil, 0)
 	s.handle(syscall.SIGINT, logTime)
 	want := "\nworker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!\n" +
 		"\nworker: Warm shutdown (MainProcess)\n"
@@ -80,16 +107,29 @@ func TestFirstCtrlCPrintsTheHint(t *testing.T) {
 // timeout(1) signals its child and then the group the child is in.
 func TestSignalAndItsEchoAreOne(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	cold := false
-	s := stopper{out: &out, warm: func() {}, cold: func() { cold = true }}
-	s.handle(syscall.SIGTERM, logTime)
-	s.handle(syscall.SIGTERM, logTime.Add(time.Millisecond))
-	if cold {
-		t.Error("one SIGTERM, delivered twice, was a cold shutdown")
+	s := newStopper(t.Context())
+	defer s.release()
+	s.handle(syscall.SIGINT, logTime)
+	s.handle(syscall.SIGINT, logTime.Add(time.Millisecond))
+	if s.cold.Err() != nil {
+		t.Error("one SIGINT, delivered twice, was a cold shutdown")
 	}
 	s.handle(syscall.SIGQUIT, logTime.Add(2*time.Millisecond))
-	if !cold {
+	if s.cold.Err() == nil {
 		t.Error("another signal right after the first was lost")
+	}
+}
+
+// A worker that ends cold does end, whatever keeps it.
+func TestColdShutdownHasAnEnd(t *testing.T) {
+	t.Parallel()
+	s := newStopper(t.Context())
+	defer s.release()
+	late := make(chan time.Time, 1)
+	s.handle(syscall.SIGQUIT, logTime)
+	s.hard = late
+	late <- logTime
+	if !s.watch(nil, nil) {
+		t.Error("the worker is waited for")
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -39,7 +39,47 @@ func (p *program) workerCommand() *cli.Command {
 }
 
 // runWorker serves until a signal, or until ctx is done.
-func (p *program) runWorker(c *cli.Context) error {
+func (p *program) runWorker(c *cli.Context) (err error) {
+	p.neverWaitForReaders()
+	stop := newStopper(c.Context)
+	defer stop.release()
+	signals := p.signals
+	if signals == nil {
+		signals = catch(stopSignals...)
+		defer signal.Stop(signals)
+	} else {
+		stop.restarts = !isTerminal(p.stdout)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = p.startWorker(c, stop)
+	}()
+	if hard := stop.watch(signals, done); hard {
+		return statusError(exitFailure)
+	}
+	p.restart = stop.restart
+	if err == nil && stop.status != exitOK {
+		return statusError(stop.status)
+	}
+	return err
+}
+
+// neverWaitForReaders keeps what reads our output from holding us up, by stalling, or ending
+// us, by going away.
+func (p *program) neverWaitForReaders() {
+	stdout, stderr := newLineWriter(p.stdout), newLineWriter(p.stderr)
+	p.stdout, p.stderr = stdout, stderr
+	gone := catch(syscall.SIGPIPE)
+	p.atEnd = func() {
+		stdout.Flush()
+		stderr.Flush()
+		signal.Stop(gone)
+	}
+}
+
+// startWorker reads what a worker is to be, and serves.
+func (p *program) startWorker(c *cli.Context, stop *stopper) error {
 	s, err := readWorkerSettings(c)
 	if err != nil {
 		return err
@@ -53,6 +93,11 @@ func (p *program) runWorker(c *cli.Context) error {
 	}
 	defer closeLog()
 	s.log = s.logger(out, s.color && isTerminal(p.stderr) && s.logfile == "")
+	out.onLoss = func(lines int) {
+		s.log.Warn(fmt.Sprintf("%d lines of the log were dropped: they could not be written", lines),
+			logline.EventKey, "Lines of the log were dropped", "count", lines)
+	}
+	stop.speak(s.notices(p.stdout), s.log, s.worker.SoftShutdownTimeout)
 	if s.pidfile != "" {
 		remove, err := writePidfile(s.pidfile, s.notices(p.stderr))
 		if err != nil {
@@ -71,52 +116,31 @@ func (p *program) runWorker(c *cli.Context) error {
 	if err := s.readConsumer(); err != nil {
 		return usage(c, err, false)
 	}
-
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, stopSignals...)
-	defer signal.Stop(signals)
-	warm, stopWarm := context.WithCancel(c.Context)
-	defer stopWarm()
-	cold, stopCold := context.WithCancel(context.WithoutCancel(c.Context))
-	defer stopCold()
-	stop := stopper{
-		out:       s.notices(p.stdout),
-		remapTerm: os.Getenv("REMAP_SIGTERM") == "SIGQUIT",
-		warm:      stopWarm,
-		cold:      stopCold,
+	if stop.warm.Err() != nil {
+		return nil // before anything has begun
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		err = p.serve(warm, cold, s)
-	}()
-	if hard := stop.watch(signals, done); hard {
-		return statusError(exitFailure)
-	}
-	if err == nil && stop.status != exitOK {
-		return statusError(stop.status)
-	}
-	return err
+	return p.serve(stop, s)
 }
 
-// serve connects and runs a worker until warm is done; cold done aborts it.
-func (p *program) serve(warm, cold context.Context, s *workerSettings) (err error) {
+// serve connects and runs a worker until it is stopped.
+func (p *program) serve(stop *stopper, s *workerSettings) (err error) {
+	warm := stop.warm
 	p.showBanner(s)
 	for _, warning := range s.warnings {
 		s.log.Warn(warning, logline.EventKey, "Configuration warning", "warning", warning)
 	}
 	cfg := s.worker
 	cfg.Registry, cfg.Logger = p.reg, s.log
-	figures, endMetrics, err := s.startMetrics(warm, &cfg)
+	figures, endMetrics, err := s.startMetrics(&cfg)
 	if err != nil {
 		return err
 	}
-	defer endMetrics()
+	defer func() { s.whileClosing(stop, endMetrics) }()
 	consumer, err := s.openConsumer(warm, p.stdout)
 	if err != nil {
 		return unlessDone(warm, err)
 	}
-	defer func() { err = errors.Join(err, consumer.Close()) }()
+	defer s.whileClosing(stop, consumer.CloseWithin)
 	cfg.Consumer = consumer
 	s.brokerStats.consumer.Store(consumer)
 	publisher, err := s.OpenPublisher(warm)
@@ -150,23 +174,34 @@ func (p *program) serve(warm, cold context.Context, s *workerSettings) (err erro
 		figures.Watch(watched{Worker: w, consumer: consumer})
 		figures.WatchReconnects("broker", consumer.Reconnects)
 	}
-	defer context.AfterFunc(cold, w.Abort)()
-	return p.work(warm, s, w, publisher, dispatcher)
+	defer context.AfterFunc(stop.cold, w.Abort)()
+	defer context.AfterFunc(stop.hurried, w.AbortNow)()
+	return p.work(stop, s, w, publisher, dispatcher)
+}
+
+// whileClosing closes something within the time there is for it. What is left in the broker
+// is handed back by other workers.
+func (s *workerSettings) whileClosing(stop *stopper, end func(context.Context) error) {
+	ctx, cancel := stop.closing()
+	defer cancel()
+	if err := end(ctx); err != nil {
+		s.log.Error("Left without saying so: "+err.Error(), logline.EventKey, "Left without saying so", "error", err.Error())
+	}
 }
 
 // work runs a worker, and has it answer to remote control, listen to other workers
 // and send events while it runs.
 func (p *program) work(
-	warm context.Context, s *workerSettings, w *worker.Worker, publisher *redisbroker.Publisher, dispatcher *events.Dispatcher,
+	stop *stopper, s *workerSettings, w *worker.Worker, publisher *redisbroker.Publisher, dispatcher *events.Dispatcher,
 ) error {
-	warm, stop := context.WithCancel(warm)
-	defer stop()
+	warm, end := context.WithCancel(stop.warm)
+	defer end()
 	s.mingle(warm, w, publisher)
 	node, err := s.newNode(w, publisher, dispatcher)
 	if err != nil {
 		return err
 	}
-	endControl, err := p.startControl(warm, stop, s, w, publisher, dispatcher, node)
+	endControl, err := p.startControl(warm, end, s, w, publisher, dispatcher, node)
 	if err != nil {
 		return err
 	}
@@ -176,12 +211,11 @@ func (p *program) work(
 	endMemory := beside(func() { giveBackMemory(warm) })
 	s.log.Info(s.hostname+" ready.", logline.EventKey, "Worker ready")
 	err = w.Run(warm)
-	stop()
-	endControl()
-	endGossip()
-	endEvents()
-	endForwarding()
-	endMemory()
+	stop.closeBy.Store(w.EndsBy().UnixNano())
+	end()
+	s.whileClosing(stop, func(ctx context.Context) error {
+		return waitFor(ctx, func() { endControl(); endGossip(); endEvents(); endForwarding(); endMemory() })
+	})
 	return err
 }
 
@@ -195,6 +229,18 @@ func beside(run func()) (wait func()) {
 	return func() { <-done }
 }
 
+// waitFor calls wait, which is left to itself when ctx is done.
+func waitFor(ctx context.Context, wait func()) error {
+	done := make(chan struct{})
+	go func() { defer close(done); wait() }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the last events: %w", ctx.Err())
+	}
+}
+
 // unlessDone is err, or nil if it came while the worker was being stopped.
 func unlessDone(ctx context.Context, err error) error {
 	select {
@@ -206,9 +252,9 @@ func unlessDone(ctx context.Context, err error) error {
 }
 
 // startMetrics serves metrics and has them observe the worker; nil if they are not wanted.
-func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (figures *metrics.Metrics, end func(), err error) {
+func (s *workerSettings) startMetrics(cfg *worker.Config) (figures *metrics.Metrics, end func(context.Context) error, err error) {
 	if s.metricsAddr == "" {
-		return nil, func() {}, nil
+		return nil, func(context.Context) error { return nil }, nil
 	}
 	figures = metrics.New(metrics.Options{
 		Hostname: s.hostname, Version: version(), Broker: &s.brokerStats,
@@ -227,13 +273,12 @@ func (s *workerSettings) startMetrics(ctx context.Context, cfg *worker.Config) (
 		cfg.Registry.Connect(tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { figures.TaskSent(task) }})
 	}
 	s.Consumer.OnClaim = figures.Claimed
-	return figures, func() { shutdown(ctx, server) }, nil
-}
-
-func shutdown(ctx context.Context, server *metrics.Server) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = server.Shutdown(ctx) // scrapes under way may be cut short
+	return figures, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx) // scrapes under way may be cut short
+		return nil
+	}, nil
 }
 
 func (p *program) banner(s *workerSettings) *banner {
@@ -269,14 +314,17 @@ func (p *program) banner(s *workerSettings) *banner {
 }
 
 // openLog returns where log lines go: a file, or stderr when no path is given.
-func openLog(path string, stderr io.Writer) (out io.Writer, closeLog func(), err error) {
+func openLog(path string, stderr io.Writer) (out *lineWriter, closeLog func(), err error) {
 	if path == "" {
-		lines := newLineWriter(stderr)
+		lines, ok := stderr.(*lineWriter)
+		if !ok {
+			lines = newLineWriter(stderr)
+		}
 		return lines, lines.Flush, nil
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	file, err := openLogFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("log file: %w", err)
+		return nil, nil, err
 	}
 	lines := newLineWriter(file)
 	return lines, func() {

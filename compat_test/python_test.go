@@ -38,6 +38,8 @@ type app struct {
 	journal  string         // where tasks leave their traces
 	settings map[string]any // Celery settings
 	module   string         // of the worker's app, default tapp
+
+	variables []string // of the workers' environment, besides
 }
 
 func (a app) python() string {
@@ -59,11 +61,11 @@ func (a app) env(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []string{
-		"BROKER=" + a.broker, "BACKEND=" + a.backend, "JOURNAL=" + a.journal, "SETTINGS=" + string(settings),
+	return append(a.variables[:len(a.variables):len(a.variables)],
+		"BROKER="+a.broker, "BACKEND="+a.backend, "JOURNAL="+a.journal, "SETTINGS="+string(settings),
 		"PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "PYTHONIOENCODING=utf-8", "PYTHONWARNINGS=ignore",
 		"C_FORCE_ROOT=1",
-	}
+	)
 }
 
 // run executes a script of testdata/app (a name ending in .py) or Python source

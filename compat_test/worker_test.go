@@ -20,7 +20,7 @@ func launchWorker(t *testing.T, a app, args ...string) *process {
 		a.backend = a.broker
 	}
 	flags := []string{"worker", "-b", a.broker, "--result-backend", a.backend, "-c", "2", "-l", "info", "--without-gossip", "--without-mingle"}
-	p := start(t, "apium worker", "", []string{"JOURNAL=" + a.journal}, workerBinary, append(flags, args...)...)
+	p := start(t, "apium worker", "", append(a.variables[:len(a.variables):len(a.variables)], "JOURNAL="+a.journal), workerBinary, append(flags, args...)...)
 	t.Cleanup(func() {
 		p.kill()
 		for _, bad := range []string{"\npanic: ", "\nfatal error: ", "DATA RACE"} {

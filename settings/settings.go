@@ -118,6 +118,7 @@ type Settings struct {
 	ParkAfter       time.Duration // tasks due later than this are parked in the broker; 0: the worker's default
 	AliveFor        time.Duration // after its last sign of life a worker is taken for dead; default 6 s, 1 s at least
 	ShutdownTimeout time.Duration // of a warm shutdown; 0: as long as tasks take
+	SettleTimeout   time.Duration // how long a warm shutdown waits for Redis if it is away
 	MetricsAddr     string        // of the Prometheus endpoint; "": none
 	LogFormat       string        // text or json
 

@@ -8,6 +8,7 @@ var ownEntries = []entry{
 	{name: "apium_park_after", kind: float, field: func(s *Settings) any { return &s.ParkAfter }},
 	{name: "apium_alive_for", kind: float, def: 6.0, field: func(s *Settings) any { return &s.AliveFor }},
 	{name: "apium_shutdown_timeout", kind: float, field: func(s *Settings) any { return &s.ShutdownTimeout }},
+	{name: "apium_settle_timeout", kind: float, def: 5.0, field: func(s *Settings) any { return &s.SettleTimeout }},
 	{name: "apium_metrics_addr", kind: text, field: func(s *Settings) any { return &s.MetricsAddr }},
 	{name: "apium_log_format", kind: text, def: "text", field: func(s *Settings) any { return oneOf{&s.LogFormat, []string{"text", "json"}} }},
 }

@@ -136,12 +136,20 @@ func (c *Consumer) start(ctx context.Context) error {
 // Close stops claiming and gives back what Claim has not returned. When it cannot
 // be sure that nothing will reach an inbox any more, it leaves the registration
 // to lapse, and peers hand back what they find.
-func (c *Consumer) Close() (err error) {
-	c.once.Do(func() { err = c.close() })
+func (c *Consumer) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return c.CloseWithin(ctx)
+}
+
+// CloseWithin is Close with a time of the caller's: when ctx is done, it leaves at once. What
+// still waits for a connection's answer then ends with it.
+func (c *Consumer) CloseWithin(ctx context.Context) (err error) {
+	c.once.Do(func() { err = c.close(ctx) })
 	return err
 }
 
-func (c *Consumer) close() error {
+func (c *Consumer) close(ctx context.Context) error {
 	c.cancel()
 	c.claiming.Lock() // Claim has ended and does not start again
 	defer c.claiming.Unlock()
@@ -151,10 +159,9 @@ func (c *Consumer) close() error {
 	c.changing.Unlock()  //nolint:staticcheck // nothing to do inside
 	defer c.pipe.Close() //nolint:errcheck // nothing is left to lose
 	defer c.pipe.Forget(c.marks)
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	c.unblockWaiters(ctx)
-	c.wg.Wait()
+	if err := c.unblockWaiters(ctx); err != nil {
+		return fmt.Errorf("redisbroker: close: %w", err)
+	}
 	var errs []error
 	for _, claims := range []*claims{&c.claim.claims, &c.due} {
 		errs = append(errs, c.recoverClaims(ctx, claims))

@@ -114,7 +114,7 @@ func (w *waiter) block() (moved bool, err error) {
 }
 
 // unblockWaiters asks the server to end the waiters' commands, until all have ended.
-func (c *Consumer) unblockWaiters(ctx context.Context) {
+func (c *Consumer) unblockWaiters(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		c.wg.Wait()
@@ -129,7 +129,9 @@ func (c *Consumer) unblockWaiters(ctx context.Context) {
 		}
 		select {
 		case <-ended:
-			return
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
