@@ -16,7 +16,7 @@ type buffer struct{ logtest.Buffer }
 
 func (b *buffer) waitFor(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(b.String(), text); {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(b.String(), text); {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %q in:\n%s", text, b.String())
 		}

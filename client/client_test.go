@@ -54,7 +54,7 @@ func (r *rig) send(sig canvas.Signature, opts ...canvas.Option) *client.AsyncRes
 // queued takes n tasks from a queue, as a worker decodes them.
 func (r *rig) queued(queue string, n int) (decoded []*protocol.Task) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	consumer := r.broker.Consumer(queue)
 	for len(decoded) < n {

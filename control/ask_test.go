@@ -73,7 +73,7 @@ func (a *asking) node(t *testing.T, answer func(r *protocol.ControlRequest) []by
 	}()
 	select {
 	case <-listens:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a node does not hear requests")
 	}
 }
@@ -99,7 +99,7 @@ func TestAsk(t *testing.T) {
 	a.node(t, echo("b@h"))
 	var heard []string
 	replies, err := a.client.Ask(t.Context(), control.Question{
-		Command: "revoke", Arguments: []byte(`{"task_id": ["x"]}`), Destination: []string{"a@h", "b@h"}, Timeout: 20 * time.Second,
+		Command: "revoke", Arguments: []byte(`{"task_id": ["x"]}`), Destination: []string{"a@h", "b@h"}, Timeout: time.Minute,
 	}, func(r control.Reply) { heard = append(heard, r.Node) })
 	if err != nil {
 		t.Fatal(err)
@@ -163,9 +163,9 @@ func TestAskAndReadRubbish(t *testing.T) {
 	a.node(t, echo("b@h"))
 	start := time.Now()
 	replies, err := a.client.Ask(t.Context(), control.Question{
-		Command: "ping", Destination: []string{"a@h", "b@h"}, Timeout: 20 * time.Second,
+		Command: "ping", Destination: []string{"a@h", "b@h"}, Timeout: time.Minute,
 	}, nil)
-	if time.Since(start) > 15*time.Second {
+	if time.Since(start) > 50*time.Second {
 		t.Error("it waited for a third reply")
 	}
 	if len(replies) != 1 || replies[0].Node != "b@h" || err == nil || !strings.Contains(err.Error(), "reply to ping") {

@@ -101,7 +101,7 @@ func TestPublish(t *testing.T) {
 		}
 	}
 	for _, want := range []backend.Record{started, done, done} {
-		m, ok := ps.ReceiveWithTimeout(10 * time.Second).(redis.Message)
+		m, ok := ps.ReceiveWithTimeout(time.Minute).(redis.Message)
 		if !ok || !bytes.Equal(m.Data, want.Document) {
 			t.Fatalf("published %s\nwant      %s", m.Data, want.Document)
 		}
@@ -192,7 +192,7 @@ type answer struct {
 func wait(t *testing.T, b *redisbackend.Backend, id string) <-chan answer {
 	t.Helper()
 	answers := make(chan answer, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	go func() {
 		record, err := b.Wait(ctx, id)
@@ -213,9 +213,9 @@ func subscribed(t *testing.T, s *redistest.Server, channel string, want int) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within 2 min: %s", what)
 		}
 	}
 }

@@ -318,7 +318,7 @@ func TestStrayMessage(t *testing.T) {
 		s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint(i), 0))
 		start := time.Now()
 		eventually(t, "the message is back", func() bool { return s.int(t, "LLEN", "q") == 1 })
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 4*time.Second { // a peer would find it later
 			t.Errorf("given back after %v", took)
 		}
 		s.Do(t, "DEL", "q")

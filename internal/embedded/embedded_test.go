@@ -30,7 +30,7 @@ func TestServerSpeaksRedisAndKeysExpire(t *testing.T) {
 	if got, err := redis.String(conn.Do("GET", "key")); err != nil || got != "value" {
 		t.Fatalf("GET key = %q, %v", got, err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		exists, err := redis.Bool(conn.Do("EXISTS", "key"))
 		if err != nil {
@@ -40,7 +40,7 @@ func TestServerSpeaksRedisAndKeysExpire(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("a key with a TTL of 1 s is still there after 10 s")
+			t.Fatal("a key with a TTL of 1 s is still there after a minute")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
