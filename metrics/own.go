@@ -57,6 +57,7 @@ func newOwn(version string) *own {
 			ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 		}),
 	}
+	o.forwarded.total.WithLabelValues("None", "None") // a rate needs a series before the first is forwarded
 	o.build.Set(1)
 	return o
 }
