@@ -3,6 +3,7 @@ package redisbroker_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -121,5 +122,28 @@ func TestSweep(t *testing.T) {
 	}
 	if got := ids(t, ds); got[0] != "old" || got[1] != "new" {
 		t.Errorf("served %v, want the oldest first", got)
+	}
+}
+
+// A mutex whose holder was killed keeps nobody from sweeping for longer than a sweep takes; our
+// own is gone after that time, too.
+func TestSweepWithAStuckMutex(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.Do(t, "SET", "unacked_mutex", "dead", "EX", 300)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q"), UnackedMutexExpire: 200 * time.Millisecond})
+	s.Do(t, "HSET", "unacked", "t1", "["+string(brokertest.Envelope("q", "old", 0))+`, "", "q"]`)
+	s.Do(t, "ZADD", "unacked_index", 1, "t1")
+	if err := c.Sweep(t.Context()); err != nil || s.int(t, "LLEN", "q") != 0 {
+		t.Fatalf("swept although another one seems to: %v", err)
+	}
+	eventually(t, "the message is restored", func() bool {
+		if err := c.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return s.int(t, "LLEN", "q") == 1
+	})
+	if got := fmt.Sprintf("%s", s.Do(t, "GET", "unacked_mutex")); got != "dead" {
+		t.Errorf("the mutex of another one is %q", got)
 	}
 }
