@@ -13,6 +13,7 @@ import (
 const (
 	probeAfter   = 1500 * time.Millisecond // of silence
 	probeTimeout = 1500 * time.Millisecond
+	probeGrace   = 250 * time.Millisecond // for what the server has answered and we have not read
 
 	// What was sent is on its way for a while on a slow link: at most a full send buffer.
 	slowestLink = 256 << 10 // bytes a second
@@ -45,17 +46,18 @@ func (d *watchdog) run(done <-chan struct{}) {
 	defer ticker.Stop()
 	timeout := d.cfg.opts.ReadTimeout
 	var in, out, outBefore int64 // outBefore: when something last arrived
+	var answered time.Time       // when a probe was, since then; zero: none was
 	moved := time.Now()          // when something last arrived, or left although there was more, or nothing was due
 	for {
-		var err error
-		answered := false
 		select {
 		case <-done:
 			return
 		case <-ticker.C:
 			d.tick()
-		case err = <-probed:
-			probing, answered = false, err == nil
+		case err := <-probed:
+			if probing = false; err == nil && answered.IsZero() {
+				answered = time.Now()
+			}
 		}
 		now := time.Now()
 		nowIn, nowOut, due := d.in(), d.out(), d.due()
@@ -63,7 +65,7 @@ func (d *watchdog) run(done <-chan struct{}) {
 			outBefore = nowOut
 		}
 		if nowIn != in || !due || nowOut != out && d.sending() {
-			moved = now
+			moved, answered = now, time.Time{}
 		}
 		in, out = nowIn, nowOut
 		silence := now.Sub(moved)
@@ -72,7 +74,10 @@ func (d *watchdog) run(done <-chan struct{}) {
 		case timeout > 0 && silence >= timeout:
 			d.fail(fmt.Errorf("no answer for %v", timeout))
 		case silence < patience:
-		case answered:
+		case !answered.IsZero():
+			if now.Sub(answered) < probeGrace {
+				break
+			}
 			d.fail(fmt.Errorf("no answer for %v, although the server answers others", silence.Round(time.Millisecond)))
 		case !probing:
 			probing = true
