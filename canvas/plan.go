@@ -25,6 +25,9 @@ type Context struct {
 	// Task tells the options that a task known here has by itself, and whether it is
 	// known. Nil knows the built-in tasks only.
 	Task func(name string) (Options, bool)
+	// Check says whether a call has the arguments that a task known here takes, as Celery does
+	// before it publishes: Apply fails with its error. Nil takes everything.
+	Check func(name string, args, kwargs []byte) error
 	// Route tells the options a task gets where the call has none (task_routes). Nil: none.
 	Route func(name string) Options
 	// Queue tells where messages for a queue go. Nil, or an empty ExchangeType: the

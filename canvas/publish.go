@@ -36,6 +36,9 @@ type call struct {
 
 // publish adds one task message (Task.apply_async and Celery.send_task).
 func (p *planner) publish(c call) *Result {
+	if p.ctx.Check != nil {
+		p.fail(p.ctx.Check(c.name, c.args, c.kwargs))
+	}
 	opts, route := c.opts, c.route
 	if own, known := p.known(c.name); known {
 		opts = own.merged(opts)

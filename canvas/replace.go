@@ -2,11 +2,16 @@ package canvas
 
 import (
 	"encoding/json"
-	"errors"
 	"strconv"
 
 	"github.com/apium/apium/protocol"
 )
+
+// pythonError is what Celery raises, with its class and text.
+type pythonError struct{ module, class, text string }
+
+func (e *pythonError) Error() string                      { return e.text }
+func (e *pythonError) PythonType() (module, class string) { return e.module, e.class }
 
 // Replace plans what Task.replace does: sig is published in the place of the running
 // task, with its id, its callbacks, its place in chords and groups and the rest of its
@@ -20,9 +25,9 @@ func Replace(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) {
 	n := sig.node.copy()
 	switch {
 	case n.options.has("chord"):
-		return nil, errors.New("canvas: a signature replacing a task must not be part of a chord")
+		return nil, &pythonError{"celery.exceptions", "ImproperlyConfigured", "A signature replacing a task must not be part of a chord"}
 	case n.emptyChain():
-		return nil, errors.New("canvas: cannot replace a task with an empty chain")
+		return nil, &pythonError{"celery.exceptions", "ImproperlyConfigured", "Cannot replace with an empty chain"}
 	}
 	n, err := n.accumulated()
 	if err == nil {
@@ -113,7 +118,7 @@ func AddToChord(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) 
 		return nil, err
 	}
 	if task.Embed.Chord == nil {
-		return nil, errors.New("canvas: the task is not a member of any chord")
+		return nil, &pythonError{"builtins", "ValueError", "Current task is not member of any chord"}
 	}
 	n := sig.node.copy()
 	n.setMember(task)

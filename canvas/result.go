@@ -32,6 +32,10 @@ func (r *Result) Append(dst []byte) []byte {
 	return append(dst, "]]"...)
 }
 
+// MarshalJSON makes a handler's result of it what a Python task's is that returns an
+// AsyncResult: as_tuple, which result_from_tuple reads.
+func (r *Result) MarshalJSON() ([]byte, error) { return r.Append(nil), nil }
+
 // first is the result at the beginning: the one without a parent.
 func (r *Result) first() *Result {
 	for r.Parent != nil {

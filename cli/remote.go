@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,12 @@ func (p *program) startControl(
 // effective are the settings that remote control shows: those given, and what the command
 // line says about broker and results, as in Celery.
 func (s *workerSettings) effective(withDefaults bool) map[string]any {
-	return effective(s.conf, &s.Connections, withDefaults)
+	table := effective(s.conf, &s.Connections, withDefaults)
+	// What a Python worker's table has besides what anybody has set.
+	table["deprecated_settings"] = nil
+	include, _ := table["include"].([]any)
+	table["include"] = append(slices.Clone(include), "celery.app.builtins")
+	return table
 }
 
 func effective(conf *settings.Settings, cs *fromsettings.Connections, withDefaults bool) map[string]any {

@@ -19,6 +19,18 @@ const maxNesting = 1000
 // appendTuple writes the result as Python's as_tuple does.
 func (r *AsyncResult) appendTuple(dst []byte) []byte { return r.canvasResult().Append(dst) }
 
+// MarshalJSON writes the result as Python's as_tuple does; its result_from_tuple reads that.
+func (r *AsyncResult) MarshalJSON() ([]byte, error) { return r.appendTuple(nil), nil }
+
+// MarshalJSON writes the results as Python's as_tuple does; its result_from_tuple reads that.
+func (g *GroupResult) MarshalJSON() ([]byte, error) {
+	group := &AsyncResult{ID: g.ID, group: g}
+	if g.result != nil {
+		group.parent = g.result.parent
+	}
+	return group.appendTuple(nil), nil
+}
+
 // canvasResult is the inverse of Client.resultOf.
 func (r *AsyncResult) canvasResult() *canvas.Result {
 	if r == nil {

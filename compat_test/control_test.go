@@ -262,7 +262,13 @@ func onlyTwins(list []any) (kept []string) {
 }
 
 func onlyCommon(conf map[string]any) map[string]any {
-	return map[string]any{"result_backend": conf["result_backend"]}
+	list, _ := conf["include"].([]any)
+	builtins := slices.Contains(list, any("celery.app.builtins"))
+	deprecated, told := conf["deprecated_settings"]
+	return map[string]any{
+		"result_backend": conf["result_backend"], "include has built-ins": builtins,
+		"deprecated_settings": deprecated, "deprecated_settings is told": told,
+	}
 }
 
 // soften replaces what may differ at a place by its type.

@@ -98,6 +98,7 @@ func (t *Task) fromEnvelope(e *envelope) {
 	x.store()
 	t.ContentType = known(e.contentType, ContentTypeJSON)
 	t.Headers = e.headers.raw
+	t.Properties = p.raw
 	t.Priority = p.level()
 	t.Redelivered = p.redelivered // not the header: a retry keeps that
 }

@@ -44,6 +44,7 @@ type Task struct {
 	Embed  Embed
 
 	Headers     []byte // the raw headers object, for what is passed on
+	Properties  []byte // the raw object of the message's properties: see Property
 	ContentType string
 }
 

@@ -8,7 +8,7 @@ import (
 
 // AutoRetryPolicy says which errors of a task lead to a retry by themselves, and when.
 type AutoRetryPolicy struct {
-	For        func(error) bool // nil: every error
+	For        func(error) bool // nil: none
 	Not        func(error) bool // errors that are left alone even so; nil: none
 	Backoff    time.Duration    // factor of the exponential delay; 0: the task's RetryDelay each time
 	BackoffMax time.Duration    // default 600 s
@@ -19,6 +19,9 @@ type AutoRetryPolicy struct {
 // (autoretry_for); nil accepts every error. Outcomes such as Retry, Ignore and Reject
 // are not errors here. A panic is one.
 func AutoRetry(match func(error) bool) Option {
+	if match == nil {
+		match = func(error) bool { return true }
+	}
 	return taskOption(func(o *Options) { o.autoRetry().For = match })
 }
 
@@ -40,7 +43,8 @@ func DontAutoRetry(match func(error) bool) Option {
 }
 
 // RetryBackoff makes automatic retries wait factor × 2^retries, in whole seconds and at
-// least one (retry_backoff). Of that, a random part, unless RetryJitter is false.
+// least one (retry_backoff). Of that, a random part, unless RetryJitter is false. Without AutoRetry or
+// AutoRetryOn nothing is retried automatically, and this has no effect.
 func RetryBackoff(factor time.Duration) Option {
 	return taskOption(func(o *Options) { o.autoRetry().Backoff = factor })
 }
@@ -68,7 +72,7 @@ const defaultBackoffMax = 600 * time.Second
 // concern it. retries is how many there have been.
 func (p *AutoRetryPolicy) Retry(err error, retries int) error {
 	switch {
-	case p == nil, IsOutcome(err), p.Not != nil && p.Not(err), p.For != nil && !p.For(err):
+	case p == nil, p.For == nil, IsOutcome(err), endsProcess(err), p.Not != nil && p.Not(err), !p.For(err):
 		return err
 	case p.Backoff == 0:
 		return Retry(err)

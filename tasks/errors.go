@@ -36,7 +36,12 @@ func (e *raised) PythonType() (string, string) { return e.module, e.class }
 // that very class from AsyncResult.get() where they have imported it, and one of the
 // same name otherwise.
 //
-// Wrapping the error with %w keeps the class.
+// Without a text and further arguments the exception has none: ValueError(). Wrapping the
+// error with %w keeps the class.
+//
+// SystemExit, KeyboardInterrupt and whatever else is no Exception to Python would end the
+// program that asks for the result. As with a Celery worker, whose process they end, the task
+// fails with WorkerLostError, and is not retried by AutoRetry.
 func Raise(excType, msg string, args ...any) error {
 	module, class := "builtins", excType
 	if i := strings.LastIndexByte(excType, '.'); i >= 0 {
@@ -50,6 +55,7 @@ func Raise(excType, msg string, args ...any) error {
 //   - a *protocol.Exception is itself
 //   - an error from Raise, and one that is a PythonError, has the class it names
 //   - every other error is an Exception with the error's text
+//   - one that would end the process is a WorkerLostError: see Raise
 //
 // Errors are looked for with errors.As; the class is that of the error found, the
 // text that of err as a whole. Further arguments given to Raise mean that the class
@@ -59,6 +65,9 @@ func ExceptionOf(err error) *protocol.Exception {
 	exc := &protocol.Exception{Module: "builtins", Type: "Exception"}
 	args := []any{err.Error()}
 	var stack []uintptr
+	if end := processEnd(err); end != nil {
+		return end
+	}
 	if remote := (*protocol.Exception)(nil); errors.As(err, &remote) {
 		return remote
 	}
@@ -69,6 +78,9 @@ func ExceptionOf(err error) *protocol.Exception {
 	context := "" // what wrapping the error has added, where the arguments do not show it
 	if r, ok := named.(*raised); ok {
 		stack = r.stack
+		if err.Error() == "" {
+			args = nil
+		}
 		if len(r.args) > 0 {
 			args = append([]any{r.text}, r.args...)
 			if err.Error() != r.text {

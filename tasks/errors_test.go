@@ -36,6 +36,14 @@ func TestExceptionOf(t *testing.T) {
 			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`["bad id"]`), Traceback: header + "ValueError: bad id\n"},
 		},
 		{
+			tasks.Raise("ValueError", ""),
+			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`[]`), Traceback: header + "ValueError\n"},
+		},
+		{
+			fmt.Errorf("order 7%w", tasks.Raise("ValueError", "")),
+			protocol.Exception{Type: "ValueError", Module: "builtins", Message: []byte(`["order 7"]`), Traceback: header + "ValueError: order 7\n"},
+		},
+		{
 			tasks.Raise("shop.errors.OutOfStock", "x", 3, nil, 2.0),
 			protocol.Exception{Type: "OutOfStock", Module: "shop.errors", Message: []byte(`["x", 3, null, 2.0]`), Traceback: header + "shop.errors.OutOfStock: ('x', 3, None, 2.0)\n"},
 		},

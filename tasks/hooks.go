@@ -15,9 +15,10 @@ type Middleware func(next Handler) Handler
 // task. A panic in a hook is logged, and changes nothing.
 type Hooks struct {
 	WorkerInit         func(hostname string)                   // before the worker claims anything
+	WorkerProcessInit  func(hostname string)                   // after WorkerInit, once: all handlers share the process
 	WorkerReady        func(hostname string)                   // it claims now
 	WorkerShuttingDown func(hostname, how string)              // how: "Warm" or "Cold"
-	WorkerShutdown     func(hostname string)                   // everything has stopped
+	WorkerShutdown     func(hostname string)                   // everything has stopped; in the place of worker_process_shutdown, too
 	TaskReceived       func(req *Request)                      // known, not expired, not revoked
 	TaskPrerun         func(ctx context.Context, req *Request) // just before the handler
 	// TaskPostrun comes after the handler, whatever came out: result is JSON and nil

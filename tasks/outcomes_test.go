@@ -94,6 +94,9 @@ func TestAutoRetryChooses(t *testing.T) {
 		want bool
 	}{
 		{"no policy", bad, nil, false},
+		{"delays alone", bad, []tasks.Option{tasks.RetryBackoff(time.Second), tasks.RetryJitter(false)}, false},
+		{"exemptions alone", bad, []tasks.Option{tasks.DontAutoRetry(isWorse)}, false},
+		{"no exception to Python", tasks.Raise("SystemExit", ""), []tasks.Option{tasks.AutoRetry(nil)}, false},
 		{"every error", bad, []tasks.Option{tasks.AutoRetry(nil)}, true},
 		{"some", worse, []tasks.Option{tasks.AutoRetry(isWorse)}, true},
 		{"others", bad, []tasks.Option{tasks.AutoRetry(isWorse)}, false},

@@ -39,6 +39,14 @@ func (h *hooks) workerInit(hostname string) {
 	})
 }
 
+func (h *hooks) workerProcessInit(hostname string) {
+	h.each("WorkerProcessInit", func(k *tasks.Hooks) {
+		if k.WorkerProcessInit != nil {
+			k.WorkerProcessInit(hostname)
+		}
+	})
+}
+
 func (h *hooks) workerReady(hostname string) {
 	h.each("WorkerReady", func(k *tasks.Hooks) {
 		if k.WorkerReady != nil {

@@ -45,6 +45,7 @@ func (c *calls) hooks(prefix string, panics bool) tasks.Hooks {
 	}
 	return tasks.Hooks{
 		WorkerInit:         func(hostname string) { note("init %s", hostname) },
+		WorkerProcessInit:  func(string) { note("process init") },
 		WorkerReady:        func(string) { note("ready") },
 		WorkerShuttingDown: func(_, how string) { note("shutting down %s", how) },
 		WorkerShutdown:     func(string) { note("shutdown") },
@@ -90,7 +91,7 @@ func TestHooks(t *testing.T) {
 				t.Errorf("%s: hooks %q\nwant %q", what, got, names)
 			}
 		}
-		want("start", "init celery@test", "ready")
+		want("start", "init celery@test", "process init", "ready")
 		b.send(canvas.Sig("app.add", 1, 2))
 		want("success", "received app.add", "prerun app.add", "success 3", "postrun SUCCESS 3")
 		b.send(canvas.Sig("app.fail"))

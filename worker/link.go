@@ -25,7 +25,7 @@ func (w *Worker) canvasContext(r *request) canvas.Context {
 		Now: time.Now(), NewID: protocol.NewID,
 		RootID: cmp.Or(r.RootID, r.ID), ParentID: r.ID,
 		Origin: w.origin, ReplyTo: w.replyTo,
-		Task: w.taskOptions, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
+		Task: w.taskOptions, Check: w.checkCall, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
 		ErrbacksOnHeader: w.cfg.ErrbacksOnHeader,
 	}
 	if w.cfg.InheritParentPriority {
@@ -45,6 +45,15 @@ func (w *Worker) taskOptions(name string) (canvas.Options, bool) {
 		options = append(options, w.cfg.PublishOptions(name)...)
 	}
 	return options, true
+}
+
+// checkCall is the check of arguments that Celery makes before it publishes a task it knows.
+func (w *Worker) checkCall(name string, args, kwargs []byte) error {
+	entry, ok := w.cfg.Registry.Lookup(name)
+	if !ok {
+		return nil
+	}
+	return entry.Check(args, kwargs)
 }
 
 // follow adds to a settlement what a success leads to: callbacks, and the next step of

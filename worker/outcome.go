@@ -124,6 +124,9 @@ func (w *Worker) unencodable(r *request, err error, runtime time.Duration) settl
 // fail logs an error and is the settlement of a task that fails with it.
 func (w *Worker) fail(r *request, err error, runtime time.Duration) settlement {
 	exc := tasks.ExceptionOf(err)
+	if exc.Module == "billiard.exceptions" && exc.Type == "WorkerLostError" {
+		return w.lostProcess(r, exc, runtime)
+	}
 	w.logFailed(r, err, exc, exc.Repr())
 	return w.failure(r, exc, runtime)
 }
@@ -176,19 +179,22 @@ func (w *Worker) lostHandler(r *request) {
 	runtime := time.Since(r.started)
 	w.backlog.ran(r, runtime)
 	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
+	w.settle(w.lostProcess(r, exc, runtime))
+}
+
+// lostProcess is the settlement of a task whose process it would have ended in Celery.
+func (w *Worker) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
 	w.logHandlerError(r, exc, "")
 	if r.task.retryOnLost && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
-		w.settle(w.retry(r, &tasks.RetryError{Cause: exc}, runtime))
-		return
+		return w.retry(r, &tasks.RetryError{Cause: exc}, runtime)
 	}
 	if r.acksLate && r.task.rejectOnLost {
-		w.settle(settlement{
+		return settlement{
 			req: r, fate: requeue,
 			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: time.Now()},
-		})
-		return
+		}
 	}
-	w.settle(w.failure(r, exc, runtime))
+	return w.failure(r, exc, runtime)
 }
 
 // ackAfter is when a request whose handler has run is acknowledged.

@@ -158,6 +158,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return errors.New("worker: Run was called before")
 	}
 	w.hooks.workerInit(w.cfg.Hostname)
+	w.hooks.workerProcessInit(w.cfg.Hostname)
 	defer w.hooks.workerShutdown(w.cfg.Hostname)
 	// Handlers and settling outlive ctx: it only ends claiming.
 	base := context.WithoutCancel(ctx)
