@@ -77,7 +77,7 @@ var layers = map[string][]string{
 	},
 	"app": {"settings", "client", "internal/fromsettings"},
 
-	"internal/redisconn": {"redigo", "sentinel"},
+	"internal/redisconn": {"redigo", "sentinel", "internal/logline"},
 	"internal/logline":   {},
 	"internal/logtest":   {},
 	"internal/redistest": {"redigo"},

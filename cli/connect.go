@@ -53,12 +53,6 @@ func useEmbedded(cs *fromsettings.Connections, url string, conf *settings.Settin
 	conf.ResultBackendTransportOptions.ConnectionOptions = settings.ConnectionOptions{}
 }
 
-// Celery's pace for the first connection: 2 s, 4 s, … up to 32 s, by default a hundred times.
-const (
-	connectStep     = 2 * time.Second
-	connectMaxDelay = 32 * time.Second
-)
-
 // openConsumer connects to the broker, trying again as Celery does while Redis
 // cannot be reached. When ctx ends first, that is its error.
 func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redisbroker.Consumer, error) {
@@ -71,14 +65,12 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 			return nil, ctx.Err()
 		}
 		if redisconn.IsConfig(err) || !s.triesAgain(try) {
+			s.logNoRetry(err)
 			return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", s.Consumer.Redis, err)}
 		}
-		delay := min(time.Duration(try)*connectStep, connectMaxDelay)
-		s.log.Error(fmt.Sprintf("consumer: Cannot connect to %s: %v.\nTrying again in %.2f seconds... (%d/%d)\n",
-			s.Consumer.Redis, err, delay.Seconds(), try, s.conf.BrokerConnectionMaxRetries),
-			logline.EventKey, "Cannot connect to the broker", "broker", s.Consumer.Redis.String(), "error", err, "try", try, "delay", delay.Seconds())
+		redisconn.LogRetry(s.log, s.Consumer.Redis, err, try, s.conf.BrokerConnectionMaxRetries)
 		select {
-		case <-time.After(delay):
+		case <-time.After(redisconn.RetryDelay(try)):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -98,6 +90,22 @@ func (s *workerSettings) purgeAndOpen(ctx context.Context, out io.Writer) (*redi
 		s.purge = false // once, however often the rest is tried
 	}
 	return redisbroker.Open(ctx, s.Consumer)
+}
+
+// logNoRetry is Celery's line where settings say not to connect again.
+func (s *workerSettings) logNoRetry(err error) {
+	name, retry := "broker_connection_retry", s.conf.BrokerConnectionRetry
+	if s.conf.BrokerConnectionRetryOnStartup != nil {
+		name, retry = "broker_connection_retry_on_startup", *s.conf.BrokerConnectionRetryOnStartup
+	}
+	switch {
+	case redisconn.IsConfig(err): // is the user's mistake, and said as that
+	case retry:
+		redisconn.LogGivenUp(s.log, err)
+	default:
+		s.log.Log(context.Background(), logline.LevelCritical, "Retrying to establish a connection to the message broker after a connection loss has been disabled "+
+			"(app.conf."+name+"=False). Shutting down...", logline.EventKey, "Shutting down: connecting again is disabled", "error", err)
+	}
 }
 
 // triesAgain tells whether to connect once more at the start, after so many times.

@@ -79,9 +79,11 @@ type jsonHandler struct{ slog.Handler }
 func (h jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	line := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == logline.EventKey {
+		switch a.Key {
+		case logline.EventKey:
 			line.Message = a.Value.String()
-		} else {
+		case logline.LinesKey:
+		default:
 			line.AddAttrs(a)
 		}
 		return true
@@ -140,24 +142,18 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 		color = levelColors[name]
 	}
 	b = append(b, color...)
-	b = append(b, r.Message...)
+	told := toldIn(&r)
+	b = logline.AppendEscaped(b, r.Message, told.lines)
 	b = append(b, h.attrs...)
-	told := len(b)
-	traceback, event := "", false
-	r.Attrs(func(a slog.Attr) bool {
-		switch {
-		case a.Key == worker.TracebackKey:
-			traceback = a.Value.String()
-		case a.Key == logline.EventKey:
-			event = true
-		case !event:
-			b = appendAttr(b, a)
-		}
-		return true
-	})
-	if event {
-		b = b[:told]
+	if !told.event {
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key != worker.TracebackKey && a.Key != logline.LinesKey {
+				b = appendAttr(b, a)
+			}
+			return true
+		})
 	}
+	traceback := told.traceback
 	if traceback != "" {
 		b = append(append(b, '\n'), strings.TrimRight(traceback, "\n")...)
 	}
@@ -171,6 +167,27 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	*buf = b
 	_, err := h.out.Write(b)
 	return err
+}
+
+// told is what attributes say about a line.
+type told struct {
+	event, lines bool
+	traceback    string
+}
+
+func toldIn(r *slog.Record) (t told) {
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case worker.TracebackKey:
+			t.traceback = a.Value.String()
+		case logline.EventKey:
+			t.event = true
+		case logline.LinesKey:
+			t.lines = true
+		}
+		return true
+	})
+	return t
 }
 
 // escapeBytes writes bytes that are no UTF-8 as Python's backslashreplace does, which its
@@ -190,7 +207,7 @@ func escapeBytes(line []byte) (escaped []byte) {
 
 func appendAttr(b []byte, a slog.Attr) []byte {
 	value := a.Value.String()
-	if strings.ContainsAny(value, " \"\n=") {
+	if strings.ContainsAny(value, " \"=") || logline.Escape(value) != value {
 		value = strconv.Quote(value)
 	}
 	return append(append(append(append(b, ' '), a.Key...), '='), value...)

@@ -52,6 +52,18 @@ func TestTextLogLines(t *testing.T) {
 			"no UTF-8", false, record(slog.LevelInfo, "Task a[caf\xe9] received: é"),
 			"[2026-11-23 09:00:00,123: INFO/MainProcess] Task a[caf\\udce9] received: é\n",
 		},
+		{
+			"forged", false, record(slog.LevelInfo, "Task a\n[2026-11-23 09:00:00,123: INFO/MainProcess] x\r\x1b[2K\u2028\u0085\tb[1] received"),
+			"[2026-11-23 09:00:00,123: INFO/MainProcess] Task a\\n[2026-11-23 09:00:00,123: INFO/MainProcess] x\\r\\x1b[2K\\u2028\\x85\tb[1] received\n",
+		},
+		{
+			"forged attribute", false, record(slog.LevelInfo, "Cannot claim", slog.String("error", "a\rb")),
+			"[2026-11-23 09:00:00,123: INFO/MainProcess] Cannot claim error=\"a\\rb\"\n",
+		},
+		{
+			"lines of our own", false, record(slog.LevelError, "Unknown.\n\nThe message: \x00", logline.Lines()),
+			"[2026-11-23 09:00:00,123: ERROR/MainProcess] Unknown.\n\nThe message: \\x00\n",
+		},
 		{"critical", false, record(worker.LevelCritical, "x"), "[2026-11-23 09:00:00,123: CRITICAL/MainProcess] x\n"},
 		{"debug", false, record(slog.LevelDebug, "x"), "[2026-11-23 09:00:00,123: DEBUG/MainProcess] x\n"},
 		{"red", true, record(slog.LevelError, "x"), "[2026-11-23 09:00:00,123: ERROR/MainProcess] \x1b[1;31mx\x1b[0m\n"},

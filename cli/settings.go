@@ -255,6 +255,10 @@ func oneOf(value string, known []string) error {
 // readConsumer reads what concerns the broker, which may be an embedded one by now.
 func (s *workerSettings) readConsumer() error {
 	s.Consumer.Hostname, s.Consumer.Logger = s.hostname, s.log
+	s.Consumer.MaxReconnects = s.conf.BrokerConnectionMaxRetries
+	if !s.conf.BrokerConnectionRetry {
+		s.Consumer.MaxReconnects = -1
+	}
 	if err := s.Read(s.conf); err != nil {
 		return err
 	}

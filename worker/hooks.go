@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
@@ -25,7 +26,7 @@ func (h *hooks) each(name string, call func(*tasks.Hooks)) {
 func (h *hooks) protect(name string, call func()) {
 	defer func() {
 		if value := recover(); value != nil {
-			h.log(fmt.Sprintf("A %s hook panicked: %v\n%s", name, value, debug.Stack()))
+			h.log("A " + name + " hook panicked: " + logline.Escape(fmt.Sprint(value)) + "\n" + string(debug.Stack()))
 		}
 	}()
 	call()

@@ -15,7 +15,7 @@ import (
 )
 
 // LevelCritical is Python's logging.CRITICAL, one step above slog.LevelError.
-const LevelCritical = slog.LevelError + 4
+const LevelCritical = logline.LevelCritical
 
 const levelInfo = slog.LevelInfo
 
@@ -159,8 +159,8 @@ func (w *Worker) logForwarded(r *request, queue string) {
 // logUnpublished tells of a message that is gone because it cannot be published: kombu
 // drops those that no queue is bound for without a word.
 func (w *Worker) logUnpublished(refused *broker.RefusedError) {
-	w.log.Error("Cannot publish a message: "+refused.Error()+"\nThe message has been discarded: "+dump(refused.Message),
-		logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message),
+	w.log.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+dump(refused.Message),
+		logline.LinesKey, true, logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message),
 		"exchange", refused.Exchange, "routing_key", refused.RoutingKey)
 }
 
@@ -171,19 +171,20 @@ func (w *Worker) logUnknown(r *request) {
 		"Is its handler registered in this worker, under exactly this name?\n\n"+
 		"The full contents of the message body was:\n"+dump(r.Args)+" "+dump(r.Kwargs)+"\n\n"+
 		"The full contents of the message headers:\n"+dump(r.Headers)+"\n\n"+
-		"The queue was:\n"+r.Queue, stateAttr(protocol.Failure), slog.String("message", dump(r.raw)))
+		"The queue was:\n"+logline.Escape(r.Queue), logline.Lines(), stateAttr(protocol.Failure), slog.String("message", dump(r.raw)))
 }
 
 // logRefused tells why a message was dropped, with all that is known of it.
 func (w *Worker) logRefused(r *request, reason string, err error) {
-	attrs := []slog.Attr{slog.String("reason", reason), slog.String("message", dump(r.raw))}
+	attrs := []slog.Attr{logline.Lines(), slog.String("reason", reason), slog.String("message", dump(r.raw))}
+	why := ""
 	if err != nil {
-		attrs = append(attrs, logline.Err(err))
+		attrs, why = append(attrs, logline.Err(err)), logline.Escape(err.Error())
 	}
 	about := ""
 	if r.Task != nil {
 		attrs = append(attrs, slog.String("content_type", r.ContentType))
-		about = " (task " + nameAndID(r.Task) + ", type " + r.ContentType + ")"
+		about = logline.Escape(" (task " + nameAndID(r.Task) + ", type " + r.ContentType + ")")
 	}
 	const discarded = "\nThe message has been ignored and discarded.\n\nThe full contents of the message was:\n"
 	switch reason {
@@ -192,10 +193,10 @@ func (w *Worker) logRefused(r *request, reason string, err error) {
 			"The full contents of the message was: "+dump(r.raw), attrs...)
 	case ReasonUndecodable:
 		w.logTask(LevelCritical, r, "Can't decode message body",
-			"Can't decode message body: "+err.Error()+about+"\n\nbody: "+dump(r.raw), attrs...)
+			"Can't decode message body: "+why+about+"\n\nbody: "+dump(r.raw), attrs...)
 	default:
 		w.logTask(slog.LevelError, r, "Received invalid task message",
-			"Received invalid task message: "+err.Error()+about+discarded+dump(r.raw), attrs...)
+			"Received invalid task message: "+why+about+discarded+dump(r.raw), attrs...)
 	}
 }
 
@@ -205,9 +206,9 @@ const dumpLimit = 1024
 func dump(raw []byte) string {
 	size := " (" + strconv.Itoa(len(raw)) + "b)"
 	if len(raw) > dumpLimit {
-		return strings.ToValidUTF8(string(raw[:dumpLimit]), "\uFFFD") + "..." + size
+		return logline.Escape(strings.ToValidUTF8(string(raw[:dumpLimit]), "\uFFFD")) + "..." + size
 	}
-	return strings.ToValidUTF8(string(raw), "\uFFFD") + size
+	return logline.Escape(strings.ToValidUTF8(string(raw), "\uFFFD")) + size
 }
 
 func quoted(s string) []byte {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/logline"
 )
 
 // UnknownPolicy says what becomes of a message whose task is not registered here.
@@ -132,7 +133,7 @@ func (w *Worker) settleBurial(s settlement, reason, detail string) {
 	if w.mover == nil {
 		what, s.fate = "Dropping a message", late
 	}
-	w.logTask(slog.LevelError, s.req, what, what+": "+s.reason+"\n"+dump(s.req.raw),
+	w.logTask(slog.LevelError, s.req, what, what+": "+logline.Escape(s.reason)+"\n"+dump(s.req.raw), logline.Lines(),
 		slog.String("reason", reason), slog.String("detail", detail), slog.String("message", dump(s.req.raw)))
 	w.settle(s)
 }

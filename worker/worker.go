@@ -121,7 +121,9 @@ func New(cfg Config) (*Worker, error) {
 		hurry:       make(chan struct{}),
 		made:        time.Now(),
 	}
-	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) { w.log.Error(problem, logline.EventKey, "A hook panicked", "problem", problem) }}
+	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) {
+		w.log.Error(problem, logline.LinesKey, true, logline.EventKey, "A hook panicked", "problem", problem)
+	}}
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
 	if w.returner, _ = cfg.Consumer.(broker.Returner); w.returner != nil && adaptive {
@@ -266,15 +268,13 @@ func (w *Worker) giveBack(ctx context.Context, place broker.Place, requests []*r
 	requests = slices.Compact(requests) // one may have returned while it was collected
 	w.leases.remove(requests...)
 	deliveries := deliveriesOf(requests)
-	if !w.persist(ctx, "give messages back", func() error {
+	if place == broker.Front { // said before it is done, as kombu does
+		w.log.Info(fmt.Sprintf("Restoring %d unacknowledged message(s)", len(requests)),
+			logline.EventKey, "Restoring unacknowledged messages", "count", len(requests))
+	}
+	w.persist(ctx, "give messages back", func() error {
 		return w.cfg.Consumer.Requeue(ctx, place, deliveries...)
-	}) {
-		return
-	}
-	if place == broker.Front {
-		w.log.Info(fmt.Sprintf("Restored %d unacknowledged message(s)", len(requests)),
-			logline.EventKey, "Restored unacknowledged messages", "count", len(requests))
-	}
+	})
 }
 
 func deliveriesOf(requests []*request) []broker.Delivery {

@@ -39,7 +39,8 @@ type span struct{ first, n uint64 }
 var errUnregistered = errors.New("redisbroker: the registration has lapsed")
 
 // Claim returns between 1 and limit (at most 1000) deliveries, blocking until
-// there is one. While Redis is away it waits and tries again.
+// there is one. While Redis is away it waits and tries again, until it has been given up
+// (Config.MaxReconnects).
 func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("redisbroker: claim of %d messages", limit)
@@ -73,6 +74,9 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 		}
 		if c.ctx.Err() != nil {
 			return nil, broker.ErrClosed
+		}
+		if c.reach.Err() != nil {
+			return nil, context.Cause(c.reach)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -59,6 +59,11 @@ type Config struct {
 	// one at least.
 	MaxConnections int
 
+	// MaxReconnects is how many attempts there are to make a lost connection again, counted at
+	// Celery's pace (2 s, 4 s, … up to 32 s; really it is tried more often). After these Claim
+	// fails. 0: no limit; negative: none.
+	MaxReconnects int
+
 	// PollingInterval is the longest an idle Claim waits between two looks at all
 	// lists. Whole seconds; 0: 1 s.
 	PollingInterval time.Duration

@@ -60,6 +60,8 @@ type Consumer struct {
 
 	ctx    context.Context //nolint:containedctx // ends the goroutines and Claim
 	cancel context.CancelFunc
+	reach  context.Context //nolint:containedctx // ends Claim: Redis is away for good, which is the cause
+	giveUp context.CancelCauseFunc
 	wg     sync.WaitGroup
 	once   sync.Once
 }
@@ -91,6 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.aliveKey = c.keys.alive(c.id)
 	c.epoch.Store(1)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.reach, c.giveUp = context.WithCancelCause(c.ctx)
 	c.marks = redisconn.NewMarks(c.keys.once())
 	c.life = newLife(cfg.AliveFor)
 	c.waits = newWaits(cfg.PollingInterval, c.keys.inbox)
@@ -191,10 +194,10 @@ func (c *Consumer) usable() error {
 	return nil
 }
 
-// whileOpen returns a context that ends when the consumer is closed, too.
+// whileOpen returns a context that ends when the consumer is closed, or Redis is given up, too.
 func (c *Consumer) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(c.ctx, cancel)
+	stop := context.AfterFunc(c.reach, cancel)
 	return ctx, func() { stop(); cancel() }
 }
 

@@ -2,6 +2,7 @@ package redisbroker
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -28,9 +29,10 @@ type troubles struct {
 	mu sync.Mutex
 	on map[string]string // trouble → reason logged
 
-	// No connection, which has been logged: nothing else needs saying, except once
-	// why it cannot be made, and whether that is a matter of configuration.
-	away, explained, misconfigured bool
+	// No connection, which has been logged: nothing else needs saying, except why it cannot
+	// be made, as often as Celery would say that.
+	away bool
+	outage
 }
 
 func (t *troubles) report(log *slog.Logger, what string, err error) {
@@ -56,8 +58,15 @@ func (t *troubles) over(log *slog.Logger, what string) {
 	}
 }
 
+// outage is what is known of a lost connection.
+type outage struct {
+	tries         int       // attempts to connect again, at Celery's pace
+	next          time.Time // when the next one counts
+	misconfigured bool      // the last that was logged failed on a matter of configuration
+}
+
 // connState logs that the connection was lost and made again, and in between why
-// it cannot be made, once each.
+// it cannot be made.
 func (c *Consumer) connState(connected bool, err error) {
 	if !connected {
 		c.peersDoubtful()
@@ -70,16 +79,50 @@ func (c *Consumer) connState(connected bool, err error) {
 		c.log.Info("Connected to "+server, logline.EventKey, "Connected to the broker", "broker", server)
 	case connected:
 	case !t.away:
-		c.log.Warn("Connection to broker lost. Trying to re-establish the connection...", "broker", server, "error", err)
-	case !t.explained || redisconn.IsConfig(err) != t.misconfigured:
-		c.log.Error("Cannot connect to "+server+": "+err.Error()+". Trying again...",
-			logline.EventKey, "Cannot connect to the broker", "broker", server, "error", err)
-		t.explained, t.misconfigured = true, redisconn.IsConfig(err)
+		c.connLost(err)
+	default:
+		c.notReconnected(err)
 	}
 	t.away = !connected
 	if connected {
-		t.explained = false
+		t.outage = outage{}
 	}
+}
+
+// connLost logs that the connection was lost (celery/worker/consumer/consumer.py).
+func (c *Consumer) connLost(err error) {
+	if c.cfg.MaxReconnects >= 0 {
+		c.log.Warn("consumer: Connection to broker lost. Trying to re-establish the connection... ("+err.Error()+")",
+			logline.EventKey, "Connection to broker lost", "broker", c.cfg.Redis.String(), "error", err)
+		return
+	}
+	c.log.Log(context.Background(), logline.LevelCritical, "Retrying to re-establish a connection to the message broker after a connection loss has been "+
+		"disabled (app.conf.broker_connection_retry=False). Shutting down...", logline.EventKey, "Shutting down: reconnecting is disabled", "error", err)
+	c.giveUp(fmt.Errorf("the connection to %s was lost: %w", c.cfg.Redis, err))
+}
+
+// notReconnected counts and logs failed attempts to connect again, but no more of them than
+// Celery would make.
+func (c *Consumer) notReconnected(err error) {
+	o, now, misconfigured := &c.troubles.outage, time.Now(), redisconn.IsConfig(err)
+	if c.cfg.MaxReconnects < 0 || c.reach.Err() != nil {
+		return
+	}
+	counts := !now.Before(o.next)
+	if !counts && misconfigured == o.misconfigured {
+		return
+	}
+	o.misconfigured = misconfigured
+	if counts {
+		o.tries++
+		o.next = now.Add(redisconn.RetryDelay(o.tries))
+	}
+	if most := c.cfg.MaxReconnects; most > 0 && o.tries > most {
+		redisconn.LogGivenUp(c.log, err)
+		c.giveUp(fmt.Errorf("cannot connect to %s again: %w", c.cfg.Redis, err))
+		return
+	}
+	redisconn.LogRetry(c.log, c.cfg.Redis, err, o.tries, c.cfg.MaxReconnects)
 }
 
 // Connected tells whether there is a connection to Redis right now.

@@ -8,6 +8,9 @@ import "log/slog"
 // other attributes then hold all that the message tells besides.
 const EventKey = "event"
 
+// LevelCritical is Python's logging.CRITICAL, one step above slog.LevelError.
+const LevelCritical = slog.LevelError + 4
+
 // Event is the attribute of that key.
 func Event(what string) slog.Attr { return slog.String(EventKey, what) }
 

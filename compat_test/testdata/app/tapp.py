@@ -16,11 +16,8 @@ import shoperrors
 PATIENCE = 120  # how long to wait for what must happen; it costs nothing where it does
 
 app = Celery("tapp", broker=os.environ.get("BROKER"), backend=os.environ.get("BACKEND"))
-app.conf.update(
-    broker_connection_retry_on_startup=True,
-    worker_hijack_root_logger=True,
-    **json.loads(os.environ.get("SETTINGS", "{}"))
-)
+app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=True)
+app.conf.update(json.loads(os.environ.get("SETTINGS", "{}")))
 
 
 @app.task
