@@ -165,10 +165,20 @@ func (w *Worker) extended(r *request) *protocol.Extended {
 		return &protocol.Extended{}
 	}
 	return &protocol.Extended{
-		Name: r.Name, Args: r.Args, Kwargs: r.Kwargs, Worker: w.cfg.Hostname,
+		Name: r.Name, Args: reencoded(r.Args), Kwargs: reencoded(r.Kwargs), Worker: w.cfg.Hostname,
 		Retries: r.Retries, Queue: r.RoutingKey,
 		StampedHeaders: r.StampedHeaders, Stamps: r.Stamps,
 	}
+}
+
+// reencoded returns JSON as Python writes it, whoever the producer was: Celery stores arguments
+// as it has read them. What cannot be read again stays as it came.
+func reencoded(raw []byte) []byte {
+	again, err := pyjson.Reencode(make([]byte, 0, len(raw)), raw)
+	if err != nil {
+		return raw
+	}
+	return again
 }
 
 // recordOverhead is about what a record needs besides its result.
