@@ -34,8 +34,12 @@ func TestManyOptions(t *testing.T) {
 		}
 		return best
 	}
-	arguments, options := quickest(object, "{}"), quickest("{}", object)
-	if options > 250*arguments {
-		t.Errorf("%d options take %v, as many arguments %v", n, options, arguments)
+	var arguments, options time.Duration
+	for range 10 { // the machine may be busy with something else for a while
+		arguments, options = quickest(object, "{}"), quickest("{}", object)
+		if options <= 250*arguments {
+			return
+		}
 	}
+	t.Errorf("%d options take %v, as many arguments %v", n, options, arguments)
 }

@@ -259,6 +259,7 @@ func TestParkedMessagesOfTwoWorkers(t *testing.T) {
 		for i := range n {
 			b.send(note(fmt.Sprint(i), time.Hour+time.Duration(i)*100*time.Millisecond))
 		}
+		b.cfg.ETATaskLimit = 20 // so that neither can take all that will be due in a moment
 		b.start()
 		other := b.cfg
 		other.Consumer, other.Hostname = b.broker.Consumer(queue), "celery@other"
