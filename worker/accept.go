@@ -45,7 +45,9 @@ func (w *Worker) accept(ctx context.Context) {
 			}
 			continue
 		}
-		w.backlog.accept(slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() }), time.Since(start))
+		// What is acknowledged late still counts until its slot has seen that it is lost.
+		requests = slices.DeleteFunc(requests, func(r *request) bool { return !r.acksLate && r.lost.Load() })
+		w.backlog.accept(requests, time.Since(start))
 		clear(requests)
 		clear(early)
 	}

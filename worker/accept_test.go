@@ -131,7 +131,7 @@ func TestEarlyAcknowledgementComesFirst(t *testing.T) {
 // wait behind that, and nothing of it is lost.
 func TestAcceptedGoesBackWhenSlotsAreStuck(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		consumer := &slowAck{Consumer: b.broker.Consumer(queue)}
+		consumer := &slowAck{Consumer: b.broker.Consumer(queue), takes: 100 * time.Microsecond}
 		b.cfg.Consumer = consumer
 		b.cfg.Concurrency = 1
 		var short, long atomic.Int64
@@ -168,11 +168,12 @@ func TestAcceptedGoesBackWhenSlotsAreStuck(t *testing.T) {
 // slowAck is a consumer whose acknowledgements take a while.
 type slowAck struct {
 	broker.Consumer
+	takes          time.Duration
 	most, returned int
 }
 
 func (s *slowAck) Ack(ctx context.Context, tags ...string) ([]string, error) {
-	time.Sleep(100 * time.Microsecond)
+	time.Sleep(s.takes)
 	s.most = max(s.most, len(tags))
 	return s.Consumer.Ack(ctx, tags...)
 }
@@ -180,4 +181,112 @@ func (s *slowAck) Ack(ctx context.Context, tags ...string) ([]string, error) {
 func (s *slowAck) Return(ctx context.Context, ds ...broker.Delivery) error {
 	s.returned += len(ds)
 	return s.Consumer.(broker.Returner).Return(ctx, ds...)
+}
+
+// A message that was lost while it waited for a slot does not count as held for ever: the
+// worker goes on claiming.
+func TestLostMessagesMakeRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := newLeased(b.broker.Consumer(queue))
+		b.cfg.Consumer = consumer
+		b.cfg.PrefetchMultiplier, b.cfg.Concurrency = 4, 1
+		b.reg.Register("app.early", func() { time.Sleep(time.Second) })
+		var ran atomic.Int64
+		var lose atomic.Bool
+		consumer.beforeExtend = func(tags []string) []string {
+			if lose.Load() {
+				return tags
+			}
+			return nil
+		}
+		b.reg.Register("app.late", func() { ran.Add(1) }, tasks.AcksLate(true))
+		b.start()
+		const prefetch = 4
+		for round := range uint64(prefetch) {
+			b.send(canvas.Sig("app.early"))
+			for range prefetch {
+				b.send(canvas.Sig("app.late"))
+			}
+			b.sleep(500 * time.Millisecond)
+			lose.Store(true)
+			consumer.set(round+2, time.Hour)
+			consumer.lapsed <- struct{}{}
+			b.sleep(time.Millisecond)
+			if n := ran.Load(); n != 0 {
+				t.Errorf("%d tasks ran while the slot was busy", n)
+			}
+			lose.Store(false)
+			b.sleep(time.Minute)
+			ran.Store(0)
+		}
+		for range prefetch {
+			b.send(canvas.Sig("app.late"))
+		}
+		b.sleep(time.Minute)
+		if n := ran.Load(); n != prefetch {
+			t.Errorf("%d of %d tasks ran after messages had been lost", n, prefetch)
+		}
+	})
+}
+
+// An acknowledgement that is answered after a shutdown has cancelled the handlers is
+// taken back: its task neither starts nor is lost.
+func TestShutdownTakesBackWhatIsBeingAcknowledged(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := &slowAck{Consumer: b.broker.Consumer(queue), takes: time.Second}
+		b.cfg.Consumer = consumer
+		var ran atomic.Int64
+		b.reg.Register("app.early", func() { ran.Add(1) })
+		b.send(canvas.Sig("app.early"))
+		b.start()
+		b.sleep(500 * time.Millisecond)
+		b.w.Abort()
+		b.stop()
+		<-b.ended
+		b.sleep(time.Second)
+		if ran.Load() != 0 || consumer.returned != 1 {
+			t.Errorf("%d runs, %d messages returned; want 0 and 1", ran.Load(), consumer.returned)
+		}
+		b.wantQueued(1, 0)
+	})
+}
+
+// What was acknowledged for short tasks and has not started when a warm shutdown begins goes
+// back, in its order: it does not wait for a long task that runs.
+func TestWarmShutdownTakesBackWhatWasAccepted(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := &slowAck{Consumer: b.broker.Consumer(queue), takes: 100 * time.Microsecond}
+		b.cfg.Consumer = consumer
+		b.cfg.Concurrency = 1
+		var ran []int
+		b.reg.Register("app.short", func(n int) { ran = append(ran, n) })
+		b.reg.Register("app.long", func() {
+			b.stop()
+			time.Sleep(time.Hour)
+		})
+		const before, after = 500, 100
+		for n := range before {
+			b.send(canvas.Sig("app.short", n))
+		}
+		b.send(canvas.Sig("app.long"))
+		for n := range after {
+			b.send(canvas.Sig("app.short", before+n))
+		}
+		b.start()
+		<-b.ended
+		if len(ran) != before || consumer.returned == 0 {
+			t.Errorf("%d short ones ran, want %d; %d were returned", len(ran), before, consumer.returned)
+		}
+		b.wantQueued(after, 0)
+		b.cfg.Consumer = b.broker.Consumer(queue)
+		b.start()
+		b.sleep(time.Minute)
+		for i, n := range ran {
+			if i != n {
+				t.Fatalf("task %d ran in place %d", n, i)
+			}
+		}
+		b.warm()
+		<-b.ended
+	})
 }

@@ -31,6 +31,7 @@ type backlog struct {
 	idle      int           // slots that wait
 	held      int
 	closed    bool
+	abandoned bool          // nothing that is accepted will be taken any more
 	wanted    sync.Cond     // accept waits here for requests that a slot can use
 	taken     sync.Cond     // slots wait here for a request
 	room      chan struct{} // tells the claim loop that claiming is worthwhile again
@@ -140,13 +141,14 @@ func (b *backlog) aheadLocked() int {
 }
 
 // accept takes the requests of the last call of next that may start, and how long their
-// acknowledgement took, 0 if there was none.
+// acknowledgement took, 0 if there was none. An outage says nothing of what the next
+// acknowledgement takes.
 func (b *backlog) accept(requests []*request, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.accepting = false
 	if took > 0 {
-		b.trip += (took - b.trip) / 8
+		b.trip += (min(took, stallAfter) - b.trip) / 8
 	}
 	b.accepted = append(b.accepted, requests...)
 	if len(b.accepted) > b.idle {
@@ -167,7 +169,7 @@ func (b *backlog) take(enough func() bool) (*request, bool) {
 	defer b.mu.Unlock()
 	b.idle++
 	defer func() { b.idle-- }()
-	for len(b.accepted) == 0 {
+	for len(b.accepted) == 0 || b.abandoned {
 		if b.closed && !b.accepting || enough() {
 			return nil, false
 		}
@@ -234,12 +236,13 @@ func (b *backlog) close() []*request {
 	return left
 }
 
-// abandon returns what was accepted and will not be taken any more.
+// abandon, after close, returns what was accepted and will not be taken any more. What next
+// has handed out before close can still be accepted, and returned by another call.
 func (b *backlog) abandon() []*request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.accepted
-	b.accepted = nil
+	b.accepted, b.abandoned = nil, true
 	return left
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestBacklogWant(t *testing.T) {
@@ -109,4 +110,18 @@ func newTestBacklog(t *testing.T, prefetch, slots int) *backlog {
 	})
 	t.Cleanup(func() { b.close(); accepting.Wait() })
 	return b
+}
+
+// One acknowledgement that took as long as an outage does not have long tasks accepted ahead.
+func TestOutageDoesNotAcceptLongTasksAhead(t *testing.T) {
+	t.Parallel()
+	b := newBacklog(8, 4, true)
+	b.acceptAhead = acceptedAhead
+	for range 50 {
+		b.ran(&request{}, 100*time.Millisecond)
+	}
+	b.accept(nil, 30*time.Second)
+	if n := b.aheadLocked(); n != 0 {
+		t.Errorf("%d tasks are accepted ahead", n)
+	}
 }

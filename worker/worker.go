@@ -187,7 +187,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		holding.Go(func() { w.autoscaler.run(stopHolding) })
 	}
 	renewing.Go(func() { w.renewLeases(settleCtx) })
-	renewing.Go(func() { w.accept(settleCtx) })
+	holding.Go(func() { w.accept(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settleLoop(settleCtx) }()
 	w.slots.resize(w.cfg.Concurrency)
@@ -250,11 +250,25 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
 	left := slices.Concat(w.large.close(), w.backlog.close(), w.schedule.close(), w.kept.close())
 	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
+	var accepted []*request
+	if w.returner != nil { // else the slots run them
+		accepted = w.backlog.abandon()
+	}
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
 		holding.Wait()
+		if w.returner != nil {
+			accepted = append(accepted, w.backlog.abandon()...)
+		}
+		for _, r := range accepted {
+			if r.acksLate {
+				left = append(left, r)
+			}
+		}
 		w.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
+		// It was claimed before all that, so it goes in front of it.
+		w.takeBack(ctx, slices.DeleteFunc(accepted, func(r *request) bool { return r.acksLate }))
 	}()
 	return back
 }
@@ -290,18 +304,7 @@ func deliveriesOf(requests []*request) []broker.Delivery {
 // as in Celery (since 5.5), their state becomes RETRY, which tells clients that the
 // task was cut off and that they wait in vain.
 func (w *Worker) abandonRunning(ctx context.Context) {
-	var back, left, accepted []*request
-	for _, r := range w.backlog.abandon() {
-		switch {
-		case r.acksLate:
-			back = append(back, r)
-		case w.returner != nil:
-			accepted = append(accepted, r)
-		default:
-			left = append(left, r)
-		}
-	}
-	w.takeBack(ctx, accepted)
+	left := w.backlog.abandon()
 	for _, r := range w.slots.running() {
 		member := w.slots.of(r)
 		if member == nil || !r.finish(abandoned) {
@@ -310,12 +313,13 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 		w.slots.replace(member)
 		left = append(left, r)
 	}
+	var back []*request
 	for _, r := range left {
 		if r.acksLate {
 			back = append(back, r)
-			continue
+		} else {
+			w.settle(w.cutOff(r))
 		}
-		w.settle(w.cutOff(r))
 	}
 	w.giveBack(ctx, broker.Front, append(back, w.unstarted.take()...))
 }
