@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +31,12 @@ func testRegistry() *tasks.Registry {
 	reg.Register("proj.add", func(x, y float64) float64 { return x + y }, tasks.Params("x, y"))
 	reg.Register("proj.echo", func(value any) any { return value }, tasks.Params("value"))
 	reg.Register("proj.fail", func(message string) error { return tasks.Raise("ValueError", message) }, tasks.Params("message"))
-	reg.Register("proj.stubborn", func() { select {} })
+	reg.Register("proj.stubborn", func() {
+		fmt.Fprintln(os.Stderr, "proj.stubborn runs")
+		select {}
+	})
 	reg.Register("proj.nap", func(seconds float64) float64 {
+		fmt.Fprintln(os.Stderr, "proj.nap runs")
 		time.Sleep(time.Duration(seconds * float64(time.Second)))
 		return seconds
 	}, tasks.Params("seconds"))

@@ -84,7 +84,7 @@ func TestExitCodes(t *testing.T) {
 				if status, _, stderr := call(t, "send", "-b", server.URL(), "-Q", queue, "proj.stubborn"); status != exitOK {
 					t.Fatal(stderr)
 				}
-				out.waitFor(t, "received")
+				out.waitFor(t, "proj.stubborn runs") // not only received: that would go back
 			}
 			for i, sig := range test.signals {
 				if i > 0 {

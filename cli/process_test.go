@@ -70,7 +70,7 @@ func TestHangupStartsAgain(t *testing.T) {
 	child, out := startChild(t, "worker", "-linfo", "-b", url, "--result-backend", url)
 	out.waitFor(t, "ready.")
 	id := strings.TrimSpace(mustCall(t, "send", "-b", url, "--result-backend", url, "proj.nap", "0.5"))
-	out.waitFor(t, "received")
+	out.waitFor(t, "proj.nap runs")
 	sendSignal(t, child, sighup)
 	waitUntil(t, "the worker is ready again", func() bool { return strings.Count(out.String(), "ready.") == 2 })
 	if got := mustCall(t, "result", "-b", url, "--result-backend", url, id); strings.TrimSpace(got) != "0.5" {
