@@ -137,12 +137,22 @@ func (w *Worker) renewLeases(ctx context.Context) {
 		case <-w.leases.lapsed():
 		case <-w.leases.ask:
 		}
-		w.renewAll(ctx)
+		if w.renewAll(ctx) {
+			continue
+		}
+		select { // not at the pace of those who wait for it
+		case <-time.After(renewPause):
+			signal(w.leases.ask)
+		case <-ctx.Done():
+		}
 	}
 }
 
-// renewAll renews what the worker holds now.
-func (w *Worker) renewAll(ctx context.Context) {
+// renewPause is how long is waited after a failure.
+const renewPause = time.Second
+
+// renewAll renews what the worker holds now. It reports false if that failed.
+func (w *Worker) renewAll(ctx context.Context) bool {
 	var term uint64
 	if w.leases.leaser != nil {
 		term = w.leases.leaser.Lease().Term // before what is found out
@@ -155,12 +165,13 @@ func (w *Worker) renewAll(ctx context.Context) {
 			if ctx.Err() == nil {
 				w.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags), logline.EventKey, "Cannot renew leases", "error", err)
 			}
-			return
+			return false
 		}
 		w.loseLeases(lost)
 		w.leases.renewed(tags[:n], term, start)
 		tags = tags[n:]
 	}
+	return true
 }
 
 // loseLeases cancels the tasks whose messages are somebody else's by now. A tag

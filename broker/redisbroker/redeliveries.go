@@ -34,7 +34,7 @@ func (c *Consumer) countRedeliveries(ctx context.Context, ds []broker.Delivery) 
 	var places []int
 	var counters []any
 	for i := range ds {
-		if !bytes.Contains(ds[i].Raw, []byte(`"redelivered"`)) {
+		if !bytes.Contains(ds[i].Raw, []byte(`vered"`)) { // "redelivered": the rarer the first byte, the quicker
 			continue
 		}
 		msg, err := protocol.DecodeMessage(ds[i].Raw)
