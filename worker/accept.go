@@ -37,39 +37,25 @@ func (w *Worker) accept(ctx context.Context) {
 			early, tags = append(early, r), append(tags, r.tag)
 			return false
 		})
-		start := time.Now()
-		if len(early) > 0 && !w.acknowledgeFirst(ctx, early, tags) {
-			w.backlog.accept(nil, 0)
-			for _, r := range requests {
-				w.unstarted.add(r) // whoever gets it sees whether the message is still there
+		var took time.Duration
+		if len(early) > 0 {
+			start := time.Now()
+			if !w.ack(ctx, early, tags) {
+				w.backlog.accept(nil, 0)
+				for _, r := range requests {
+					w.unstarted.add(r) // whoever gets it sees whether the message is still there
+				}
+				continue
 			}
-			continue
+			took = time.Since(start)
+			for _, r := range early {
+				r.accepted = true
+			}
 		}
 		// What is acknowledged late still counts until its slot has seen that it is lost.
 		requests = slices.DeleteFunc(requests, func(r *request) bool { return !r.acksLate && r.lost.Load() })
-		w.backlog.accept(requests, time.Since(start))
+		w.backlog.accept(requests, took)
 		clear(requests)
 		clear(early)
 	}
-}
-
-// acknowledgeFirst acknowledges messages whose handlers wait for it. It reports false when
-// the worker ends before it knows.
-func (w *Worker) acknowledgeFirst(ctx context.Context, early []*request, tags []string) bool {
-	w.leases.remove(early...)
-	var lost []string
-	known := w.persist(ctx, "acknowledge messages", func() (err error) {
-		lost, err = w.cfg.Consumer.Ack(ctx, tags...)
-		return err
-	})
-	if !known {
-		return false
-	}
-	for _, r := range early {
-		r.accepted = true
-	}
-	for _, tag := range lost {
-		w.leaseLost(early[slices.Index(tags, tag)])
-	}
-	return true
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-
 	"github.com/apium/apium/internal/logline"
 )
 

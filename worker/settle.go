@@ -280,9 +280,7 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 	}
 }
 
-// acknowledge acks the messages of a group that are acknowledged late. The leases
-// are forgotten first: a renewal that overlaps must not take an acknowledged
-// message for a lost one.
+// acknowledge acks the messages of a group that are acknowledged late.
 func (w *Worker) acknowledge(ctx context.Context, group []settlement) {
 	tags, acked := w.tags[:0], w.acked[:0]
 	for i := range group {
@@ -295,17 +293,24 @@ func (w *Worker) acknowledge(ctx context.Context, group []settlement) {
 		return
 	}
 	w.tags, w.acked = tags, acked
-	w.leases.remove(acked...)
-	w.persist(ctx, "acknowledge messages", func() error {
+	w.ack(ctx, acked, tags)
+	clear(acked)
+}
+
+// ack acknowledges messages, given with their tags, and notes which of them were lost. It
+// reports false when the worker ends before it knows. The leases are forgotten first: a
+// renewal that overlaps must not take an acknowledged message for a lost one.
+func (w *Worker) ack(ctx context.Context, requests []*request, tags []string) (known bool) {
+	w.leases.remove(requests...)
+	return w.persist(ctx, "acknowledge messages", func() error {
 		lost, err := w.cfg.Consumer.Ack(ctx, tags...)
 		if err == nil {
 			for _, tag := range lost {
-				w.leaseLost(acked[slices.Index(tags, tag)])
+				w.leaseLost(requests[slices.Index(tags, tag)])
 			}
 		}
 		return err
 	})
-	clear(acked)
 }
 
 // store writes the group's records. A failure of a task that lost its lease is not
