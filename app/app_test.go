@@ -12,10 +12,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/serializer"
 	"github.com/apium/apium/settings"
 )
 

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 )
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 )

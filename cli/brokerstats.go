@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/metrics"
+	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/worker"
 )
 

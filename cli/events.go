@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/events"
+	"github.com/apium/apium/operate/events"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"

@@ -10,8 +10,8 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/control"
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/worker"
 )
 

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apium/apium/control"
 	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/operate/control"
 )
 
 func TestPolicyOfAQueueThatIsNotConsumed(t *testing.T) {

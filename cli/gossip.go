@@ -4,13 +4,13 @@ import (
 	"context"
 
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
-	"github.com/apium/apium/control"
-	"github.com/apium/apium/events"
-	"github.com/apium/apium/gossip"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/operate/control"
+	"github.com/apium/apium/operate/events"
+	"github.com/apium/apium/operate/gossip"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/worker"
 )
 

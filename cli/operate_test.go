@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/apium/apium/control"
 	"github.com/apium/apium/internal/embedded"
+	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/protocol"
 )
 

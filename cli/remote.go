@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/control"
-	"github.com/apium/apium/events"
-	"github.com/apium/apium/gossip"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/operate/control"
+	"github.com/apium/apium/operate/events"
+	"github.com/apium/apium/operate/gossip"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/worker"
 )

@@ -13,11 +13,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/compression"
-	"github.com/apium/apium/control"
 	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/compression"
+	"github.com/apium/apium/protocol/serializer"
 	"github.com/apium/apium/settings"
 )
 

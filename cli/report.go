@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/control"
+	"github.com/apium/apium/operate/control"
 )
 
 func (p *program) reportCommand() *cli.Command {

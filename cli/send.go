@@ -12,10 +12,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/settings"
 )

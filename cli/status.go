@@ -5,7 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/control"
+	"github.com/apium/apium/operate/control"
 )
 
 func (p *program) statusCommand() *cli.Command {

@@ -13,10 +13,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/events"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/internal/logline"
-	"github.com/apium/apium/metrics"
+	"github.com/apium/apium/operate/events"
+	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"

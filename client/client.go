@@ -9,9 +9,9 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/serializer"
 )
 
 // DefaultQueue is where a task goes that names no queue: Celery's task_default_queue.

@@ -15,9 +15,9 @@ import (
 	"github.com/apium/apium/backend/membackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // rig is a client on a broker and a backend in memory.

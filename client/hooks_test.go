@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // TestPublishHooks: what is sent passes the hooks, each task once, and carries what the first adds.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 )
 

@@ -8,9 +8,9 @@ import (
 	"sync"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/serializer"
 )
 
 var errNothing = errors.New("client: an empty chain: there is nothing to send")

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 )
 

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // expr is a canvas as canvas_send.py and build read it.

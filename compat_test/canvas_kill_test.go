@@ -12,8 +12,8 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // TestChordsSurviveKills kills our workers while chords run whose tasks are acknowledged

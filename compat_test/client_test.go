@@ -14,9 +14,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // pythonShop starts a Python worker with the canvas tasks and a Go client of it.

@@ -36,7 +36,7 @@ with app.connection() as connection:
 // series, in the way they ask for one of its kind, by the same labels.
 func mixinQueries(t *testing.T) (list []panelQuery) {
 	t.Helper()
-	text, err := os.ReadFile("../metrics/testdata/celery-mixin.txt")
+	text, err := os.ReadFile("../operate/metrics/testdata/celery-mixin.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

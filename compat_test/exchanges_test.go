@@ -11,8 +11,8 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 )
 

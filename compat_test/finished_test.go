@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/control"
+	"github.com/apium/apium/operate/control"
 )
 
 // finished waits until workers have done all that they were given, but for a number of

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apium/apium/compression"
+	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/serializer"
 )
 
 // kombuTranslate answers each line, [what, name, base64]. load is kombu's JSON of a

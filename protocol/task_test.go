@@ -9,10 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/apium/apium/compression"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/serializer"
 )
 
 func TestDecodeCapturedTasks(t *testing.T) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Captures what Celery 5.7 does with canvases, for canvas/testdata.
+"""Captures what Celery 5.7 does with canvases, for protocol/canvas/testdata.
 
 Usage:  PYTHON scripts/capture_canvas.py [--out DIR] [--seed N] [--random N]
 
@@ -485,7 +485,7 @@ def collect(capture, cases):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "canvas" / "testdata")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "protocol" / "canvas" / "testdata")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--random", type=int, default=60)
     options = parser.parse_args()

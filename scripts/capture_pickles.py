@@ -3,7 +3,7 @@
 
 Usage: scripts/capture_pickles.py            (with .venv's Python and pytz installed in it)
 
-Writes serializer/pickle/testdata/pickles.json. The same expressions are pickled by the
+Writes protocol/serializer/pickle/testdata/pickles.json. The same expressions are pickled by the
 Python that runs this, with all its protocols, and by each interpreter that PICKLERS
 names, separated by colons (2.7, 3.6, 3.8 and 3.13 were taken; what is the same bytes
 is kept once). What other versions left in the file before stays in it.
@@ -119,7 +119,7 @@ def run(python, program, given=None):
 
 def main():
     cases = "\nCASES = " + repr(CASES)
-    path = os.path.join(os.path.dirname(__file__), "..", "serializer", "pickle", "testdata", "pickles.json")
+    path = os.path.join(os.path.dirname(__file__), "..", "protocol", "serializer", "pickle", "testdata", "pickles.json")
     seen, out, versions = set(), [], set()
     for python in [sys.executable] + [p for p in os.environ.get("PICKLERS", "").split(":") if p]:
         version = run(python, "import sys, json; print(json.dumps('%d.%d' % sys.version_info[:2]))")

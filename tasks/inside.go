@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // ErrOutsideTask is returned by functions that concern the running task when the

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 func TestClaimsAheadOnlyWhileHandlersAreShort(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )

@@ -8,7 +8,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/membackend"
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

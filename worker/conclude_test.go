@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

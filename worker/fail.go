@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/apium/apium/canvas"
-	"github.com/apium/apium/compression"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/tasks"
 )
 

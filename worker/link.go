@@ -8,10 +8,10 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/serializer"
 )
 
 var (

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 

@@ -10,10 +10,10 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )

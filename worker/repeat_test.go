@@ -8,7 +8,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/membackend"
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // breaking is a backend whose connection breaks at its first calls of a kind.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // fate is what becomes of a message, and when within its settlement.

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apium/apium/canvas"
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // TestChordUnlockLooksAgain: a chord that is polled is looked at as often as is configured,

@@ -15,10 +15,10 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/compression"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/compression"
+	"github.com/apium/apium/protocol/serializer"
 	"github.com/apium/apium/tasks"
 )
 

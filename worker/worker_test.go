@@ -16,10 +16,10 @@ import (
 	"github.com/apium/apium/backend/membackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )

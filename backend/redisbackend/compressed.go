@@ -3,7 +3,7 @@ package redisbackend
 import (
 	"bytes"
 
-	"github.com/apium/apium/compression"
+	"github.com/apium/apium/protocol/compression"
 )
 
 // compressedMark begins a record that a worker with result_compression stored

@@ -14,9 +14,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/compression"
 	"github.com/apium/apium/internal/redisconn"
-	"github.com/apium/apium/serializer"
+	"github.com/apium/apium/protocol/compression"
+	"github.com/apium/apium/protocol/serializer"
 )
 
 // DefaultExpires is Celery's result_expires.

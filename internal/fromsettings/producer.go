@@ -1,9 +1,9 @@
 package fromsettings
 
 import (
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/client"
-	"github.com/apium/apium/events"
+	"github.com/apium/apium/operate/events"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 )
 

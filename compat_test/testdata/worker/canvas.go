@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )

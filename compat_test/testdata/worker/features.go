@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apium/apium/canvas"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
