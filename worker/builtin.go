@@ -54,7 +54,7 @@ func accumulate(args []json.RawMessage, kwargs map[string]json.RawMessage) (any,
 // mapItems runs a task of this worker for every item, here and now, as celery.map and
 // celery.starmap do.
 func (w *Worker) mapItems(ctx context.Context, req *tasks.Request) (any, error) {
-	sig, err := protocol.DecodeSignature(member(req.Kwargs, "task"))
+	sig, err := protocol.DecodeSignature(pyjson.Member(req.Kwargs, "task"))
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +64,13 @@ func (w *Worker) mapItems(ctx context.Context, req *tasks.Request) (any, error) 
 	}
 	star := req.Name == "celery.starmap"
 	results := []json.RawMessage{}
-	for _, item := range elements(member(req.Kwargs, "it")) {
+	for _, item := range pyjson.Elements(pyjson.Member(req.Kwargs, "it")) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		args := item
 		if !star {
-			args = append(append([]byte{'['}, item...), ']')
+			args = pyjson.AppendArray(nil, [][]byte{item})
 		}
 		inner := *req
 		task := *req.Task

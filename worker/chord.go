@@ -42,7 +42,7 @@ func (w *Worker) countPart(s *settlement, state protocol.State, result []byte) {
 // chordSize is where producers before Celery 5.1 say how many parts there are.
 func chordSize(body []byte) int {
 	var size int
-	if raw := member(body, "chord_size"); raw == nil || pyjson.Unmarshal(raw, &size) != nil {
+	if raw := pyjson.Member(body, "chord_size"); raw == nil || pyjson.Unmarshal(raw, &size) != nil {
 		return 0
 	}
 	return size

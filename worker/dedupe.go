@@ -7,6 +7,7 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // deduplicated settles a redelivered message whose task has succeeded already, without
@@ -32,7 +33,7 @@ func (w *Worker) deduplicated(r *request) bool {
 		return false
 	}
 	w.logTask(levelInfo, r, "Task already completed successfully", "Task "+nameAndID(r.Task)+" Task already completed successfully.")
-	if record, err := protocol.DecodeResult(raw); err == nil && len(elements(record.Children)) == 0 {
+	if record, err := protocol.DecodeResult(raw); err == nil && len(pyjson.Elements(record.Children)) == 0 {
 		if err := w.follow(&s, record.Result); err != nil {
 			w.logTask(slog.LevelError, r, "Failed to dispatch chain/callbacks for deduplicated task",
 				"Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), logline.Err(err))

@@ -7,6 +7,7 @@ import (
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
 
@@ -73,7 +74,7 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 
 // loadFailure finds out about the failed task whose id an errback got as its argument.
 func (w *Worker) loadFailure(ctx context.Context, r *request) {
-	args := elements(r.Args)
+	args := pyjson.Elements(r.Args)
 	if len(args) == 0 {
 		return
 	}

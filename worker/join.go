@@ -45,17 +45,14 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 		return nil, ctx.Err()
 	}
 	if record != nil {
-		return w.joinTree(ctx, member(record, "result"))
+		return w.joinTree(ctx, pyjson.Member(record, "result"))
 	}
 	list := []byte{'['}
-	for i, result := range results {
+	for _, result := range results {
 		if result.State != protocol.Success {
 			return nil, dependencyError(result.TaskID, result.Result)
 		}
-		if i > 0 {
-			list = append(list, ", "...)
-		}
-		list = append(list, result.Result...)
+		list = append(pyjson.AppendComma(list), result.Result...)
 	}
 	return append(list, ']'), nil
 }
@@ -139,17 +136,17 @@ func joinError(taskID string, result []byte) error {
 
 // leaves collects the ids of the tasks in a result tuple, in order.
 func leaves(ids []string, tuple []byte) []string {
-	parts := elements(tuple)
+	parts := pyjson.Elements(tuple)
 	if len(parts) != 2 {
 		return ids
 	}
 	if pyjson.Kind(parts[1]) != '[' {
-		if own := elements(parts[0]); len(own) > 0 {
+		if own := pyjson.Elements(parts[0]); len(own) > 0 {
 			ids = append(ids, textOf(own[0]))
 		}
 		return ids
 	}
-	for _, child := range elements(parts[1]) {
+	for _, child := range pyjson.Elements(parts[1]) {
 		ids = leaves(ids, child)
 	}
 	return ids
@@ -157,7 +154,7 @@ func leaves(ids []string, tuple []byte) []string {
 
 // nest writes results in the form of a result tuple, and returns those that are left.
 func nest(dst, tuple []byte, results [][]byte) (list []byte, left [][]byte) {
-	parts := elements(tuple)
+	parts := pyjson.Elements(tuple)
 	switch {
 	case len(parts) != 2:
 		return append(dst, "null"...), results
@@ -168,11 +165,8 @@ func nest(dst, tuple []byte, results [][]byte) (list []byte, left [][]byte) {
 		return append(dst, results[0]...), results[1:]
 	}
 	dst = append(dst, '[')
-	for i, child := range elements(parts[1]) {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst, results = nest(dst, child, results)
+	for _, child := range pyjson.Elements(parts[1]) {
+		dst, results = nest(pyjson.AppendComma(dst), child, results)
 	}
 	return append(dst, ']'), results
 }

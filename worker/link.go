@@ -146,32 +146,6 @@ func textOf(raw []byte) string {
 	return text
 }
 
-// elements returns the elements of a JSON array.
-func elements(raw []byte) (list [][]byte) {
-	s := pyjson.NewScanner(raw)
-	if !s.Enter('[') {
-		return nil
-	}
-	for s.Next() {
-		list = append(list, s.Value())
-	}
-	return list
-}
-
-// member returns a member of a JSON object; nil if there is none.
-func member(raw []byte, name string) (value []byte) {
-	s := pyjson.NewScanner(raw)
-	if !s.Enter('{') {
-		return nil
-	}
-	for s.Next() {
-		if string(s.Key()) == name {
-			value = s.Value()
-		}
-	}
-	return value
-}
-
 // prepare does what must be in the backend before messages are published.
 func (w *Worker) prepare(ctx context.Context, group []settlement) {
 	for i := range group {

@@ -1,16 +1,15 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
 
@@ -114,7 +113,7 @@ func (r *request) childrenJSON() []byte {
 	if len(r.children) == 0 {
 		return nil
 	}
-	return slices.Concat([]byte{'['}, bytes.Join(r.children, []byte(", ")), []byte{']'})
+	return pyjson.AppendArray(nil, r.children)
 }
 
 // event is the event of a step of this request.

@@ -54,12 +54,9 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 // publishAgain adds the message of a retry to a settlement. Celery 5.7 leaves the origin
 // among the properties, too.
 func (w *Worker) publishAgain(s *settlement, again *protocol.Task) error {
-	origin, err := pyjson.Append([]byte(`{"origin": `), again.Origin)
+	origin := pyjson.AppendString([]byte(`{"origin": `), again.Origin)
 	if again.Origin == "" {
 		origin, again.Origin = []byte(`{"origin": null`), w.origin
-	}
-	if err != nil {
-		return err
 	}
 	p := protocol.Publication{Format: w.format, Properties: append(origin, '}')}
 	if !again.Expires.IsZero() {
@@ -85,17 +82,10 @@ func withoutDeaths(headers []byte) []byte {
 		return headers
 	}
 	left := []byte{'{'}
-	s := pyjson.NewScanner(headers)
-	for s.Enter('{'); s.Next(); {
-		key := string(s.Key())
-		if slices.Contains(deathHeaders, key) {
-			continue
+	for name, value := range pyjson.Members(headers) {
+		if !slices.Contains(deathHeaders, name) {
+			left = append(pyjson.AppendKey(left, name), value...)
 		}
-		if len(left) > 1 {
-			left = append(left, ", "...)
-		}
-		left, _ = pyjson.Append(left, key) // a string always encodes
-		left = append(append(left, ": "...), s.Value()...)
 	}
 	return append(left, '}')
 }

@@ -138,13 +138,12 @@ func (s *revokedStamps) matches(t *protocol.Task) (found []stamp) {
 
 // stampValues returns the values of a stamp, which may be a list of them.
 func stampValues(raw []byte) []string {
-	s := pyjson.NewScanner(raw)
-	if !s.Enter('[') {
+	if pyjson.Kind(raw) != '[' {
 		return []string{string(raw)}
 	}
 	var values []string
-	for s.Next() {
-		values = append(values, string(s.Value()))
+	for _, value := range pyjson.Elements(raw) {
+		values = append(values, string(value))
 	}
 	return values
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
 
@@ -21,14 +22,7 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 	case w.loader == nil:
 		return errors.New("celery.chord_unlock: this worker has no result backend")
 	}
-	tree := []byte(`[["", null], [`)
-	for i, tuple := range result {
-		if i > 0 {
-			tree = append(tree, ", "...)
-		}
-		tree = append(tree, tuple...)
-	}
-	tree = append(tree, "]]"...)
+	tree := append(pyjson.AppendArray([]byte(`[["", null], `), result), ']')
 	ready, err := w.allReady(ctx, leaves(nil, tree))
 	if err != nil || !ready {
 		return w.pollAgain(ctx, r, body, err, interval, maxRetries)
