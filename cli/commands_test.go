@@ -21,7 +21,7 @@ func TestCommandsOfTheDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, page := range append(pages, "../README.md", "../metrics/README.md") {
+	for _, page := range append(pages, "../README.md", "../operate/metrics/README.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
