@@ -33,7 +33,7 @@ func (w *Worker) announce(s *settlement) {
 		w.successful.add(time.Now(), s.req.ID)
 	}
 	if s.end.kind == Succeeded && !s.end.silent {
-		w.logSucceeded(s.req, s.end)
+		w.log.succeeded(s.req, s.end)
 	}
 	if s.rejected == rejectedFirst {
 		w.announceRejection(s)
@@ -41,7 +41,7 @@ func (w *Worker) announce(s *settlement) {
 	if s.end.refused {
 		e := s.req.event(Refused)
 		e.Reason = s.end.reason
-		w.observe(e)
+		w.observers.tell(e)
 	}
 	e := s.req.event(s.end.kind)
 	e.Runtime, e.Result = s.end.runtime, s.end.result
@@ -54,18 +54,18 @@ func (w *Worker) announce(s *settlement) {
 	if s.end.exception != nil {
 		e.Exception = s.end.exception.Type
 	}
-	w.observe(e)
+	w.observers.tell(e)
 	if s.rejected == rejectedLast {
 		w.announceRejection(s)
 	}
 	if s.fate == burial && e.Kind != Buried {
 		e.Kind = Buried
-		w.observe(e)
+		w.observers.tell(e)
 	}
 }
 
 func (w *Worker) announceRejection(s *settlement) {
 	e := s.req.event(Rejected)
 	e.Requeue = s.end.requeue
-	w.observe(e)
+	w.observers.tell(e)
 }

@@ -11,7 +11,7 @@ import (
 func (w *Worker) TaskNames(builtins bool) []string {
 	names := w.cfg.Registry.Names()
 	if builtins {
-		for _, name := range w.builtin.Names() {
+		for _, name := range w.tasks.builtin.Names() {
 			if _, replaced := w.cfg.Registry.Lookup(name); !replaced {
 				names = append(names, name)
 			}
@@ -26,7 +26,7 @@ func (w *Worker) TaskNames(builtins bool) []string {
 // TaskAttribute returns what Python's str makes of an attribute of a task, by its name in
 // Celery; false if the task is not registered, or has no such attribute, or has None.
 func (w *Worker) TaskAttribute(task, attribute string) (text string, ok bool) {
-	t := w.task(task)
+	t := w.tasks.of(task)
 	if t == nil {
 		return "", false
 	}

@@ -58,7 +58,7 @@ func (w *Worker) mapItems(ctx context.Context, req *tasks.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := w.task(sig.Task)
+	t := w.tasks.of(sig.Task)
 	if t == nil {
 		return nil, tasks.Raise("celery.exceptions.NotRegistered", sig.Task)
 	}

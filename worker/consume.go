@@ -90,7 +90,7 @@ func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 func (w *Worker) decode(r *request) bool {
 	task, err := w.decoder.Decode(r.raw)
 	if r.Task = task; task != nil {
-		r.task = w.task(task.Name)
+		r.task = w.tasks.of(task.Name)
 	}
 	switch {
 	case err != nil && (task == nil || task.ID == "" || r.task != nil):
@@ -101,11 +101,11 @@ func (w *Worker) decode(r *request) bool {
 	} // else the task is unknown, whatever else is wrong: Celery looks it up first
 	v := w.gate(r, time.Now())
 	if v != unknown && v != poisoned && !r.unparked {
-		w.logReceived(r)
+		w.log.received(r)
 	}
 	if (v == run || v == hold || v == limit) && !r.unparked {
 		w.hooks.taskReceived(r)
-		w.observe(r.event(Received))
+		w.observers.tell(r.event(Received))
 	}
 	w.pass(r, v)
 	w.autoscaler.note()
@@ -118,15 +118,14 @@ func (w *Worker) due(r *request) { w.pass(r, w.gate(r, time.Now())) }
 // pass carries out the gate's verdict. Once the worker is shutting down, the
 // request is given back with all others that have not started.
 func (w *Worker) pass(r *request, v verdict) {
-	accepted := true
 	switch v {
 	case run:
-		accepted = w.backlog.push(r)
+		w.enqueue(r)
 	case hold:
 		r.due = r.ETA
 		w.wait(r)
 	case limit:
-		w.limit(r)
+		w.limits.wait(r)
 	case expired, revoked:
 		w.discard(r, v == expired)
 	case unknown:
@@ -138,16 +137,23 @@ func (w *Worker) pass(r *request, v verdict) {
 		w.handOn(r)
 		signal(w.backlog.room)
 	}
-	if !accepted {
+}
+
+// enqueue has a request run when a slot is free.
+func (w *Worker) enqueue(r *request) {
+	if !w.backlog.push(r) {
 		w.unstarted.add(r)
 	}
 }
+
+// park has the broker keep a request until it is due.
+func (w *Worker) park(r *request) { w.settle(settlement{req: r, fate: park}) }
 
 // wait keeps a request until it is due: the broker does if that is far ahead, or if
 // many wait already.
 func (w *Worker) wait(r *request) {
 	if w.parker != nil && (time.Until(r.due) > w.cfg.ParkAfter || w.schedule.len() >= w.cfg.ETATaskLimit) {
-		w.settle(settlement{req: r, fate: park})
+		w.park(r)
 		return
 	}
 	if !w.schedule.add(r) {
@@ -170,7 +176,7 @@ func (w *Worker) refuse(r *request, err error) {
 	case errors.Is(err, protocol.ErrUnknownMessage):
 		reason = ReasonUnknown
 	}
-	w.logRefused(r, reason, err)
+	w.log.refused(r, reason, err)
 	w.hooks.taskRejected(r.raw, err)
 	s := settlement{req: r, end: &outcome{kind: Refused, reason: reason}}
 	if r.task != nil {
@@ -203,11 +209,11 @@ func refusal(err error) *protocol.Exception {
 
 // discard settles a task that has expired or was revoked.
 func (w *Worker) discard(r *request, expired bool) {
-	w.logDiscarded(r)
+	w.log.discarded(r)
 	reason := "revoked"
 	if expired {
 		reason = "expired"
-		w.revoked.add(time.Now(), r.ID)
+		w.revocations.note(r.ID)
 	}
 	w.settle(w.revocation(r, reason, false))
 	w.hooks.taskRevoked(r, false, expired)

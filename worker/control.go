@@ -19,25 +19,18 @@ func (w *Worker) SetRateLimit(task, limit string) error {
 	if err != nil {
 		return err
 	}
-	t := w.task(task)
+	t := w.tasks.of(task)
 	if t == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)
 	}
 	t.rateLimit.Store(&limit)
-	if w.cfg.DisableRateLimits {
-		return nil
-	}
-	if l := t.limiter.Load(); l != nil {
-		l.setRate(rate)
-	} else if rate > 0 && !t.limiter.CompareAndSwap(nil, newLimiter(w, rate)) {
-		t.limiter.Load().setRate(rate)
-	}
+	w.limits.set(t, rate)
 	return nil
 }
 
 // SetTimeLimits changes both time limits of a task; 0: none. Tasks that run keep theirs.
 func (w *Worker) SetTimeLimits(task string, soft, hard time.Duration) error {
-	t := w.task(task)
+	t := w.tasks.of(task)
 	if t == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)
 	}

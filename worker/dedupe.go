@@ -32,10 +32,10 @@ func (w *Worker) deduplicated(r *request) bool {
 	if state, err := backend.State(raw); err != nil || state != protocol.Success {
 		return false
 	}
-	w.logTask(levelInfo, r, "Task already completed successfully", "Task "+nameAndID(r.Task)+" Task already completed successfully.")
+	w.log.task(levelInfo, r, "Task already completed successfully", "Task "+nameAndID(r.Task)+" Task already completed successfully.")
 	if record, err := protocol.DecodeResult(raw); err == nil && len(pyjson.Elements(record.Children)) == 0 {
 		if err := w.follow(&s, record.Result); err != nil {
-			w.logTask(slog.LevelError, r, "Failed to dispatch chain/callbacks for deduplicated task",
+			w.log.task(slog.LevelError, r, "Failed to dispatch chain/callbacks for deduplicated task",
 				"Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), logline.Err(err))
 		}
 	}

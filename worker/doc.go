@@ -6,7 +6,7 @@
 //	consume    claim as many messages as there is room for; decode (large: elsewhere)
 //	gate       unknown, expired, not yet due, or to be run?
 //	hold       wait for the ETA; park: in the broker's keeping
-//	ratelimit  wait for the task's turn
+//	limits     wait for the task's turn
 //	unknown    answer for a task that is not registered; handon: give it to others
 //	backlog    wait for a slot; ahead: how much may wait
 //	accept     acknowledge early what is about to start

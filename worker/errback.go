@@ -29,7 +29,7 @@ type failedTask struct {
 func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed failedTask) {
 	var published []canvas.Signature
 	for _, errback := range errbacks {
-		t := w.task(errback.Task())
+		t := w.tasks.of(errback.Task())
 		if t == nil || !t.entry.Options.Errback {
 			published = append(published, errback)
 			continue

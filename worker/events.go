@@ -92,8 +92,11 @@ type Observer interface {
 	Observe(Event)
 }
 
-func (w *Worker) observe(e Event) {
-	for _, o := range w.cfg.Observers {
+// observers are told each step of each task, one after the other.
+type observers []Observer
+
+func (all observers) tell(e Event) {
+	for _, o := range all {
 		o.Observe(e)
 	}
 }

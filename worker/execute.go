@@ -73,14 +73,14 @@ func (w *Worker) call(ctx context.Context, s *slot, r *request) (any, error) {
 func (w *Worker) discarded(r *request) bool {
 	now := time.Now()
 	switch isExpired := isExpired(r, now); {
-	case isExpired || w.revoked.has(r.ID, now):
+	case isExpired || w.revocations.has(r.ID, now):
 		w.discard(r, isExpired)
 	default:
-		header, value, found := w.stamps.match(r.Task)
+		header, value, found := w.revocations.byStamp(r.Task)
 		if !found {
 			return false
 		}
-		w.logDiscardedByStamp(r, header, value)
+		w.log.discardedByStamp(r, header, value)
 		w.settle(w.revocation(r, "revoked", false))
 		w.hooks.taskRevoked(r, false, false)
 	}
@@ -109,8 +109,8 @@ func (w *Worker) markStarted(ctx context.Context, r *request) {
 // waits for it.
 func (w *Worker) started(r *request) {
 	w.counts.start(r.Task)
-	w.observe(r.event(Started))
-	w.logAccepted(r)
+	w.observers.tell(r.event(Started))
+	w.log.accepted(r)
 	if !r.trackStarted {
 		return
 	}

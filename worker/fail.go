@@ -21,7 +21,7 @@ func (w *Worker) failFollowing(s *settlement, exc *protocol.Exception) {
 	if r.Embed.Chain != nil {
 		steps, err := canvas.FailChain(r.Embed.Chain)
 		if err != nil {
-			w.logError(r, "Cannot read the chain of a task", "Cannot read the chain of task "+nameAndID(r.Task), err)
+			w.log.taskError(r, "Cannot read the chain of a task", "Cannot read the chain of task "+nameAndID(r.Task), err)
 		}
 		for i := range steps {
 			w.failStep(s.with(), &steps[i], exc, exc.Traceback, r.storeErrors)
@@ -30,7 +30,7 @@ func (w *Worker) failFollowing(s *settlement, exc *protocol.Exception) {
 	if r.Embed.Errbacks != nil {
 		errbacks, err := canvas.DecodeList(r.Embed.Errbacks)
 		if err != nil {
-			w.logError(r, "Cannot read the errbacks of a task", "Cannot read the errbacks of task "+nameAndID(r.Task), err)
+			w.log.taskError(r, "Cannot read the errbacks of a task", "Cannot read the errbacks of task "+nameAndID(r.Task), err)
 		}
 		w.callErrbacks(s.with(), errbacks, failedTask{
 			r: r, id: r.ID, rootID: r.RootID, request: &r.Request, exc: exc, traceback: exc.Traceback,
@@ -80,16 +80,16 @@ func (w *Worker) failBody(f *flow, r *request, body []byte, err error) {
 		failure = &chordError{text: "Join error: " + tasks.ExceptionOf(err).Repr()}
 	}
 	exc := failure.exception()
-	w.logTask(slog.LevelError, r, "Chord raised", fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, exc.Repr()),
+	w.log.task(slog.LevelError, r, "Chord raised", fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, exc.Repr()),
 		slog.String("group_id", r.GroupID), slog.String("exception", exc.Repr()))
 	sig, err := canvas.Decode(body)
 	if err != nil {
-		w.logError(r, "Cannot read the body of a chord", "Cannot read the body of a chord", err)
+		w.log.taskError(r, "Cannot read the body of a chord", "Cannot read the body of a chord", err)
 		return
 	}
 	failures, err := canvas.FailBody(sig, protocol.NewID)
 	if err != nil {
-		w.logError(r, "Cannot read what follows a chord", "Cannot read what follows a chord", err)
+		w.log.taskError(r, "Cannot read what follows a chord", "Cannot read what follows a chord", err)
 	}
 	own := exc // the exception of the body itself
 	if sig.SubtaskType() == "group" && failure.cause != nil {

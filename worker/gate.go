@@ -25,7 +25,7 @@ func (w *Worker) gate(r *request, now time.Time) verdict {
 		return unknown
 	case isExpired(r, now):
 		return expired
-	case w.revoked.has(r.ID, now):
+	case w.revocations.has(r.ID, now):
 		return revoked
 	case w.cfg.MaxRedeliveries >= 0 && r.redeliveries > w.cfg.MaxRedeliveries:
 		return poisoned

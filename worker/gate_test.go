@@ -11,11 +11,11 @@ import (
 func TestGate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	w := &Worker{cfg: Config{MaxRedeliveries: 2}, revoked: newMemory(10, time.Hour)}
-	w.revoked.add(now.Add(-time.Minute), "revoked")
-	w.revoked.add(now.Add(-2*time.Hour), "revoked long ago")
+	w := &Worker{cfg: Config{MaxRedeliveries: 2}, revocations: &revocations{ids: newMemory(10, time.Hour)}}
+	w.revocations.ids.add(now.Add(-time.Minute), "revoked")
+	w.revocations.ids.add(now.Add(-2*time.Hour), "revoked long ago")
 	known, limited := &taskConfig{}, &taskConfig{}
-	limited.limiter.Store(newLimiter(w, 1))
+	limited.limiter.Store(newLimiter(new(limits), 1))
 	tests := []struct {
 		name    string
 		config  *taskConfig
@@ -61,9 +61,9 @@ func TestGate(t *testing.T) {
 func TestOptionsOfATask(t *testing.T) {
 	t.Parallel()
 	yes, no, one, two := true, false, 1, 2
-	c := Config{
-		Defaults: tasks.Options{AcksLate: &yes, TrackStarted: &yes},
-		Annotations: []map[string]tasks.Options{
+	c := taskConfigs{
+		defaults: tasks.Options{AcksLate: &yes, TrackStarted: &yes},
+		annotations: []map[string]tasks.Options{
 			{"app.a": {MaxRetries: &two, IgnoreResult: &no}},
 			{"*": {IgnoreResult: &yes}, "app.a": {MaxRetries: &one, Trail: &no}},
 			{"*": {IgnoreResult: &no, MaxRetries: &one}},

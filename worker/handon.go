@@ -54,11 +54,11 @@ func (w *Worker) keepOrHandOn(r *request, leave bool) {
 func (w *Worker) handOn(r *request) {
 	policy := w.unknownPolicy(r.Queue)
 	if policy.Action == UnknownForward {
-		w.logForwarded(r, policy.Queue)
+		w.log.forwarded(r, policy.Queue)
 		w.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
 		return
 	}
-	w.logTask(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue)
+	w.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue)
 	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
 	if w.mover != nil { // byte for byte: nobody has run it
 		s.fate, s.queue = forward, r.Queue

@@ -13,7 +13,11 @@ import (
 // hooks calls what the registry's users have connected. A panic in a hook is logged.
 type hooks struct {
 	connected []tasks.Hooks
-	log       func(problem string)
+	log       taskLog
+}
+
+func newHooks(registry *tasks.Registry, log taskLog) *hooks {
+	return &hooks{connected: registry.Hooks(), log: log}
 }
 
 // each gives every set of hooks to call, which calls the one it is about, if there is one.
@@ -26,7 +30,8 @@ func (h *hooks) each(name string, call func(*tasks.Hooks)) {
 func (h *hooks) protect(name string, call func()) {
 	defer func() {
 		if value := recover(); value != nil {
-			h.log("A " + name + " hook panicked: " + logline.Escape(fmt.Sprint(value)) + "\n" + string(debug.Stack()))
+			problem := "A " + name + " hook panicked: " + logline.Escape(fmt.Sprint(value)) + "\n" + string(debug.Stack())
+			h.log.Error(problem, logline.LinesKey, true, logline.EventKey, "A hook panicked", "problem", problem)
 		}
 	}()
 	call()

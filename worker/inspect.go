@@ -88,9 +88,7 @@ func (w *Worker) held() map[string]TaskInfo {
 			held[info.ID] = info
 		}
 	}
-	w.eachLimiter(func(l *limiter) {
-		add(slices.DeleteFunc(l.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
-	})
+	add(slices.DeleteFunc(w.limits.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
 	add(w.schedule.list(0), StateScheduled)
 	add(w.backlog.list(), StateReserved)
 	add(w.active(), StateActive) // the last: a request that goes on meanwhile is found further on

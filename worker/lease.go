@@ -188,8 +188,8 @@ func (w *Worker) leaseLost(r *request) {
 	if !r.lose() {
 		return
 	}
-	w.observe(r.event(LeaseLost))
+	w.observers.tell(r.event(LeaseLost))
 	if r.Task != nil {
-		w.logTask(slog.LevelWarn, r, "Lease lost", "Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost")
+		w.log.task(slog.LevelWarn, r, "Lease lost", "Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost")
 	}
 }

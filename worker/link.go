@@ -36,7 +36,7 @@ func (w *Worker) canvasContext(r *request) canvas.Context {
 
 // taskOptions are the options that a registered task gives to what is published of it.
 func (w *Worker) taskOptions(name string) (canvas.Options, bool) {
-	t := w.task(name)
+	t := w.tasks.of(name)
 	if t == nil {
 		return nil, false
 	}
@@ -154,7 +154,7 @@ func (w *Worker) prepare(ctx context.Context, group []settlement) {
 				w.persist(ctx, "prepare a chord", func() error {
 					err := w.prepareStep(ctx, step)
 					if errors.Is(err, backend.ErrUnreadable) {
-						w.logError(group[i].req, "Cannot prepare a chord", "Cannot prepare a chord", err)
+						w.log.taskError(group[i].req, "Cannot prepare a chord", "Cannot prepare a chord", err)
 						return nil
 					}
 					return err

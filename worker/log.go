@@ -23,26 +23,28 @@ const levelInfo = slog.LevelInfo
 // prints on the lines after the message.
 const TracebackKey = "traceback"
 
-func (w *Worker) enabled(level slog.Level) bool {
-	return w.log.Enabled(context.Background(), level)
-}
+// taskLog writes the worker's log: Celery's lines about tasks, and others.
+type taskLog struct{ *slog.Logger }
+
+// on tells whether lines of a level are written: making some of them costs something.
+func (l taskLog) on(level slog.Level) bool { return l.Enabled(context.Background(), level) }
 
 func nameAndID(t *protocol.Task) string { return t.DisplayName() + "[" + t.ID + "]" }
 
-// logTask logs a line about a message: the text is Celery's, event says the same in constant
+// task writes a line about a message: the text is Celery's, event says the same in constant
 // words for logs in JSON, where the attributes hold what the text tells besides.
-func (w *Worker) logTask(level slog.Level, r *request, event, text string, more ...slog.Attr) {
+func (l taskLog) task(level slog.Level, r *request, event, text string, more ...slog.Attr) {
 	attrs := make([]slog.Attr, 0, 10) // stays on the stack
 	attrs = append(attrs, logline.Event(event), slog.String("queue", r.Queue))
 	if r.Task != nil {
 		attrs = append(attrs, slog.String("task_name", r.DisplayName()), slog.String("task_id", r.ID))
 	}
-	w.log.LogAttrs(context.Background(), level, text, append(attrs, more...)...)
+	l.LogAttrs(context.Background(), level, text, append(attrs, more...)...)
 }
 
-// logError is logTask for an error, which follows the text.
-func (w *Worker) logError(r *request, event, text string, err error) {
-	w.logTask(slog.LevelError, r, event, text+": "+err.Error(), logline.Err(err))
+// taskError is task for an error, which follows the text.
+func (l taskLog) taskError(r *request, event, text string, err error) {
+	l.task(slog.LevelError, r, event, text+": "+err.Error(), logline.Err(err))
 }
 
 // stateAttr is the attribute of what a task has come to.
@@ -56,14 +58,14 @@ func runtimeOf(r *request) slog.Attr {
 	return slog.Float64("runtime", time.Since(r.started).Seconds())
 }
 
-func (w *Worker) logReceived(r *request) {
-	if w.enabled(levelInfo) {
-		w.logTask(levelInfo, r, "Task received", "Task "+nameAndID(r.Task)+" received")
+func (l taskLog) received(r *request) {
+	if l.on(levelInfo) {
+		l.task(levelInfo, r, "Task received", "Task "+nameAndID(r.Task)+" received")
 	}
 }
 
-func (w *Worker) logSucceeded(r *request, end *outcome) {
-	if !w.enabled(levelInfo) {
+func (l taskLog) succeeded(r *request, end *outcome) {
+	if !l.on(levelInfo) {
 		return
 	}
 	repr := end.repr
@@ -71,7 +73,7 @@ func (w *Worker) logSucceeded(r *request, end *outcome) {
 		repr = protocol.SafeRepr(end.result)
 	}
 	runtime := end.runtime.Seconds()
-	w.logTask(levelInfo, r, "Task succeeded", "Task "+nameAndID(r.Task)+" succeeded in "+pythonSeconds(runtime)+"s: "+repr,
+	l.task(levelInfo, r, "Task succeeded", "Task "+nameAndID(r.Task)+" succeeded in "+pythonSeconds(runtime)+"s: "+repr,
 		stateAttr(protocol.Success), slog.Float64("runtime", runtime), slog.String("result", repr))
 }
 
@@ -84,89 +86,89 @@ func pythonSeconds(s float64) string {
 	return text
 }
 
-// logFailed logs a failure. Expected errors are no errors.
-func (w *Worker) logFailed(r *request, err error, exc *protocol.Exception, repr string) {
+// failed logs a failure. Expected errors are no errors.
+func (l taskLog) failed(r *request, err error, exc *protocol.Exception, repr string) {
 	attrs := []slog.Attr{stateAttr(protocol.Failure), runtimeOf(r), slog.String("exception", repr)}
 	if r.task.throws != nil && r.task.throws(err) {
-		w.logTask(levelInfo, r, "Task raised expected", "Task "+nameAndID(r.Task)+" raised expected: "+repr, attrs...)
+		l.task(levelInfo, r, "Task raised expected", "Task "+nameAndID(r.Task)+" raised expected: "+repr, attrs...)
 		return
 	}
 	if exc.Traceback != "" {
 		attrs = append(attrs, slog.String(TracebackKey, exc.Traceback))
 	}
-	w.logTask(slog.LevelError, r, "Task raised unexpected", "Task "+nameAndID(r.Task)+" raised unexpected: "+repr, attrs...)
+	l.task(slog.LevelError, r, "Task raised unexpected", "Task "+nameAndID(r.Task)+" raised unexpected: "+repr, attrs...)
 }
 
-// logHandlerError is Celery's line for a task whose failure came from outside of it.
-func (w *Worker) logHandlerError(r *request, exc *protocol.Exception, stack string) {
+// handlerError is Celery's line for a task whose failure came from outside of it.
+func (l taskLog) handlerError(r *request, exc *protocol.Exception, stack string) {
 	attrs := []slog.Attr{stateAttr(protocol.Failure), runtimeOf(r), slog.String("exception", exc.Repr())}
 	if stack != "" {
 		attrs = append(attrs, slog.String(TracebackKey, stack))
 	}
-	w.logTask(slog.LevelError, r, "Task handler raised error", "Task handler raised error: "+exc.Repr(), attrs...)
+	l.task(slog.LevelError, r, "Task handler raised error", "Task handler raised error: "+exc.Repr(), attrs...)
 }
 
-func (w *Worker) logRetry(r *request, reason string) {
-	if w.enabled(levelInfo) {
-		w.logTask(levelInfo, r, "Task retry", "Task "+nameAndID(r.Task)+" retry: "+reason,
+func (l taskLog) retry(r *request, reason string) {
+	if l.on(levelInfo) {
+		l.task(levelInfo, r, "Task retry", "Task "+nameAndID(r.Task)+" retry: "+reason,
 			stateAttr(protocol.Retry), runtimeOf(r), slog.String("reason", reason))
 	}
 }
 
-func (w *Worker) logIgnored(r *request) {
-	if w.enabled(levelInfo) {
-		w.logTask(levelInfo, r, "Task ignored", "Task "+nameAndID(r.Task)+" ignored", stateAttr(protocol.Ignored), runtimeOf(r))
+func (l taskLog) ignored(r *request) {
+	if l.on(levelInfo) {
+		l.task(levelInfo, r, "Task ignored", "Task "+nameAndID(r.Task)+" ignored", stateAttr(protocol.Ignored), runtimeOf(r))
 	}
 }
 
-func (w *Worker) logRejected(r *request, back bool, reason string) {
+func (l taskLog) rejected(r *request, back bool, reason string) {
 	requeue := "False"
 	if back {
 		requeue = "True"
 	}
-	w.logTask(slog.LevelWarn, r, "Task reject", "Task "+nameAndID(r.Task)+" reject requeue="+requeue+": "+reason,
+	l.task(slog.LevelWarn, r, "Task reject", "Task "+nameAndID(r.Task)+" reject requeue="+requeue+": "+reason,
 		stateAttr(protocol.Rejected), runtimeOf(r), slog.Bool("requeue", back), slog.String("reason", reason))
 }
 
-func (w *Worker) logAccepted(r *request) {
-	if w.enabled(slog.LevelDebug) {
-		w.logTask(slog.LevelDebug, r, "Task accepted", "Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(os.Getpid()))
+func (l taskLog) accepted(r *request) {
+	if l.on(slog.LevelDebug) {
+		l.task(slog.LevelDebug, r, "Task accepted", "Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(os.Getpid()))
 	}
 }
 
-func (w *Worker) logDiscarded(r *request) {
-	if w.enabled(levelInfo) {
-		w.logTask(levelInfo, r, "Discarding revoked task", "Discarding revoked task: "+nameAndID(r.Task), stateAttr(protocol.Revoked))
+func (l taskLog) discarded(r *request) {
+	if l.on(levelInfo) {
+		l.task(levelInfo, r, "Discarding revoked task", "Discarding revoked task: "+nameAndID(r.Task), stateAttr(protocol.Revoked))
 	}
 }
 
-func (w *Worker) logDiscardedByStamp(r *request, header, value string) {
-	if w.enabled(levelInfo) {
+func (l taskLog) discardedByStamp(r *request, header, value string) {
+	if l.on(levelInfo) {
 		by := "{'" + header + "': " + protocol.SafeRepr([]byte(value)) + "}"
-		w.logTask(levelInfo, r, "Discarding revoked task", "Discarding revoked task: "+nameAndID(r.Task)+" (revoked by header: "+by+")",
+		l.task(levelInfo, r, "Discarding revoked task", "Discarding revoked task: "+nameAndID(r.Task)+" (revoked by header: "+by+")",
 			stateAttr(protocol.Revoked), slog.String("header", by))
 	}
 }
 
-// logForwarded tells of a task that nobody registered here and that goes to others.
-func (w *Worker) logForwarded(r *request, queue string) {
-	if w.enabled(levelInfo) {
-		w.logTask(levelInfo, r, "Task forwarded", "Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+queue,
+// forwarded tells of a task that nobody registered here and that goes to others.
+func (l taskLog) forwarded(r *request, queue string) {
+	if l.on(levelInfo) {
+		l.task(levelInfo, r, "Task forwarded", "Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+queue,
 			slog.String("to", queue))
 	}
 }
 
-// logUnpublished tells of a message that is gone because it cannot be published: kombu
+// unpublished tells of a message that is gone because it cannot be published: kombu
 // drops those that no queue is bound for without a word.
-func (w *Worker) logUnpublished(refused *broker.RefusedError) {
-	w.log.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+dump(refused.Message),
+func (l taskLog) unpublished(refused *broker.RefusedError) {
+	l.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+dump(refused.Message),
 		logline.LinesKey, true, logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message),
 		"exchange", refused.Exchange, "routing_key", refused.RoutingKey)
 }
 
-// logUnknown is Celery's line for a task nobody registered.
-func (w *Worker) logUnknown(r *request) {
-	w.logTask(slog.LevelError, r, "Received unregistered task", "Received unregistered task of type "+protocol.SafeRepr(quoted(r.Name))+".\n"+
+// unknown is Celery's line for a task nobody registered.
+func (l taskLog) unknown(r *request) {
+	l.task(slog.LevelError, r, "Received unregistered task", "Received unregistered task of type "+protocol.SafeRepr(quoted(r.Name))+".\n"+
 		"The message has been ignored and discarded.\n\n"+
 		"Is its handler registered in this worker, under exactly this name?\n\n"+
 		"The full contents of the message body was:\n"+dump(r.Args)+" "+dump(r.Kwargs)+"\n\n"+
@@ -174,8 +176,8 @@ func (w *Worker) logUnknown(r *request) {
 		"The queue was:\n"+logline.Escape(r.Queue), logline.Lines(), stateAttr(protocol.Failure), slog.String("message", dump(r.raw)))
 }
 
-// logRefused tells why a message was dropped, with all that is known of it.
-func (w *Worker) logRefused(r *request, reason string, err error) {
+// refused tells why a message was dropped, with all that is known of it.
+func (l taskLog) refused(r *request, reason string, err error) {
 	attrs := []slog.Attr{logline.Lines(), slog.String("reason", reason), slog.String("message", dump(r.raw))}
 	why := ""
 	if err != nil {
@@ -189,13 +191,13 @@ func (w *Worker) logRefused(r *request, reason string, err error) {
 	const discarded = "\nThe message has been ignored and discarded.\n\nThe full contents of the message was:\n"
 	switch reason {
 	case ReasonUnknown:
-		w.logTask(slog.LevelWarn, r, "Received and deleted unknown message", "Received and deleted unknown message.  Wrong destination?!?\n\n"+
+		l.task(slog.LevelWarn, r, "Received and deleted unknown message", "Received and deleted unknown message.  Wrong destination?!?\n\n"+
 			"The full contents of the message was: "+dump(r.raw), attrs...)
 	case ReasonUndecodable:
-		w.logTask(LevelCritical, r, "Can't decode message body",
+		l.task(LevelCritical, r, "Can't decode message body",
 			"Can't decode message body: "+why+about+"\n\nbody: "+dump(r.raw), attrs...)
 	default:
-		w.logTask(slog.LevelError, r, "Received invalid task message",
+		l.task(slog.LevelError, r, "Received invalid task message",
 			"Received invalid task message: "+why+about+discarded+dump(r.raw), attrs...)
 	}
 }

@@ -56,7 +56,7 @@ func (w *Worker) errorOutcome(r *request, err error, runtime time.Duration) sett
 	case errors.As(err, &retry):
 		return w.retry(r, retry, runtime)
 	case errors.As(err, new(tasks.IgnoreError)):
-		w.logIgnored(r)
+		w.log.ignored(r)
 		return settlement{req: r, fate: r.ackAfter(), end: &outcome{kind: Ignored, runtime: runtime}}
 	case errors.As(err, &reject):
 		return w.rejection(r, reject, runtime)
@@ -117,7 +117,7 @@ func (w *Worker) unencodable(r *request, err error, runtime time.Duration) settl
 	cause := newException("builtins", "TypeError", err.Error()).Repr()
 	exc := newException("kombu.exceptions", "EncodeError", cause)
 	exc.Traceback = "Traceback (most recent call last):\nkombu.exceptions.EncodeError: " + err.Error() + "\n"
-	w.logFailed(r, exc, exc, "EncodeError("+cause+")")
+	w.log.failed(r, exc, exc, "EncodeError("+cause+")")
 	return w.failure(r, exc, runtime)
 }
 
@@ -127,7 +127,7 @@ func (w *Worker) fail(r *request, err error, runtime time.Duration) settlement {
 	if exc.Module == "billiard.exceptions" && exc.Type == "WorkerLostError" {
 		return w.lostProcess(r, exc, runtime)
 	}
-	w.logFailed(r, err, exc, exc.Repr())
+	w.log.failed(r, err, exc, exc.Repr())
 	return w.failure(r, exc, runtime)
 }
 
@@ -156,7 +156,7 @@ func (w *Worker) rejection(r *request, reject *tasks.RejectError, runtime time.D
 // reject takes the reason as the exception has it and as the log has it. A message that is
 // dropped fails its task (Celery 5.7).
 func (w *Worker) reject(r *request, back bool, reason any, text string, runtime time.Duration) settlement {
-	w.logRejected(r, back, text)
+	w.log.rejected(r, back, text)
 	exc := newException("celery.exceptions", "Reject", reason, back)
 	if !back {
 		s := w.failure(r, exc, runtime)
@@ -184,7 +184,7 @@ func (w *Worker) lostHandler(r *request) {
 
 // lostProcess is the settlement of a task whose process it would have ended in Celery.
 func (w *Worker) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
-	w.logHandlerError(r, exc, "")
+	w.log.handlerError(r, exc, "")
 	if r.task.retryOnLost && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
 		return w.retry(r, &tasks.RetryError{Cause: exc}, runtime)
 	}

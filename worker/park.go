@@ -69,8 +69,8 @@ func (w *Worker) takeDue(ctx context.Context, limit int) ([]broker.Delivery, err
 	return w.parker.Due(ctx, time.Now().Add(min(parkHorizon, w.cfg.ParkAfter)), limit)
 }
 
-// park hands the group's requests that are due later to the broker, in one round trip.
-func (w *Worker) park(ctx context.Context, requests []*request) {
+// parkTogether hands the group's requests that are due later to the broker, in one round trip.
+func (w *Worker) parkTogether(ctx context.Context, requests []*request) {
 	parked := make([]broker.Parked, len(requests))
 	for i, r := range requests {
 		parked[i] = broker.Parked{Delivery: r.delivery(), Due: r.due, TaskID: r.ID}
@@ -89,7 +89,7 @@ func (w *Worker) recallRevoked(ctx context.Context, requests []*request) {
 	var ids []string
 	now := time.Now()
 	for _, r := range requests {
-		if w.revoked.has(r.ID, now) {
+		if w.revocations.has(r.ID, now) {
 			ids = append(ids, r.ID)
 		}
 	}

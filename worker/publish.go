@@ -67,7 +67,7 @@ func (w *Worker) publishTogether(ctx context.Context, portion []outgoing) {
 			w.hooks.afterPublish(w.taskCtx, portion[i].task)
 		}
 	case len(portion) == 1:
-		w.logUnpublished(refused)
+		w.log.unpublished(refused)
 	default:
 		for i := range portion {
 			w.publishTogether(ctx, portion[i:i+1])

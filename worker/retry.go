@@ -46,7 +46,7 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 		r.publishedChild(protocol.ResultTuple(r.ID))
 	}
 	s.record = w.record(r, what, r.storeErrors)
-	w.logRetry(r, reason)
+	w.log.retry(r, reason)
 	w.hooks.taskRetry(r, retry)
 	return s
 }

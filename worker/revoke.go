@@ -18,8 +18,7 @@ import (
 // one or run here: those that run go on (see Terminate). Those that the broker keeps for
 // later are discarded at once: they may be due when their revocation is forgotten.
 func (w *Worker) Revoke(ctx context.Context, ids ...string) {
-	w.revoked.add(time.Now(), ids...)
-	w.keepState()
+	w.revocations.add(ids...)
 	w.storeRevoked(ctx, ids)
 	w.recall(ctx, ids)
 }
@@ -44,20 +43,12 @@ func (w *Worker) recall(ctx context.Context, ids []string) {
 // Celery they count from now on: other hosts' times say nothing here.
 func (w *Worker) MergeRevoked(ids ...string) {
 	if len(ids) > 0 {
-		w.revoked.add(time.Now(), ids...)
-		w.keepState()
+		w.revocations.add(ids...)
 	}
 }
 
 // Revoked returns the ids that are flagged as revoked, the oldest first.
-func (w *Worker) Revoked() []string {
-	items := w.revoked.all(time.Now())
-	ids := make([]string, len(items))
-	for i, item := range items {
-		ids[i] = item.text
-	}
-	return ids
-}
+func (w *Worker) Revoked() []string { return w.revocations.list() }
 
 // Terminate stops the handlers of tasks by their ids: the context is cancelled with the
 // cause tasks.ErrRevoked, and after a moment, with SIGKILL at once, the handler is not
@@ -81,10 +72,7 @@ func (w *Worker) Terminate(signum int, ids ...string) (known []string) {
 // RevokeByStamps has the worker discard tasks that have one of these values in a stamped
 // header. Values are JSON as Python writes it.
 func (w *Worker) RevokeByStamps(headers map[string][]json.RawMessage) {
-	for header, values := range headers {
-		w.stamps.add(header, values...)
-	}
-	w.keepState()
+	w.revocations.addStamps(headers)
 }
 
 // TerminateByStamps stops the handlers of tasks that have one of these values in a

@@ -261,7 +261,7 @@ func (w *Worker) disposeOf(ctx context.Context, group []settlement) {
 		}
 	}
 	if len(parked) > 0 {
-		w.park(ctx, parked)
+		w.parkTogether(ctx, parked)
 	}
 	if len(back) > 0 {
 		w.leases.remove(back...)

@@ -26,11 +26,11 @@ type Stats struct {
 // Stats may be called at any time, from any goroutine.
 func (w *Worker) Stats() Stats {
 	s := Stats{
-		Active: len(w.slots.running()), Reserved: w.backlog.waiting(), Scheduled: w.schedule.len(), Kept: w.kept.len(), Leased: w.leases.len(),
+		Active: len(w.slots.running()), Reserved: w.backlog.waiting(), Scheduled: w.schedule.len(), Limited: w.limits.waiting(),
+		Kept: w.kept.len(), Leased: w.leases.len(),
 		Abandoned: int(w.slots.abandoned.Load()), AbandonedTotal: w.slots.abandonedTotal.Load(),
 	}
 	s.Settling = int(w.unsettled.Load()) // after Active: what has left there is here
-	w.eachLimiter(func(l *limiter) { s.Limited += l.waiting() })
 	return s
 }
 

@@ -38,7 +38,7 @@ func (w *Worker) softLimit(r *request, limit time.Duration) {
 	if r.phase.Load() != running {
 		return
 	}
-	w.logTask(slog.LevelWarn, r, "Soft time limit exceeded",
+	w.log.task(slog.LevelWarn, r, "Soft time limit exceeded",
 		fmt.Sprintf("Soft time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
 	r.stop(tasks.ErrSoftTimeLimit)
 }
@@ -67,10 +67,10 @@ func (w *Worker) hardLimit(member *slot, r *request, limit time.Duration) {
 		return
 	}
 	r.stop(tasks.ErrTimeLimit)
-	w.logTask(slog.LevelError, r, "Hard time limit exceeded",
+	w.log.task(slog.LevelError, r, "Hard time limit exceeded",
 		fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
-	w.logHandlerError(r, exc, member.stack())
+	w.log.handlerError(r, exc, member.stack())
 	s := w.failure(r, exc, limit)
 	s.rejected = notRejected
 	if r.acksLate && !r.task.acksOnTimeout {

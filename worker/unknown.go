@@ -102,7 +102,7 @@ func (w *Worker) unknownPolicy(queue string) UnknownPolicy {
 // failUnknown drops the message; the task fails, so that its caller learns of it. As in
 // Celery neither a chord nor errbacks hear of it.
 func (w *Worker) failUnknown(r *request) {
-	w.logUnknown(r)
+	w.log.unknown(r)
 	w.hooks.taskUnknown(r)
 	r.storeErrors = w.cfg.Store != nil
 	exc := newException("celery.exceptions", "NotRegistered", r.Name)
@@ -133,7 +133,7 @@ func (w *Worker) settleBurial(s settlement, reason, detail string) {
 	if w.mover == nil {
 		what, s.fate = "Dropping a message", late
 	}
-	w.logTask(slog.LevelError, s.req, what, what+": "+logline.Escape(s.reason)+"\n"+dump(s.req.raw), logline.Lines(),
+	w.log.task(slog.LevelError, s.req, what, what+": "+logline.Escape(s.reason)+"\n"+dump(s.req.raw), logline.Lines(),
 		slog.String("reason", reason), slog.String("detail", detail), slog.String("message", dump(s.req.raw)))
 	w.settle(s)
 }

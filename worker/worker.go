@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -25,12 +24,13 @@ import (
 // Worker runs the tasks of one registry for the messages of one consumer.
 type Worker struct {
 	cfg       Config
-	log       *slog.Logger
+	log       taskLog
+	observers observers
 	decoder   protocol.Decoder
 	format    protocol.Format // of what is published
-	hooks     hooks
-	tasks     taskConfigs
-	builtin   *tasks.Registry
+	hooks     *hooks
+	tasks     *taskConfigs
+	limits    *limits
 	parker    broker.Parker    // nil: the consumer cannot park
 	mover     broker.Mover     // nil: the consumer cannot move messages
 	returner  broker.Returner  // nil: it cannot take an acknowledgement back
@@ -41,22 +41,20 @@ type Worker struct {
 	origin    string           // header of what the worker publishes
 	replyTo   string           // likewise
 
-	large      *large
-	backlog    *backlog
-	schedule   *schedule // what waits for its ETA
-	kept       *schedule // what others shall have
-	leases     *leases
-	slots      *slots
-	unstarted  givenBack
-	handedOn   handedOn
-	claimPause claimPause
-	counts     counts
-	made       time.Time
-	autoscaler *autoscaler // nil: the pool keeps its size
-	revoked    *memory     // ids
-	successful *memory     // ids of tasks that have succeeded, for Deduplicate
-	stamps     revokedStamps
-	stateMu    sync.Mutex // one writer of the state database at a time
+	large       *large
+	backlog     *backlog
+	schedule    *schedule // what waits for its ETA
+	kept        *schedule // what others shall have
+	leases      *leases
+	slots       *slots
+	unstarted   givenBack
+	handedOn    handedOn
+	claimPause  claimPause
+	counts      counts
+	made        time.Time
+	autoscaler  *autoscaler // nil: the pool keeps its size
+	revocations *revocations
+	successful  *memory // ids of tasks that have succeeded, for Deduplicate
 
 	settlements  chan settlement
 	settleMu     sync.RWMutex // held for reading while sending to settlements
@@ -100,9 +98,12 @@ func New(cfg Config) (*Worker, error) {
 	if err := errors.Join(cfg.validate(), acceptErr, formatErr); err != nil {
 		return nil, err
 	}
+	revocations, err := newRevocations(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	w := &Worker{
-		cfg:    cfg,
-		log:    cfg.Logger,
+		cfg: cfg, log: taskLog{cfg.Logger}, observers: cfg.Observers, revocations: revocations,
 		format: format,
 		decoder: protocol.Decoder{
 			Accept: accept, Location: cfg.Location,
@@ -112,7 +113,6 @@ func New(cfg Config) (*Worker, error) {
 		leases:      newLeases(cfg.Consumer),
 		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
 		replyTo:     protocol.NewID(),
-		revoked:     newMemory(cfg.RevokesMax, cfg.RevokeExpires),
 		successful:  newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
 		settlements: make(chan settlement, settleBacklog),
 		allSettled:  make(chan struct{}, 1),
@@ -121,9 +121,7 @@ func New(cfg Config) (*Worker, error) {
 		hurry:       make(chan struct{}),
 		made:        time.Now(),
 	}
-	w.hooks = hooks{connected: cfg.Registry.Hooks(), log: func(problem string) {
-		w.log.Error(problem, logline.LinesKey, true, logline.EventKey, "A hook panicked", "problem", problem)
-	}}
+	w.hooks = newHooks(cfg.Registry, w.log)
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
 	if w.returner, _ = cfg.Consumer.(broker.Returner); w.returner != nil && adaptive {
@@ -143,8 +141,12 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Autoscale.Max > 0 {
 		w.autoscaler = newAutoscaler(w, cfg.Autoscale)
 	}
-	w.builtin = w.builtins()
-	return w, w.loadState()
+	w.limits = &limits{
+		disabled: cfg.DisableRateLimits, parks: func() bool { return w.parker != nil },
+		start: w.enqueue, park: w.park, giveBack: w.unstarted.add,
+	}
+	w.tasks = newTaskConfigs(&cfg, w.builtins(), w.limits)
+	return w, nil
 }
 
 // Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
@@ -209,7 +211,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.awaitSettled(settleCtx)
 	w.closeSettlements()
 	<-settled
-	w.keepState()
+	w.revocations.keep()
 	cancelSettle()
 	renewing.Wait()
 	return err
@@ -248,8 +250,7 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 // in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
 // the messages are back is told by the channel: running handlers need not wait for it.
 func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
-	left := slices.Concat(w.large.close(), w.backlog.close(), w.schedule.close(), w.kept.close())
-	w.eachLimiter(func(l *limiter) { left = append(left, l.close()...) })
+	left := slices.Concat(w.large.close(), w.backlog.close(), w.schedule.close(), w.kept.close(), w.limits.close())
 	var accepted []*request
 	if w.returner != nil { // else the slots run them
 		accepted = w.backlog.abandon()

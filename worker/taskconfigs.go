@@ -47,26 +47,38 @@ const (
 // taskConfigs holds the configuration of every registered task, each made when it is
 // first met.
 type taskConfigs struct {
+	registered  *tasks.Registry // the user's
+	builtin     *tasks.Registry // the tasks that every Celery worker has
+	defaults    tasks.Options
+	annotations []map[string]tasks.Options
+	limits      *limits
+
 	byName sync.Map // string → *taskConfig
 }
 
-// task returns the configuration of a task, or nil if it is not registered.
-func (w *Worker) task(name string) *taskConfig {
-	if known, ok := w.tasks.byName.Load(name); ok {
+func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits) *taskConfigs {
+	return &taskConfigs{
+		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, limits: limits,
+	}
+}
+
+// of returns the configuration of a task, or nil if it is not registered.
+func (c *taskConfigs) of(name string) *taskConfig {
+	if known, ok := c.byName.Load(name); ok {
 		return known.(*taskConfig)
 	}
-	entry, ok := w.cfg.Registry.Lookup(name)
+	entry, ok := c.registered.Lookup(name)
 	if !ok {
-		if entry, ok = w.builtin.Lookup(name); !ok {
+		if entry, ok = c.builtin.Lookup(name); !ok {
 			return nil
 		}
 	}
-	known, _ := w.tasks.byName.LoadOrStore(name, w.newTaskConfig(entry))
+	known, _ := c.byName.LoadOrStore(name, c.make(entry))
 	return known.(*taskConfig)
 }
 
-func (w *Worker) newTaskConfig(entry *tasks.Entry) *taskConfig {
-	o := w.cfg.optionsOf(entry)
+func (c *taskConfigs) make(entry *tasks.Entry) *taskConfig {
+	o := c.optionsOf(entry)
 	t := &taskConfig{
 		entry:         entry,
 		acksLate:      value(o.AcksLate, false),
@@ -87,8 +99,8 @@ func (w *Worker) newTaskConfig(entry *tasks.Entry) *taskConfig {
 	t.limits.Store(&timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
 	limit := value(o.RateLimit, "")
 	t.rateLimit.Store(&limit)
-	if rate, err := tasks.ParseRateLimit(limit); err == nil && rate > 0 && !w.cfg.DisableRateLimits {
-		t.limiter.Store(newLimiter(w, rate))
+	if rate, err := tasks.ParseRateLimit(limit); err == nil && rate > 0 {
+		c.limits.set(t, rate)
 	}
 	return t
 }
@@ -101,11 +113,11 @@ func value[T any](choice *T, otherwise T) T {
 }
 
 // optionsOf works out a task's options.
-func (c *Config) optionsOf(entry *tasks.Entry) tasks.Options {
-	o := c.Defaults
+func (c *taskConfigs) optionsOf(entry *tasks.Entry) tasks.Options {
+	o := c.defaults
 	o.Override(entry.Options)
 	for _, name := range []string{entry.Name, "*"} {
-		for _, table := range c.Annotations {
+		for _, table := range c.annotations {
 			if annotation, ok := table[name]; ok {
 				o.Override(annotation)
 				break

@@ -20,11 +20,88 @@ const (
 	limitParkedEach = time.Millisecond
 )
 
+// limits has the requests of rate-limited tasks wait for their turn, beside the backlog: they
+// keep neither a slot nor room for others.
+type limits struct {
+	disabled bool           // nothing is limited (worker_disable_rate_limits)
+	parks    func() bool    // tells whether requests can be parked
+	start    func(*request) // takes a request that has its turn
+	park     func(*request) // takes one that has not, for long
+	giveBack func(*request) // takes one that comes after close
+
+	mu       sync.Mutex
+	limiters []*limiter
+}
+
+// wait has a request of a limited task wait for its turn.
+func (ls *limits) wait(r *request) {
+	switch parkUntil, open := r.task.limiter.Load().add(r); {
+	case !open:
+		ls.giveBack(r)
+	case !parkUntil.IsZero():
+		r.due = parkUntil
+		ls.park(r)
+	}
+}
+
+// set changes the rate of a task, in requests per second; 0 lifts the limit.
+func (ls *limits) set(t *taskConfig, rate float64) {
+	if ls.disabled {
+		return
+	}
+	if l := t.limiter.Load(); l != nil {
+		l.setRate(rate)
+		return
+	}
+	if rate == 0 {
+		return
+	}
+	l := newLimiter(ls, rate)
+	if !t.limiter.CompareAndSwap(nil, l) {
+		t.limiter.Load().setRate(rate)
+		return
+	}
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.limiters = append(ls.limiters, l)
+}
+
+// all returns what limits the tasks that are limited, or were.
+func (ls *limits) all() []*limiter {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return slices.Clone(ls.limiters)
+}
+
+// waiting is the number of requests that wait for their turn.
+func (ls *limits) waiting() (n int) {
+	for _, l := range ls.all() {
+		n += l.waiting()
+	}
+	return n
+}
+
+// list returns the requests that wait for their turn.
+func (ls *limits) list() (waiting []*request) {
+	for _, l := range ls.all() {
+		waiting = append(waiting, l.list()...)
+	}
+	return waiting
+}
+
+// close returns the requests that still wait.
+func (ls *limits) close() (left []*request) {
+	for _, l := range ls.all() {
+		left = append(left, l.close()...)
+	}
+	return left
+}
+
 // limiter starts the requests of one task at its rate, in the order in which they came
 // (roughly so for those that were parked). It is Celery's token bucket
 // (kombu.utils.limits.TokenBucket, of kombu 5.7): one token at most, filled at the rate.
 type limiter struct {
-	w *Worker
+	of *limits
 
 	mu       sync.Mutex
 	rate     float64 // tokens per second; 0: no limit any more
@@ -36,20 +113,8 @@ type limiter struct {
 	closed   bool
 }
 
-func newLimiter(w *Worker, rate float64) *limiter {
-	return &limiter{w: w, rate: rate, tokens: 1, filled: time.Now()}
-}
-
-// limit has a request wait for its turn.
-func (w *Worker) limit(r *request) {
-	l := r.task.limiter.Load()
-	switch parkUntil, open := l.add(r); {
-	case !open:
-		w.unstarted.add(r)
-	case !parkUntil.IsZero():
-		r.due = parkUntil
-		w.settle(settlement{req: r, fate: park})
-	}
+func newLimiter(of *limits, rate float64) *limiter {
+	return &limiter{of: of, rate: rate, tokens: 1, filled: time.Now()}
 }
 
 // add queues a request, or says until when it is to be parked. It reports false after close.
@@ -62,7 +127,7 @@ func (l *limiter) add(r *request) (parkUntil time.Time, open bool) {
 	now := time.Now()
 	// One that was parked has its turn; others queue up behind those that still are.
 	most := max(limitHeld, int(l.rate*limitHeldFor.Seconds()))
-	if full := len(l.queue) >= most || !r.unparked && l.parkedTo.After(now); full && l.rate > 0 && l.w.parker != nil {
+	if full := len(l.queue) >= most || !r.unparked && l.parkedTo.After(now); full && l.rate > 0 && l.of.parks() {
 		return l.parkLocked(r, now), true
 	}
 	l.queue = append(l.queue, r)
@@ -102,9 +167,7 @@ func (l *limiter) releaseLocked() {
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
 		r.limited = true
-		if !l.w.backlog.push(r) {
-			l.w.unstarted.add(r)
-		}
+		l.of.start(r)
 	}
 	if len(l.queue) == 0 || l.timer != nil {
 		return
@@ -173,14 +236,4 @@ func (l *limiter) list() []*request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.queue)
-}
-
-// eachLimiter calls f for the limiter of every task that has one.
-func (w *Worker) eachLimiter(f func(*limiter)) {
-	w.tasks.byName.Range(func(_, t any) bool {
-		if l := t.(*taskConfig).limiter.Load(); l != nil {
-			f(l)
-		}
-		return true
-	})
 }
