@@ -70,10 +70,10 @@ func TestConfigFile(t *testing.T) {
 	s := readSettings(t, "worker", writeConfig(t, configFile))
 	o := s.worker.Defaults
 	got := []any{
-		s.Consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
+		s.Broker.String(), s.Backend.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
 		*o.RateLimit, s.Results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
 		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.Consumer.VisibilityTimeout, s.worker.VisibilityTimeout,
-		s.Consumer.Redis.Options().ClientName, s.Consumer.Redis.Options().UseTLS.CertReqs, len(s.warnings), queueNames(s),
+		s.Consumer.Connection.ClientName, s.Consumer.TLS.CertReqs, len(s.warnings), queueNames(s),
 	}
 	want := []any{
 		"redis://file:6379/1", "redis://file:6379/2", 3, true, false, true, time.Minute, "5/m", time.Duration(-1), "Asia/Shanghai", "json yaml",
@@ -116,10 +116,10 @@ func TestConfigPrecedence(t *testing.T) {
 	t.Setenv("CELERY_TASK_ACKS_LATE", "no")
 	s := readSettings(t, "worker", writeConfig(t, configFile), "-b", "redis://flag", "-c6", "-Q", "f,new", "--visibility-timeout", "90",
 		"--broker-transport-options", "socket_timeout=7", "worker.prefetch_multiplier=2", "--result-expires", "5", "--acks-late")
-	options := s.Consumer.Redis.Options()
+	options := s.Consumer.Connection
 	got := []any{
-		s.Consumer.Redis.String(), s.Results.Redis.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.Consumer.VisibilityTimeout,
-		options.ClientName, options.ReadTimeout, s.worker.PrefetchMultiplier, s.Results.Expires, *s.worker.Defaults.AcksLate,
+		s.Broker.String(), s.Backend.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.Consumer.VisibilityTimeout,
+		options.ClientName, options.SocketTimeout, s.worker.PrefetchMultiplier, s.Results.Expires, *s.worker.Defaults.AcksLate,
 	}
 	want := []any{
 		"redis://flag:6379/0", "redis://env:6379/2", 6, 70 * time.Second,

@@ -66,9 +66,9 @@ func (s *workerSettings) openConsumer(ctx context.Context, out io.Writer) (*redi
 		}
 		if redisconn.IsConfig(err) || !s.triesAgain(try) {
 			s.logNoRetry(err)
-			return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", s.Consumer.Redis, err)}
+			return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", s.Broker, err)}
 		}
-		redisconn.LogRetry(s.log, s.Consumer.Redis, err, try, s.conf.BrokerConnectionMaxRetries)
+		redisconn.LogRetry(s.log, s.Broker, err, try, s.conf.BrokerConnectionMaxRetries)
 		select {
 		case <-time.After(redisconn.RetryDelay(try)):
 		case <-ctx.Done():
@@ -133,11 +133,11 @@ func (s *workerSettings) openStore(ctx context.Context) (*redisbackend.Backend, 
 	defer cancel()
 	if err := store.Ping(ctx); err != nil {
 		if redisconn.IsConfig(err) {
-			err = fmt.Errorf("cannot connect to the result backend %s: %w", s.Results.Redis, err)
+			err = fmt.Errorf("cannot connect to the result backend %s: %w", s.Backend, err)
 			return nil, errors.Join(&unavailableError{err}, store.Close())
 		}
-		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.Results.Redis, err),
-			logline.EventKey, "Cannot connect to the result backend", "backend", s.Results.Redis.String(), "error", err)
+		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.Backend, err),
+			logline.EventKey, "Cannot connect to the result backend", "backend", s.Backend.String(), "error", err)
 	}
 	return store, nil
 }

@@ -60,7 +60,7 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	defer stop()
 	letters, err := redisbroker.OpenDeadLetters(ctx, cs.Publisher)
 	if err != nil {
-		return &unavailableError{fmt.Errorf("cannot connect to %s: %w", cs.Publisher.Redis, err)}
+		return &unavailableError{fmt.Errorf("cannot connect to %s: %w", cs.Written, err)}
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
 	switch action {

@@ -9,7 +9,6 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 )
 
@@ -17,11 +16,7 @@ import (
 func buried(t *testing.T) (s *redistest.Server, ids []string) {
 	t.Helper()
 	s = redistest.Start(t)
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q"), Hostname: "w@h"})
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{URL: s.URL(0), Queues: broker.Named("q"), Hostname: "w@h"})
 	if err != nil {
 		t.Fatal(err)
 	}

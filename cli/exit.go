@@ -74,7 +74,7 @@ func openResults(ctx context.Context, urls *fromsettings.Connections) (*redisbac
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := store.Ping(ctx); err != nil {
-		err = fmt.Errorf("cannot connect to the result backend %s: %w", urls.Results.Redis, err)
+		err = fmt.Errorf("cannot connect to the result backend %s: %w", urls.Backend, err)
 		return nil, errors.Join(&unavailableError{err}, store.Close())
 	}
 	return store, nil

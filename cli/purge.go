@@ -146,10 +146,10 @@ func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Manag
 		return nil, err
 	}
 	cfg := urls.Consumer
-	cfg.Redis = urls.Publisher.Redis
+	cfg.URL, cfg.Failover = urls.Publisher.URL, urls.Publisher.Failover
 	m, err := redisbroker.OpenManagement(c.Context, cfg)
 	if err != nil {
-		return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", cfg.Redis, err)}
+		return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", urls.Written, err)}
 	}
 	return m, nil
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/operate/events"
 	"github.com/apium/apium/operate/gossip"
 	"github.com/apium/apium/settings"
+	"github.com/apium/apium/settings/connection"
 	"github.com/apium/apium/worker"
 )
 
@@ -31,10 +31,14 @@ func (p *program) startControl(
 	if !s.conf.WorkerEnableRemoteControl {
 		return func() {}, nil
 	}
+	server, err := s.Consumer.Server() // of several, the one in use
+	if err != nil {
+		return nil, err
+	}
 	queues := s.conf.Queues()
 	cfg := control.Config{
 		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
-		Settings: s.effective, BrokerInfo: brokerInfo(s.Consumer.Redis.Server(), s.conf), Version: version(), Logger: s.log,
+		Settings: s.effective, BrokerInfo: brokerInfo(server, s.conf), Version: version(), Logger: s.log,
 		Queue: func(name string) (broker.Queue, bool) {
 			for _, q := range fromsettings.Queues(queues.All()) {
 				if q.Name == name || q.Alias == name {
@@ -89,7 +93,7 @@ func effective(conf *settings.Settings, cs *fromsettings.Connections, withDefaul
 }
 
 // brokerInfo tells of the connection as kombu does (kombu/connection.py: Connection.info).
-func brokerInfo(server redisconn.Server, conf *settings.Settings) map[string]any {
+func brokerInfo(server connection.Server, conf *settings.Settings) map[string]any {
 	info := map[string]any{
 		"hostname": server.Host, "userid": nil, "virtual_host": strconv.Itoa(server.DB), "port": server.Port,
 		"insist": false, "ssl": server.TLS, "transport": strings.TrimSuffix(server.Scheme, "+socket"),

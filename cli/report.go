@@ -31,7 +31,7 @@ func (p *program) runReport(c *cli.Context) error {
 		return usage(c, err, false)
 	}
 	shown := effective(conf, &urls, false)
-	transport := strings.TrimSuffix(urls.Consumer.Redis.Server().Scheme, "+socket")
+	transport := strings.TrimSuffix(urls.Broker.Scheme, "+socket")
 	if c.Bool("json") {
 		return p.printJSON(map[string]any{
 			"version": version(), "platform": platform(), "transport": transport, "settings": control.Censor(shown),

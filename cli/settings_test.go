@@ -38,10 +38,10 @@ func readSettings(t *testing.T, args ...string) *workerSettings {
 func TestWorkerDefaults(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "worker")
-	if got := s.Consumer.Redis.String(); got != "redis://localhost:6379/0" {
+	if got := s.Broker.String(); got != "redis://localhost:6379/0" {
 		t.Errorf("broker %s", got)
 	}
-	if s.Results.Redis != nil || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
+	if s.Results.URL != "" || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
 		!strings.HasPrefix(s.hostname, "celery@") || s.Results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
@@ -79,8 +79,8 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --time-limit 1m --soft-time-limit 30", func(s *workerSettings) any { return *s.worker.Defaults.TimeLimit - *s.worker.Defaults.SoftTimeLimit }, 30 * time.Second},
 		{"worker -S revoked.db", func(s *workerSettings) any { return s.worker.StateDB }, "revoked.db"},
 		{"worker --result-extended", func(s *workerSettings) any { return s.worker.ResultExtended }, true},
-		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.Results.Redis.String() }, "redis://:**@h:6379/3"},
-		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.Results.Redis == nil }, true},
+		{"worker --result-backend redis://:pw@h/3", func(s *workerSettings) any { return s.Backend.String() }, "redis://:**@h:6379/3"},
+		{"worker --result-backend disabled://", func(s *workerSettings) any { return s.Results.URL == "" }, true},
 		{"worker --queue-order-strategy priority", func(s *workerSettings) any { return s.Consumer.QueueOrderStrategy }, "priority"},
 		{"worker --broker-transport-options global_keyprefix=x:", func(s *workerSettings) any { return s.Publisher.GlobalKeyprefix }, "x:"},
 		{
@@ -156,5 +156,5 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func brokerOf(s *workerSettings) any  { return s.Consumer.Redis.String() }
-func backendOf(s *workerSettings) any { return s.Results.Redis.String() }
+func brokerOf(s *workerSettings) any  { return s.Broker.String() }
+func backendOf(s *workerSettings) any { return s.Backend.String() }

@@ -50,7 +50,7 @@ func (p *program) watchEvents(o *operator) (err error) {
 		readKeys(in)
 		o.stop()
 	}()
-	view := &eventView{program: p.name, state: newEventState(), title: o.urls.Publisher.Redis.String()}
+	view := &eventView{program: p.name, state: newEventState(), title: o.urls.Written.String()}
 	drawn := make(chan struct{})
 	go func() {
 		defer close(drawn)

@@ -149,8 +149,8 @@ func (p *program) serve(stop *stopper, s *workerSettings) (err error) {
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	cfg.Publisher = publisher
-	s.log.Info("Connected to "+s.Consumer.Redis.String(), logline.EventKey, "Connected to the broker", "broker", s.Consumer.Redis.String())
-	if s.Results.Redis != nil {
+	s.log.Info("Connected to "+s.Broker.String(), logline.EventKey, "Connected to the broker", "broker", s.Broker.String())
+	if s.Results.URL != "" {
 		store, err := s.openStore(warm)
 		if err != nil {
 			return err
@@ -288,7 +288,7 @@ func (p *program) banner(s *workerSettings) *banner {
 		platform:    platform(),
 		now:         time.Now(),
 		app:         s.app,
-		transport:   s.Consumer.Redis.String(),
+		transport:   s.Broker.String(),
 		results:     "disabled://",
 		concurrency: fmt.Sprint(s.worker.Concurrency),
 		pool:        s.pool,
@@ -301,8 +301,8 @@ func (p *program) banner(s *workerSettings) *banner {
 	if b.app == "" {
 		b.app = p.name
 	}
-	if s.Results.Redis != nil {
-		b.results = s.Results.Redis.String()
+	if s.Results.URL != "" {
+		b.results = s.Backend.String()
 	}
 	if s.level <= slog.LevelInfo {
 		b.tasks = p.reg.Names()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 )
@@ -205,11 +204,7 @@ print(json.dumps(counts))
 
 func goPublisher(t *testing.T, server *redisServer) *redisbroker.Publisher {
 	t.Helper()
-	cfg, err := redisconn.Parse(server.url(0), redisconn.Broker, redisconn.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: server.url(0)})
 	if err != nil {
 		t.Fatal(err)
 	}

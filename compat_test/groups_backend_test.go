@@ -12,7 +12,6 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 )
 
@@ -72,10 +71,7 @@ func (p *pythonBackend) call(t *testing.T, out any, command ...any) {
 
 func openBackend(t *testing.T, url string, cfg redisbackend.Config) *redisbackend.Backend {
 	t.Helper()
-	var err error
-	if cfg.Redis, err = redisconn.Parse(url, redisconn.Backend, redisconn.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	cfg.URL = url
 	b, err := redisbackend.New(cfg)
 	if err != nil {
 		t.Fatal(err)

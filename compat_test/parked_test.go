@@ -10,16 +10,12 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 )
 
 // goConsumer opens a consumer of ours in this process.
 func goConsumer(t *testing.T, server *redisServer, cfg redisbroker.Config) *redisbroker.Consumer {
 	t.Helper()
-	var err error
-	if cfg.Redis, err = redisconn.Parse(server.url(0), redisconn.Broker, redisconn.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	cfg.URL = server.url(0)
 	c, err := redisbroker.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

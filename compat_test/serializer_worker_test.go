@@ -16,7 +16,6 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 )
 
@@ -93,16 +92,12 @@ func TestPythonWorkersSerializer(t *testing.T) {
 			server := startRedis(t)
 			a := app{broker: server.url(0), journal: server.url(1), settings: settingsFor(name)}
 			a.startWorker(t)
-			conn, err := redisconn.Parse(a.broker, redisconn.Broker, redisconn.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: conn})
+			publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: a.broker})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer publisher.Close()
-			results, err := redisbackend.New(redisbackend.Config{Redis: conn, Serializer: name})
+			results, err := redisbackend.New(redisbackend.Config{URL: a.broker, Serializer: name})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,8 @@ package settings
 import (
 	"maps"
 	"time"
+
+	"github.com/apium/apium/settings/connection"
 )
 
 // TransportOptions is broker_transport_options, as far as kombu's Redis transport
@@ -39,20 +41,9 @@ type ResultTransportOptions struct {
 }
 
 // ConnectionOptions are what broker and result backend have in common.
-type ConnectionOptions struct {
-	SocketTimeout        time.Duration
-	SocketConnectTimeout time.Duration
-	HealthCheckInterval  time.Duration
-	ClientName           string
-	Username, Password   string
+type ConnectionOptions = connection.Options
 
-	MasterName        string // of Sentinel
-	MinOtherSentinels int
-	SentinelUsername  string // sentinel_kwargs
-	SentinelPassword  string
-}
-
-func (o *ConnectionOptions) fields() map[string]any {
+func connectionFields(o *connection.Options) map[string]any {
 	return map[string]any{
 		"socket_timeout":           &o.SocketTimeout,
 		"socket_connect_timeout":   &o.SocketConnectTimeout,
@@ -85,7 +76,7 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 }
 
 func (o *TransportOptions) fields() map[string]any {
-	fields := o.ConnectionOptions.fields()
+	fields := connectionFields(&o.ConnectionOptions)
 	maps.Copy(fields, map[string]any{
 		"visibility_timeout":       &o.VisibilityTimeout,
 		"priority_steps":           &o.PrioritySteps,
@@ -121,7 +112,7 @@ func (o *ResultTransportOptions) decode(d *decoder, value any) {
 	if !ok {
 		return
 	}
-	fields := o.fields()
+	fields := connectionFields(&o.ConnectionOptions)
 	fields["global_keyprefix"] = &o.GlobalKeyprefix
 	fields["result_chord_ordered"] = unless{&o.NoResultChordOrdered}
 	fields["retry_policy"] = nothing{}       // results are stored as soon as there is a connection
@@ -131,7 +122,7 @@ func (o *ResultTransportOptions) decode(d *decoder, value any) {
 }
 
 // sentinel takes the user and password for Sentinel itself.
-type sentinel struct{ o *ConnectionOptions }
+type sentinel struct{ o *connection.Options }
 
 func (s sentinel) decode(d *decoder, value any) {
 	o, ok := d.object(value)
@@ -169,15 +160,7 @@ func (p prefix) decode(d *decoder, value any) {
 }
 
 // TLS is broker_use_ssl or redis_backend_use_ssl.
-type TLS struct {
-	CertReqs      string // required, optional or none; "": as the connection's role has it
-	CACerts       string // file (PEM); "": the system's
-	CAPath        string // directory of such files
-	CAData        string // certificates (PEM) themselves
-	CertFile      string // our own certificate (PEM)
-	KeyFile       string
-	CheckHostname *bool
-}
+type TLS = connection.TLS
 
 // tlsOptions is a mapping of ssl_*; true is TLS as it comes, false and None are none.
 type tlsOptions struct{ dst **TLS }

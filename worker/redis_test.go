@@ -11,9 +11,9 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/settings/connection"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
@@ -32,35 +32,28 @@ type onRedis struct {
 func newOnRedis(t *testing.T) *onRedis {
 	t.Helper()
 	b := &onRedis{t: t, server: redistest.Start(t), reg: tasks.NewRegistry(), runs: map[string]int{}}
-	cfg := b.connect(nil)
-	publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: b.server.URL(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { publisher.Close() })
-	if b.client, err = client.New(client.Config{Publisher: publisher, Loader: b.backend(cfg)}); err != nil {
+	if b.client, err = client.New(client.Config{Publisher: publisher, Loader: b.backend(through(nil))}); err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// connect returns how to reach the server, through a network with faults if there is one.
-func (b *onRedis) connect(faults *redistest.Faults) *redisconn.Config {
-	b.t.Helper()
-	var options redisconn.Options
+// through is a network with faults, if there are any.
+func through(faults *redistest.Faults) (network connection.Options) {
 	if faults != nil {
-		options.NetDial = faults.Dial
+		network.Dial = faults.Dial
 	}
-	cfg, err := redisconn.Parse(b.server.URL(0), redisconn.Broker, options)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return cfg
+	return network
 }
 
-func (b *onRedis) backend(cfg *redisconn.Config) *redisbackend.Backend {
+func (b *onRedis) backend(network connection.Options) *redisbackend.Backend {
 	b.t.Helper()
-	results, err := redisbackend.New(redisbackend.Config{Redis: cfg})
+	results, err := redisbackend.New(redisbackend.Config{URL: b.server.URL(0), Connection: network})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -71,21 +64,21 @@ func (b *onRedis) backend(cfg *redisconn.Config) *redisbackend.Backend {
 // start starts a worker, and returns what stops it. The end of the test does, too.
 func (b *onRedis) start(faults *redistest.Faults) (stop func()) {
 	b.t.Helper()
-	cfg := b.connect(faults)
+	network := through(faults)
 	log := slog.New(slog.NewTextHandler(b.t.Output(), nil))
 	consumer, err := redisbroker.Open(b.t.Context(), redisbroker.Config{
-		Redis: cfg, Queues: broker.Named(queue), Logger: log,
+		URL: b.server.URL(0), Connection: network, Queues: broker.Named(queue), Logger: log,
 		VisibilityTimeout: time.Second, UnackedRestoreInterval: 100 * time.Millisecond, UnackedMutexExpire: time.Second,
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	publisher, err := redisbroker.OpenPublisher(b.t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	publisher, err := redisbroker.OpenPublisher(b.t.Context(), redisbroker.PublisherConfig{URL: b.server.URL(0), Connection: network})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	w, err := worker.New(worker.Config{
-		Registry: b.reg, Consumer: consumer, Publisher: publisher, Store: b.backend(cfg), Hostname: "celery@test", Logger: log,
+		Registry: b.reg, Consumer: consumer, Publisher: publisher, Store: b.backend(network), Hostname: "celery@test", Logger: log,
 		Concurrency: 1, PrefetchMultiplier: 1, // it waits for no other message while it holds one
 	})
 	if err != nil {

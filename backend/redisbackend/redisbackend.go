@@ -17,6 +17,7 @@ import (
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/serializer"
+	"github.com/apium/apium/settings/connection"
 )
 
 // DefaultExpires is Celery's result_expires.
@@ -24,7 +25,11 @@ const DefaultExpires = 24 * time.Hour
 
 // Config of a Backend.
 type Config struct {
-	Redis *redisconn.Config // required
+	// URL is a result_backend, read as Celery does; see the URL of redisbroker.Config. A list
+	// of servers is for Sentinel only. Required.
+	URL        string
+	Connection connection.Options
+	TLS        *connection.TLS // redis_backend_use_ssl; nil: as the URL says
 
 	// Expires is result_expires: how long records are kept, cut to whole seconds.
 	// 0: 24 hours; negative, and less than a second: for ever.
@@ -63,6 +68,21 @@ type Config struct {
 	OnState func(connected bool, err error)
 }
 
+// Server tells where the URL leads, without connecting. The error says what is wrong with the
+// URL, or with what goes with it.
+func (c *Config) Server() (connection.Server, error) {
+	redis, err := c.redis()
+	if err != nil {
+		return connection.Server{}, err
+	}
+	return redis.Server(), nil
+}
+
+// redis reads the URL.
+func (c *Config) redis() (*redisconn.Config, error) {
+	return redisconn.Parse(c.URL, redisconn.Backend, redisconn.Options{Options: c.Connection, UseTLS: c.TLS})
+}
+
 // Backend stores and reads records. Its methods are safe for concurrent use, and
 // wait for the connection while Redis is away, until their context is done.
 type Backend struct {
@@ -90,8 +110,9 @@ var (
 
 // New returns a backend, which connects by itself.
 func New(cfg Config) (*Backend, error) {
-	if cfg.Redis == nil {
-		return nil, errors.New("redisbackend: Config.Redis is missing")
+	redis, err := cfg.redis()
+	if err != nil {
+		return nil, fmt.Errorf("redisbackend: %w", err)
 	}
 	s, err := serializer.Lookup(cfg.Serializer)
 	if err != nil {
@@ -105,7 +126,7 @@ func New(cfg Config) (*Backend, error) {
 	b := &Backend{
 		serializer:  s,
 		compression: cfg.Compression,
-		pipe:        redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
+		pipe:        redisconn.NewPipeline(redis, redisconn.PipelineOptions{OnState: cfg.OnState}),
 		keyprefix:   keyprefix(cfg.GlobalKeyprefix),
 		expires:     seconds(cfg.Expires),
 		lease:       cmp.Or(cfg.ChordLease, DefaultChordLease),
@@ -126,7 +147,7 @@ func New(cfg Config) (*Backend, error) {
 	if !cfg.ChordUnordered {
 		b.chordZset = 1
 	}
-	b.hub = newHub(cfg.Redis)
+	b.hub = newHub(redis)
 	return b, nil
 }
 

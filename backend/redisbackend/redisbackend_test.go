@@ -21,10 +21,7 @@ import (
 
 func open(tb testing.TB, url string, cfg redisbackend.Config) *redisbackend.Backend {
 	tb.Helper()
-	var err error
-	if cfg.Redis, err = redisconn.Parse(url, redisconn.Backend, redisconn.Options{}); err != nil {
-		tb.Fatal(err)
-	}
+	cfg.URL = url
 	b, err := redisbackend.New(cfg)
 	if err != nil {
 		tb.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/backendtest"
 	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/settings/connection"
 )
 
 // openFaulty returns a backend behind a network with faults, whose scripts the server knows.
@@ -19,11 +19,7 @@ func openFaulty(t *testing.T) (*redistest.Server, *redisbackend.Backend, *redist
 	t.Helper()
 	s := redistest.Start(t)
 	faults := new(redistest.Faults)
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Backend, redisconn.Options{NetDial: faults.Dial})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := redisbackend.New(redisbackend.Config{Redis: cfg})
+	b, err := redisbackend.New(redisbackend.Config{URL: s.URL(0), Connection: connection.Options{Dial: faults.Dial}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ type replies struct {
 
 // AwaitReplies binds a queue to a direct exchange and listens at it.
 func (p *Publisher) AwaitReplies(ctx context.Context, q broker.Queue) (broker.Replies, error) {
-	conn, err := p.cfg.Redis.Dial(ctx)
+	conn, err := p.redis.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redisbroker: %w", err)
 	}

@@ -23,7 +23,7 @@ type concluder struct {
 // script could not write for both.
 func (c *Consumer) Concluder(p broker.Publisher) broker.Concluder {
 	to, ours := p.(*Publisher)
-	if !ours || c.cfg.NoAckEmulation || !c.cfg.Redis.Same(to.cfg.Redis) {
+	if !ours || c.cfg.NoAckEmulation || !c.redis.Same(to.redis) {
 		return nil
 	}
 	return &concluder{c, to}

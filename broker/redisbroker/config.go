@@ -13,6 +13,7 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/settings/connection"
 )
 
 // Values of Config.QueueOrderStrategy.
@@ -22,11 +23,22 @@ const (
 	Sorted     = "sorted"      // always alphabetical
 )
 
-// Config says how to consume. Redis and Queues are required; every other zero
+// Config says how to consume. URL and Queues are required; every other zero
 // value stands for kombu's default. Fields named like a transport option of
 // kombu mean what that option means.
 type Config struct {
-	Redis  *redisconn.Config
+	// URL is a broker_url, read as kombu does:
+	//
+	//	redis://[user][:password]@host[:port][/db]
+	//	rediss://…?ssl_cert_reqs=required&ssl_ca_certs=…
+	//	redis+socket:///path/to/socket?virtual_host=db
+	//	sentinel://host:26379[/db];sentinel://host:26379
+	//	redis://host1;redis://host2
+	URL        string
+	Connection connection.Options
+	TLS        *connection.TLS      // broker_use_ssl; nil: as the URL says
+	Failover   *connection.Failover // of a URL with several servers; nil: one of its own
+
 	Queues []broker.Queue // in the order of -Q
 
 	VisibilityTimeout  time.Duration // age at which anybody gives a claim back; 0: 1 h
@@ -112,19 +124,38 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// check sets the defaults, and fails if the configuration is wrong or Redis cannot be
-// reached now.
-func (c *Config) check(ctx context.Context) error {
-	c.setDefaults()
-	if err := c.validate(); err != nil {
-		return err
-	}
-	conn, err := c.Redis.Dial(ctx) // its errors are clearer than a pipeline that waits
+// Server tells where the URL leads, without connecting: of several servers, to the one that
+// worked last. The error says what is wrong with the URL, or with what goes with it.
+func (c *Config) Server() (connection.Server, error) {
+	redis, err := c.redis()
 	if err != nil {
-		return fmt.Errorf("redisbroker: %w", err)
+		return connection.Server{}, err
+	}
+	return redis.Server(), nil
+}
+
+// redis reads the URL.
+func (c *Config) redis() (*redisconn.Config, error) {
+	return redisconn.Parse(c.URL, redisconn.Broker, redisconn.Options{Options: c.Connection, UseTLS: c.TLS, Failover: c.Failover})
+}
+
+// reach sets the defaults, and fails if the configuration is wrong or Redis cannot be
+// reached now.
+func (c *Config) reach(ctx context.Context) (*redisconn.Config, error) {
+	c.setDefaults()
+	redis, err := c.redis()
+	if err != nil {
+		err = fmt.Errorf("redisbroker: %w", err)
+	}
+	if err := errors.Join(err, c.validate()); err != nil {
+		return nil, err
+	}
+	conn, err := redis.Dial(ctx) // its errors are clearer than a pipeline that waits
+	if err != nil {
+		return nil, fmt.Errorf("redisbroker: %w", err)
 	}
 	conn.Close()
-	return nil
+	return redis, nil
 }
 
 // validate returns every problem at once.
@@ -135,7 +166,6 @@ func (c *Config) validate() error {
 			errs = append(errs, fmt.Errorf("redisbroker: "+format, args...))
 		}
 	}
-	problem(c.Redis == nil, "Redis is missing")
 	problem(len(c.Queues) == 0, "Queues is empty")
 	for i, q := range c.Queues {
 		if err := validQueue(q); err != nil {
@@ -172,7 +202,8 @@ func validSteps(steps []int) bool {
 	return true
 }
 
-func (c *Config) keyspace() keyspace {
+// keyspace names the keys in the database of a number.
+func (c *Config) keyspace(db int) keyspace {
 	return keyspace{
 		prefix:  c.GlobalKeyprefix,
 		sep:     c.Sep,
@@ -181,14 +212,14 @@ func (c *Config) keyspace() keyspace {
 		index:   c.GlobalKeyprefix + c.UnackedIndexKey,
 		mutex:   c.GlobalKeyprefix + c.UnackedMutexKey,
 
-		fanout:   c.fanoutPrefix(),
+		fanout:   c.fanoutPrefix(db),
 		patterns: !c.NoFanoutPatterns,
 	}
 }
 
-func (c *Config) fanoutPrefix() string {
+func (c *Config) fanoutPrefix(db int) string {
 	if c.NoFanoutPrefix {
 		return ""
 	}
-	return strings.ReplaceAll(c.FanoutPrefix, "{db}", strconv.Itoa(c.Redis.DB()))
+	return strings.ReplaceAll(c.FanoutPrefix, "{db}", strconv.Itoa(db))
 }

@@ -33,6 +33,7 @@ type Consumer struct {
 	tagPrefix string
 	aliveKey  string
 
+	redis    *redisconn.Config
 	pipe     *redisconn.Pipeline
 	marks    *redisconn.Marks // of acknowledgements, and of what is not recorded
 	epoch    atomic.Uint64    // value of our liveness key; a claim under another one is refused
@@ -77,12 +78,14 @@ var (
 // Open connects, declares the queues' bindings, registers and starts consuming.
 // It fails if Redis cannot be reached now; once open, a consumer outlives outages.
 func Open(ctx context.Context, cfg Config) (*Consumer, error) {
-	if err := cfg.check(ctx); err != nil {
+	redis, err := cfg.reach(ctx)
+	if err != nil {
 		return nil, err
 	}
 	c := &Consumer{
 		cfg:   cfg,
-		keys:  cfg.keyspace(),
+		redis: redis,
+		keys:  cfg.keyspace(redis.DB()),
 		log:   cfg.Logger,
 		id:    idPrefix + uniqueHex(),
 		stray: make(chan struct{}, 1),
@@ -98,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.life = newLife(cfg.AliveFor)
 	c.waits = newWaits(cfg.PollingInterval, c.keys.inbox)
 	c.layout.Store(&layout{})
-	c.pipe = redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{OnState: c.connState})
+	c.pipe = redisconn.NewPipeline(redis, redisconn.PipelineOptions{OnState: c.connState})
 	if err := c.start(ctx); err != nil {
 		c.cancel()
 		_ = c.pipe.Close()

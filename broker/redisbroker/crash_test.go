@@ -21,6 +21,7 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/settings/connection"
 )
 
 // childURL, in the environment, makes the test binary a worker on that Redis; childMode
@@ -58,7 +59,7 @@ func child(url string) error {
 	if err != nil {
 		return err
 	}
-	c, err := redisbroker.Open(ctx, redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
+	c, err := redisbroker.Open(ctx, redisbroker.Config{URL: url, Queues: broker.Named("q")})
 	if err != nil {
 		return err
 	}
@@ -214,16 +215,13 @@ func (c cutter) Read(b []byte) (int, error) {
 func (s *server) cuttable(t *testing.T) (c *redisbroker.Consumer, armed *atomic.Bool) {
 	t.Helper()
 	armed = new(atomic.Bool)
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{
-		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	network := connection.Options{
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 			return cutter{conn, armed}, err
 		},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	c, err = redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{URL: s.URL(0), Connection: network, Queues: broker.Named("q")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +348,7 @@ func TestOpenErrors(t *testing.T) {
 	if _, err := redis.String(conn.Do("CONFIG", "SET", "requirepass", "secret")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: s.conn(t), Queues: broker.Named("q")})
+	_, err := redisbroker.Open(t.Context(), redisbroker.Config{URL: s.URL(0), Queues: broker.Named("q")})
 	if err == nil || !redisconn.IsConfig(err) {
 		t.Errorf("without the password: %v", err)
 	}

@@ -34,7 +34,7 @@ func (p *Publisher) Broadcast(ctx context.Context, messages ...broker.Publicatio
 
 // Subscribe hears what is broadcast until ctx is done or the publisher is closed. Its
 // connection is its own, made again after every failure; a server that has fallen
-// silent is noticed as it is by other connections (see redisconn.Options). The queue
+// silent is noticed as it is by other connections (see connection.Options). The queue
 // is bound while a subscription is on, and unbound at the end.
 func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -55,7 +55,7 @@ func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 			s.OnState(subscribed, err)
 		}
 	}
-	listen(ctx, p.cfg.Redis, p.keys.topic(b), s.Handle, heard)
+	listen(ctx, p.redis, p.keys.topic(b), s.Handle, heard)
 	if p.ctx.Err() != nil {
 		return broker.ErrClosed
 	}

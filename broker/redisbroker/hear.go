@@ -37,7 +37,7 @@ func (c *Consumer) hear(s *source) {
 			c.troubles.report(c.log, troubleHear, err)
 		}
 	}
-	c.wg.Go(func() { listen(ctx, c.cfg.Redis, c.keys.topic(s.Queue), handle, state) })
+	c.wg.Go(func() { listen(ctx, c.redis, c.keys.topic(s.Queue), handle, state) })
 }
 
 // unbind takes back the bindings of fanout queues that do not outlive us.

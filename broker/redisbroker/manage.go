@@ -22,10 +22,11 @@ type Management struct {
 // it uses what names keys.
 func OpenManagement(ctx context.Context, cfg Config) (*Management, error) {
 	cfg.Queues = broker.Named("any") // it is not bound to queues
-	if err := cfg.check(ctx); err != nil {
+	redis, err := cfg.reach(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return &Management{pipe: redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{}), keys: cfg.keyspace()}, nil
+	return &Management{pipe: redisconn.NewPipeline(redis, redisconn.PipelineOptions{}), keys: cfg.keyspace(redis.DB())}, nil
 }
 
 // Close ends the connection.

@@ -16,7 +16,7 @@ import (
 
 func (s *server) management(t *testing.T, cfg redisbroker.Config) *redisbroker.Management {
 	t.Helper()
-	cfg.Redis = s.conn(t)
+	cfg.URL = s.URL(0)
 	m, err := redisbroker.OpenManagement(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,17 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/settings/connection"
 )
 
-// PublisherConfig says how to publish. Redis is required; the other fields are
+// PublisherConfig says how to publish. URL is required; the other fields are
 // those of Config.
 type PublisherConfig struct {
-	Redis           *redisconn.Config
+	URL        string
+	Connection connection.Options
+	TLS        *connection.TLS
+	Failover   *connection.Failover // that of the consumer, if both are in one worker
+
 	PrioritySteps   []int
 	Sep             string
 	GlobalKeyprefix string
@@ -31,6 +36,7 @@ type PublisherConfig struct {
 
 // Publisher puts messages on queues and broadcasts them.
 type Publisher struct {
+	redis *redisconn.Config
 	pipe  *redisconn.Pipeline
 	marks *redisconn.Marks
 	keys  keyspace
@@ -47,23 +53,37 @@ var _ broker.Publisher = (*Publisher)(nil)
 
 // OpenPublisher connects. It fails if Redis cannot be reached now.
 func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error) {
-	whole := Config{
-		Redis: cfg.Redis, PrioritySteps: cfg.PrioritySteps, Sep: cfg.Sep, GlobalKeyprefix: cfg.GlobalKeyprefix,
-		FanoutPrefix: cfg.FanoutPrefix, NoFanoutPrefix: cfg.NoFanoutPrefix, NoFanoutPatterns: cfg.NoFanoutPatterns,
-		Queues: broker.Named("any"), // a publisher is not bound to queues
-	}
-	if err := whole.check(ctx); err != nil {
+	whole := cfg.whole()
+	redis, err := whole.reach(ctx)
+	if err != nil {
 		return nil, err
 	}
 	p := &Publisher{
-		pipe:     redisconn.NewPipeline(cfg.Redis, redisconn.PipelineOptions{}),
-		keys:     whole.keyspace(),
+		redis:    redis,
+		pipe:     redisconn.NewPipeline(redis, redisconn.PipelineOptions{}),
+		keys:     whole.keyspace(redis.DB()),
 		cfg:      cfg,
 		declared: map[string]bool{},
 	}
 	p.marks = redisconn.NewMarks(p.keys.once())
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
+}
+
+// Server is Server of Config.
+func (c *PublisherConfig) Server() (connection.Server, error) {
+	whole := c.whole()
+	return whole.Server()
+}
+
+// whole is the Config of somebody who only publishes.
+func (c *PublisherConfig) whole() Config {
+	return Config{
+		URL: c.URL, Connection: c.Connection, TLS: c.TLS, Failover: c.Failover,
+		PrioritySteps: c.PrioritySteps, Sep: c.Sep, GlobalKeyprefix: c.GlobalKeyprefix,
+		FanoutPrefix: c.FanoutPrefix, NoFanoutPrefix: c.NoFanoutPrefix, NoFanoutPatterns: c.NoFanoutPatterns,
+		Queues: broker.Named("any"), // a publisher is not bound to queues
+	}
 }
 
 // publishScript declares queues and sends messages, all or none. LLEN finds keys that are no

@@ -75,7 +75,7 @@ func TestPublishInOneRoundTrip(t *testing.T) {
 func TestDeadletterQueue(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{Redis: s.conn(t), DeadletterQueue: "dead"})
+	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0), DeadletterQueue: "dead"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 )
 
 func registered(t *testing.T, s *server, id string) (reg struct {
@@ -240,7 +239,7 @@ func TestSubscriptionState(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{
-		Redis: s.conn(t), GlobalKeyprefix: "pfx:", FanoutPrefix: "/db{db}.", Sep: "|",
+		URL: s.URL(0), GlobalKeyprefix: "pfx:", FanoutPrefix: "/db{db}.", Sep: "|",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -286,11 +285,7 @@ func TestForbiddenChannels(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.Do(t, "ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "resetchannels")
-	cfg, err := redisconn.Parse("redis://mute:pw@"+s.Addr(), redisconn.Broker, redisconn.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: "redis://mute:pw@" + s.Addr()})
 	if err != nil {
 		t.Fatal(err)
 	}

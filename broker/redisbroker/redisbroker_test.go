@@ -13,7 +13,6 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 )
 
@@ -73,19 +72,16 @@ func (s *server) fixture(t *testing.T) brokertest.Fixture {
 	}
 }
 
-func (s *server) conn(t testing.TB) *redisconn.Config {
-	t.Helper()
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
-}
-
 // open opens a consumer that logs to the test and is closed with it.
 func (s *server) open(t testing.TB, cfg redisbroker.Config) *redisbroker.Consumer {
 	t.Helper()
-	cfg.Redis = s.conn(t)
+	cfg.URL = s.URL(0)
+	return s.openAt(t, cfg)
+}
+
+// openAt is open with a URL.
+func (s *server) openAt(t testing.TB, cfg redisbroker.Config) *redisbroker.Consumer {
+	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
@@ -99,7 +95,7 @@ func (s *server) open(t testing.TB, cfg redisbroker.Config) *redisbroker.Consume
 
 func (s *server) publisher(t testing.TB) *redisbroker.Publisher {
 	t.Helper()
-	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{Redis: s.conn(t)})
+	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +105,7 @@ func (s *server) publisher(t testing.TB) *redisbroker.Publisher {
 
 func (s *server) deadLetters(t testing.TB) *redisbroker.DeadLetters {
 	t.Helper()
-	d, err := redisbroker.OpenDeadLetters(context.Background(), redisbroker.PublisherConfig{Redis: s.conn(t)})
+	d, err := redisbroker.OpenDeadLetters(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,25 +9,20 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/settings/connection"
 )
 
 // faulty returns how to connect through a network with faults.
-func (s *server) faulty(t *testing.T) (*redisconn.Config, *redistest.Faults) {
-	t.Helper()
+func faulty() (connection.Options, *redistest.Faults) {
 	faults := new(redistest.Faults)
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{NetDial: faults.Dial})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg, faults
+	return connection.Options{Dial: faults.Dial}, faults
 }
 
 func (s *server) faultyPublisher(t *testing.T) (*redisbroker.Publisher, *redistest.Faults) {
 	t.Helper()
-	cfg, faults := s.faulty(t)
-	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+	network, faults := faulty()
+	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: s.URL(0), Connection: network})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +113,8 @@ func TestMarksAreForgotten(t *testing.T) {
 func TestLostAnswerToConclude(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	cfg, faults := s.faulty(t)
-	c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("work")})
+	network, faults := faulty()
+	c, err := redisbroker.Open(t.Context(), redisbroker.Config{URL: s.URL(0), Connection: network, Queues: broker.Named("work")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +143,25 @@ func TestLostAnswerToConclude(t *testing.T) {
 	}
 }
 
+// Of several servers, messages are acknowledged on one and published to another, unless both
+// sides share a Failover.
+func TestConcluderWithFailover(t *testing.T) {
+	t.Parallel()
+	s, shared := newServer(t), new(connection.Failover)
+	servers := s.URL(0) + ";" + s.URL(0)
+	c := s.openAt(t, redisbroker.Config{URL: servers, Failover: shared, Queues: broker.Named("work")})
+	for failover, able := range map[*connection.Failover]bool{shared: true, nil: false, new(connection.Failover): false} {
+		p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: servers, Failover: failover})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		if got := c.Concluder(p) != nil; got != able {
+			t.Errorf("shared %v: %v", failover == shared, got)
+		}
+	}
+}
+
 // Only what is published to the database that messages are claimed from can go along with
 // their acknowledgement.
 func TestConcluder(t *testing.T) {
@@ -155,11 +169,7 @@ func TestConcluder(t *testing.T) {
 	s := newServer(t)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("work")})
 	for url, able := range map[string]bool{s.URL(0): true, s.URL(1): false, s.SocketURL(0): false} {
-		cfg, err := redisconn.Parse(url, redisconn.Broker, redisconn.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg})
+		p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: url})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,8 +209,8 @@ func TestLostAnswersWithoutRecords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
-			cfg, faults := s.faulty(t)
-			c, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q"), NoAckEmulation: true})
+			network, faults := faulty()
+			c, err := redisbroker.Open(t.Context(), redisbroker.Config{URL: s.URL(0), Connection: network, Queues: broker.Named("q"), NoAckEmulation: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,9 +240,9 @@ func TestLostAnswersWithoutRecords(t *testing.T) {
 func TestBrokenBroadcast(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	cfg, faults := s.faulty(t)
+	network, faults := faulty()
 	c, err := redisbroker.Open(t.Context(), redisbroker.Config{
-		Redis: cfg, Queues: []broker.Queue{{Name: "news", Exchange: "news", ExchangeType: broker.Fanout}},
+		URL: s.URL(0), Connection: network, Queues: []broker.Queue{{Name: "news", Exchange: "news", ExchangeType: broker.Fanout}},
 	})
 	if err != nil {
 		t.Fatal(err)

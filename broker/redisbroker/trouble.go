@@ -71,7 +71,7 @@ func (c *Consumer) connState(connected bool, err error) {
 	if !connected {
 		c.peersDoubtful()
 	}
-	t, server := &c.troubles, c.cfg.Redis.String()
+	t, server := &c.troubles, c.redis.String()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -93,12 +93,12 @@ func (c *Consumer) connState(connected bool, err error) {
 func (c *Consumer) connLost(err error) {
 	if c.cfg.MaxReconnects >= 0 {
 		c.log.Warn("consumer: Connection to broker lost. Trying to re-establish the connection... ("+err.Error()+")",
-			logline.EventKey, "Connection to broker lost", "broker", c.cfg.Redis.String(), "error", err)
+			logline.EventKey, "Connection to broker lost", "broker", c.redis.String(), "error", err)
 		return
 	}
 	c.log.Log(context.Background(), logline.LevelCritical, "Retrying to re-establish a connection to the message broker after a connection loss has been "+
 		"disabled (app.conf.broker_connection_retry=False). Shutting down...", logline.EventKey, "Shutting down: reconnecting is disabled", "error", err)
-	c.giveUp(fmt.Errorf("the connection to %s was lost: %w", c.cfg.Redis, err))
+	c.giveUp(fmt.Errorf("the connection to %s was lost: %w", c.redis, err))
 }
 
 // notReconnected counts and logs failed attempts to connect again, but no more of them than
@@ -119,10 +119,10 @@ func (c *Consumer) notReconnected(err error) {
 	}
 	if most := c.cfg.MaxReconnects; most > 0 && o.tries > most {
 		redisconn.LogGivenUp(c.log, err)
-		c.giveUp(fmt.Errorf("cannot connect to %s again: %w", c.cfg.Redis, err))
+		c.giveUp(fmt.Errorf("cannot connect to %s again: %w", c.redis, err))
 		return
 	}
-	redisconn.LogRetry(c.log, c.cfg.Redis, err, o.tries, c.cfg.MaxReconnects)
+	redisconn.LogRetry(c.log, c.redis, err, o.tries, c.cfg.MaxReconnects)
 }
 
 // Connected tells whether there is a connection to Redis right now.

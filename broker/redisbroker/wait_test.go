@@ -10,8 +10,8 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/settings/connection"
 )
 
 // A message in an inbox is served at once, whoever's waiter moved it there: a worker that
@@ -55,11 +55,7 @@ func (s *server) claimIDs(t *testing.T, c *redisbroker.Consumer, n int) (got []s
 func TestConnectionsDieInSilence(t *testing.T) {
 	t.Parallel()
 	s, network := newServer(t), redistest.NewFreezer(t)
-	cfg, err := redisconn.Parse(s.URL(0), redisconn.Broker, redisconn.Options{NetDial: network.Dial})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := redisbroker.Open(t.Context(), redisbroker.Config{Redis: cfg, Queues: broker.Named("q")})
+	a, err := redisbroker.Open(t.Context(), redisbroker.Config{URL: s.URL(0), Connection: connection.Options{Dial: network.Dial}, Queues: broker.Named("q")})
 	if err != nil {
 		t.Fatal(err)
 	}

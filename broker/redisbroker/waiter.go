@@ -53,7 +53,7 @@ func (c *Consumer) wait(w *waiter) {
 			return
 		}
 		for moved := false; !moved && ctx.Err() == nil && c.life.good() && c.waits.start(); {
-			err := w.dial(ctx, c.cfg.Redis)
+			err := w.dial(ctx, c.redis)
 			if err == nil {
 				moved, err = w.block()
 			}

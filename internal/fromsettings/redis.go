@@ -14,8 +14,8 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/settings"
+	"github.com/apium/apium/settings/connection"
 )
 
 // Connections say how to reach the broker and the result backend.
@@ -26,7 +26,11 @@ type Connections struct {
 	Consumer   redisbroker.Config // without queues
 	Publisher  redisbroker.PublisherConfig
 	Results    redisbackend.Config
-	Warnings   []string // what of the URLs has no effect
+
+	// What these come to, for messages; Backend is zero if results are disabled.
+	Broker, Written, Backend connection.Server
+
+	Warnings []string // what of the URLs has no effect
 }
 
 // DefaultURL is used when no broker is named. Celery's own default is RabbitMQ.
@@ -53,21 +57,23 @@ func URLs(conf *settings.Settings, broker, backend string) Connections {
 // Read makes Consumer, Publisher and Results out of URLs and settings. What Consumer says that
 // settings do not say stays.
 func (cs *Connections) Read(conf *settings.Settings) (err error) {
-	options := connectionOptions(conf.BrokerTransportOptions.ConnectionOptions, conf.BrokerUseSSL)
-	options.Shuffle = conf.BrokerFailoverStrategy == "shuffle"
-	if options.ConnectTimeout == 0 && conf.IsSet("broker_connection_timeout") {
-		options.ConnectTimeout = conf.BrokerConnectionTimeout
+	cs.Consumer.URL, cs.Consumer.TLS = cs.BrokerURL, conf.BrokerUseSSL
+	cs.Consumer.Connection = conf.BrokerTransportOptions.ConnectionOptions
+	if cs.Consumer.Connection.SocketConnectTimeout == 0 && conf.IsSet("broker_connection_timeout") {
+		cs.Consumer.Connection.SocketConnectTimeout = conf.BrokerConnectionTimeout
 	}
-	if cs.Consumer.Redis, err = cs.parse("broker", cs.BrokerURL, redisconn.Broker, options); err != nil {
-		return err
-	}
+	shuffle := conf.BrokerFailoverStrategy == "shuffle"
+	cs.Consumer.Failover = &connection.Failover{Shuffle: shuffle}
 	applyTransport(&cs.Consumer, conf.BrokerTransportOptions)
 	cs.Consumer.AliveFor = conf.AliveFor
 	if limit := conf.BrokerPoolLimit; limit > 0 && limit < max(cs.Consumer.MaxConnections, 10) {
 		cs.Consumer.MaxConnections = limit
 	}
 	cs.Publisher = redisbroker.PublisherConfig{
-		Redis:            cs.Consumer.Redis,
+		URL:              cs.Consumer.URL,
+		Connection:       cs.Consumer.Connection,
+		TLS:              cs.Consumer.TLS,
+		Failover:         cs.Consumer.Failover,
 		PrioritySteps:    cs.Consumer.PrioritySteps,
 		Sep:              cs.Consumer.Sep,
 		GlobalKeyprefix:  cs.Consumer.GlobalKeyprefix,
@@ -77,7 +83,14 @@ func (cs *Connections) Read(conf *settings.Settings) (err error) {
 		DeadletterQueue:  conf.BrokerTransportOptions.DeadletterQueue,
 	}
 	if cs.WriteURL != "" {
-		if cs.Publisher.Redis, err = cs.parse("broker", cs.WriteURL, redisconn.Broker, options); err != nil {
+		cs.Publisher.URL, cs.Publisher.Failover = cs.WriteURL, &connection.Failover{Shuffle: shuffle}
+	}
+	if cs.Broker, err = cs.server("broker", &cs.Consumer); err != nil {
+		return err
+	}
+	cs.Written = cs.Broker
+	if cs.WriteURL != "" {
+		if cs.Written, err = cs.server("broker", &cs.Publisher); err != nil {
 			return err
 		}
 	}
@@ -88,23 +101,16 @@ func (cs *Connections) Read(conf *settings.Settings) (err error) {
 }
 
 func (cs *Connections) readResults(conf *settings.Settings) (err error) {
-	options := connectionOptions(conf.ResultBackendTransportOptions.ConnectionOptions, conf.RedisBackendUseSSL)
-	if conf.RedisUsername != "" {
-		options.Username = conf.RedisUsername
+	options := conf.ResultBackendTransportOptions.ConnectionOptions
+	options.Username = cmp.Or(conf.RedisUsername, options.Username)
+	options.Password = cmp.Or(conf.RedisPassword, options.Password)
+	if options.SocketTimeout == 0 && conf.IsSet("redis_socket_timeout") {
+		options.SocketTimeout = conf.RedisSocketTimeout
 	}
-	if conf.RedisPassword != "" {
-		options.Password = conf.RedisPassword
-	}
-	if options.ReadTimeout == 0 && conf.IsSet("redis_socket_timeout") {
-		options.ReadTimeout = conf.RedisSocketTimeout
-	}
-	if options.ConnectTimeout == 0 {
-		options.ConnectTimeout = conf.RedisSocketConnectTimeout
-	}
-	if options.HealthCheck == 0 {
-		options.HealthCheck = conf.RedisBackendHealthCheckInterval
-	}
+	options.SocketConnectTimeout = cmp.Or(options.SocketConnectTimeout, conf.RedisSocketConnectTimeout)
+	options.HealthCheckInterval = cmp.Or(options.HealthCheckInterval, conf.RedisBackendHealthCheckInterval)
 	options.ClientName = cmp.Or(options.ClientName, conf.RedisClientName)
+	cs.Results.URL, cs.Results.Connection, cs.Results.TLS = cs.BackendURL, options, conf.RedisBackendUseSSL
 	cs.Results.GlobalKeyprefix = conf.ResultBackendTransportOptions.GlobalKeyprefix
 	cs.Results.ChordUnordered = conf.ResultBackendTransportOptions.NoResultChordOrdered
 	cs.Results.Serializer, cs.Results.Compression = conf.ResultSerializer, conf.ResultCompression
@@ -117,20 +123,23 @@ func (cs *Connections) readResults(conf *settings.Settings) (err error) {
 	if !strings.Contains(cs.BackendURL, "://") {
 		return fmt.Errorf("result backend: '%s' is not supported; a redis:// URL is, and disabled:// stores no results", cs.BackendURL)
 	}
-	cs.Results.Redis, err = cs.parse("result backend", cs.BackendURL, redisconn.Backend, options)
+	cs.Backend, err = cs.server("result backend", &cs.Results)
 	return err
 }
 
-// parse reads a URL and remembers what has no effect of it.
-func (cs *Connections) parse(what, url string, role redisconn.Role, options redisconn.Options) (*redisconn.Config, error) {
-	cfg, err := redisconn.Parse(url, role, options)
+// server finds out where a configuration leads, and remembers what has no effect of its URL.
+func (cs *Connections) server(what string, cfg interface {
+	Server() (connection.Server, error)
+},
+) (connection.Server, error) {
+	server, err := cfg.Server()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return server, fmt.Errorf("%s: %w", what, err)
 	}
-	for _, name := range cfg.Ignored() {
-		cs.Warnings = append(cs.Warnings, fmt.Sprintf("%s %s: the query parameter '%s' has no effect: there is no such option", what, cfg, name))
+	for _, name := range server.Ignored {
+		cs.Warnings = append(cs.Warnings, fmt.Sprintf("%s %s: the query parameter '%s' has no effect: there is no such option", what, server, name))
 	}
-	return cfg, nil
+	return server, nil
 }
 
 // ForEver is a time for which results are kept as redisbackend has it, where 0 is the default.
@@ -145,7 +154,7 @@ func ForEver(d time.Duration) time.Duration {
 func (cs *Connections) OpenPublisher(ctx context.Context) (*redisbroker.Publisher, error) {
 	publisher, err := redisbroker.OpenPublisher(ctx, cs.Publisher)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", cs.Publisher.Redis, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", cs.Written, err)
 	}
 	return publisher, nil
 }
@@ -158,7 +167,7 @@ func (cs *Connections) OpenClient(ctx context.Context, cfg client.Config) (*clie
 	}
 	cfg.Publisher = publisher
 	closeAll := publisher.Close
-	if cs.Results.Redis != nil {
+	if cs.Results.URL != "" {
 		results, err := redisbackend.New(cs.Results)
 		if err != nil {
 			return nil, nil, errors.Join(err, publisher.Close())
@@ -208,26 +217,4 @@ func applyTransport(cfg *redisbroker.Config, o settings.TransportOptions) {
 	if o.FanoutPrefix != nil {
 		cfg.FanoutPrefix, cfg.NoFanoutPrefix = *o.FanoutPrefix, *o.FanoutPrefix == ""
 	}
-}
-
-// connectionOptions are what transport options say about connections.
-func connectionOptions(o settings.ConnectionOptions, tls *settings.TLS) redisconn.Options {
-	options := redisconn.Options{
-		ReadTimeout:       o.SocketTimeout,
-		ConnectTimeout:    o.SocketConnectTimeout,
-		HealthCheck:       o.HealthCheckInterval,
-		ClientName:        o.ClientName,
-		Username:          o.Username,
-		Password:          o.Password,
-		MasterName:        o.MasterName,
-		MinOtherSentinels: o.MinOtherSentinels,
-		SentinelUsername:  o.SentinelUsername,
-		SentinelPassword:  o.SentinelPassword,
-	}
-	if tls != nil {
-		options.UseTLS = &redisconn.TLSOptions{
-			CertReqs: tls.CertReqs, CACerts: tls.CACerts, CAPath: tls.CAPath, CAData: tls.CAData, CertFile: tls.CertFile, KeyFile: tls.KeyFile, CheckHostname: tls.CheckHostname,
-		}
-	}
-	return options
 }

@@ -54,12 +54,14 @@ var layers = map[string][]string{
 	"broker":             {"protocol"},
 	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
 	"broker/membroker":   {"broker", "protocol"},
-	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "internal/redisconn", "internal/logline", "redigo"},
+	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/redisconn", "internal/logline", "redigo"},
 
-	"backend":              {"protocol"},
-	"backend/backendtest":  {"backend", "protocol", "go-cmp"},
-	"backend/membackend":   {"backend", "protocol"},
-	"backend/redisbackend": {"backend", "protocol", "protocol/pyjson", "internal/redisconn", "redigo", "protocol/serializer", "protocol/compression"},
+	"backend":             {"protocol"},
+	"backend/backendtest": {"backend", "protocol", "go-cmp"},
+	"backend/membackend":  {"backend", "protocol"},
+	"backend/redisbackend": {
+		"backend", "protocol", "protocol/pyjson", "settings/connection", "internal/redisconn", "redigo", "protocol/serializer", "protocol/compression",
+	},
 
 	"worker":          {"protocol", "protocol/pyjson", "tasks", "protocol/canvas", "broker", "backend", "protocol/serializer", "protocol/compression", "internal/logline"},
 	"operate/control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch", "internal/logline"},
@@ -68,16 +70,17 @@ var layers = map[string][]string{
 	"client":          {"protocol", "protocol/pyjson", "protocol/canvas", "broker", "backend", "protocol/serializer"},
 	"operate/metrics": {"worker", "protocol", "broker", "prometheus"},
 
-	"settings":         {"internal/fnmatch", "internal/nearest", "toml", "yaml"},
-	"internal/fnmatch": {},
-	"internal/nearest": {},
+	"settings/connection": {},
+	"settings":            {"settings/connection", "internal/fnmatch", "internal/nearest", "toml", "yaml"},
+	"internal/fnmatch":    {},
+	"internal/nearest":    {},
 
 	"internal/fromsettings": {
-		"settings", "protocol/canvas", "client", "operate/events", "broker", "broker/redisbroker", "backend/redisbackend", "internal/redisconn",
+		"settings", "protocol/canvas", "client", "operate/events", "broker", "broker/redisbroker", "backend/redisbackend", "settings/connection",
 	},
 	"app": {"settings", "client", "internal/fromsettings"},
 
-	"internal/redisconn": {"redigo", "sentinel", "internal/logline"},
+	"internal/redisconn": {"settings/connection", "redigo", "sentinel", "internal/logline"},
 	"internal/logline":   {},
 	"internal/logtest":   {},
 	"internal/redistest": {"redigo"},
@@ -86,7 +89,7 @@ var layers = map[string][]string{
 	"cli": {
 		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "operate/control", "operate/events", "operate/gossip", "client", "operate/metrics",
 		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "internal/fromsettings", "internal/logline", "cli/v2",
-		"settings", "protocol/canvas", "internal/nearest", "protocol/serializer", "protocol/compression", "term",
+		"settings", "settings/connection", "protocol/canvas", "internal/nearest", "protocol/serializer", "protocol/compression", "term",
 	},
 	".": {"cli", "tasks", "tasks/sample"},
 }

@@ -8,14 +8,14 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/settings/connection"
 )
 
-// Defaults of Options. Celery has no time limits on broker connections; a worker
-// that waits for ever on a server that hangs is of no use to anybody, so we have.
+// Defaults of connection.Options.
 const (
 	DefaultConnectTimeout = 10 * time.Second
 	DefaultReadTimeout    = 30 * time.Second
@@ -24,28 +24,9 @@ const (
 
 // Options say what a URL does not. The zero value is fine for everything but Sentinel.
 type Options struct {
-	// UseTLS is broker_use_ssl or redis_backend_use_ssl; nil leaves it to the URL.
-	UseTLS *TLSOptions
-	// TLSConfig, if set, is used as it is and replaces every ssl_* parameter.
-	TLSConfig *tls.Config
-
-	Username, Password string // fill in what the URL does not say (redis_username, redis_password)
-	ClientName         string // CLIENT SETNAME on every connection; "" for none
-
-	ConnectTimeout time.Duration // until connected and logged in; 0: 10 s
-	ReadTimeout    time.Duration // for a reply (socket_timeout); 0: 30 s, negative: none. Blocking commands bring their own.
-	HealthCheck    time.Duration // an idle connection is PINGed after this (health_check_interval); 0: 25 s, negative: never
-
-	Shuffle bool // failover lists: start at a random server (broker_failover_strategy shuffle)
-
-	// Sentinel, for sentinel:// URLs (broker_transport_options).
-	MasterName        string // required
-	SentinelUsername  string // sentinel_kwargs: username
-	SentinelPassword  string // sentinel_kwargs: password
-	MinOtherSentinels int    // min_other_sentinels
-
-	// NetDial replaces the network; nil dials for real.
-	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
+	connection.Options
+	UseTLS   *connection.TLS      // nil: as the URL says
+	Failover *connection.Failover // of a list of servers; nil: one of its own
 }
 
 // Config says how to reach one logical Redis: one server, a failover list, or
@@ -54,8 +35,8 @@ type Options struct {
 type Config struct {
 	opts      Options
 	endpoints []endpoint
-	sentinels []string     // host:port; endpoints[0] then holds what logs in to the master
-	current   atomic.Int32 // the endpoint that worked last
+	sentinels []string // host:port; endpoints[0] then holds what logs in to the master
+	failover  *connection.Failover
 	ignored   []string
 }
 
@@ -71,21 +52,16 @@ type endpoint struct {
 // DB returns the number of the database.
 func (c *Config) DB() int { return c.endpoints[0].db }
 
-// Ignored returns the names of the URL's query parameters that have no effect.
-func (c *Config) Ignored() []string { return c.ignored }
-
-// Options returns the options the Config was made with, defaults filled in.
-func (c *Config) Options() Options { return c.opts }
-
 // Same tells whether another Config leads to the same database of the same servers, for the
-// same user.
+// same user; of a failover list, to the same server at any time.
 func (c *Config) Same(other *Config) bool {
 	same := func(x, y endpoint) bool {
 		x.tls, y.tls = nil, nil
 		return x == y
 	}
 	return c == other || c.opts.MasterName == other.opts.MasterName &&
-		slices.EqualFunc(c.endpoints, other.endpoints, same)
+		slices.EqualFunc(c.endpoints, other.endpoints, same) &&
+		(len(c.endpoints) == 1 || len(c.sentinels) > 0 || c.failover == other.failover)
 }
 
 // String returns the URL in a normal form with every password masked, fit for logs.
@@ -121,17 +97,17 @@ func (e endpoint) String() string {
 }
 
 func (o *Options) setDefaults() {
-	if o.ConnectTimeout <= 0 {
-		o.ConnectTimeout = DefaultConnectTimeout
+	if o.SocketConnectTimeout <= 0 {
+		o.SocketConnectTimeout = DefaultConnectTimeout
 	}
-	if o.ReadTimeout == 0 {
-		o.ReadTimeout = DefaultReadTimeout
+	if o.SocketTimeout == 0 {
+		o.SocketTimeout = DefaultReadTimeout
 	}
-	if o.HealthCheck == 0 {
-		o.HealthCheck = DefaultHealthCheck
+	if o.HealthCheckInterval == 0 {
+		o.HealthCheckInterval = DefaultHealthCheck
 	}
-	if o.NetDial == nil {
-		o.NetDial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6,
 		}}).DialContext
 	}
@@ -151,13 +127,13 @@ func (c *Config) dial(ctx context.Context, wrap func(net.Conn) net.Conn) (redis.
 		return c.dialMaster(ctx, wrap)
 	}
 	var errs []error
-	first := int(c.current.Load())
+	first := c.failover.Place(len(c.endpoints))
 	for i := range c.endpoints {
 		n := (first + i) % len(c.endpoints)
 		e := c.endpoints[n]
 		conn, err := c.dialEndpoint(ctx, e, wrap)
 		if err == nil {
-			c.current.Store(int32(n))
+			c.failover.Use(n)
 			return conn, e.addr, nil
 		}
 		errs = append(errs, &ConnError{Op: "connect", Addr: e.String(), Err: err})
@@ -168,23 +144,23 @@ func (c *Config) dial(ctx context.Context, wrap func(net.Conn) net.Conn) (redis.
 	return nil, "", errors.Join(errs...)
 }
 
-// dialEndpoint connects, and logs in, within ConnectTimeout.
+// dialEndpoint connects, and logs in, within SocketConnectTimeout.
 func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Conn) net.Conn) (redis.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.opts.SocketConnectTimeout)
 	defer cancel()
-	timeout := max(c.opts.ReadTimeout, 0)
+	timeout := max(c.opts.SocketTimeout, 0)
 	if wrap != nil {
 		timeout = 0 // a Pipeline has a watchdog instead of a deadline for every command
 	}
 	conn, err := redis.DialContext(ctx, e.network, e.addr,
 		redis.DialContextFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			nc, err := c.opts.NetDial(ctx, network, addr)
+			nc, err := c.opts.Dial(ctx, network, addr)
 			if err != nil || wrap == nil {
 				return nc, err
 			}
 			return wrap(nc), nil
 		}),
-		redis.DialTLSHandshakeTimeout(c.opts.ConnectTimeout),
+		redis.DialTLSHandshakeTimeout(c.opts.SocketConnectTimeout),
 		redis.DialUseTLS(e.tls != nil),
 		redis.DialTLSConfig(e.tls),
 		redis.DialUsername(e.username),

@@ -21,6 +21,7 @@ import (
 
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/settings/connection"
 )
 
 // fails asserts what an error is told to be.
@@ -76,7 +77,7 @@ func TestDialErrors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			err := dial(t, test.url, redisconn.Options{ConnectTimeout: 2 * time.Second})
+			err := dial(t, test.url, redisconn.Options{Options: connection.Options{SocketConnectTimeout: 2 * time.Second}})
 			if test.name == "host" && redisconn.Explain(err) != test.part && err != nil && !strings.Contains(err.Error(), "no such host") {
 				test.part = "" // a resolver that cannot be reached says something else
 			}
@@ -220,7 +221,7 @@ func TestTLS(t *testing.T) {
 	} {
 		fails(t, dial(t, url, redisconn.Options{}), true, false, "not trusted")
 	}
-	fails(t, dial(t, "redis://"+addr, redisconn.Options{ConnectTimeout: 2 * time.Second}), false, true, "")
+	fails(t, dial(t, "redis://"+addr, redisconn.Options{Options: connection.Options{SocketConnectTimeout: 2 * time.Second}}), false, true, "")
 }
 
 func TestDialIsInterrupted(t *testing.T) {
@@ -231,7 +232,7 @@ func TestDialIsInterrupted(t *testing.T) {
 	defer cancel()
 	_, err := parse(t, s.URL(0), redisconn.Options{}).Dial(ctx)
 	fails(t, err, false, true, "did not answer in time")
-	fails(t, dial(t, s.URL(0), redisconn.Options{ConnectTimeout: 50 * time.Millisecond}), false, true, "did not answer in time")
+	fails(t, dial(t, s.URL(0), redisconn.Options{Options: connection.Options{SocketConnectTimeout: 50 * time.Millisecond}}), false, true, "did not answer in time")
 	s.Thaw(t)
 }
 

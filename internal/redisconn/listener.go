@@ -24,10 +24,10 @@ func (c *Config) DialListener(ctx context.Context, ping func(redis.Conn)) (redis
 	if err != nil {
 		return nil, err
 	}
-	if c.opts.HealthCheck < 0 {
+	if c.opts.HealthCheckInterval < 0 {
 		return l, nil
 	}
-	every, last := min(listenPing, c.opts.HealthCheck), time.Now()
+	every, last := min(listenPing, c.opts.HealthCheckInterval), time.Now()
 	pinged := int64(-1) // bytes that had arrived at the last PING
 	dog := &watchdog{
 		cfg: c, in: l.in.Load, out: func() int64 { return 0 }, sending: func() bool { return false },

@@ -13,6 +13,7 @@ import (
 
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/settings/connection"
 )
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -82,7 +83,7 @@ func TestInFlightFails(t *testing.T) {
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := open(t, s.URL(0), redisconn.Options{ReadTimeout: 200 * time.Millisecond}, redisconn.PipelineOptions{})
+	p := open(t, s.URL(0), redisconn.Options{Options: connection.Options{SocketTimeout: 200 * time.Millisecond}}, redisconn.PipelineOptions{})
 	p.Do(t.Context(), "PING")
 	s.Freeze(t)
 	_, err := p.Do(t.Context(), "PING")
@@ -100,7 +101,7 @@ func TestIdleIsPinged(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	lost := make(chan error, 100)
-	p := open(t, s.URL(0), redisconn.Options{ReadTimeout: 3 * time.Second, HealthCheck: 100 * time.Millisecond},
+	p := open(t, s.URL(0), redisconn.Options{Options: connection.Options{SocketTimeout: 3 * time.Second, HealthCheckInterval: 100 * time.Millisecond}},
 		redisconn.PipelineOptions{OnState: func(connected bool, err error) {
 			if !connected {
 				lost <- err
@@ -212,12 +213,12 @@ func testSentinel(t *testing.T, end func(*redistest.Server, *testing.T)) {
 	replica := redistest.Start(t, redistest.ReplicaOf(master))
 	sentinel := redistest.Start(t, redistest.Sentinel("m", master))
 	url := "sentinel://" + sentinel.Addr() + "/2"
-	p := open(t, "sentinel://127.0.0.1:1/2;"+url, redisconn.Options{MasterName: "m"}, redisconn.PipelineOptions{})
+	p := open(t, "sentinel://127.0.0.1:1/2;"+url, redisconn.Options{Options: connection.Options{MasterName: "m"}}, redisconn.PipelineOptions{})
 	if _, err := p.Do(t.Context(), "SET", "a", "1"); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, dial(t, url, redisconn.Options{MasterName: "unknown"}), false, true, "")
-	if err := dial(t, url, redisconn.Options{MasterName: "m", MinOtherSentinels: 1}); err == nil || !strings.Contains(err.Error(), "min_other_sentinels") {
+	fails(t, dial(t, url, redisconn.Options{Options: connection.Options{MasterName: "unknown"}}), false, true, "")
+	if err := dial(t, url, redisconn.Options{Options: connection.Options{MasterName: "m", MinOtherSentinels: 1}}); err == nil || !strings.Contains(err.Error(), "min_other_sentinels") {
 		t.Errorf("min_other_sentinels: %v", err)
 	}
 	eventually(t, "sentinel knows the replica", func() bool {
@@ -230,7 +231,7 @@ func testSentinel(t *testing.T, end func(*redistest.Server, *testing.T)) {
 		return n == 1
 	})
 	locked := redistest.Start(t, redistest.Password("right"))
-	fails(t, dial(t, "sentinel://"+locked.Addr(), redisconn.Options{MasterName: "m", SentinelPassword: "wrong"}), true, false, "password")
+	fails(t, dial(t, "sentinel://"+locked.Addr(), redisconn.Options{Options: connection.Options{MasterName: "m", SentinelPassword: "wrong"}}), true, false, "password")
 	end(master, t)
 	eventually(t, "the replica is the master", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -303,9 +304,9 @@ func TestClose(t *testing.T) {
 func TestSilentDeath(t *testing.T) {
 	t.Parallel()
 	s, network := redistest.Start(t), redistest.NewFreezer(t)
-	p := open(t, s.URL(0), redisconn.Options{NetDial: network.Dial}, redisconn.PipelineOptions{})
+	p := open(t, s.URL(0), redisconn.Options{Options: connection.Options{Dial: network.Dial}}, redisconn.PipelineOptions{})
 	p.Do(t.Context(), "PING")
-	listener := parse(t, s.URL(0), redisconn.Options{NetDial: network.Dial})
+	listener := parse(t, s.URL(0), redisconn.Options{Options: connection.Options{Dial: network.Dial}})
 	conn, err := listener.DialListener(t.Context(), func(conn redis.Conn) {
 		if conn.Send("PING") == nil {
 			_ = conn.Flush()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/settings/connection"
 )
 
 func parse(tb testing.TB, url string, opts redisconn.Options) *redisconn.Config {
@@ -64,7 +65,7 @@ func TestScript(t *testing.T) {
 func TestClientName(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := open(t, s.URL(3), redisconn.Options{ClientName: "me"}, redisconn.PipelineOptions{})
+	p := open(t, s.URL(3), redisconn.Options{Options: connection.Options{ClientName: "me"}}, redisconn.PipelineOptions{})
 	if name, err := redis.String(p.Do(t.Context(), "CLIENT", "GETNAME")); name != "me" || err != nil {
 		t.Errorf("CLIENT GETNAME: %q, %v", name, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/apium/apium/settings/connection"
 )
 
 // query reads the query parameters of one URL. On broker URLs only ssl_* means
@@ -18,7 +20,7 @@ type query struct {
 	opts     *Options
 	endpoint *endpoint
 	db       string
-	ssl      *TLSOptions
+	ssl      *connection.TLS
 }
 
 func (q *query) set(scheme, key, value string) error {
@@ -52,7 +54,7 @@ func (q *query) setTLS(scheme, key, value string) error {
 	case q.role == Backend && scheme == "redis":
 		return fmt.Errorf("%s needs the scheme rediss", key)
 	}
-	ssl := TLSOptions{}
+	ssl := connection.TLS{}
 	if q.ssl != nil {
 		ssl = *q.ssl
 	}
@@ -60,7 +62,7 @@ func (q *query) setTLS(scheme, key, value string) error {
 	if key == "ssl_password" {
 		return errors.New("ssl_password: a key with a password cannot be read here: decrypt it, with openssl pkey -in KEY -out NEW")
 	}
-	if !ssl.set(key, value) {
+	if !setTLS(&ssl, key, value) {
 		q.ignored = append(q.ignored, key)
 	}
 	return nil
@@ -80,11 +82,11 @@ func (q *query) setClient(key, value string) error {
 	case "client_name":
 		q.opts.ClientName = value
 	case "socket_timeout":
-		return setSeconds(&q.opts.ReadTimeout, value)
+		return setSeconds(&q.opts.SocketTimeout, value)
 	case "socket_connect_timeout":
-		return setSeconds(&q.opts.ConnectTimeout, value)
+		return setSeconds(&q.opts.SocketConnectTimeout, value)
 	case "health_check_interval":
-		return setSeconds(&q.opts.HealthCheck, value)
+		return setSeconds(&q.opts.HealthCheckInterval, value)
 	case "max_connections", "socket_keepalive", "retry_on_timeout", "retry_on_error", "socket_read_size",
 		"timeout", "protocol", "legacy_responses", "encoding", "encoding_errors":
 		// They say how redis-py manages its connections; ours need no saying.

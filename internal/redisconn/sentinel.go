@@ -31,7 +31,7 @@ func (c *Config) dialMaster(ctx context.Context, wrap func(net.Conn) net.Conn) (
 // master asks the Sentinels for the master. Without any, it is the server in use.
 func (c *Config) master(ctx context.Context) (endpoint, error) {
 	if len(c.sentinels) == 0 {
-		return c.endpoints[c.current.Load()], nil
+		return c.endpoints[c.failover.Place(len(c.endpoints))], nil
 	}
 	e := c.endpoints[0]
 	var err error
@@ -44,7 +44,7 @@ func (c *Config) master(ctx context.Context) (endpoint, error) {
 // Given them all, sentinel.Sentinel skips one after each that is down.
 func (c *Config) masterAddr(ctx context.Context) (string, error) {
 	var errs []error
-	first := int(c.current.Load())
+	first := c.failover.Place(len(c.sentinels))
 	for i := range c.sentinels {
 		n := (first + i) % len(c.sentinels)
 		var dialErr error // which sentinel does not hand through
@@ -67,7 +67,7 @@ func (c *Config) masterAddr(ctx context.Context) (string, error) {
 			err = dialErr
 		}
 		if err == nil {
-			c.current.Store(int32(n))
+			c.failover.Use(n)
 			return addr, nil
 		}
 		errs = append(errs, fmt.Errorf("sentinel %s: %w", c.sentinels[n], err))
@@ -78,11 +78,11 @@ func (c *Config) masterAddr(ctx context.Context) (string, error) {
 // dialSentinel connects to one Sentinel and checks that it sees enough others,
 // as redis-py does for min_other_sentinels.
 func (c *Config) dialSentinel(ctx context.Context, addr string) (redis.Conn, error) {
-	timeout := c.opts.ConnectTimeout
+	timeout := c.opts.SocketConnectTimeout
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := redis.DialContext(ctx, "tcp", addr,
-		redis.DialContextFunc(c.opts.NetDial),
+		redis.DialContextFunc(c.opts.Dial),
 		redis.DialUsername(c.opts.SentinelUsername),
 		redis.DialPassword(c.opts.SentinelPassword),
 		redis.DialReadTimeout(timeout),

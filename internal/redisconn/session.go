@@ -176,7 +176,7 @@ func (s *session) watch() {
 			if n := s.sent.Load(); n != sent {
 				sent, used = n, time.Now()
 			}
-			if health := s.p.cfg.opts.HealthCheck; health > 0 && idle() && time.Since(used) >= health {
+			if health := s.p.cfg.opts.HealthCheckInterval; health > 0 && idle() && time.Since(used) >= health {
 				s.ping()
 			}
 		},

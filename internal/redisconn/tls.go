@@ -8,21 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/apium/apium/settings/connection"
 )
 
-// TLSOptions are the ssl_* keys of broker_use_ssl and of URLs.
-type TLSOptions struct {
-	CertReqs      string // ssl_cert_reqs: required, optional, none, or CERT_REQUIRED …; optional means required, as it does for every client
-	CACerts       string // ssl_ca_certs: file of trusted certificates (PEM); "" for the system's
-	CAPath        string // ssl_ca_path: directory of such files
-	CAData        string // ssl_ca_data: certificates (PEM) themselves
-	CertFile      string // ssl_certfile: our own certificate (PEM)
-	KeyFile       string // ssl_keyfile: its key; "" if CertFile holds it
-	CheckHostname *bool  // ssl_check_hostname; nil: as CertReqs
-}
-
-// set assigns one ssl_* parameter of a URL, if it means anything here.
-func (o *TLSOptions) set(key, value string) (known bool) {
+// setTLS assigns one ssl_* parameter of a URL, if it means anything here.
+func setTLS(o *connection.TLS, key, value string) (known bool) {
 	switch key {
 	case "ssl_cert_reqs":
 		o.CertReqs = value
@@ -46,7 +37,7 @@ func (o *TLSOptions) set(key, value string) (known bool) {
 }
 
 // verify reads CertReqs; "" is the default of the role.
-func (o *TLSOptions) verify(role Role) (bool, error) {
+func verify(o *connection.TLS, role Role) (bool, error) {
 	switch o.CertReqs {
 	case "required", "CERT_REQUIRED", "optional", "CERT_OPTIONAL":
 		return true, nil
@@ -56,19 +47,19 @@ func (o *TLSOptions) verify(role Role) (bool, error) {
 		if role == Backend {
 			return false, errors.New("rediss:// needs ssl_cert_reqs: required, optional or none (CERT_REQUIRED, CERT_OPTIONAL, CERT_NONE)")
 		}
-		return *o != TLSOptions{}, nil
+		return *o != connection.TLS{}, nil
 	}
 	return false, fmt.Errorf("ssl_cert_reqs is %q; it may be required, optional or none (CERT_REQUIRED, CERT_OPTIONAL, CERT_NONE)", o.CertReqs)
 }
 
-// config builds the TLS configuration for a server name.
-func (o *TLSOptions) config(role Role, host string) (*tls.Config, error) {
-	verify, err := o.verify(role)
+// tlsConfig builds the TLS configuration for a server name.
+func tlsConfig(o *connection.TLS, role Role, host string) (*tls.Config, error) {
+	verified, err := verify(o, role)
 	if err != nil {
 		return nil, err
 	}
 	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if cfg.RootCAs, err = o.trusted(); err != nil {
+	if cfg.RootCAs, err = trusted(o); err != nil {
 		return nil, err
 	}
 	if o.CertFile != "" {
@@ -85,7 +76,7 @@ func (o *TLSOptions) config(role Role, host string) (*tls.Config, error) {
 		return nil, errors.New("ssl_keyfile needs ssl_certfile")
 	}
 	switch {
-	case !verify:
+	case !verified:
 		cfg.InsecureSkipVerify = true
 	case o.CheckHostname != nil && !*o.CheckHostname:
 		verifyChainOnly(cfg)
@@ -94,7 +85,7 @@ func (o *TLSOptions) config(role Role, host string) (*tls.Config, error) {
 }
 
 // trusted are the certificates to be trusted; nil for the system's.
-func (o *TLSOptions) trusted() (*x509.CertPool, error) {
+func trusted(o *connection.TLS) (*x509.CertPool, error) {
 	if o.CACerts == "" && o.CAPath == "" && o.CAData == "" {
 		return nil, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/apium/apium/settings/connection"
 )
 
 // TestTrusted: certificates to be trusted may stand in a file, in files of a folder, or in
@@ -22,11 +24,11 @@ func TestTrusted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, options := range map[string]TLSOptions{
+	for name, options := range map[string]connection.TLS{
 		"ssl_ca_certs": {CACerts: filepath.Join(dir, "ca.pem")}, "ssl_ca_path": {CAPath: dir}, "ssl_ca_data": {CAData: string(text)},
 	} {
 		options.CertReqs = "required"
-		cfg, err := options.config(Broker, "example.com")
+		cfg, err := tlsConfig(&options, Broker, "example.com")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -35,7 +37,7 @@ func TestTrusted(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if pool, err := (&TLSOptions{}).trusted(); pool != nil || err != nil {
+	if pool, err := trusted(&connection.TLS{}); pool != nil || err != nil {
 		t.Errorf("nothing given: %v, %v", pool, err)
 	}
 }

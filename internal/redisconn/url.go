@@ -3,10 +3,11 @@ package redisconn
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/apium/apium/settings/connection"
 )
 
 // Role says for which of Celery's two uses a URL is: the rules differ.
@@ -28,7 +29,7 @@ const (
 //
 // Errors name the part that is wrong and never contain the password.
 func Parse(rawURL string, role Role, opts Options) (*Config, error) {
-	cfg := &Config{opts: opts}
+	cfg := &Config{opts: opts, failover: opts.Failover}
 	for _, raw := range strings.Split(rawURL, ";") {
 		if raw = strings.TrimSpace(raw); raw == "" {
 			continue
@@ -66,8 +67,8 @@ func (c *Config) check(role Role) error {
 	case n > 1 && len(c.sentinels) == 0 && role == Backend:
 		return errors.New("redis URL: a result backend has one server; a list needs sentinel://")
 	}
-	if c.opts.Shuffle && len(c.sentinels) == 0 {
-		c.current.Store(int32(rand.IntN(n)))
+	if c.failover == nil || len(c.sentinels) > 0 {
+		c.failover = new(connection.Failover)
 	}
 	return nil
 }
@@ -85,7 +86,7 @@ func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 		}
 	case "rediss":
 		if q.ssl == nil {
-			q.ssl = &TLSOptions{}
+			q.ssl = &connection.TLS{}
 		}
 	case "redis+socket":
 		if u.path == "" {
@@ -127,10 +128,10 @@ func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 	e.addr = net.JoinHostPort(host, port)
 	switch {
 	case q.ssl == nil:
-	case c.opts.TLSConfig != nil:
-		e.tls = c.opts.TLSConfig
+	case q.ssl.Config != nil:
+		e.tls = q.ssl.Config
 	default:
-		e.tls, err = q.ssl.config(role, sniHost(u, host))
+		e.tls, err = tlsConfig(q.ssl, role, sniHost(u, host))
 	}
 	return e, err
 }

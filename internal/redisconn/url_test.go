@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/settings/connection"
 )
 
 // What follows was compared with kombu 5.7.0 and Celery 5.7.0.
@@ -67,7 +69,7 @@ func TestParse(t *testing.T) {
 			test.backend = test.broker
 		}
 		for role, want := range map[Role]string{Broker: test.broker, Backend: test.backend} {
-			cfg, err := Parse(test.url, role, Options{MasterName: "m"})
+			cfg, err := Parse(test.url, role, Options{Options: connection.Options{MasterName: "m"}})
 			if part, ok := strings.CutPrefix(want, "error: "); ok {
 				if err == nil || !strings.Contains(err.Error(), part) {
 					t.Errorf("%s (role %d): error %v, want %s", test.url, role, err, part)
@@ -140,13 +142,13 @@ func TestParseTLS(t *testing.T) {
 func TestParseOptions(t *testing.T) {
 	t.Parallel()
 	cfg, err := Parse("redis://h?socket_timeout=1.5&socket_connect_timeout=0&health_check_interval=7&client_name=n",
-		Backend, Options{Password: "fallback", ReadTimeout: time.Hour})
+		Backend, Options{Options: connection.Options{Password: "fallback", SocketTimeout: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := cfg.Options()
-	if o.ReadTimeout != 1500*time.Millisecond || o.ConnectTimeout != DefaultConnectTimeout ||
-		o.HealthCheck != 7*time.Second || o.ClientName != "n" || cfg.endpoints[0].password != "fallback" {
+	o := cfg.opts
+	if o.SocketTimeout != 1500*time.Millisecond || o.SocketConnectTimeout != DefaultConnectTimeout ||
+		o.HealthCheckInterval != 7*time.Second || o.ClientName != "n" || cfg.endpoints[0].password != "fallback" {
 		t.Errorf("%+v, %+v", o, cfg.endpoints)
 	}
 	if _, err := Parse("sentinel://h", Broker, Options{}); err == nil || !strings.Contains(err.Error(), "master_name") {
@@ -162,7 +164,7 @@ func TestPasswordIsMasked(t *testing.T) {
 		"redis://:secret@h/x", "redis://:secret@h:x", "redis://:secret/@h", "redis://:secret@h?foo=1", "redis://:secret@h;x://:secret@h",
 	} {
 		for _, role := range []Role{Broker, Backend} {
-			cfg, err := Parse(url, role, Options{MasterName: "m"})
+			cfg, err := Parse(url, role, Options{Options: connection.Options{MasterName: "m"}})
 			text := fmt.Sprint(err)
 			if err == nil {
 				text = cfg.String()
@@ -184,7 +186,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, url string) {
 		for _, role := range []Role{Broker, Backend} {
-			cfg, err := Parse(url, role, Options{MasterName: "m"})
+			cfg, err := Parse(url, role, Options{Options: connection.Options{MasterName: "m"}})
 			if err == nil && (cfg.String() == "" || cfg.DB() < 0) {
 				t.Errorf("%q: %s", url, cfg)
 			}

@@ -44,7 +44,7 @@ func (d *watchdog) run(done <-chan struct{}) {
 	}()
 	ticker := time.NewTicker(d.cfg.watchEvery())
 	defer ticker.Stop()
-	timeout := d.cfg.opts.ReadTimeout
+	timeout := d.cfg.opts.SocketTimeout
 	var in, out, outBefore int64 // outBefore: when something last arrived
 	var answered time.Time       // when a probe was, since then; zero: none was
 	moved := time.Now()          // when something last arrived, or left although there was more, or nothing was due
@@ -89,7 +89,7 @@ func (d *watchdog) run(done <-chan struct{}) {
 // watchEvery is how often watchdogs look.
 func (c *Config) watchEvery() time.Duration {
 	every := probeAfter / 4
-	for _, d := range []time.Duration{c.opts.ReadTimeout, c.opts.HealthCheck} {
+	for _, d := range []time.Duration{c.opts.SocketTimeout, c.opts.HealthCheckInterval} {
 		if d > 0 {
 			every = min(every, max(d/4, time.Millisecond))
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // Faults is a network between a client and a server that loses what it is told to. Its Dial
-// goes into redisconn.Options.NetDial. Connections are broken as a whole, as they are in
+// goes into connection.Options.Dial. Connections are broken as a whole, as they are in
 // life: what else is in flight on them gets no answer either.
 type Faults struct {
 	mu     sync.Mutex

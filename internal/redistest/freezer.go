@@ -11,7 +11,7 @@ import (
 
 // Freezer is a network on which established connections can die in silence: nothing that is
 // sent arrives any more, on either side, and no side is told. New connections work. Its Dial
-// goes into redisconn.Options.NetDial.
+// goes into connection.Options.Dial.
 type Freezer struct {
 	mu    sync.Mutex
 	conns []*freezable

@@ -14,7 +14,6 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/protocol"
@@ -30,11 +29,8 @@ type asking struct {
 func newAsking(t *testing.T) *asking {
 	t.Helper()
 	a := &asking{server: redistest.Start(t)}
-	cfg, err := redisconn.Parse(a.server.URL(0), redisconn.Broker, redisconn.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.broker, err = redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{Redis: cfg}); err != nil {
+	var err error
+	if a.broker, err = redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: a.server.URL(0)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.broker.Close() })

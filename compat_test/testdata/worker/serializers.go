@@ -10,7 +10,6 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
@@ -20,19 +19,16 @@ import (
 func runSerializer(reg *tasks.Registry, serializer string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	redis, err := redisconn.Parse(os.Getenv("BROKER"), redisconn.Broker, redisconn.Options{})
+	url := os.Getenv("BROKER")
+	consumer, err := redisbroker.Open(ctx, redisbroker.Config{URL: url, Queues: broker.Named("celery")})
 	if err != nil {
 		return err
 	}
-	consumer, err := redisbroker.Open(ctx, redisbroker.Config{Redis: redis, Queues: broker.Named("celery")})
+	publisher, err := redisbroker.OpenPublisher(ctx, redisbroker.PublisherConfig{URL: url})
 	if err != nil {
 		return err
 	}
-	publisher, err := redisbroker.OpenPublisher(ctx, redisbroker.PublisherConfig{Redis: redis})
-	if err != nil {
-		return err
-	}
-	store, err := redisbackend.New(redisbackend.Config{Redis: redis, Serializer: serializer})
+	store, err := redisbackend.New(redisbackend.Config{URL: url, Serializer: serializer})
 	if err != nil {
 		return err
 	}
