@@ -11,14 +11,13 @@ import (
 // writes it.
 func indentJSON(dst, raw []byte, depth int) []byte {
 	newline := "\n" + strings.Repeat("    ", depth+1)
-	s := pyjson.NewScanner(raw)
 	var items [][]byte
 	var open, end byte
 	switch pyjson.Kind(raw) {
 	case '[':
 		open, end = '[', ']'
-		for s.Enter('['); s.Next(); {
-			items = append(items, indentJSON(nil, s.Value(), depth+1))
+		for _, value := range pyjson.Elements(raw) {
+			items = append(items, indentJSON(nil, value, depth+1))
 		}
 	case '{':
 		open, end = '{', '}'
@@ -27,16 +26,12 @@ func indentJSON(dst, raw []byte, depth int) []byte {
 			value []byte
 		}
 		var pairs []pair
-		for s.Enter('{'); s.Next(); {
-			pairs = append(pairs, pair{string(s.Key()), s.Value()})
+		for key, value := range pyjson.Members(raw) {
+			pairs = append(pairs, pair{key, value})
 		}
 		slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
 		for _, p := range pairs {
-			item, err := pyjson.Append(nil, p.key)
-			if err != nil {
-				return append(dst, raw...)
-			}
-			items = append(items, indentJSON(append(item, ": "...), p.value, depth+1))
+			items = append(items, indentJSON(pyjson.AppendKey(nil, p.key), p.value, depth+1))
 		}
 	default:
 		return append(dst, raw...)

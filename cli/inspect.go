@@ -95,7 +95,7 @@ func (p *program) runRemote(c *cli.Context, inspect bool) (replies []control.Rep
 // refused is an error if every reply is one.
 func refused(replies []control.Reply) error {
 	for _, r := range replies {
-		if pyjson.Kind(r.Value) != '{' || member(r.Value, "error") == nil || member(r.Value, "ok") != nil {
+		if pyjson.Kind(r.Value) != '{' || pyjson.Member(r.Value, "error") == nil || pyjson.Member(r.Value, "ok") != nil {
 			return nil
 		}
 	}

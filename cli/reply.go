@@ -30,21 +30,20 @@ func pretty(raw []byte, paint func(text, color string) string) (status, text str
 	ok := paint("OK", "1;32")
 	switch pyjson.Kind(raw) {
 	case '[':
-		s := pyjson.NewScanner(raw)
 		var items []string
-		for s.Enter('['); s.Next(); {
-			items = append(items, paint("*", "37")+" "+pythonText(s.Value()))
+		for _, value := range pyjson.Elements(raw) {
+			items = append(items, paint("*", "37")+" "+pythonText(value))
 		}
 		if items == nil {
 			return ok, "- empty -"
 		}
 		return ok, strings.Join(items, "\n")
 	case '{':
-		if value := member(raw, "ok"); value != nil {
+		if value := pyjson.Member(raw, "ok"); value != nil {
 			_, text := pretty(value, paint)
 			return ok, indent(text)
 		}
-		if value := member(raw, "error"); value != nil {
+		if value := pyjson.Member(raw, "error"); value != nil {
 			_, text := pretty(value, paint)
 			return paint("ERROR", "1;31"), indent(text)
 		}
@@ -55,17 +54,6 @@ func pretty(raw []byte, paint func(text, color string) string) (status, text str
 
 // indent moves every line four columns to the right, empty ones too.
 func indent(text string) string { return "    " + strings.ReplaceAll(text, "\n", "\n    ") }
-
-// member returns a member of a JSON object, nil if there is none.
-func member(object []byte, name string) (value []byte) {
-	s := pyjson.NewScanner(object)
-	for s.Enter('{'); s.Next(); {
-		if string(s.Key()) == name {
-			value = s.Value()
-		}
-	}
-	return value
-}
 
 // pythonText is Python's str of a JSON value.
 func pythonText(raw []byte) string {
@@ -92,15 +80,8 @@ func plural(n int, noun string) string {
 // printByNode prints an object of replies.
 func (p *program) printByNode(replies []control.Reply) error {
 	line := []byte{'{'}
-	for i, r := range replies {
-		if i > 0 {
-			line = append(line, ", "...)
-		}
-		var err error
-		if line, err = pyjson.Append(line, r.Node); err != nil {
-			return err
-		}
-		line = append(append(line, ": "...), r.Value...)
+	for _, r := range replies {
+		line = append(pyjson.AppendKey(line, r.Node), r.Value...)
 	}
 	_, err := p.stdout.Write(append(line, "}\n"...))
 	return err

@@ -94,15 +94,8 @@ func (o *operator) hearEvents(hear func(protocol.Event) error, tell func(problem
 // printEvent prints an event as one line of JSON.
 func (p *program) printEvent(e protocol.Event) error {
 	line := []byte{'{'}
-	for i, name := range slices.Sorted(maps.Keys(e)) {
-		if i > 0 {
-			line = append(line, ", "...)
-		}
-		var err error
-		if line, err = pyjson.Append(line, name); err != nil {
-			return err
-		}
-		line = append(append(line, ": "...), e[name]...)
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		line = append(pyjson.AppendKey(line, name), e[name]...)
 	}
 	_, err := p.stdout.Write(append(line, "}\n"...))
 	return err

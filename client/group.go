@@ -59,10 +59,8 @@ func (g *GroupResult) Join(ctx context.Context, out any) error {
 // append writes the results of the members as a JSON array.
 func (g *GroupResult) append(dst []byte, results map[string]json.RawMessage) []byte {
 	dst = append(dst, '[')
-	for i, member := range g.Members {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
+	for _, member := range g.Members {
+		dst = pyjson.AppendComma(dst)
 		if member.group != nil {
 			dst = member.group.append(dst, results)
 		} else {

@@ -10,7 +10,7 @@ import (
 
 // Encode writes the request as kombu does, for a fanout exchange.
 func (r *ControlRequest) Encode(exchange string) []byte {
-	body := append([]byte(`{"method": `), appendString(nil, r.Method)...)
+	body := append([]byte(`{"method": `), pyjson.AppendString(nil, r.Method)...)
 	body = append(body, `, "arguments": `...)
 	body = appendRaw(body, r.Arguments, "{}")
 	body = append(body, `, "destination": `...)
@@ -25,11 +25,11 @@ func (r *ControlRequest) Encode(exchange string) []byte {
 	body = appendText(body, r.Matcher)
 	if r.ReplyTo != nil {
 		body = append(body, `, "ticket": `...)
-		body = appendString(body, r.Ticket)
+		body = pyjson.AppendString(body, r.Ticket)
 		body = append(body, `, "reply_to": {"exchange": `...)
-		body = appendString(body, r.ReplyTo.Exchange)
+		body = pyjson.AppendString(body, r.ReplyTo.Exchange)
 		body = append(body, `, "routing_key": `...)
-		body = appendString(body, r.ReplyTo.RoutingKey)
+		body = pyjson.AppendString(body, r.ReplyTo.RoutingKey)
 		body = append(body, '}')
 	}
 	body = append(body, '}')
@@ -52,9 +52,7 @@ func (r *ControlRequest) Encode(exchange string) []byte {
 // Encode writes the reply as kombu does, with the serializer of task_serializer; nil: JSON.
 // The error says which value has no form in it.
 func (r *ControlReply) Encode(to ControlAddress, serializer Serializer) ([]byte, error) {
-	body := appendString([]byte{'{'}, r.Node)
-	body = append(body, ": "...)
-	body = appendRaw(body, r.Value, "null")
+	body := appendRaw(pyjson.AppendKey([]byte{'{'}, r.Node), r.Value, "null")
 	body = append(body, '}')
 	headers := append([]byte(`{"ticket": `), appendText(nil, r.Ticket)...)
 	headers = append(headers, `, "clock": `...)
@@ -74,19 +72,19 @@ func controlEnvelope(headers, body []byte, deliveryMode int, to ControlAddress, 
 	dst = append(dst, `{"body": "`...)
 	dst = base64.StdEncoding.AppendEncode(dst, body)
 	dst = append(dst, `", "content-encoding": `...)
-	dst = appendString(dst, format.contentEncoding())
+	dst = pyjson.AppendString(dst, format.contentEncoding())
 	dst = append(dst, `, "content-type": `...)
-	dst = appendString(dst, format.contentType())
+	dst = pyjson.AppendString(dst, format.contentType())
 	dst = append(dst, `, "headers": `...)
 	dst = append(dst, headers...)
 	dst = append(dst, `, "properties": {"delivery_mode": `...)
 	dst = strconv.AppendInt(dst, int64(deliveryMode), 10)
 	dst = append(dst, `, "delivery_info": {"exchange": `...)
-	dst = appendString(dst, to.Exchange)
+	dst = pyjson.AppendString(dst, to.Exchange)
 	dst = append(dst, `, "routing_key": `...)
-	dst = appendString(dst, to.RoutingKey)
+	dst = pyjson.AppendString(dst, to.RoutingKey)
 	dst = append(dst, `}, "priority": 0, "body_encoding": "base64", "delivery_tag": `...)
-	dst = appendString(dst, NewID())
+	dst = pyjson.AppendString(dst, NewID())
 	return append(dst, "}}"...), nil
 }
 

@@ -10,7 +10,7 @@ import (
 // whatever else the publisher gave (self.request.properties in Python). What is no string is
 // returned as its JSON; "" if it is missing or null.
 func (t *Task) Property(name string) string {
-	value := memberOf(t.Properties, name)
+	value := pyjson.Member(t.Properties, name)
 	if isNull(value) {
 		return ""
 	}
@@ -25,36 +25,14 @@ func (t *Task) Property(name string) string {
 // names (self.request.headers in Python); nil if there are none.
 func (t *Task) CustomHeaders() map[string]json.RawMessage {
 	var custom map[string]json.RawMessage
-	s := pyjson.NewScanner(t.Headers)
-	if !s.Enter('{') {
-		return nil
-	}
-	for s.Next() {
-		key := string(s.Key())
-		value := s.Value()
+	for key, value := range pyjson.Members(t.Headers) {
 		if protocolHeaders[key] {
 			continue
 		}
 		if custom == nil {
 			custom = make(map[string]json.RawMessage)
 		}
-		custom[key] = json.RawMessage(value)
+		custom[key] = value
 	}
 	return custom
-}
-
-// memberOf returns a member of a JSON object, raw; nil if there is none.
-func memberOf(object []byte, name string) (value []byte) {
-	s := pyjson.NewScanner(object)
-	if !s.Enter('{') {
-		return nil
-	}
-	for s.Next() {
-		if string(s.Key()) == name {
-			value = s.Value()
-		} else {
-			s.Value()
-		}
-	}
-	return value
 }

@@ -60,7 +60,7 @@ func EncodeTask(t *Task, p Publication) ([]byte, error) {
 	dst = t.appendHeaders(dst)
 	if p.Format.Compression != "" {
 		dst = append(dst, `, "compression": `...)
-		dst = appendString(dst, p.Format.Compression)
+		dst = pyjson.AppendString(dst, p.Format.Compression)
 	}
 	dst = append(dst, `}, "properties": {`...)
 	dst = t.appendProperties(dst, p)
@@ -86,8 +86,7 @@ func NewID() string {
 func (t *Task) appendBody(dst []byte) []byte {
 	dst = append(dst, '[')
 	dst = appendRaw(dst, t.Args, "[]")
-	dst = append(dst, ", "...)
-	dst = appendRaw(dst, t.Kwargs, "{}")
+	dst = appendRaw(pyjson.AppendComma(dst), t.Kwargs, "{}")
 	dst = append(dst, `, {"callbacks": `...)
 	dst = appendRaw(dst, t.Embed.Callbacks, "null")
 	dst = append(dst, `, "errbacks": `...)
@@ -101,11 +100,11 @@ func (t *Task) appendBody(dst []byte) []byte {
 
 func (t *Task) appendHeaders(dst []byte) []byte {
 	dst = append(dst, `"lang": `...)
-	dst = appendString(dst, cmp.Or(t.Lang, "go"))
+	dst = pyjson.AppendString(dst, cmp.Or(t.Lang, "go"))
 	dst = append(dst, `, "task": `...)
-	dst = appendString(dst, t.Name)
+	dst = pyjson.AppendString(dst, t.Name)
 	dst = append(dst, `, "id": `...)
-	dst = appendString(dst, t.ID)
+	dst = pyjson.AppendString(dst, t.ID)
 	dst = append(dst, `, "shadow": `...)
 	dst = appendText(dst, t.Shadow)
 	dst = append(dst, `, "eta": `...)
@@ -124,18 +123,17 @@ func (t *Task) appendHeaders(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(t.Retries), 10)
 	dst = append(dst, `, "timelimit": [`...)
 	dst = appendSeconds(dst, t.TimeLimit)
-	dst = append(dst, ", "...)
-	dst = appendSeconds(dst, t.SoftTimeLimit)
+	dst = appendSeconds(pyjson.AppendComma(dst), t.SoftTimeLimit)
 	dst = append(dst, `], "root_id": `...)
-	dst = appendString(dst, cmp.Or(t.RootID, t.ID))
+	dst = pyjson.AppendString(dst, cmp.Or(t.RootID, t.ID))
 	dst = append(dst, `, "parent_id": `...)
 	dst = appendText(dst, t.ParentID)
 	dst = append(dst, `, "argsrepr": `...)
-	dst = appendString(dst, t.ShownArgs())
+	dst = pyjson.AppendString(dst, t.ShownArgs())
 	dst = append(dst, `, "kwargsrepr": `...)
-	dst = appendString(dst, t.ShownKwargs())
+	dst = pyjson.AppendString(dst, t.ShownKwargs())
 	dst = append(dst, `, "origin": `...)
-	dst = appendString(dst, t.Origin)
+	dst = pyjson.AppendString(dst, t.Origin)
 	dst = append(dst, `, "ignore_result": `...)
 	if t.IgnoreResult == nil {
 		dst = append(dst, "null"...) // as send_task does: the task's own setting counts
@@ -173,10 +171,7 @@ func (t *Task) appendCustomHeaders(dst []byte) []byte {
 	}
 	for s.Next() {
 		if key := s.Key(); !protocolHeaders[string(key)] {
-			dst = append(dst, ", "...)
-			dst = appendString(dst, string(key))
-			dst = append(dst, ": "...)
-			dst = append(dst, s.Value()...)
+			dst = append(pyjson.AppendKey(dst, string(key)), s.Value()...)
 		}
 	}
 	return dst
@@ -184,11 +179,11 @@ func (t *Task) appendCustomHeaders(dst []byte) []byte {
 
 func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 	dst = append(dst, `"correlation_id": `...)
-	dst = appendString(dst, cmp.Or(t.CorrelationID, t.ID))
+	dst = pyjson.AppendString(dst, cmp.Or(t.CorrelationID, t.ID))
 	dst = append(dst, `, "reply_to": `...)
-	dst = appendString(dst, t.ReplyTo)
+	dst = pyjson.AppendString(dst, t.ReplyTo)
 	if len(p.Properties) > len("{}") {
-		dst = append(append(dst, ", "...), p.Properties[1:len(p.Properties)-1]...)
+		dst = append(pyjson.AppendComma(dst), p.Properties[1:len(p.Properties)-1]...)
 	}
 	dst = append(dst, `, "delivery_mode": `...)
 	mode := p.DeliveryMode
@@ -202,9 +197,9 @@ func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 		dst = append(dst, '"')
 	}
 	dst = append(dst, `, "delivery_info": {"exchange": `...)
-	dst = appendString(dst, t.Exchange)
+	dst = pyjson.AppendString(dst, t.Exchange)
 	dst = append(dst, `, "routing_key": `...)
-	dst = appendString(dst, t.RoutingKey)
+	dst = pyjson.AppendString(dst, t.RoutingKey)
 	dst = append(dst, `}, "priority": `...)
 	dst = strconv.AppendInt(dst, int64(t.Priority), 10)
 	dst = append(dst, `, "body_encoding": "base64", "delivery_tag": `...)
@@ -212,7 +207,7 @@ func (t *Task) appendProperties(dst []byte, p Publication) []byte {
 	if tag == "" {
 		tag = NewID()
 	}
-	return appendString(dst, tag)
+	return pyjson.AppendString(dst, tag)
 }
 
 // ShownArgs is the text of the arguments for monitors: the header's; without one, as in

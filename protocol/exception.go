@@ -72,11 +72,11 @@ func (e *Exception) Repr() string {
 // Append writes the exception as it stands in a record's result.
 func (e *Exception) Append(dst []byte) []byte {
 	dst = append(dst, `{"exc_type": `...)
-	dst = appendString(dst, e.Type)
+	dst = pyjson.AppendString(dst, e.Type)
 	dst = append(dst, `, "exc_message": `...)
 	dst = appendRaw(dst, e.Message, "[]")
 	dst = append(dst, `, "exc_module": `...)
-	dst = appendString(dst, e.Module)
+	dst = pyjson.AppendString(dst, e.Module)
 	return append(dst, '}')
 }
 

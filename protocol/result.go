@@ -62,14 +62,14 @@ type Extended struct {
 // must be JSON.
 func (r *Result) Append(dst []byte) []byte {
 	dst = append(dst, `{"status": `...)
-	dst = appendString(dst, string(r.State))
+	dst = pyjson.AppendString(dst, string(r.State))
 	dst = append(dst, `, "result": `...)
 	dst = appendRaw(dst, r.Result, "null")
 	dst = append(dst, `, "traceback": `...)
 	if r.Traceback == nil {
 		dst = append(dst, "null"...)
 	} else {
-		dst = appendString(dst, *r.Traceback)
+		dst = pyjson.AppendString(dst, *r.Traceback)
 	}
 	dst = append(dst, `, "children": `...)
 	dst = appendRaw(dst, r.Children, "[]")
@@ -83,17 +83,17 @@ func (r *Result) Append(dst []byte) []byte {
 	}
 	if r.GroupID != "" {
 		dst = append(dst, `, "group_id": `...)
-		dst = appendString(dst, r.GroupID)
+		dst = pyjson.AppendString(dst, r.GroupID)
 	}
 	if r.ParentID != "" {
 		dst = append(dst, `, "parent_id": `...)
-		dst = appendString(dst, r.ParentID)
+		dst = pyjson.AppendString(dst, r.ParentID)
 	}
 	if r.Extended != nil {
 		dst = r.Extended.append(dst)
 	}
 	dst = append(dst, `, "task_id": `...)
-	dst = appendString(dst, r.TaskID)
+	dst = pyjson.AppendString(dst, r.TaskID)
 	return append(dst, '}')
 }
 
@@ -119,17 +119,9 @@ func (x *Extended) append(dst []byte) []byte {
 	}
 	dst = append(dst, `, "stamped_headers": `...)
 	dst = appendStrings(dst, x.StampedHeaders)
-	s := pyjson.NewScanner(x.Stamps)
-	if s.Enter('{') {
-		for s.Next() {
-			name := string(s.Key())
-			if !slices.Contains(x.StampedHeaders, name) {
-				continue
-			}
-			dst = append(dst, ", "...)
-			dst = appendString(dst, name)
-			dst = append(dst, ": "...)
-			dst = append(dst, s.Value()...)
+	for name, stamp := range pyjson.Members(x.Stamps) {
+		if slices.Contains(x.StampedHeaders, name) {
+			dst = append(pyjson.AppendKey(dst, name), stamp...)
 		}
 	}
 	return dst
@@ -137,7 +129,7 @@ func (x *Extended) append(dst []byte) []byte {
 
 // ResultTuple is how a record's children name a single task: [["<id>", null], null].
 func ResultTuple(taskID string) []byte {
-	return append(appendString([]byte("[["), taskID), ", null], null]"...)
+	return append(pyjson.AppendString([]byte("[["), taskID), ", null], null]"...)
 }
 
 // DecodeResult reads a record that Celery 3.1 or later wrote. The result shares raw's
@@ -146,7 +138,7 @@ func DecodeResult(raw []byte) (*Result, error) {
 	var (
 		r      Result
 		x      Extended
-		others []byte // members that may be stamps
+		others []byte // members that may be stamps, without braces
 		err    error
 	)
 	s := pyjson.NewScanner(raw)
@@ -167,10 +159,7 @@ func DecodeResult(raw []byte) (*Result, error) {
 		case x.member(key, &s):
 			r.Extended = &x
 		default:
-			others = append(others, ", "...)
-			others = appendString(others, key)
-			others = append(others, ": "...)
-			others = append(others, s.Value()...)
+			others = append(pyjson.AppendKey(others, key), s.Value()...)
 		}
 	}
 	if err := s.End(); err != nil {
@@ -179,8 +168,8 @@ func DecodeResult(raw []byte) (*Result, error) {
 	if r.State == "" {
 		return nil, &DecodeError{"result.status", errMissing}
 	}
-	if x.StampedHeaders != nil && others != nil {
-		x.Stamps = append(append([]byte("{"), others[len(", "):]...), '}')
+	if x.StampedHeaders != nil && len(others) > 0 {
+		x.Stamps = append(append([]byte("{"), others...), '}')
 	}
 	return &r, nil
 }

@@ -46,11 +46,7 @@ func DecodeSignature(raw []byte) (*Signature, error) {
 		case "immutable":
 			sig.Immutable = s.Kind() == 't'
 		default:
-			if sig.Extra != nil {
-				sig.Extra = append(sig.Extra, ", "...)
-			}
-			sig.Extra = append(appendString(sig.Extra, key), ": "...)
-			sig.Extra = append(sig.Extra, s.Value()...)
+			sig.Extra = append(pyjson.AppendKey(sig.Extra, key), s.Value()...)
 		}
 	}
 	if err := s.End(); err != nil {
@@ -65,7 +61,7 @@ func DecodeSignature(raw []byte) (*Signature, error) {
 // Append writes the signature with Celery's order of fields, the extra ones last.
 func (sig *Signature) Append(dst []byte) []byte {
 	dst = append(dst, `{"task": `...)
-	dst = appendString(dst, sig.Task)
+	dst = pyjson.AppendString(dst, sig.Task)
 	dst = append(dst, `, "args": `...)
 	dst = appendRaw(dst, sig.Args, "[]")
 	dst = append(dst, `, "kwargs": `...)
@@ -81,7 +77,7 @@ func (sig *Signature) Append(dst []byte) []byte {
 		dst = append(dst, "false"...)
 	}
 	if len(sig.Extra) > 0 {
-		dst = append(append(dst, ", "...), sig.Extra...)
+		dst = append(pyjson.AppendComma(dst), sig.Extra...)
 	}
 	return append(dst, '}')
 }

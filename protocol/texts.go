@@ -63,28 +63,12 @@ func known(text []byte, constants ...string) string {
 	return string(text)
 }
 
-// appendString appends s as Python's json writes it.
-func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, err := pyjson.Append(dst, s)
-			if err != nil { // a string always has a JSON form
-				panic(err)
-			}
-			return quoted
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
-}
-
-// appendText is appendString with null for "".
+// appendText appends s as Python's json writes it, null for "".
 func appendText(dst []byte, s string) []byte {
 	if s == "" {
 		return append(dst, "null"...)
 	}
-	return appendString(dst, s)
+	return pyjson.AppendString(dst, s)
 }
 
 // appendRaw appends raw, or instead where raw is nil.
@@ -98,11 +82,8 @@ func appendRaw(dst, raw []byte, instead string) []byte {
 // appendStrings appends a JSON array of strings.
 func appendStrings(dst []byte, list []string) []byte {
 	dst = append(dst, '[')
-	for i, s := range list {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = appendString(dst, s)
+	for _, s := range list {
+		dst = pyjson.AppendString(pyjson.AppendComma(dst), s)
 	}
 	return append(dst, ']')
 }

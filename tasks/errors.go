@@ -97,13 +97,11 @@ func ExceptionOf(err error) *protocol.Exception {
 // by its text, as Celery does.
 func encodeArgs(args []any) []byte {
 	dst := []byte{'['}
-	for i, arg := range args {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
+	for _, arg := range args {
+		dst = pyjson.AppendComma(dst)
 		encoded, err := pyjson.Append(dst, arg)
 		if err != nil {
-			encoded, _ = pyjson.Append(dst, fmt.Sprint(arg)) // a string always encodes
+			encoded = pyjson.AppendString(dst, fmt.Sprint(arg))
 		}
 		dst = encoded
 	}

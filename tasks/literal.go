@@ -127,10 +127,9 @@ func (s *scanner) sequence(dst []byte, closing byte, depth int) ([]byte, error) 
 			if s.peek() == closing {
 				break
 			}
-			dst = append(dst, ", "...)
 		}
 		var err error
-		if dst, err = s.literal(dst, depth+1); err != nil {
+		if dst, err = s.literal(pyjson.AppendComma(dst), depth+1); err != nil {
 			return nil, err
 		}
 		n++
@@ -153,13 +152,12 @@ func (s *scanner) dict(dst []byte, depth int) ([]byte, error) {
 			if s.peek() == '}' {
 				break
 			}
-			dst = append(dst, ", "...)
 		}
 		if c := s.peek(); c != '\'' && c != '"' {
 			return nil, fmt.Errorf("the keys of a dict must be strings, and %s is not one", s.next())
 		}
 		var err error
-		if dst, err = s.stringLiteral(dst, false); err != nil {
+		if dst, err = s.stringLiteral(pyjson.AppendComma(dst), false); err != nil {
 			return nil, err
 		}
 		if !s.eat(":") {

@@ -32,7 +32,7 @@ func (e *Entry) Rebind(args, kwargs, newArgs, newKwargs []byte) (a, k []byte) {
 		return newArgs, newKwargs
 	case newArgs != nil:
 		if sig != nil {
-			kwargs = sig.withoutPositional(kwargs, len(arrayElements(newArgs)))
+			kwargs = sig.withoutPositional(kwargs, len(pyjson.Elements(newArgs)))
 		}
 		return newArgs, kwargs
 	case newKwargs != nil:
@@ -59,9 +59,9 @@ func (e *Entry) signature() *signature {
 func (s *signature) withoutPositional(kwargs []byte, n int) []byte {
 	byName := s.names[s.posOnly:max(s.posOnly, min(n, s.pos))]
 	list := []byte{'{'}
-	for key, value := range objectMembers(kwargs) {
+	for key, value := range pyjson.Members(kwargs) {
 		if !slices.Contains(byName, key) {
-			list = appendMember(list, key, value)
+			list = append(pyjson.AppendKey(list, key), value...)
 		}
 	}
 	return append(list, '}')
@@ -71,61 +71,18 @@ func (s *signature) withoutPositional(kwargs []byte, n int) []byte {
 // parameter. It changes nothing when there are too many positional arguments: the call
 // fails as it is.
 func (s *signature) replacePositional(args, kwargs []byte) (a, k []byte) {
-	given := arrayElements(args)
+	given := pyjson.Elements(args)
 	if len(given) > s.pos && s.varArgs == "" {
 		return args, kwargs
 	}
 	left := []byte{'{'}
-	for key, value := range objectMembers(kwargs) {
+	for key, value := range pyjson.Members(kwargs) {
 		i := slices.Index(s.names[:s.pos], key)
 		if i < s.posOnly || i >= len(given) {
-			left = appendMember(left, key, value)
+			left = append(pyjson.AppendKey(left, key), value...)
 		} else {
 			given[i] = value
 		}
 	}
-	list := []byte{'['}
-	for i, value := range given {
-		if i > 0 {
-			list = append(list, ", "...)
-		}
-		list = append(list, value...)
-	}
-	return append(list, ']'), append(left, '}')
-}
-
-func arrayElements(raw []byte) (list [][]byte) {
-	scan := pyjson.NewScanner(raw)
-	if !scan.Enter('[') {
-		return nil
-	}
-	for scan.Next() {
-		list = append(list, scan.Value())
-	}
-	return list
-}
-
-func objectMembers(raw []byte) func(yield func(string, []byte) bool) {
-	return func(yield func(string, []byte) bool) {
-		scan := pyjson.NewScanner(raw)
-		if !scan.Enter('{') {
-			return
-		}
-		for scan.Next() {
-			if key := string(scan.Key()); !yield(key, scan.Value()) {
-				return
-			}
-		}
-	}
-}
-
-func appendMember(dst []byte, key string, value []byte) []byte {
-	if len(dst) > 1 {
-		dst = append(dst, ", "...)
-	}
-	quoted, err := pyjson.Append(dst, key)
-	if err != nil {
-		return dst // cannot be: a string has a JSON form
-	}
-	return append(append(quoted, ": "...), value...)
+	return pyjson.AppendArray(nil, given), append(left, '}')
 }

@@ -83,9 +83,8 @@ func (s *signature) missingArguments(b *bound, task, kind string, from, to, give
 // is positional-only: then Python lists all such arguments.
 func (s *signature) unexpectedKeyword(task, key string, kwargs []byte) error {
 	var keys []string
-	scan := pyjson.NewScanner(kwargs)
-	for scan.Enter('{'); scan.Next(); {
-		keys = append(keys, string(scan.Key()))
+	for key := range pyjson.Members(kwargs) {
+		keys = append(keys, key)
 	}
 	var positionalOnly []string
 	for _, name := range s.names[:s.posOnly] {

@@ -91,19 +91,11 @@ func (b *Backend) storableException(raw []byte) []byte {
 	if err != nil || b.CanEncode(raw) == nil {
 		return raw
 	}
-	args := []byte{'['}
-	s := pyjson.NewScanner(exception.Message)
-	if s.Enter('[') {
-		for s.Next() {
-			arg := b.storable(s.Value())
-			if len(args) > 1 {
-				args = append(args, ", "...)
-			}
-			args = append(args, arg...)
-		}
+	args := pyjson.Elements(exception.Message)
+	for i, arg := range args {
+		args[i] = b.storable(arg)
 	}
-	args = append(args, ']')
-	exception.Message = args
+	exception.Message = pyjson.AppendArray(nil, args)
 	return exception.Append(nil)
 }
 

@@ -17,15 +17,9 @@ func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
 		return nil, 0, fmt.Errorf("the result has %d bytes; Redis stores at most 512 MiB", len(part.Result))
 	}
 	member = append(make([]byte, 0, len(part.Result)+80), "[1, "...)
-	if member, err = pyjson.Append(member, part.TaskID); err != nil {
-		return nil, 0, err
-	}
-	member = append(member, ", "...)
+	member = pyjson.AppendComma(pyjson.AppendString(member, part.TaskID))
 	head = len(member)
-	if member, err = pyjson.Append(member, string(part.State)); err != nil {
-		return nil, 0, err
-	}
-	member = append(member, ", "...)
+	member = pyjson.AppendComma(pyjson.AppendString(member, string(part.State)))
 	if part.Result == nil {
 		member = append(member, "null"...)
 	}

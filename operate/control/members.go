@@ -51,13 +51,10 @@ func keys(raw json.RawMessage) ([]string, error) {
 		return texts, err
 	}
 	var names []string
-	s := pyjson.NewScanner(raw)
-	s.Enter('{')
-	for s.Next() {
-		names = append(names, string(s.Key()))
-		s.Value()
+	for name := range pyjson.Members(raw) {
+		names = append(names, name)
 	}
-	return names, s.End()
+	return names, pyjson.Valid(raw)
 }
 
 // setRepr is Python's repr of a set of strings.

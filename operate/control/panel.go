@@ -102,11 +102,7 @@ var panel = []Command{
 func (c *Command) Arguments(args []string) ([]byte, error) {
 	object := []byte{'{'}
 	add := func(name string, value any) (err error) {
-		if len(object) > 1 {
-			object = append(object, ", "...)
-		}
-		object = append(strconv.AppendQuote(object, name), ": "...) // names are plain ASCII
-		object, err = pyjson.Append(object, value)
+		object, err = pyjson.Append(pyjson.AppendKey(object, name), value)
 		return err
 	}
 	for i, p := range c.params {

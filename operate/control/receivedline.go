@@ -12,10 +12,8 @@ import (
 // receivedLine is kombu's line for a command, with the values as Python shows them.
 func receivedLine(r *protocol.ControlRequest) string {
 	var args []string
-	s := pyjson.NewScanner(r.Arguments)
-	for s.Enter('{'); s.Next(); {
-		name := string(s.Key())
-		args = append(args, name+"="+protocol.Repr(s.Value()))
+	for name, value := range pyjson.Members(r.Arguments) {
+		args = append(args, name+"="+protocol.Repr(value))
 	}
 	replyTo := "None"
 	if to := r.ReplyTo; to != nil {

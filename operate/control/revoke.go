@@ -104,17 +104,7 @@ func pairs(list json.RawMessage) (json.RawMessage, error) {
 		if len(parts) < 2 {
 			return nil, tasks.Raise("IndexError", "list index out of range")
 		}
-		if len(object) > 1 {
-			object = append(object, ", "...)
-		}
-		for i, part := range parts[:2] {
-			quoted, err := encode(part)
-			if err != nil {
-				return nil, err
-			}
-			object = append(object, quoted...)
-			object = append(object, [2]string{": ", ""}[i]...)
-		}
+		object = pyjson.AppendString(pyjson.AppendKey(object, parts[0]), parts[1])
 	}
 	return append(object, '}'), s.End()
 }

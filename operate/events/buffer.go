@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 const (
@@ -42,7 +43,7 @@ func (b *buffer) open(from *source) *batch {
 	if n := len(b.batches); n > 0 {
 		if last := &b.batches[n-1]; last.events > 0 && last.events < batchMost {
 			last.events++
-			last.body = append(last.body, ", "...)
+			last.body = pyjson.AppendComma(last.body)
 			return last
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // software is what worker events say of the program.
@@ -25,15 +27,12 @@ func loadAverage() string {
 		return "[0.0, 0.0, 0.0]"
 	}
 	dst := []byte{'['}
-	for i, field := range load[:3] {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
+	for _, field := range load[:3] {
 		value, err := strconv.ParseFloat(field, 64)
 		if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
 			value = 0
 		}
-		dst = appendFloat(dst, value)
+		dst = appendFloat(pyjson.AppendComma(dst), value)
 	}
 	return string(append(dst, ']'))
 }

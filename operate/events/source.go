@@ -9,6 +9,7 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // DefaultExchange is Celery's event_exchange.
@@ -25,7 +26,7 @@ func newSource(hostname, exchange string) *source {
 	if exchange == "" {
 		exchange = DefaultExchange
 	}
-	return &source{exchange: exchange, hostname: appendText(nil, hostname), pid: strconv.AppendInt(nil, int64(os.Getpid()), 10)}
+	return &source{exchange: exchange, hostname: pyjson.AppendString(nil, hostname), pid: strconv.AppendInt(nil, int64(os.Getpid()), 10)}
 }
 
 // producerName is how Celery names a process that sends tasks (anon_nodename).
@@ -65,11 +66,11 @@ func (s *source) message(routingKey string, body []byte) broker.Publication {
 	raw = append(raw, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"hostname": `...)
 	raw = append(raw, s.hostname...)
 	raw = append(raw, `}, "properties": {"delivery_mode": 1, "delivery_info": {"exchange": `...)
-	raw = appendText(raw, s.exchange)
+	raw = pyjson.AppendString(raw, s.exchange)
 	raw = append(raw, `, "routing_key": `...)
-	raw = appendText(raw, routingKey)
+	raw = pyjson.AppendString(raw, routingKey)
 	raw = append(raw, `}, "priority": 0, "body_encoding": "base64", "delivery_tag": `...)
-	raw = append(appendText(raw, protocol.NewID()), "}}"...)
+	raw = append(pyjson.AppendString(raw, protocol.NewID()), "}}"...)
 	return broker.Publication{Exchange: s.exchange, ExchangeType: broker.Fanout, RoutingKey: routingKey, Message: raw}
 }
 

@@ -11,7 +11,7 @@ import (
 // fields are the members of a JSON object that is being written, in Python's form.
 type fields []byte
 
-func (f fields) text(name, value string) fields { return appendText(f.key(name), value) }
+func (f fields) text(name, value string) fields { return pyjson.AppendString(f.key(name), value) }
 
 // textOrNull writes null for "".
 func (f fields) textOrNull(name, value string) fields {
@@ -44,22 +44,11 @@ func (f fields) key(name string) fields {
 	return append(append(append(f, `, "`...), name...), `": `...)
 }
 
-func appendText(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return appendJSON(dst, s)
-		}
-	}
-	return append(append(append(dst, '"'), s...), '"')
-}
-
 // appendFloat never leaves out the point, as Python.
-func appendFloat(dst []byte, f float64) []byte { return appendJSON(dst, f) }
-
-func appendJSON[T string | float64](dst []byte, value T) []byte {
-	encoded, err := pyjson.Append(dst, value)
+func appendFloat(dst []byte, f float64) []byte {
+	encoded, err := pyjson.Append(dst, f)
 	if err != nil {
-		panic(err) // texts and numbers have a JSON form
+		panic(err) // a number has a JSON form
 	}
 	return encoded
 }

@@ -81,11 +81,8 @@ func revokedIDs(raw []byte) (ids []string, err error) {
 		err = pyjson.Unmarshal(raw, &ids)
 		return ids, err
 	}
-	s := pyjson.NewScanner(raw)
-	s.Enter('{')
-	for s.Next() {
-		ids = append(ids, string(s.Key()))
-		s.Value()
+	for id := range pyjson.Members(raw) {
+		ids = append(ids, id)
 	}
-	return ids, s.End()
+	return ids, pyjson.Valid(raw)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // kind is the class a signature has in Celery.
@@ -220,17 +221,13 @@ func (n *node) append(dst []byte) []byte {
 
 func (n *node) chordKwargs() []byte {
 	dst := n.rest.encode()
-	dst = dst[:len(dst)-1]
-	if len(n.rest) > 0 {
-		dst = append(dst, ", "...)
-	}
-	dst = append(dst, `"header": `...)
+	dst = pyjson.AppendKey(dst[:len(dst)-1], "header")
 	if n.header != nil {
 		dst = n.header.append(dst)
 	} else {
 		dst = appendNodes(dst, n.tasks)
 	}
-	dst = append(dst, `, "body": `...)
+	dst = pyjson.AppendKey(dst, "body")
 	if n.body != nil {
 		dst = n.body.append(dst)
 	} else {
@@ -241,11 +238,8 @@ func (n *node) chordKwargs() []byte {
 
 func appendNodes(dst []byte, nodes []*node) []byte {
 	dst = append(dst, '[')
-	for i, n := range nodes {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = n.append(dst)
+	for _, n := range nodes {
+		dst = n.append(pyjson.AppendComma(dst))
 	}
 	return append(dst, ']')
 }

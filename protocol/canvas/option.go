@@ -241,13 +241,8 @@ func (o Options) check() error {
 // encode writes the options as a JSON object.
 func (o Options) encode() []byte {
 	dst := []byte{'{'}
-	for i, opt := range o {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = appendString(dst, opt.name)
-		dst = append(dst, ": "...)
-		dst = appendValue(dst, opt.value)
+	for _, opt := range o {
+		dst = appendValue(pyjson.AppendKey(dst, opt.name), opt.value)
 	}
 	return append(dst, '}')
 }

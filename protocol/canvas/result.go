@@ -1,5 +1,7 @@
 package canvas
 
+import "github.com/apium/apium/protocol/pyjson"
+
 // Result is where the result of something applied will be: one task's, or a group's.
 type Result struct {
 	ID      string
@@ -11,8 +13,8 @@ type Result struct {
 // Append writes the result as Python's as_tuple does: [[id, parent], members], in which
 // the members of a task are null. Records hold children in this form.
 func (r *Result) Append(dst []byte) []byte {
-	dst = appendString(append(dst, "[["...), r.ID)
-	dst = append(dst, ", "...)
+	dst = pyjson.AppendString(append(dst, "[["...), r.ID)
+	dst = pyjson.AppendComma(dst)
 	if r.Parent != nil {
 		dst = r.Parent.Append(dst)
 	} else {
@@ -23,11 +25,8 @@ func (r *Result) Append(dst []byte) []byte {
 		return append(dst, "null]"...)
 	}
 	dst = append(dst, '[')
-	for i, member := range r.Members {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = member.Append(dst)
+	for _, member := range r.Members {
+		dst = member.Append(pyjson.AppendComma(dst))
 	}
 	return append(dst, "]]"...)
 }

@@ -39,12 +39,9 @@ func listOf(value any) []any {
 
 // elements returns those of a JSON array, as they stand.
 func elements(raw []byte) []any {
-	s := pyjson.NewScanner(raw)
 	list := []any{}
-	if s.Enter('[') {
-		for s.Next() {
-			list = append(list, json.RawMessage(s.Value()))
-		}
+	for _, value := range pyjson.Elements(raw) {
+		list = append(list, json.RawMessage(value))
 	}
 	return list
 }
@@ -57,11 +54,8 @@ func appendValue(dst []byte, value any) []byte {
 		return v.append(dst)
 	case []any:
 		dst = append(dst, '[')
-		for i, element := range v {
-			if i > 0 {
-				dst = append(dst, ", "...)
-			}
-			dst = appendValue(dst, element)
+		for _, element := range v {
+			dst = appendValue(pyjson.AppendComma(dst), element)
 		}
 		return append(dst, ']')
 	}
@@ -76,20 +70,11 @@ func encode(value any) []byte {
 	return appendValue(nil, value)
 }
 
-// appendString appends text as Python's json writes it.
-func appendString(dst []byte, text string) []byte {
-	quoted, err := pyjson.Append(dst, text)
-	if err != nil { // a string always has a JSON form
-		panic(err)
-	}
-	return quoted
-}
-
 func quote(text string) any {
 	if text == "" {
 		return null
 	}
-	return json.RawMessage(appendString(nil, text))
+	return json.RawMessage(pyjson.AppendString(nil, text))
 }
 
 // secondsOf writes whole seconds as an int, as Python callers give them.
@@ -109,7 +94,7 @@ func joinArgs(first, second []byte) []byte {
 	case len(b) == 0:
 		return first
 	}
-	return append(append(append(append([]byte{'['}, a...), ", "...), b...), ']')
+	return append(append(pyjson.AppendComma(append([]byte{'['}, a...)), b...), ']')
 }
 
 // arrayOf writes arguments as a JSON array, nil if there are none.
@@ -117,14 +102,7 @@ func arrayOf(args []json.RawMessage) []byte {
 	if len(args) == 0 {
 		return nil
 	}
-	dst := []byte{'['}
-	for i, arg := range args {
-		if i > 0 {
-			dst = append(dst, ", "...)
-		}
-		dst = append(dst, arg...)
-	}
-	return append(dst, ']')
+	return pyjson.AppendArray(nil, args)
 }
 
 // inner is what stands between the brackets of an array or object.
@@ -151,14 +129,9 @@ func joinKwargs(base, over []byte) []byte {
 
 // membersOf reads a JSON object, keeping its values as they stand.
 func membersOf(raw []byte) Options {
-	s := pyjson.NewScanner(raw)
-	if !s.Enter('{') {
-		return nil
-	}
 	var all Options
-	for s.Next() {
-		key := string(s.Key())
-		all = append(all, Option{name: key, value: json.RawMessage(s.Value())})
+	for name, value := range pyjson.Members(raw) {
+		all = append(all, Option{name: name, value: json.RawMessage(value)})
 	}
 	return all.distinct()
 }

@@ -64,10 +64,8 @@ func (w *writer) value(v any, depth int) error {
 
 func (w *writer) list(list *List, depth int) error {
 	w.dst = append(w.dst, '[')
-	for i, item := range list.Items {
-		if i > 0 {
-			w.dst = append(w.dst, ", "...)
-		}
+	for _, item := range list.Items {
+		w.dst = pyjson.AppendComma(w.dst)
 		if err := w.value(item, depth); err != nil {
 			return err
 		}
@@ -79,17 +77,11 @@ func (w *writer) list(list *List, depth int) error {
 func (w *writer) dict(dict *Dict, depth int) error {
 	w.dst = append(w.dst, '{')
 	for i, key := range dict.Keys {
-		if i > 0 {
-			w.dst = append(w.dst, ", "...)
-		}
 		text, err := keyText(key)
 		if err != nil {
 			return err
 		}
-		if w.dst, err = pyjson.Append(w.dst, text); err != nil {
-			return err
-		}
-		w.dst = append(w.dst, ": "...)
+		w.dst = pyjson.AppendKey(w.dst, text)
 		if err := w.value(dict.Values[i], depth); err != nil {
 			return err
 		}
