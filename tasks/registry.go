@@ -26,6 +26,8 @@ type Entry struct {
 	Name    string
 	Handler Handler
 	Options Options
+	// Executor is the name of the worker's executor that runs it; "": that of Go handlers.
+	Executor string
 
 	chain Handler // Handler inside the registry's middleware
 }
@@ -60,7 +62,7 @@ func (r *Registry) Register(name string, fn any, opts ...Option) {
 	entry := newEntry("Register", name, fn, opts)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.entries[name] != nil {
+	if existing := r.entries[name]; existing != nil && existing.Executor == "" {
 		panic(fmt.Sprintf("tasks: Register(%q): a task of this name is registered already", name))
 	}
 	entry.wrap(r.middleware)

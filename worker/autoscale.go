@@ -15,13 +15,16 @@ type Autoscale struct {
 	KeepAlive time.Duration
 }
 
+// valid tells whether the bounds can be.
+func (a *Autoscale) valid() bool { return a.Min >= 0 && a.Max >= a.Min }
+
 // autoscaleEvery is how often the load is looked at when no task comes in.
 const autoscaleEvery = time.Second
 
 // autoscaler adds slots as tasks come in, as many as there are tasks to run, and takes
 // them away when it has been quiet for a while (celery/worker/autoscale.py).
 type autoscaler struct {
-	w         *Worker
+	pool      *pool
 	keepAlive time.Duration
 	came      chan struct{} // capacity 1: a task has come in
 
@@ -31,8 +34,8 @@ type autoscaler struct {
 	received time.Time // when a task came in last
 }
 
-func newAutoscaler(w *Worker, cfg Autoscale) *autoscaler {
-	return &autoscaler{w: w, keepAlive: cfg.KeepAlive, came: make(chan struct{}, 1), max: cfg.Max, min: cfg.Min}
+func newAutoscaler(p *pool, cfg Autoscale) *autoscaler {
+	return &autoscaler{pool: p, keepAlive: cfg.KeepAlive, came: make(chan struct{}, 1), max: cfg.Max, min: cfg.Min}
 }
 
 // run follows the load until stop is closed.
@@ -65,7 +68,7 @@ func (a *autoscaler) note() {
 func (a *autoscaler) scale() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	load, size := a.w.load(), a.w.slots.size()
+	load, size := a.pool.load(), a.pool.slots.size()
 	if wanted := min(load, a.max); wanted > size {
 		a.grown = time.Now()
 		a.resizeLocked(wanted)
@@ -87,16 +90,13 @@ func (a *autoscaler) quietLocked() bool {
 }
 
 func (a *autoscaler) resizeLocked(slots int) {
-	if n := slots - a.w.slots.size(); n > 0 {
-		a.w.log.Info(fmt.Sprintf("Scaling up %d processes.", n), logline.EventKey, "Scaling up", "count", n)
+	if n := slots - a.pool.slots.size(); n > 0 {
+		a.pool.runner.log.Info(fmt.Sprintf("Scaling up %d processes.", n), logline.EventKey, "Scaling up", "count", n)
 	} else if n < 0 {
-		a.w.log.Info(fmt.Sprintf("Scaling down %d processes.", -n), logline.EventKey, "Scaling down", "count", -n)
+		a.pool.runner.log.Info(fmt.Sprintf("Scaling down %d processes.", -n), logline.EventKey, "Scaling down", "count", -n)
 	}
-	a.w.resize(slots, a.max)
+	a.pool.resize(slots, a.max)
 }
-
-// load is how many tasks run or wait for a slot.
-func (w *Worker) load() int { return w.backlog.waiting() + len(w.slots.running()) }
 
 // AutoscaleState is what an autoscaling worker is at.
 type AutoscaleState struct {
@@ -107,24 +107,24 @@ type AutoscaleState struct {
 
 // Autoscale returns the present state; false if the worker does not scale.
 func (w *Worker) Autoscale() (AutoscaleState, bool) {
-	a := w.autoscaler
+	a := w.runner.goroutines().autoscaler
 	if a == nil {
 		return AutoscaleState{}, false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return AutoscaleState{Max: a.max, Min: a.min, Current: w.slots.size(), Load: w.load()}, true
+	return AutoscaleState{Max: a.max, Min: a.min, Current: a.pool.slots.size(), Load: a.pool.load()}, true
 }
 
 // SetAutoscale changes the bounds, of which nil ones stay, and returns them. It reports
 // false if the worker does not scale.
 func (w *Worker) SetAutoscale(most, least *int) (AutoscaleState, bool) {
-	a := w.autoscaler
+	a := w.runner.goroutines().autoscaler
 	if a == nil {
 		return AutoscaleState{}, false
 	}
 	a.mu.Lock()
-	size := w.slots.size()
+	size := a.pool.slots.size()
 	if most != nil {
 		a.max, size = *most, min(size, max(*most, 1))
 	}

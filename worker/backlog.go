@@ -7,7 +7,7 @@ import (
 )
 
 // backlog holds the requests that wait for a slot and counts what the worker holds
-// unacknowledged against its prefetch limit. From ready they go to accepted (see accept.go),
+// unacknowledged against its prefetch limit. From ready they go to accepted (see earlyack.go),
 // and from there to the slots.
 //
 // Requests that wait for their ETA are not counted, as in Celery, where each of
@@ -38,10 +38,10 @@ type backlog struct {
 	over      chan struct{} // tells returnSurplus that more waits than prefetch
 }
 
-func newBacklog(prefetch, slots int, adaptive bool) *backlog {
+func newBacklog(prefetch, slots int, adaptive bool, room chan struct{}) *backlog {
 	b := &backlog{
 		prefetch: prefetch, slots: slots, adaptive: adaptive, limit: prefetch, pace: newPace(),
-		room: make(chan struct{}, 1), over: make(chan struct{}, 1),
+		room: room, over: make(chan struct{}, 1),
 	}
 	b.taken.L, b.wanted.L = &b.mu, &b.mu
 	return b
@@ -62,6 +62,13 @@ func (b *backlog) wantLocked() int {
 		return 0
 	}
 	return free
+}
+
+// configured is the prefetch limit without what is claimed ahead.
+func (b *backlog) configured() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.prefetch
 }
 
 // push queues a request for the next free slot. It reports false after close.
@@ -183,6 +190,20 @@ func (b *backlog) take(enough func() bool) (*request, bool) {
 		b.wanted.Signal()
 	}
 	return r, true
+}
+
+// again puts a request back that could not begin: it is the next. It reports false if nothing
+// will be taken any more.
+func (b *backlog) again(r *request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.abandoned {
+		return false
+	}
+	b.accepted = slices.Insert(b.accepted, 0, r)
+	b.taken.Signal()
+	signal(b.over)
+	return true
 }
 
 // resize takes another limit and number of slots.

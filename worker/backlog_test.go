@@ -101,7 +101,7 @@ func never() bool { return false }
 
 // newTestBacklog returns a backlog whose requests are all accepted.
 func newTestBacklog(t *testing.T, prefetch, slots int) *backlog {
-	b := newBacklog(prefetch, slots, false)
+	b := newBacklog(prefetch, slots, false, make(chan struct{}, 1))
 	var accepting sync.WaitGroup
 	accepting.Go(func() {
 		for requests, open := b.next(nil); open; requests, open = b.next(nil) {
@@ -115,7 +115,7 @@ func newTestBacklog(t *testing.T, prefetch, slots int) *backlog {
 // One acknowledgement that took as long as an outage does not have long tasks accepted ahead.
 func TestOutageDoesNotAcceptLongTasksAhead(t *testing.T) {
 	t.Parallel()
-	b := newBacklog(8, 4, true)
+	b := newBacklog(8, 4, true, make(chan struct{}, 1))
 	b.acceptAhead = acceptedAhead
 	for range 50 {
 		b.ran(&request{}, 100*time.Millisecond)

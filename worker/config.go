@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"runtime"
 	"time"
@@ -55,8 +56,10 @@ type Config struct {
 	// handlers take so little that the slots would idle: what they run within 5 ms, at
 	// most 256 messages.
 	PrefetchMultiplier int
-	// Pool runs the handlers. Default: goroutines of this process.
-	Pool Pool
+	// Executors are what runs tasks besides the goroutines that run Go handlers, by the names
+	// with which tasks are registered for them (see tasks.Registry.RegisterFor). Each has
+	// slots and a share of the prefetch of its own: PrefetchMultiplier times its Concurrency.
+	Executors map[string]ExecutorConfig
 
 	// AcceptContent lists the serializers, by name or content type, whose
 	// messages are accepted. Default: json.
@@ -163,6 +166,24 @@ type Config struct {
 	Observers []Observer
 }
 
+// ExecutorConfig is an executor with its slots.
+type ExecutorConfig struct {
+	// Executor runs the tasks. Required.
+	Executor Executor
+	// Concurrency is how many requests it runs at the same time. Default: the number of CPUs.
+	Concurrency int
+	// Autoscale has the number of its slots follow the load. Zero: it stays.
+	Autoscale Autoscale
+}
+
+func (c *ExecutorConfig) setDefaults() {
+	if c.Autoscale.Max > 0 {
+		c.Concurrency = max(c.Autoscale.Min, 1)
+	}
+	setDefault(&c.Concurrency, runtime.NumCPU())
+	setDefault(&c.Autoscale.KeepAlive, defaultKeepAlive)
+}
+
 func (c *Config) setDefaults() {
 	if c.Hostname == "" {
 		host, err := os.Hostname()
@@ -170,9 +191,6 @@ func (c *Config) setDefaults() {
 			host = "localhost"
 		}
 		c.Hostname = "celery@" + host
-	}
-	if c.Pool == nil {
-		c.Pool = goroutines{}
 	}
 	if len(c.AcceptContent) == 0 {
 		c.AcceptContent = []string{"json"}
@@ -191,6 +209,11 @@ func (c *Config) setDefaults() {
 	}
 	setDefault(&c.Concurrency, runtime.NumCPU())
 	setDefault(&c.Autoscale.KeepAlive, defaultKeepAlive)
+	c.Executors = maps.Clone(c.Executors)
+	for name, e := range c.Executors {
+		e.setDefaults()
+		c.Executors[name] = e
+	}
 	setDefault(&c.PrefetchMultiplier, defaultPrefetchMultiplier)
 	setDefault(&c.MaxRedeliveries, defaultMaxRedeliveries)
 	setDefault(&c.ParkAfter, defaultParkAfter)
@@ -223,8 +246,12 @@ func (c *Config) validate() error {
 	check(c.Registry == nil, "Registry is required")
 	check(c.Consumer == nil, "Consumer is required")
 	check(c.Concurrency < 1, "Concurrency must be at least 1, not %d", c.Concurrency)
-	check(c.Autoscale.Max < 0 || c.Autoscale.Min < 0 || c.Autoscale.Min > max(c.Autoscale.Max, 0),
-		"Autoscale must have bounds 0 <= Min <= Max, not %d and %d", c.Autoscale.Min, c.Autoscale.Max)
+	check(!c.Autoscale.valid(), "Autoscale must have bounds 0 <= Min <= Max, not %d and %d", c.Autoscale.Min, c.Autoscale.Max)
+	for name, e := range c.Executors {
+		check(name == "" || e.Executor == nil, "Executors[%q] must have a name and an Executor", name)
+		check(e.Concurrency < 1, "Executors[%q].Concurrency must be at least 1, not %d", name, e.Concurrency)
+		check(!e.Autoscale.valid(), "Executors[%q].Autoscale must have bounds 0 <= Min <= Max, not %d and %d", name, e.Autoscale.Min, e.Autoscale.Max)
+	}
 	check(c.PrefetchMultiplier < UnlimitedPrefetch, "PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
 	for name, d := range map[string]time.Duration{
 		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "SettleTimeout": c.SettleTimeout, "ParkAfter": c.ParkAfter,

@@ -20,7 +20,7 @@ func (w *Worker) consume(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-w.backlog.room:
+			case <-w.runner.room:
 			}
 			continue
 		}
@@ -58,7 +58,7 @@ func (w *Worker) want(stray int) int {
 	if w.kept.len() >= keptMost {
 		return 0
 	}
-	limit := w.backlog.want()
+	limit := w.runner.want()
 	if limit == 0 {
 		return 0
 	}
@@ -78,7 +78,7 @@ func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 	if !isLarge(r.raw) {
 		return w.decode(r)
 	}
-	w.backlog.reserve(1)
+	w.runner.goroutines().backlog.reserve(1)
 	if !w.large.add(r) {
 		w.unstarted.add(r)
 	}
@@ -108,7 +108,9 @@ func (w *Worker) decode(r *request) bool {
 		w.observers.tell(r.event(Received))
 	}
 	w.pass(r, v)
-	w.autoscaler.note()
+	if r.task != nil {
+		r.task.pool.autoscaler.note()
+	}
 	return v == run
 }
 
@@ -135,13 +137,13 @@ func (w *Worker) pass(r *request, v verdict) {
 	case handOn:
 		w.claimPause.extend(headStart, headStartMost)
 		w.handOn(r)
-		signal(w.backlog.room)
+		signal(w.runner.room)
 	}
 }
 
 // enqueue has a request run when a slot is free.
 func (w *Worker) enqueue(r *request) {
-	if !w.backlog.push(r) {
+	if !r.task.pool.backlog.push(r) {
 		w.unstarted.add(r)
 	}
 }

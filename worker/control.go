@@ -47,14 +47,8 @@ func (w *Worker) Resize(concurrency int) error {
 	if concurrency < 1 {
 		return fmt.Errorf("worker: a worker needs at least 1 slot, not %d", concurrency)
 	}
-	w.resize(concurrency, concurrency)
+	w.runner.goroutines().resize(concurrency, concurrency)
 	return nil
-}
-
-// resize has so many slots, and as much prefetched as most slots would have.
-func (w *Worker) resize(slots, most int) {
-	w.slots.resize(slots)
-	w.backlog.resize(w.cfg.prefetch(most), slots)
 }
 
 // AddQueue starts consuming from a queue.

@@ -8,10 +8,10 @@
 //	hold       wait for the ETA; park: in the broker's keeping
 //	limits     wait for the task's turn
 //	unknown    answer for a task that is not registered; handon: give it to others
-//	backlog    wait for a slot; ahead: how much may wait
-//	accept     acknowledge early what is about to start
+//	backlog    wait for a slot of the task's executor; surplus: what waits too long goes back
+//	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
-//	execute    run the handler in the pool; work out the outcome
+//	execute    run it in a slot of the executor; work out the outcome
 //	settle     store the result, acknowledge, in groups; conclude: along with what follows
 //
 // # Goroutines
@@ -23,14 +23,15 @@
 //	schedule     1             the timer of the next ETA   when consume has ended
 //	kept         1             the timer of what is kept   when consume has ended
 //	unpark       1             the calls of Due            when consume has ended
-//	returnSurplus 1            nothing                     when consume has ended
-//	autoscaler   1, if wanted  the number of slots         when consume has ended
-//	accept       1             the calls of Ack for early  when the backlog is closed
+//	returnSurplus 1 a pool     nothing                     when consume has ended
+//	autoscaler   1 a pool, if wanted  the number of slots  when consume has ended
+//	acknowledgeEarly 1 a pool  the calls of Ack for early  when the backlog is closed
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settleLoop   1             Ack and Store calls         when settlements is closed and empty
 //	renewLeases  1             nothing                     last, with the settle context
 //
-// Senders stop before receivers: consume and schedule feed the backlog, slots feed
+// A pool is an executor (goroutines for Go handlers, and those of Config.Executors) with its
+// slots and its backlog. Senders stop before receivers: consume and schedule feed the backlog, slots feed
 // the settler, and each is waited for before what it feeds is closed.
 //
 // # Contexts

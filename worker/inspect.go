@@ -24,23 +24,19 @@ type TaskInfo struct {
 	*protocol.Task // treat it as read-only
 	State          TaskState
 	Started        time.Time // zero: not yet
+	PID            int       // of the process that runs it; 0: it does not run yet
 	Acknowledged   bool
 }
 
 // Active returns the tasks whose handlers run, the longest-running first.
 func (w *Worker) Active() []TaskInfo {
-	running := w.active()
+	running := w.runner.active()
 	slices.SortFunc(running, func(a, b *request) int { return a.started.Compare(b.started) })
 	return infos(running, StateActive)
 }
 
-// active returns the requests whose handlers have started.
-func (w *Worker) active() []*request {
-	return slices.DeleteFunc(w.slots.running(), func(r *request) bool { return r.phase.Load() == waiting })
-}
-
 // Reserved returns the tasks that wait for a slot, in their order.
-func (w *Worker) Reserved() []TaskInfo { return infos(w.backlog.list(), StateReserved) }
+func (w *Worker) Reserved() []TaskInfo { return infos(w.runner.list(), StateReserved) }
 
 // Scheduled returns the tasks that wait for their ETA, the next first, and at most limit:
 // those in memory, and those that the broker keeps for later, if it can list them. These
@@ -90,8 +86,8 @@ func (w *Worker) held() map[string]TaskInfo {
 	}
 	add(slices.DeleteFunc(w.limits.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
 	add(w.schedule.list(0), StateScheduled)
-	add(w.backlog.list(), StateReserved)
-	add(w.active(), StateActive) // the last: a request that goes on meanwhile is found further on
+	add(w.runner.list(), StateReserved)
+	add(w.runner.active(), StateActive) // the last: a request that goes on meanwhile is found further on
 	return held
 }
 
@@ -100,7 +96,7 @@ func infos(requests []*request, state TaskState) []TaskInfo {
 	for _, r := range requests {
 		info := TaskInfo{Task: r.Task, State: state}
 		if state == StateActive {
-			info.Started, info.Acknowledged = r.started, !r.acksLate
+			info.Started, info.PID, info.Acknowledged = r.started, r.pid, !r.acksLate
 		}
 		list = append(list, info)
 	}

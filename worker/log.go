@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -130,9 +129,9 @@ func (l taskLog) rejected(r *request, back bool, reason string) {
 		stateAttr(protocol.Rejected), runtimeOf(r), slog.Bool("requeue", back), slog.String("reason", reason))
 }
 
-func (l taskLog) accepted(r *request) {
+func (l taskLog) accepted(r *request, pid int) {
 	if l.on(slog.LevelDebug) {
-		l.task(slog.LevelDebug, r, "Task accepted", "Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(os.Getpid()))
+		l.task(slog.LevelDebug, r, "Task accepted", "Task accepted: "+nameAndID(r.Task)+" pid:"+strconv.Itoa(pid))
 	}
 }
 

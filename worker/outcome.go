@@ -30,17 +30,21 @@ type outcome struct {
 	silent              bool   // a success that is not logged: nothing ran
 }
 
-// outcomeOf works out what a handler's return means.
-func (w *Worker) outcomeOf(ctx context.Context, r *request, result any, err error, runtime time.Duration) settlement {
+// outcomeOf works out what the end of a run means.
+func (w *Worker) outcomeOf(ctx context.Context, r *request, o Outcome, runtime time.Duration) settlement {
 	var s settlement
+	var lost *LostError
 	switch {
 	case r.terminated.Load() != nil:
-		s = w.revocation(r, "terminated", true)
-		w.hooks.taskRevoked(r, true, false)
-	case err == nil:
-		s = w.success(r, result, runtime)
+		s = w.terminated(r)
+	case o.Settled != nil:
+		s = w.settledElsewhere(r, o.Settled, runtime)
+	case o.Err == nil:
+		s = w.success(r, o.Result, runtime)
+	case errors.As(o.Err, &lost):
+		s = w.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime)
 	default:
-		s = w.errorOutcome(r, r.task.autoRetry.Retry(w.softTimeout(ctx, err), r.Retries), runtime)
+		s = w.errorOutcome(r, r.task.autoRetry.Retry(w.softTimeout(ctx, o.Err), r.Retries), runtime)
 	}
 	r.takeReplacement(&s)
 	s.end.returned = time.Now()
@@ -171,15 +175,6 @@ func (w *Worker) reject(r *request, back bool, reason any, text string, runtime 
 		s.fate, s.end.kind, s.end.requeue = requeue, Rejected, true
 	}
 	return s
-}
-
-// lostHandler answers for a handler that ended its goroutine instead of returning, which
-// is what a lost child process is to Celery.
-func (w *Worker) lostHandler(r *request) {
-	runtime := time.Since(r.started)
-	w.backlog.ran(r, runtime)
-	exc := newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: the handler ended its goroutine.")
-	w.settle(w.lostProcess(r, exc, runtime))
 }
 
 // lostProcess is the settlement of a task whose process it would have ended in Celery.

@@ -38,7 +38,7 @@ func (w *Worker) unpark(ctx context.Context) {
 	ticker := time.NewTicker(parkLook)
 	defer ticker.Stop()
 	for failing := false; ; {
-		room := w.cfg.ETATaskLimit - w.schedule.len() - w.backlog.waiting()
+		room := w.cfg.ETATaskLimit - w.schedule.len() - w.runner.waiting()
 		deliveries, err := w.takeDue(ctx, min(room, parkBatch))
 		switch {
 		case ctx.Err() != nil && err != nil:

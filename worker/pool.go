@@ -3,21 +3,33 @@ package worker
 import (
 	"context"
 
-	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/internal/logline"
 )
 
-// Pool runs handlers. The worker calls Run from as many goroutines as its
-// concurrency allows, so a pool needs no queue of its own.
-type Pool interface {
-	// Run executes one task and returns its result, or its error. It returns when
-	// the handler is done; ctx asks the handler to stop.
-	Run(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error)
+// pool is an executor with its slots, and with what waits for these.
+type pool struct {
+	name        string
+	executor    Executor
+	runner      *runner
+	prefetch    func(slots int) int // the most messages that so many slots hold unacknowledged
+	concurrency int                 // slots to start with
+
+	backlog    *backlog
+	slots      *slots
+	autoscaler *autoscaler // nil: it keeps its size
 }
 
-// goroutines runs a handler in the calling goroutine. A panic is the task's
-// failure: Entry.Call recovers it.
-type goroutines struct{}
+// resize has so many slots, and as much prefetched as most slots would have.
+func (p *pool) resize(slots, most int) {
+	p.slots.resize(slots)
+	p.backlog.resize(p.prefetch(most), slots)
+}
 
-func (goroutines) Run(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error) {
-	return entry.Call(ctx, req)
+// load is how many tasks run or wait for a slot.
+func (p *pool) load() int { return p.backlog.waiting() + len(p.slots.requests()) }
+
+func (p *pool) closeExecutor(ctx context.Context) {
+	if err := p.executor.Close(ctx); err != nil {
+		p.runner.log.Warn("Cannot close an executor: "+err.Error(), logline.EventKey, "Cannot close an executor", "executor", p.name, "error", err)
+	}
 }

@@ -43,6 +43,11 @@ type request struct {
 	kept    bool      // it waits to be given to others
 	limited bool      // it has its rate limit's token
 
+	slot                 *slot // that runs it
+	pid                  int   // of the process that runs it
+	softLimit, hardLimit *time.Timer
+
+	signalled  atomic.Bool  // its executor was told that it is terminated
 	stuck      atomic.Int32 // above 0: its handler waits for broker or backend
 	lost       atomic.Bool
 	phase      atomic.Int32                            // see the phases below
@@ -67,16 +72,6 @@ const (
 
 func (r *request) delivery() broker.Delivery {
 	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Raw: r.raw, Redeliveries: r.redeliveries}
-}
-
-// start ties the handler's context to the request. It reports false when the lease
-// was lost before: then nothing runs. Whichever of start and lose comes second sees
-// what the first one wrote.
-func (r *request) start(cancel context.CancelCauseFunc) bool {
-	r.started = time.Now()
-	r.cancel.Store(&cancel)
-	r.phase.Store(running)
-	return !r.lost.Load()
 }
 
 // finish notes that the handler has returned, or is not waited for any more. It

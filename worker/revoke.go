@@ -10,7 +10,6 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/tasks"
 )
 
 // Revoke has the worker discard tasks by their ids when it meets them, for as long as
@@ -65,7 +64,7 @@ func (w *Worker) Terminate(signum int, ids ...string) (known []string) {
 	for _, id := range known {
 		wanted[id] = true
 	}
-	w.terminate(signum, func(r *request) bool { return wanted[r.ID] })
+	w.runner.terminate(signum, func(r *request) bool { return wanted[r.ID] })
 	return known
 }
 
@@ -83,7 +82,7 @@ func (w *Worker) TerminateByStamps(signum int, headers map[string][]json.RawMess
 		sought.add(header, values...)
 	}
 	hits := revokedStamps{}
-	w.terminate(signum, func(r *request) bool {
+	w.runner.terminate(signum, func(r *request) bool {
 		matches := sought.matches(r.Task)
 		for _, m := range matches {
 			hits.add(m.header, json.RawMessage(m.value))
@@ -99,32 +98,6 @@ func (w *Worker) TerminateByStamps(signum int, headers map[string][]json.RawMess
 	return found
 }
 
-// terminateGrace is how long a handler has to return after its task was terminated.
-const terminateGrace = 200 * time.Millisecond
-
-const sigKill = 9 // on every system that Python knows it on
-
-func (w *Worker) terminate(signum int, match func(*request) bool) {
-	grace := terminateGrace
-	if signum == sigKill {
-		grace = 0
-	}
-	for _, r := range w.slots.running() {
-		if !match(r) || !r.terminated.CompareAndSwap(nil, &signum) {
-			continue
-		}
-		r.stop(tasks.ErrRevoked)
-		time.AfterFunc(grace, func() {
-			member := w.slots.of(r)
-			if member == nil || !r.finish(abandoned) {
-				return
-			}
-			w.abandon(member, r, w.revocation(r, "terminated", true))
-			w.hooks.taskRevoked(r, true, false)
-		})
-	}
-}
-
 // storeRevoked stores REVOKED for tasks that have not started anywhere. Those that run,
 // here or elsewhere, are left to their workers, and results that are there stay.
 func (w *Worker) storeRevoked(ctx context.Context, ids []string) {
@@ -138,7 +111,7 @@ func (w *Worker) storeRevoked(ctx context.Context, ids []string) {
 		return
 	}
 	running := map[string]bool{}
-	for _, r := range w.slots.running() {
+	for _, r := range w.runner.active() {
 		running[r.ID] = true
 	}
 	exc := newException("celery.exceptions", "TaskRevokedError", "revoked")
@@ -171,4 +144,22 @@ func isWaiting(record []byte) bool {
 	default:
 		return false
 	}
+}
+
+// discarded settles a request that has expired or was revoked while it waited.
+func (w *Worker) discarded(r *request) bool {
+	now := time.Now()
+	switch isExpired := isExpired(r, now); {
+	case isExpired || w.revocations.has(r.ID, now):
+		w.discard(r, isExpired)
+	default:
+		header, value, found := w.revocations.byStamp(r.Task)
+		if !found {
+			return false
+		}
+		w.log.discardedByStamp(r, header, value)
+		w.settle(w.revocation(r, "revoked", false))
+		w.hooks.taskRevoked(r, false, false)
+	}
+	return true
 }

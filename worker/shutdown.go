@@ -68,7 +68,7 @@ func (w *Worker) boundEnd(ctx, claiming context.Context, giveUp func()) {
 		case <-check.C:
 			n := w.persisted.Load()
 			switch warm := abort != nil; {
-			case warm && (n != written || w.slots.busy()):
+			case warm && (n != written || w.runner.busy()):
 				written = n
 				endWithin(w.cfg.SettleTimeout, w.cfg.SettleTimeout/10)
 			case time.Now().Before(w.EndsBy()):
@@ -98,7 +98,7 @@ func (w *Worker) awaitHandlers(ctx context.Context, finished, returned <-chan st
 	case <-w.abort:
 		w.softShutdown(finished)
 	}
-	w.aborted.Store(true)
+	w.runner.aborted.Store(true)
 	w.cancelTasks(tasks.ErrShutdown)
 	select {
 	case <-finished:
@@ -110,7 +110,7 @@ func (w *Worker) awaitHandlers(ctx context.Context, finished, returned <-chan st
 
 // softShutdown lets handlers finish for a while before a cold shutdown cancels them.
 func (w *Worker) softShutdown(finished <-chan struct{}) {
-	if w.cfg.SoftShutdownTimeout == 0 || len(w.slots.running()) == 0 && !w.cfg.SoftShutdownOnIdle {
+	if w.cfg.SoftShutdownTimeout == 0 || len(w.runner.active()) == 0 && !w.cfg.SoftShutdownOnIdle {
 		return
 	}
 	w.log.Warn("Initiating Soft Shutdown, terminating in "+pythonNumber(w.cfg.SoftShutdownTimeout)+" seconds",
@@ -128,4 +128,11 @@ func (w *Worker) softShutdown(finished <-chan struct{}) {
 func (w *Worker) cutOff(r *request) settlement {
 	exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
 	return settlement{req: r, record: w.record(r, recordOf{state: protocol.Retry, result: exc.Append(nil)}, r.storeErrors)}
+}
+
+// gaveUp is cutOff of a handler that has returned an error because it was told to end.
+func (w *Worker) gaveUp(ctx context.Context, r *request) settlement {
+	s := w.cutOff(r)
+	w.hooks.taskPostrun(ctx, r, protocol.Retry, nil)
+	return s
 }

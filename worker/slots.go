@@ -1,37 +1,33 @@
 package worker
 
 import (
-	"bytes"
-	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// slots are the goroutines that run handlers. Their number can change, and one whose
-// handler is not waited for any more is replaced.
+// slots are the places in which a pool's requests run, each with a goroutine. Their number can
+// change, and one whose request is not waited for any more is replaced.
 type slots struct {
-	w *Worker
+	pool *pool
 
 	mu      sync.Mutex
 	members map[*slot]bool // those that count; an abandoned one does not
 	wanted  int
 	closed  bool
-	ended   sync.WaitGroup // the members
 
-	abandoned      atomic.Int64 // handlers that still run although nobody waits for them
+	abandoned      atomic.Int64 // those that still run although nobody waits for them
 	abandonedTotal atomic.Int64
 }
 
-// slot is one goroutine that runs handlers, one after the other.
+// slot runs requests, one after the other.
 type slot struct {
-	current   atomic.Pointer[request] // nil while it is idle
-	goroutine []byte                  // as it is called in a dump of all stacks
-	runs      atomic.Int64            // how many requests it has taken
+	place   Slot                    // set before it has a request
+	current atomic.Pointer[request] // nil while it is idle
+	runs    atomic.Int64            // how many requests it has taken
 }
 
-func newSlots(w *Worker) *slots { return &slots{w: w, members: map[*slot]bool{}} }
+func newSlots(p *pool) *slots { return &slots{pool: p, members: map[*slot]bool{}} }
 
 // resize starts slots until there are n, or has those beyond n end when they are idle.
 func (s *slots) resize(n int) {
@@ -46,23 +42,24 @@ func (s *slots) fillLocked() {
 	for len(s.members) < s.wanted && !s.closed {
 		member := &slot{}
 		s.members[member] = true
-		s.ended.Add(1)
+		s.pool.runner.running.Add(1)
 		go s.run(member)
 	}
 }
 
 // run takes requests until there are none, the slot is one too many, or it was abandoned.
 func (s *slots) run(member *slot) {
-	member.goroutine = goroutineName()
+	member.place = s.pool.executor.NewSlot()
+	defer member.place.Close()
 	defer s.died(member)
 	enough := func() bool { return s.leave(member) }
-	for {
-		r, ok := s.w.backlog.take(enough)
+	for member.place.Ready(s.pool.runner.readyCtx) {
+		r, ok := s.pool.backlog.take(enough)
 		if !ok {
 			break
 		}
 		member.runs.Add(1)
-		if stay := s.w.execute(member, r); !stay || enough() {
+		if stay := s.pool.execute(member, r); !stay || enough() {
 			return // abandoned and replaced, or one too many: it does not count any more
 		}
 	}
@@ -86,11 +83,11 @@ func (s *slots) leave(member *slot) bool {
 func (s *slots) removeLocked(member *slot) {
 	if s.members[member] {
 		delete(s.members, member)
-		s.ended.Done()
+		s.pool.runner.running.Done()
 	}
 }
 
-// replace lets go of a slot whose handler does not return, and starts another.
+// replace lets go of a slot whose request does not end, and starts another.
 func (s *slots) replace(member *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,12 +104,7 @@ func (s *slots) died(member *slot) {
 	if r == nil {
 		return
 	}
-	member.current.Store(nil)
-	if r.finish(returned) {
-		s.w.lostHandler(r)
-	} else {
-		s.abandoned.Add(-1)
-	}
+	s.pool.ended(s.pool.runner.taskCtx, member, r, Outcome{Err: errGoexit})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.removeLocked(member)
@@ -126,35 +118,28 @@ func (s *slots) close() {
 	s.closed = true
 }
 
-// running returns the requests whose handlers run and are waited for.
-func (s *slots) running() []*request {
+// busy returns the slots that have a request which is waited for.
+func (s *slots) busy() (members []*slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var requests []*request
+	for member := range s.members {
+		if member.current.Load() != nil {
+			members = append(members, member)
+		}
+	}
+	return members
+}
+
+// requests returns those that slots have and that are waited for.
+func (s *slots) requests() (requests []*request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for member := range s.members {
 		if r := member.current.Load(); r != nil {
 			requests = append(requests, r)
 		}
 	}
 	return requests
-}
-
-// busy tells whether any handler that is waited for runs, and does not itself wait for
-// broker or backend.
-func (s *slots) busy() bool {
-	return slices.ContainsFunc(s.running(), func(r *request) bool { return r.phase.Load() == running && r.stuck.Load() == 0 })
-}
-
-// of returns the slot that runs a request.
-func (s *slots) of(r *request) *slot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for member := range s.members {
-		if member.current.Load() == r {
-			return member
-		}
-	}
-	return nil
 }
 
 // size is how many slots there are to be.
@@ -175,31 +160,4 @@ func (s *slots) runs() []int64 {
 	slices.Sort(runs)
 	slices.Reverse(runs)
 	return runs
-}
-
-// goroutineName is how the runtime calls this goroutine: "goroutine 12 ".
-func goroutineName() []byte {
-	var buf [32]byte
-	head := buf[:runtime.Stack(buf[:], false)]
-	if i := bytes.IndexByte(head, '['); i > 0 {
-		return bytes.Clone(head[:i])
-	}
-	return nil
-}
-
-// stack returns the present stack of a slot's goroutine.
-func (member *slot) stack() string {
-	for size := 1 << 20; ; size *= 2 {
-		buf := make([]byte, size)
-		n := runtime.Stack(buf, true)
-		if n == size && size < 64<<20 {
-			continue
-		}
-		for trace := range bytes.SplitSeq(buf[:n], []byte("\n\n")) {
-			if bytes.HasPrefix(trace, member.goroutine) {
-				return string(trace)
-			}
-		}
-		return fmt.Sprintf("%s has ended", member.goroutine)
-	}
 }

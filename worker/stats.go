@@ -25,10 +25,11 @@ type Stats struct {
 
 // Stats may be called at any time, from any goroutine.
 func (w *Worker) Stats() Stats {
+	abandoned, abandonedTotal := w.runner.abandoned()
 	s := Stats{
-		Active: len(w.slots.running()), Reserved: w.backlog.waiting(), Scheduled: w.schedule.len(), Limited: w.limits.waiting(),
+		Active: len(w.runner.active()), Reserved: w.runner.waiting(), Scheduled: w.schedule.len(), Limited: w.limits.waiting(),
 		Kept: w.kept.len(), Leased: w.leases.len(),
-		Abandoned: int(w.slots.abandoned.Load()), AbandonedTotal: w.slots.abandonedTotal.Load(),
+		Abandoned: int(abandoned), AbandonedTotal: abandonedTotal,
 	}
 	s.Settling = int(w.unsettled.Load()) // after Active: what has left there is here
 	return s
@@ -41,19 +42,16 @@ func (w *Worker) Hostname() string { return w.cfg.Hostname }
 func (w *Worker) Uptime() time.Duration { return time.Since(w.made) }
 
 // Concurrency is how many handlers may run at the same time.
-func (w *Worker) Concurrency() int { return w.slots.size() }
+func (w *Worker) Concurrency() int { return w.runner.goroutines().slots.size() }
 
 // Prefetch is how many messages the worker may hold unacknowledged. As in Celery, one
 // that waits for its ETA makes room for another.
 func (w *Worker) Prefetch() int {
-	w.backlog.mu.Lock()
-	prefetch := w.backlog.prefetch
-	w.backlog.mu.Unlock()
-	return prefetch + w.schedule.len()
+	return w.runner.prefetch() + w.schedule.len()
 }
 
 // SlotRuns says how many tasks each slot has taken, the busiest first.
-func (w *Worker) SlotRuns() []int64 { return w.slots.runs() }
+func (w *Worker) SlotRuns() []int64 { return w.runner.goroutines().slots.runs() }
 
 // Decoder returns what reads messages as the worker's configuration has it.
 func (w *Worker) Decoder() *protocol.Decoder { return &w.decoder }

@@ -14,6 +14,7 @@ import (
 // while the worker runs.
 type taskConfig struct {
 	entry *tasks.Entry
+	pool  *pool // whose executor runs it
 
 	acksLate      bool
 	acksOnFailure bool
@@ -52,13 +53,14 @@ type taskConfigs struct {
 	defaults    tasks.Options
 	annotations []map[string]tasks.Options
 	limits      *limits
+	runner      *runner
 
 	byName sync.Map // string → *taskConfig
 }
 
-func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits) *taskConfigs {
+func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits, runner *runner) *taskConfigs {
 	return &taskConfigs{
-		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, limits: limits,
+		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, limits: limits, runner: runner,
 	}
 }
 
@@ -73,14 +75,19 @@ func (c *taskConfigs) of(name string) *taskConfig {
 			return nil
 		}
 	}
-	known, _ := c.byName.LoadOrStore(name, c.make(entry))
+	p := c.runner.pool(entry.Executor)
+	if p == nil {
+		return nil // nobody here can run it
+	}
+	known, _ := c.byName.LoadOrStore(name, c.make(entry, p))
 	return known.(*taskConfig)
 }
 
-func (c *taskConfigs) make(entry *tasks.Entry) *taskConfig {
+func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 	o := c.optionsOf(entry)
 	t := &taskConfig{
 		entry:         entry,
+		pool:          p,
 		acksLate:      value(o.AcksLate, false),
 		acksOnFailure: value(o.AcksOnFailure, true),
 		acksOnTimeout: value(o.AcksOnTimeout, true),

@@ -11,36 +11,35 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// limitTime arms the limits of a request whose handler is about to run.
-func (w *Worker) limitTime(s *slot, r *request) (stop func()) {
+// limitTime arms the limits of a request that begins.
+func (p *pool) limitTime(r *request) {
 	limits := r.timeLimits()
-	if limits == (timeLimits{}) {
-		return func() {}
-	}
-	var soft, hard *time.Timer
 	if limits.soft > 0 {
-		soft = time.AfterFunc(limits.soft, func() { w.softLimit(r, limits.soft) })
+		r.softLimit = time.AfterFunc(limits.soft, func() { p.softLimit(r, limits.soft) })
 	}
 	if limits.hard > 0 {
-		hard = time.AfterFunc(limits.hard, func() { w.hardLimit(s, r, limits.hard) })
-	}
-	return func() {
-		if soft != nil {
-			soft.Stop()
-		}
-		if hard != nil {
-			hard.Stop()
-		}
+		r.hardLimit = time.AfterFunc(limits.hard, func() { p.hardLimit(r, limits.hard) })
 	}
 }
 
-func (w *Worker) softLimit(r *request, limit time.Duration) {
+// stopLimits is called when the request has ended.
+func (r *request) stopLimits() {
+	if r.softLimit != nil {
+		r.softLimit.Stop()
+	}
+	if r.hardLimit != nil {
+		r.hardLimit.Stop()
+	}
+}
+
+func (p *pool) softLimit(r *request, limit time.Duration) {
 	if r.phase.Load() != running {
 		return
 	}
-	w.log.task(slog.LevelWarn, r, "Soft time limit exceeded",
+	p.runner.log.task(slog.LevelWarn, r, "Soft time limit exceeded",
 		fmt.Sprintf("Soft time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
 	r.stop(tasks.ErrSoftTimeLimit)
+	r.slot.place.Stop((*Run)(r), Stop{Strength: StopSoft})
 }
 
 // softTimeout says what an error means that a handler returned after its soft limit: that
@@ -60,30 +59,29 @@ var errSoftTimeLimitExceeded = &protocol.Exception{
 	Traceback: "Traceback (most recent call last):\nbilliard.exceptions.SoftTimeLimitExceeded: SoftTimeLimitExceeded()\n",
 }
 
-// hardLimit fails a task that still runs, and lets go of its goroutine: its stack is
-// logged, and its slot is free for others.
-func (w *Worker) hardLimit(member *slot, r *request, limit time.Duration) {
+// hardLimit fails a request that still runs, and has its slot run others.
+func (p *pool) hardLimit(r *request, limit time.Duration) {
 	if !r.finish(abandoned) {
 		return
 	}
 	r.stop(tasks.ErrTimeLimit)
+	trace := r.slot.place.Trace()
+	r.slot.place.Stop((*Run)(r), Stop{Strength: StopKill})
+	p.abandon(r, p.runner.timedOut(r, limit, trace))
+}
+
+// timedOut is the settlement of a request that has exceeded its hard time limit.
+func (w *Worker) timedOut(r *request, limit time.Duration, trace string) settlement {
 	w.log.task(slog.LevelError, r, "Hard time limit exceeded",
 		fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
-	w.log.handlerError(r, exc, member.stack())
+	w.log.handlerError(r, exc, trace)
 	s := w.failure(r, exc, limit)
 	s.rejected = notRejected
 	if r.acksLate && !r.task.acksOnTimeout {
 		s.fate, s.rejected, s.end.requeue = requeue, rejectedFirst, true
 	}
-	w.abandon(member, r, s)
-}
-
-// abandon settles a request whose handler is not waited for any more.
-func (w *Worker) abandon(member *slot, r *request, s settlement) {
-	w.backlog.ran(r, time.Since(r.started))
-	w.slots.replace(member)
-	w.settle(s)
+	return s
 }
 
 // seconds is a duration as Python callers give limits: whole seconds are an int.

@@ -42,17 +42,15 @@ type Worker struct {
 	replyTo   string           // likewise
 
 	large       *large
-	backlog     *backlog
 	schedule    *schedule // what waits for its ETA
 	kept        *schedule // what others shall have
 	leases      *leases
-	slots       *slots
+	runner      *runner
 	unstarted   givenBack
 	handedOn    handedOn
 	claimPause  claimPause
 	counts      counts
 	made        time.Time
-	autoscaler  *autoscaler // nil: the pool keeps its size
 	revocations *revocations
 	successful  *memory // ids of tasks that have succeeded, for Deduplicate
 
@@ -74,7 +72,6 @@ type Worker struct {
 
 	consuming atomic.Bool
 	stopping  atomic.Bool
-	aborted   atomic.Bool
 	ran       atomic.Bool
 
 	seq        atomic.Uint64        // order of claiming
@@ -109,7 +106,6 @@ func New(cfg Config) (*Worker, error) {
 			Accept: accept, Location: cfg.Location,
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
-		backlog:     newBacklog(cfg.prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive),
 		leases:      newLeases(cfg.Consumer),
 		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
 		replyTo:     protocol.NewID(),
@@ -124,29 +120,34 @@ func New(cfg Config) (*Worker, error) {
 	w.hooks = newHooks(cfg.Registry, w.log)
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
-	if w.returner, _ = cfg.Consumer.(broker.Returner); w.returner != nil && adaptive {
-		w.backlog.acceptAhead = acceptedAhead
-	}
+	w.returner, _ = cfg.Consumer.(broker.Returner)
 	w.concluder = concluderOf(&cfg)
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
 	w.loader, _ = cfg.Store.(backend.Loader)
 	w.large = newLarge(func(r *request) {
 		w.decode(r)
-		w.backlog.reserve(-1)
+		w.runner.goroutines().backlog.reserve(-1)
 	})
 	w.schedule, w.kept = newSchedule(w.due), newSchedule(w.due)
-	w.slots = newSlots(w)
+	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
 	w.counts.init()
-	if cfg.Autoscale.Max > 0 {
-		w.autoscaler = newAutoscaler(w, cfg.Autoscale)
-	}
 	w.limits = &limits{
 		disabled: cfg.DisableRateLimits, parks: func() bool { return w.parker != nil },
 		start: w.enqueue, park: w.park, giveBack: w.unstarted.add,
 	}
-	w.tasks = newTaskConfigs(&cfg, w.builtins(), w.limits)
+	w.tasks = newTaskConfigs(&cfg, w.builtins(), w.limits, w.runner)
 	return w, nil
+}
+
+// runnerDeps is what the worker does for its runner.
+func (w *Worker) runnerDeps() runnerDeps {
+	return runnerDeps{
+		log: w.log, leases: w.leases, noStart: w.noStart,
+		refused: w.discarded, finished: w.deduplicated, ack: w.ack, begun: w.begun,
+		answers: answers{outcome: w.outcomeOf, timedOut: w.timedOut, terminated: w.terminated, gaveUp: w.gaveUp, cutOff: w.cutOff},
+		settle:  w.settle, unstarted: &w.unstarted, giveBack: w.giveBack, takeBack: w.takeBack, canTakeBack: w.returner != nil,
+	}
 }
 
 // Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
@@ -160,6 +161,9 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) Run(ctx context.Context) error {
 	if w.ran.Swap(true) {
 		return errors.New("worker: Run was called before")
+	}
+	if err := w.runner.open(context.WithoutCancel(ctx)); err != nil {
+		return err
 	}
 	w.hooks.workerInit(w.cfg.Hostname)
 	w.hooks.workerProcessInit(w.cfg.Hostname)
@@ -184,15 +188,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	holding.Go(func() { w.schedule.run(stopHolding) })
 	holding.Go(func() { w.kept.run(stopHolding) })
 	holding.Go(func() { w.unpark(claimCtx) })
-	holding.Go(func() { w.returnSurplus(settleCtx, stopHolding) })
-	if w.autoscaler != nil {
-		holding.Go(func() { w.autoscaler.run(stopHolding) })
-	}
 	renewing.Go(func() { w.renewLeases(settleCtx) })
-	holding.Go(func() { w.accept(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settleLoop(settleCtx) }()
-	w.slots.resize(w.cfg.Concurrency)
+	w.runner.start(w.taskCtx, settleCtx, &holding, stopHolding)
 
 	w.hooks.workerReady(w.cfg.Hostname)
 	err := w.consume(claimCtx)
@@ -203,14 +202,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.stopping.Store(true)
 	close(w.noStart)
 	close(stopHolding)
-	w.slots.close()
+	w.runner.stop()
 	returned := w.giveBackUnstarted(settleCtx, &holding)
-	w.awaitHandlers(settleCtx, waited(&w.slots.ended), returned)
+	w.awaitHandlers(settleCtx, waited(&w.runner.running), returned)
 	<-returned
 	w.giveBack(settleCtx, broker.Front, w.unstarted.take())
 	w.awaitSettled(settleCtx)
 	w.closeSettlements()
 	<-settled
+	w.runner.closeExecutors(settleCtx)
 	w.revocations.keep()
 	cancelSettle()
 	renewing.Wait()
@@ -250,17 +250,17 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 // in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
 // the messages are back is told by the channel: running handlers need not wait for it.
 func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
-	left := slices.Concat(w.large.close(), w.backlog.close(), w.schedule.close(), w.kept.close(), w.limits.close())
+	left := slices.Concat(w.large.close(), w.runner.close(), w.schedule.close(), w.kept.close(), w.limits.close())
 	var accepted []*request
 	if w.returner != nil { // else the slots run them
-		accepted = w.backlog.abandon()
+		accepted = w.runner.takeAccepted()
 	}
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
 		holding.Wait()
 		if w.returner != nil {
-			accepted = append(accepted, w.backlog.abandon()...)
+			accepted = append(accepted, w.runner.takeAccepted()...)
 		}
 		for _, r := range accepted {
 			if r.acksLate {
@@ -305,15 +305,7 @@ func deliveriesOf(requests []*request) []broker.Delivery {
 // as in Celery (since 5.5), their state becomes RETRY, which tells clients that the
 // task was cut off and that they wait in vain.
 func (w *Worker) abandonRunning(ctx context.Context) {
-	left := w.backlog.abandon()
-	for _, r := range w.slots.running() {
-		member := w.slots.of(r)
-		if member == nil || !r.finish(abandoned) {
-			continue // it has just returned
-		}
-		w.slots.replace(member)
-		left = append(left, r)
-	}
+	left := append(w.runner.takeAccepted(), w.runner.abandonRunning()...)
 	var back []*request
 	for _, r := range left {
 		if r.acksLate {

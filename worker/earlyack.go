@@ -14,16 +14,17 @@ import (
 // price is paid when the process is killed: what was acknowledged and had not ended is
 // gone. That is what the slots were running, and at most acceptedAhead more, which they
 // would have run within a millisecond. Should a handler take longer all of a sudden, what was
-// accepted goes back (see ahead.go).
+// accepted goes back (see surplus.go).
 const acceptedAhead = 64
 
-// accept is the goroutine that accepts. It ends when the backlog is closed.
-func (w *Worker) accept(ctx context.Context) {
+// acknowledgeEarly is the goroutine that accepts. It ends when the backlog is closed.
+func (p *pool) acknowledgeEarly(ctx context.Context) {
+	rn := p.runner
 	var requests, early []*request
 	var tags []string
 	for {
 		var open bool
-		if requests, open = w.backlog.next(requests[:0]); !open {
+		if requests, open = p.backlog.next(requests[:0]); !open {
 			return
 		}
 		early, tags = early[:0], tags[:0]
@@ -31,7 +32,7 @@ func (w *Worker) accept(ctx context.Context) {
 			if r.acksLate {
 				return false // its slot looks, right before it starts
 			}
-			if w.discarded(r) {
+			if rn.refused(r) {
 				return true
 			}
 			early, tags = append(early, r), append(tags, r.tag)
@@ -40,10 +41,10 @@ func (w *Worker) accept(ctx context.Context) {
 		var took time.Duration
 		if len(early) > 0 {
 			start := time.Now()
-			if !w.ack(ctx, early, tags) {
-				w.backlog.accept(nil, 0)
+			if !rn.ack(ctx, early, tags) {
+				p.backlog.accept(nil, 0)
 				for _, r := range requests {
-					w.unstarted.add(r) // whoever gets it sees whether the message is still there
+					rn.unstarted.add(r) // whoever gets it sees whether the message is still there
 				}
 				continue
 			}
@@ -54,7 +55,7 @@ func (w *Worker) accept(ctx context.Context) {
 		}
 		// What is acknowledged late still counts until its slot has seen that it is lost.
 		requests = slices.DeleteFunc(requests, func(r *request) bool { return !r.acksLate && r.lost.Load() })
-		w.backlog.accept(requests, took)
+		p.backlog.accept(requests, took)
 		clear(requests)
 		clear(early)
 	}

@@ -67,14 +67,14 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 
 // returnSurplus gives back what was claimed ahead while the slots are stuck, and takes
 // acknowledgements back that came too early.
-func (w *Worker) returnSurplus(ctx context.Context, stop <-chan struct{}) {
+func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 	timer := time.NewTimer(stallAfter)
 	defer timer.Stop()
 	for {
 		select {
 		case <-stop:
 			return
-		case <-w.backlog.over:
+		case <-p.backlog.over:
 		}
 		for over := true; over; {
 			timer.Reset(stallAfter)
@@ -84,9 +84,9 @@ func (w *Worker) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 			case <-timer.C:
 			}
 			var surplus, accepted []*request
-			if surplus, accepted, over = w.backlog.stalled(); len(surplus)+len(accepted) > 0 {
-				w.giveBack(ctx, broker.Untouched, surplus)
-				w.takeBack(ctx, accepted)
+			if surplus, accepted, over = p.backlog.stalled(); len(surplus)+len(accepted) > 0 {
+				p.runner.giveBack(ctx, broker.Untouched, surplus)
+				p.runner.takeBack(ctx, accepted)
 			}
 		}
 	}

@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// recordOf is what a record says besides whose it is.
+type recordOf struct {
+	state     protocol.State
+	result    []byte // JSON; nil: null
+	traceback string // "": null
+}
+
+func failureRecord(exc *protocol.Exception) recordOf {
+	return recordOf{protocol.Failure, exc.Append(nil), exc.Traceback}
+}
+
+func revokedRecord(exc *protocol.Exception) recordOf {
+	return recordOf{state: protocol.Revoked, result: exc.Append(nil)}
+}
+
+// record encodes a task-meta document; nil when nothing is to be stored.
+func (w *Worker) record(r *request, what recordOf, store bool) []byte {
+	if !store || w.cfg.Store == nil || r.ID == "" { // protocol 1 allows for no id
+		return nil
+	}
+	rec := protocol.Result{
+		State: what.state, Result: what.result, Children: r.childrenJSON(),
+		TaskID: r.ID, GroupID: r.GroupID, ParentID: r.ParentID,
+	}
+	if traceback := what.traceback; traceback != "" {
+		rec.Traceback = &traceback
+	}
+	if what.state.Ready() {
+		rec.DateDone = time.Now().In(w.cfg.Location)
+	}
+	if w.cfg.ResultExtended {
+		rec.Extended = w.extended(r)
+	}
+	return rec.Append(make([]byte, 0, len(what.result)+recordOverhead))
+}
+
+// extended returns what result_extended adds; nulls for a task that is not registered.
+func (w *Worker) extended(r *request) *protocol.Extended {
+	if r.task == nil {
+		return &protocol.Extended{}
+	}
+	return &protocol.Extended{
+		Name: r.Name, Args: reencoded(r.Args), Kwargs: reencoded(r.Kwargs), Worker: w.cfg.Hostname,
+		Retries: r.Retries, Queue: r.RoutingKey,
+		StampedHeaders: r.StampedHeaders, Stamps: r.Stamps,
+	}
+}
+
+// reencoded returns JSON as Python writes it, whoever the producer was: Celery stores arguments
+// as it has read them. What cannot be read again stays as it came.
+func reencoded(raw []byte) []byte {
+	again, err := pyjson.Reencode(make([]byte, 0, len(raw)), raw)
+	if err != nil {
+		return raw
+	}
+	return again
+}
+
+// recordOverhead is about what a record needs besides its result.
+const recordOverhead = 256
+
+// newException builds an exception of one of Celery's own classes.
+func newException(module, class string, arguments ...any) *protocol.Exception {
+	args, err := pyjson.Append(nil, append([]any{}, arguments...))
+	if err != nil {
+		args = []byte("[]") // cannot be: strings and numbers have a JSON form
+	}
+	return &protocol.Exception{Module: module, Type: class, Message: args}
+}

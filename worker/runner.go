@@ -1,0 +1,241 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apium/apium/broker"
+)
+
+// runner runs requests. It has a pool for every executor.
+type runner struct {
+	runnerDeps
+
+	pools   []*pool        // that of the goroutines is the first
+	room    chan struct{}  // capacity 1: claiming is worthwhile again
+	running sync.WaitGroup // the slots that count
+	aborted atomic.Bool    // handlers are not waited for any more
+
+	taskCtx   context.Context //nolint:containedctx // the parent of every handler's context
+	settleCtx context.Context //nolint:containedctx // that of what is written
+	readyCtx  context.Context //nolint:containedctx // done when slots need not get ready any more
+	unready   context.CancelFunc
+}
+
+// runnerDeps is what a runner needs of others.
+type runnerDeps struct {
+	log     taskLog
+	leases  *leases
+	noStart <-chan struct{} // closed when nothing that was not accepted is to start any more
+
+	refused  func(r *request) bool // settles a request that expired or was revoked while it waited
+	finished func(r *request) bool // settles a request whose task is known to have succeeded
+	ack      func(ctx context.Context, requests []*request, tags []string) (known bool)
+	begun    func(ctx context.Context, r *request, pid int) // tells that its handler starts
+
+	answers
+	settle func(settlement)
+
+	unstarted   *givenBack
+	giveBack    func(ctx context.Context, place broker.Place, requests []*request)
+	takeBack    func(ctx context.Context, requests []*request) // what was acknowledged early
+	canTakeBack bool
+}
+
+// answers work out what is to be written for a request that does not run any more.
+type answers struct {
+	outcome    func(ctx context.Context, r *request, o Outcome, runtime time.Duration) settlement
+	timedOut   func(r *request, limit time.Duration, trace string) settlement
+	terminated func(r *request) settlement
+	gaveUp     func(ctx context.Context, r *request) settlement // because of a cold shutdown
+	cutOff     func(r *request) settlement                      // by a cold shutdown
+}
+
+func newRunner(cfg *Config, adaptive bool, deps runnerDeps) *runner {
+	rn := &runner{runnerDeps: deps, room: make(chan struct{}, 1)}
+	rn.readyCtx, rn.unready = context.WithCancel(context.Background())
+	rn.add("", ExecutorConfig{Executor: goroutines{}, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
+	for name, e := range cfg.Executors {
+		rn.add(name, e, cfg.prefetch, adaptive)
+	}
+	return rn
+}
+
+func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) int, adaptive bool) {
+	p := &pool{name: name, executor: cfg.Executor, runner: rn, prefetch: prefetch, concurrency: cfg.Concurrency}
+	p.backlog = newBacklog(prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive, rn.room)
+	if adaptive && rn.canTakeBack {
+		p.backlog.acceptAhead = acceptedAhead
+	}
+	p.slots = newSlots(p)
+	if cfg.Autoscale.Max > 0 {
+		p.autoscaler = newAutoscaler(p, cfg.Autoscale)
+	}
+	rn.pools = append(rn.pools, p)
+}
+
+// pool returns the pool of an executor; nil if there is none of this name.
+func (rn *runner) pool(executor string) *pool {
+	for _, p := range rn.pools {
+		if p.name == executor {
+			return p
+		}
+	}
+	return nil
+}
+
+// goroutines is the pool of Go handlers.
+func (rn *runner) goroutines() *pool { return rn.pools[0] }
+
+// open starts the executors.
+func (rn *runner) open(ctx context.Context) error {
+	for i, p := range rn.pools {
+		if err := p.executor.Start(ctx); err != nil {
+			for _, opened := range rn.pools[:i] {
+				opened.closeExecutor(ctx)
+			}
+			return fmt.Errorf("worker: executor %q: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// start starts the slots and, in a group, what feeds them: that ends when the runner is
+// closed and stop is.
+func (rn *runner) start(taskCtx, settleCtx context.Context, feeding *sync.WaitGroup, stop <-chan struct{}) {
+	rn.taskCtx, rn.settleCtx = taskCtx, settleCtx
+	for _, p := range rn.pools {
+		feeding.Go(func() { p.acknowledgeEarly(settleCtx) })
+		feeding.Go(func() { p.returnSurplus(settleCtx, stop) })
+		if p.autoscaler != nil {
+			feeding.Go(func() { p.autoscaler.run(stop) })
+		}
+		p.slots.resize(p.concurrency)
+	}
+}
+
+// want is how many messages to claim now: as many as one of the pools that want any has room
+// for, whichever it turns out that they are for.
+func (rn *runner) want() int {
+	if len(rn.pools) == 1 {
+		return rn.pools[0].backlog.want()
+	}
+	least := 0
+	for _, p := range rn.pools {
+		if n := p.backlog.want(); n > 0 && (least == 0 || n < least) {
+			least = n
+		}
+	}
+	return least
+}
+
+// stop keeps slots from being started, and from waiting until they can run something.
+func (rn *runner) stop() {
+	for _, p := range rn.pools {
+		p.slots.close()
+	}
+	rn.unready()
+}
+
+// close returns the requests that were not accepted. Slots end when there is nothing that
+// was accepted any more.
+func (rn *runner) close() (left []*request) {
+	for _, p := range rn.pools {
+		left = append(left, p.backlog.close()...)
+	}
+	return left
+}
+
+// takeAccepted, after close, returns what was accepted and will not be run any more. What is
+// being accepted meanwhile is returned by another call.
+func (rn *runner) takeAccepted() (accepted []*request) {
+	for _, p := range rn.pools {
+		accepted = append(accepted, p.backlog.abandon()...)
+	}
+	return accepted
+}
+
+// closeExecutors is called when no slot is waited for any more.
+func (rn *runner) closeExecutors(ctx context.Context) {
+	for _, p := range rn.pools {
+		p.closeExecutor(ctx)
+	}
+}
+
+// waiting is the number of requests that wait for a slot.
+func (rn *runner) waiting() (n int) {
+	for _, p := range rn.pools {
+		n += p.backlog.waiting()
+	}
+	return n
+}
+
+// prefetch is how many requests may wait or be unacknowledged.
+func (rn *runner) prefetch() (n int) {
+	for _, p := range rn.pools {
+		n += p.backlog.configured()
+	}
+	return n
+}
+
+// list returns the requests that wait for a slot, or have one and have not begun.
+func (rn *runner) list() (requests []*request) {
+	for _, p := range rn.pools {
+		for _, r := range p.slots.requests() {
+			if r.phase.Load() == waiting {
+				requests = append(requests, r)
+			}
+		}
+		requests = append(requests, p.backlog.list()...)
+	}
+	return requests
+}
+
+// active returns the requests that have begun, have not been settled, and are waited for.
+func (rn *runner) active() (requests []*request) {
+	for _, p := range rn.pools {
+		for _, r := range p.slots.requests() {
+			if r.phase.Load() != waiting {
+				requests = append(requests, r)
+			}
+		}
+	}
+	return requests
+}
+
+// busy tells whether any handler that is waited for runs, and does not itself wait for
+// broker or backend.
+func (rn *runner) busy() bool {
+	return slices.ContainsFunc(rn.active(), func(r *request) bool { return r.phase.Load() == running && r.stuck.Load() == 0 })
+}
+
+// abandonRunning lets go of all handlers, and returns their requests, those included that have
+// not begun.
+func (rn *runner) abandonRunning() (left []*request) {
+	for _, p := range rn.pools {
+		for _, s := range p.slots.busy() {
+			r := s.current.Load()
+			if r == nil || !r.finish(abandoned) && !r.phase.CompareAndSwap(waiting, abandoned) {
+				continue // it has just returned
+			}
+			s.place.Stop((*Run)(r), Stop{Strength: StopKill})
+			p.slots.replace(s)
+			left = append(left, r)
+		}
+	}
+	return left
+}
+
+// abandoned is how many handlers still run although nobody waits for them, and how many
+// there have been.
+func (rn *runner) abandoned() (now, total int64) {
+	for _, p := range rn.pools {
+		now += p.slots.abandoned.Load()
+		total += p.slots.abandonedTotal.Load()
+	}
+	return now, total
+}
