@@ -3,7 +3,7 @@
 // commands on the worker, and replies as Celery's worker does (kombu/pidbox.py,
 // celery/worker/control.py).
 //
-// Commands are in files by family: inspect, revoke, limits, pool, queues, events, conf,
+// table.go lists the commands; they are in files by family: inspect, revoke, limits, pool, queues, events, conf,
 // memory. A program adds its own with tasks.Registry.RegisterCommand.
 //
 // Two goroutines do this: one hears (Subscribe in Run's), so that the connection is read
@@ -83,7 +83,7 @@ type Mailbox struct {
 	log      *slog.Logger
 	w        *worker.Worker
 	hostname string
-	commands *tasks.Registry
+	commands map[string]*tasks.Entry // Celery's, by their names
 	memory   memory
 	clock    worker.Clock // of requests and replies; the worker's own is that of events
 	listens  chan struct{}
@@ -110,7 +110,7 @@ func New(cfg Config) (*Mailbox, error) {
 	m := &Mailbox{
 		cfg: cfg, log: cfg.Logger, w: cfg.Worker, hostname: cfg.Worker.Hostname(), listens: make(chan struct{}),
 	}
-	m.commands = m.builtins()
+	m.commands = m.entries()
 	return m, nil
 }
 
@@ -249,23 +249,17 @@ func Worker(ctx context.Context) *worker.Worker {
 
 // run finds a command, binds its arguments and calls it.
 func (m *Mailbox) run(ctx context.Context, r *protocol.ControlRequest) (any, error) {
-	name := r.Method
-	if full, ok := aliases[name]; ok {
-		name = full
-	}
-	var entry *tasks.Entry
-	found := false
+	entry := m.commands[r.Method]
 	if m.cfg.Commands != nil {
-		entry, found = m.cfg.Commands.LookupCommand(r.Method)
+		if own, ok := m.cfg.Commands.LookupCommand(r.Method); ok {
+			entry = own
+		}
 	}
-	if !found {
-		entry, found = m.commands.LookupCommand(name)
-	}
-	if !found {
+	if entry == nil {
 		return nil, tasks.Raise("KeyError", r.Method)
 	}
 	ctx = context.WithValue(ctx, workerKey{}, m.w)
 	return entry.Call(ctx, &tasks.Request{
-		Task: &protocol.Task{Name: name, Args: []byte("[]"), Kwargs: r.Arguments}, Hostname: m.hostname,
+		Task: &protocol.Task{Name: entry.Name, Args: []byte("[]"), Kwargs: r.Arguments}, Hostname: m.hostname,
 	})
 }
