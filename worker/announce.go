@@ -18,54 +18,54 @@ func goesBack(end *outcome) bool { return end.requeue }
 func isAny(*outcome) bool        { return true }
 
 // announceAll announces the ends of some of a group that are not announced yet.
-func (w *Worker) announceAll(group []settlement, which func(*outcome) bool) {
+func (s *settler) announceAll(group []settlement, which func(*outcome) bool) {
 	for i := range group {
-		if s := &group[i]; s.end != nil && !s.announced && which(s.end) {
-			s.announced = true
-			w.announce(s)
+		if one := &group[i]; one.end != nil && !one.announced && which(one.end) {
+			one.announced = true
+			s.announce(one)
 		}
 	}
 }
 
 // announce logs and reports the end of a task.
-func (w *Worker) announce(s *settlement) {
-	if s.end.kind == Succeeded && w.cfg.Deduplicate && s.req.acksLate {
-		w.successful.add(time.Now(), s.req.ID)
+func (s *settler) announce(one *settlement) {
+	if one.end.kind == Succeeded && s.succeeded != nil && one.req.acksLate {
+		s.succeeded.add(time.Now(), one.req.ID)
 	}
-	if s.end.kind == Succeeded && !s.end.silent {
-		w.log.succeeded(s.req, s.end)
+	if one.end.kind == Succeeded && !one.end.silent {
+		s.log.succeeded(one.req, one.end)
 	}
-	if s.rejected == rejectedFirst {
-		w.announceRejection(s)
+	if one.rejected == rejectedFirst {
+		s.announceRejection(one)
 	}
-	if s.end.refused {
-		e := s.req.event(Refused)
-		e.Reason = s.end.reason
-		w.observers.tell(e)
+	if one.end.refused {
+		e := one.req.event(Refused)
+		e.Reason = one.end.reason
+		s.observers.tell(e)
 	}
-	e := s.req.event(s.end.kind)
-	e.Runtime, e.Result = s.end.runtime, s.end.result
-	e.Terminated, e.Expired, e.Requeue = s.end.terminated, s.end.expired, s.end.requeue
-	e.Signum = s.end.signum
-	e.Reason, e.Traceback, e.Raised = s.end.reason, s.end.traceback, s.end.exception
-	if !s.end.returned.IsZero() {
-		e.Settle = time.Since(s.end.returned)
+	e := one.req.event(one.end.kind)
+	e.Runtime, e.Result = one.end.runtime, one.end.result
+	e.Terminated, e.Expired, e.Requeue = one.end.terminated, one.end.expired, one.end.requeue
+	e.Signum = one.end.signum
+	e.Reason, e.Traceback, e.Raised = one.end.reason, one.end.traceback, one.end.exception
+	if !one.end.returned.IsZero() {
+		e.Settle = time.Since(one.end.returned)
 	}
-	if s.end.exception != nil {
-		e.Exception = s.end.exception.Type
+	if one.end.exception != nil {
+		e.Exception = one.end.exception.Type
 	}
-	w.observers.tell(e)
-	if s.rejected == rejectedLast {
-		w.announceRejection(s)
+	s.observers.tell(e)
+	if one.rejected == rejectedLast {
+		s.announceRejection(one)
 	}
-	if s.fate == burial && e.Kind != Buried {
+	if one.fate == burial && e.Kind != Buried {
 		e.Kind = Buried
-		w.observers.tell(e)
+		s.observers.tell(e)
 	}
 }
 
-func (w *Worker) announceRejection(s *settlement) {
-	e := s.req.event(Rejected)
-	e.Requeue = s.end.requeue
-	w.observers.tell(e)
+func (s *settler) announceRejection(one *settlement) {
+	e := one.req.event(Rejected)
+	e.Requeue = one.end.requeue
+	s.observers.tell(e)
 }

@@ -48,62 +48,6 @@ func chordSize(body []byte) int {
 	return size
 }
 
-// countParts counts the parts of a group of settlements in one call. What completes a
-// chord is left to the settlement's finish.
-func (w *Worker) countParts(ctx context.Context, group []settlement) {
-	parts, of := w.parts[:0], w.partsOf[:0]
-	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			for j := range f.parts {
-				parts, of = append(parts, f.parts[j].ChordPart), append(of, partOf{&group[i], j})
-			}
-		}
-	}
-	if len(parts) == 0 {
-		return
-	}
-	w.parts, w.partsOf = parts, of
-	defer clear(parts)
-	if w.chords == nil {
-		w.log.Error("A task is part of a chord, and "+errNoChords.Error()+": its body will not run",
-			logline.EventKey, "A chord's body will not run", "error", errNoChords)
-		return
-	}
-	counted, ok := w.count(ctx, parts)
-	if !ok {
-		return
-	}
-	for i, count := range counted {
-		if count.State != backend.ChordComplete && count.State != backend.ChordClaimed {
-			continue
-		}
-		f, r := of[i].settlement.flow, of[i].settlement.req
-		p := f.parts[of[i].index]
-		f.finish = append(f.finish, func(ctx context.Context, rest *settlement) { w.completeChord(ctx, r, p, count, rest) })
-	}
-}
-
-// partOf says whose part one is.
-type partOf struct {
-	settlement *settlement
-	index      int
-}
-
-func (w *Worker) count(ctx context.Context, parts []backend.ChordPart) (counted []backend.ChordCount, ok bool) {
-	ok = w.persist(ctx, "count parts of chords", func() (err error) {
-		counted, err = w.chords.Count(ctx, parts...)
-		if refused := refusedRecords(err); refused != nil {
-			for _, e := range refused {
-				w.log.Error("Cannot count task "+e.TaskID+" as part of its chord: "+e.Err.Error(),
-					logline.EventKey, "Cannot count a task as part of its chord", "task_id", e.TaskID, "error", e.Err)
-			}
-			return nil
-		}
-		return err
-	})
-	return counted, ok
-}
-
 // completeChord runs the body of a chord whose last part was counted. When somebody else
 // is at it, it waits until they are done, or in their place does it.
 func (w *Worker) completeChord(ctx context.Context, r *request, p part, count backend.ChordCount, rest *settlement) {
@@ -115,7 +59,7 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		case <-time.After(min(count.Lease, chordLook)):
 		}
 		inherited = true
-		counted, ok := w.count(ctx, []backend.ChordPart{p.ChordPart})
+		counted, ok := w.settler.count(ctx, []backend.ChordPart{p.ChordPart})
 		if !ok {
 			return
 		}
@@ -146,7 +90,7 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		return
 	}
 	finish := func(ctx context.Context) { w.finishChord(ctx, count.Claim, failed) }
-	if w.concluder == nil || rest.fate != late || rest.flow.size+f.size > publishPortion {
+	if w.settler.concluder == nil || rest.fate != late || rest.flow.size+f.size > publishPortion {
 		w.settleBody(ctx, r, f, finish)
 		return
 	}
@@ -175,7 +119,7 @@ func (w *Worker) settleBody(ctx context.Context, r *request, f *flow, finish fun
 }
 
 func (w *Worker) finishChord(ctx context.Context, claim backend.ChordClaim, failed bool) {
-	w.persist(ctx, "finish a chord", func() error {
+	w.settler.persist(ctx, "finish a chord", func() error {
 		err := w.chords.Finish(ctx, claim, failed)
 		if errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
 			return nil // there is nothing more to be done about it
@@ -186,7 +130,7 @@ func (w *Worker) finishChord(ctx context.Context, claim backend.ChordClaim, fail
 
 // renewClaim makes sure that a chord is still ours, whose results took a while to read.
 func (w *Worker) renewClaim(ctx context.Context, r *request, claim backend.ChordClaim) (ours bool) {
-	ok := w.persist(ctx, "claim a chord", func() error {
+	ok := w.settler.persist(ctx, "claim a chord", func() error {
 		err := w.chords.Renew(ctx, claim, chordPublish)
 		if ours = err == nil; errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
 			w.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(),
@@ -223,7 +167,7 @@ func (w *Worker) runBody(f *flow, r *request, body, results []byte) (ids []strin
 // anyDone tells whether one of the tasks is done: then they were published. Their other
 // states tell nothing, as they may be those of a task that was replaced by the chord.
 func (w *Worker) anyDone(ctx context.Context, ids []string) (done bool) {
-	w.persist(ctx, "look for the body of a chord", func() error {
+	w.settler.persist(ctx, "look for the body of a chord", func() error {
 		records, err := w.loader.LoadMany(ctx, ids...)
 		done = slices.ContainsFunc(records, func(record []byte) bool {
 			state, err := backend.State(record)

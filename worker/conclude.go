@@ -25,80 +25,80 @@ func concluderOf(cfg *Config) broker.Concluder {
 
 // concludes tells whether what a settlement publishes goes along with the acknowledgement.
 // What is too large for one step does not.
-func (w *Worker) concludes(s *settlement) bool {
-	f := s.flow
-	return w.concluder != nil && s.fate == late && f != nil && len(f.publish)+len(f.then) > 0 && f.size <= publishPortion
+func (s *settler) concludes(one *settlement) bool {
+	f := one.flow
+	return s.concluder != nil && one.fate == late && f != nil && len(f.publish)+len(f.then) > 0 && f.size <= publishPortion
 }
 
 // conclude publishes and acknowledges what concludes, in portions.
-func (w *Worker) conclude(ctx context.Context, group []settlement) {
-	portion, size := w.concluding[:0], 0
+func (s *settler) conclude(ctx context.Context, group []settlement) {
+	portion, size := s.concluding[:0], 0
 	for i := range group {
-		s := &group[i]
-		if !w.concludes(s) || s.req.lost.Load() {
+		one := &group[i]
+		if !s.concludes(one) || one.req.lost.Load() {
 			continue
 		}
-		portion = append(portion, s)
-		for m := range s.flow.successors() {
+		portion = append(portion, one)
+		for m := range one.flow.successors() {
 			size += len(m.Message)
 		}
 		if size >= publishPortion {
-			w.concludeTogether(ctx, portion)
+			s.concludeTogether(ctx, portion)
 			portion, size = portion[:0], 0
 		}
 	}
 	if len(portion) > 0 {
-		w.concludeTogether(ctx, portion)
+		s.concludeTogether(ctx, portion)
 	}
 	clear(portion)
-	w.concluding = portion
+	s.concluding = portion
 }
 
 // concludeTogether concludes settlements in one call. If a message is refused, each has its
 // own; and one that has a message which is refused has the others published first.
-func (w *Worker) concludeTogether(ctx context.Context, portion []*settlement) {
+func (s *settler) concludeTogether(ctx context.Context, portion []*settlement) {
 	conclusions := make([]broker.Conclusion, len(portion))
-	for i, s := range portion {
-		messages := make([]broker.Publication, 0, len(s.flow.publish)+len(s.flow.then))
-		for m := range s.flow.successors() {
+	for i, one := range portion {
+		messages := make([]broker.Publication, 0, len(one.flow.publish)+len(one.flow.then))
+		for m := range one.flow.successors() {
 			messages = append(messages, m.Publication)
 		}
-		conclusions[i] = broker.Conclusion{Tag: s.req.tag, Publish: messages}
-		w.leases.remove(s.req)
+		conclusions[i] = broker.Conclusion{Tag: one.req.tag, Publish: messages}
+		s.leases.remove(one.req)
 	}
 	var refused *broker.RefusedError
 	first := true
-	done := w.persist(ctx, "publish and acknowledge messages", func() error {
-		lost, err := w.concluder.Conclude(ctx, conclusions...)
+	done := s.persist(ctx, "publish and acknowledge messages", func() error {
+		lost, err := s.concluder.Conclude(ctx, conclusions...)
 		if errors.As(err, &refused) {
 			return nil
 		}
 		if err == nil && first {
 			for _, tag := range lost {
-				w.leaseLost(portion[slices.IndexFunc(portion, func(s *settlement) bool { return s.req.tag == tag })].req)
+				s.leaseLost(portion[slices.IndexFunc(portion, func(one *settlement) bool { return one.req.tag == tag })].req)
 			}
 		}
 		first = false // after a failed attempt, our own may have removed the tag
 		return err
 	})
-	for i, s := range portion {
+	for i, one := range portion {
 		switch {
 		case refused == nil:
-			s.fate = none
-			if done && !s.req.lost.Load() {
-				w.published(s.flow)
+			one.fate = none
+			if done && !one.req.lost.Load() {
+				s.published(one.flow)
 			}
 		case len(portion) == 1:
-			w.publishTogether(ctx, slices.Collect(s.flow.successors())) // and acknowledge follows
+			s.publishTogether(ctx, slices.Collect(one.flow.successors())) // and acknowledge follows
 		default:
-			w.concludeTogether(ctx, portion[i:i+1])
+			s.concludeTogether(ctx, portion[i:i+1])
 		}
 	}
 }
 
 // published tells the hooks what was published.
-func (w *Worker) published(f *flow) {
+func (s *settler) published(f *flow) {
 	for m := range f.successors() {
-		w.hooks.afterPublish(w.taskCtx, m.task)
+		s.hooks.afterPublish(s.taskCtx(), m.task)
 	}
 }

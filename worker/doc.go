@@ -12,7 +12,7 @@
 //	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
 //	execute    run it in a slot of the executor; work out the outcome
-//	settle     store the result, acknowledge, in groups; conclude: along with what follows
+//	settler    publish, store the result, acknowledge, in groups; conclude: along with what follows
 //
 // # Goroutines
 //
@@ -27,7 +27,7 @@
 //	autoscaler   1 a pool, if wanted  the number of slots  when consume has ended
 //	acknowledgeEarly 1 a pool  the calls of Ack for early  when the backlog is closed
 //	slot         Concurrency   the request it runs         when the backlog is closed
-//	settleLoop   1             Ack and Store calls         when settlements is closed and empty
+//	settler.run  1             Ack and Store calls         when the settler is closed and all is written
 //	renewLeases  1             nothing                     last, with the settle context
 //
 // A pool is an executor (goroutines for Go handlers, and those of Config.Executors) with its

@@ -42,7 +42,7 @@ func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
 	if err != nil {
 		return err
 	}
-	if r.worker.concluder == nil || !r.acksLate {
+	if r.worker.settler.concluder == nil || !r.acksLate {
 		return r.publish(ctx, plan)
 	}
 	f := &flow{}

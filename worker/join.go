@@ -29,7 +29,7 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 	var results []backend.ChordResult
 	var record []byte
 	var unreadable error
-	ok := w.persist(ctx, "read a chord", func() (err error) {
+	ok := w.settler.persist(ctx, "read a chord", func() (err error) {
 		if record, err = w.groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
 			results, err = w.chords.Results(ctx, groupID)
 		}
@@ -82,7 +82,7 @@ func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 
 // joinRecords waits for the records of tasks, but not for long: they should all be done.
 func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byte, err error) {
-	ok := w.persist(ctx, "read the results of a chord", func() error {
+	ok := w.settler.persist(ctx, "read the results of a chord", func() error {
 		waiting, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
 		defer cancel()
 		records, err = backend.WaitAll(waiting, w.loader, ids...)

@@ -2,11 +2,9 @@ package worker
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"time"
 
-	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
@@ -144,34 +142,4 @@ func textOf(raw []byte) string {
 		return ""
 	}
 	return text
-}
-
-// prepare does what must be in the backend before messages are published.
-func (w *Worker) prepare(ctx context.Context, group []settlement) {
-	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			for _, step := range f.prepare {
-				w.persist(ctx, "prepare a chord", func() error {
-					err := w.prepareStep(ctx, step)
-					if errors.Is(err, backend.ErrUnreadable) {
-						w.log.taskError(group[i].req, "Cannot prepare a chord", "Cannot prepare a chord", err)
-						return nil
-					}
-					return err
-				})
-			}
-		}
-	}
-}
-
-func (w *Worker) prepareStep(ctx context.Context, step canvas.Step) error {
-	switch step := step.(type) {
-	case canvas.SetChordSize:
-		return w.chords.SetSize(ctx, step.GroupID, step.Size)
-	case canvas.GrowChord:
-		return w.chords.Grow(ctx, step.GroupID, 1)
-	case canvas.SaveGroup:
-		return w.groups.SaveGroup(ctx, step.GroupID, step.Record)
-	}
-	return nil
 }

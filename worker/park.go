@@ -69,20 +69,6 @@ func (w *Worker) takeDue(ctx context.Context, limit int) ([]broker.Delivery, err
 	return w.parker.Due(ctx, time.Now().Add(min(parkHorizon, w.cfg.ParkAfter)), limit)
 }
 
-// parkTogether hands the group's requests that are due later to the broker, in one round trip.
-func (w *Worker) parkTogether(ctx context.Context, requests []*request) {
-	parked := make([]broker.Parked, len(requests))
-	for i, r := range requests {
-		parked[i] = broker.Parked{Delivery: r.delivery(), Due: r.due, TaskID: r.ID}
-	}
-	w.leases.remove(requests...)
-	w.persist(ctx, "park messages", func() error {
-		_, err := w.parker.Park(ctx, parked...)
-		return err
-	})
-	w.recallRevoked(ctx, requests)
-}
-
 // recallRevoked takes those back that were revoked on their way to the broker's keeping,
 // where Revoke has looked for them in vain.
 func (w *Worker) recallRevoked(ctx context.Context, requests []*request) {
@@ -96,9 +82,9 @@ func (w *Worker) recallRevoked(ctx context.Context, requests []*request) {
 	if len(ids) == 0 {
 		return
 	}
-	w.unsettled.Add(1)
+	w.settler.expect()
 	go func() { // discarding them is a matter of the settler, which waits for us here
 		w.recall(ctx, ids)
-		w.settled(1)
+		w.settler.written(1)
 	}()
 }

@@ -22,17 +22,17 @@ type outgoing struct {
 // publish sends the messages of a group that do not go along with an acknowledgement, in one
 // call if they are not too large for that. What follows a task whose lease was lost is left to
 // whoever runs it now.
-func (w *Worker) publish(ctx context.Context, group []settlement, of func(*flow) []outgoing) {
-	all := w.outgoing[:0]
+func (s *settler) publish(ctx context.Context, group []settlement, of func(*flow) []outgoing) {
+	all := s.outgoing[:0]
 	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() && !w.concludes(&group[i]) {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() && !s.concludes(&group[i]) {
 			all = append(all, of(f)...)
 		}
 	}
-	w.outgoing = all
+	s.outgoing = all
 	for rest := all; len(rest) > 0; {
 		n := encodePortion(rest)
-		w.publishTogether(ctx, rest[:n])
+		s.publishTogether(ctx, rest[:n])
 		clear(rest[:n])
 		rest = rest[n:]
 	}
@@ -53,32 +53,32 @@ func encodePortion(messages []outgoing) (n int) {
 
 // publishTogether sends messages in one call; if one of them is refused, one by one, so
 // that the others are published whatever is wrong with it.
-func (w *Worker) publishTogether(ctx context.Context, portion []outgoing) {
-	messages := w.messages[:0]
+func (s *settler) publishTogether(ctx context.Context, portion []outgoing) {
+	messages := s.messages[:0]
 	for i := range portion {
 		messages = append(messages, portion[i].Publication)
 	}
-	w.messages = messages
-	refused := w.send(ctx, messages)
+	s.messages = messages
+	refused := s.send(ctx, messages)
 	clear(messages)
 	switch {
 	case refused == nil:
 		for i := range portion {
-			w.hooks.afterPublish(w.taskCtx, portion[i].task)
+			s.hooks.afterPublish(s.taskCtx(), portion[i].task)
 		}
 	case len(portion) == 1:
-		w.log.unpublished(refused)
+		s.log.unpublished(refused)
 	default:
 		for i := range portion {
-			w.publishTogether(ctx, portion[i:i+1])
+			s.publishTogether(ctx, portion[i:i+1])
 		}
 	}
 }
 
 // send publishes messages, trying again until it works, unless one of them is refused.
-func (w *Worker) send(ctx context.Context, messages []broker.Publication) (refused *broker.RefusedError) {
-	w.persist(ctx, "publish messages", func() error {
-		err := w.cfg.Publisher.Publish(ctx, messages...)
+func (s *settler) send(ctx context.Context, messages []broker.Publication) (refused *broker.RefusedError) {
+	s.persist(ctx, "publish messages", func() error {
+		err := s.publisher.Publish(ctx, messages...)
 		if errors.As(err, &refused) {
 			return nil
 		}

@@ -66,7 +66,7 @@ func (w *Worker) boundEnd(ctx, claiming context.Context, giveUp func()) {
 			abort, hurry = nil, nil
 			endWithin(abortTimeout, abortTimeout)
 		case <-check.C:
-			n := w.persisted.Load()
+			n := w.persister.done.Load()
 			switch warm := abort != nil; {
 			case warm && (n != written || w.runner.busy()):
 				written = n

@@ -31,7 +31,7 @@ func (w *Worker) Stats() Stats {
 		Kept: w.kept.len(), Leased: w.leases.len(),
 		Abandoned: int(abandoned), AbandonedTotal: abandonedTotal,
 	}
-	s.Settling = int(w.unsettled.Load()) // after Active: what has left there is here
+	s.Settling = int(w.settler.unwritten.Load()) // after Active: what has left there is here
 	return s
 }
 

@@ -95,7 +95,7 @@ func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 // takeBack gives back what was acknowledged and did not start.
 func (w *Worker) takeBack(ctx context.Context, accepted []*request) {
 	if len(accepted) > 0 {
-		w.persist(ctx, "take acknowledgements back", func() error {
+		w.persister.persist(ctx, "take acknowledgements back", func() error {
 			return w.returner.Return(ctx, deliveriesOf(accepted)...)
 		})
 	}

@@ -31,15 +31,14 @@ type Worker struct {
 	hooks     *hooks
 	tasks     *taskConfigs
 	limits    *limits
-	parker    broker.Parker    // nil: the consumer cannot park
-	mover     broker.Mover     // nil: the consumer cannot move messages
-	returner  broker.Returner  // nil: it cannot take an acknowledgement back
-	concluder broker.Concluder // nil: publishing and acknowledging are two steps
-	chords    backend.Chords   // nil: the store does not count chords
-	groups    backend.Groups   // nil: likewise
-	loader    backend.Loader   // nil: the store cannot be read
-	origin    string           // header of what the worker publishes
-	replyTo   string           // likewise
+	parker    broker.Parker   // nil: the consumer cannot park
+	mover     broker.Mover    // nil: the consumer cannot move messages
+	returner  broker.Returner // nil: it cannot take an acknowledgement back
+	chords    backend.Chords  // nil: the store does not count chords
+	groups    backend.Groups  // nil: likewise
+	loader    backend.Loader  // nil: the store cannot be read
+	origin    string          // header of what the worker publishes
+	replyTo   string          // likewise
 
 	large       *large
 	schedule    *schedule // what waits for its ETA
@@ -54,11 +53,8 @@ type Worker struct {
 	revocations *revocations
 	successful  *memory // ids of tasks that have succeeded, for Deduplicate
 
-	settlements  chan settlement
-	settleMu     sync.RWMutex // held for reading while sending to settlements
-	settleClosed bool
-	unsettled    atomic.Int64  // settlements that are not written yet
-	allSettled   chan struct{} // capacity 1: there are none any more
+	persister *persister
+	settler   *settler
 
 	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
 	cancelTasks context.CancelCauseFunc
@@ -68,21 +64,12 @@ type Worker struct {
 	hurry       chan struct{} // closed by AbortNow
 	hurryOnce   sync.Once
 	endsBy      atomic.Int64 // see EndsBy; Unix nanoseconds
-	persisted   atomic.Int64 // what was written to broker and backend, in steps
 
 	consuming atomic.Bool
 	stopping  atomic.Bool
 	ran       atomic.Bool
 
-	seq        atomic.Uint64        // order of claiming
-	tags       []string             // owned by settleLoop, reused
-	acked      []*request           // likewise
-	records    []backend.Record     // likewise
-	messages   []broker.Publication // likewise
-	outgoing   []outgoing           // likewise
-	parts      []backend.ChordPart  // likewise
-	partsOf    []partOf             // likewise
-	concluding []*settlement        // likewise
+	seq atomic.Uint64 // order of claiming
 }
 
 // New checks the configuration, naming every problem in it, and builds a worker.
@@ -106,25 +93,24 @@ func New(cfg Config) (*Worker, error) {
 			Accept: accept, Location: cfg.Location,
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
-		leases:      newLeases(cfg.Consumer),
-		origin:      fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
-		replyTo:     protocol.NewID(),
-		successful:  newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
-		settlements: make(chan settlement, settleBacklog),
-		allSettled:  make(chan struct{}, 1),
-		abort:       make(chan struct{}),
-		noStart:     make(chan struct{}),
-		hurry:       make(chan struct{}),
-		made:        time.Now(),
+		leases:     newLeases(cfg.Consumer),
+		origin:     fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
+		replyTo:    protocol.NewID(),
+		successful: newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
+		abort:      make(chan struct{}),
+		noStart:    make(chan struct{}),
+		hurry:      make(chan struct{}),
+		made:       time.Now(),
 	}
 	w.hooks = newHooks(cfg.Registry, w.log)
 	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
 	w.returner, _ = cfg.Consumer.(broker.Returner)
-	w.concluder = concluderOf(&cfg)
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
 	w.loader, _ = cfg.Store.(backend.Loader)
+	w.persister = &persister{log: w.log, stopping: w.noStart}
+	w.settler = newSettler(w.settlerDeps(), w.persister)
 	w.large = newLarge(func(r *request) {
 		w.decode(r)
 		w.runner.goroutines().backlog.reserve(-1)
@@ -144,11 +130,27 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
 		log: w.log, leases: w.leases, noStart: w.noStart,
-		refused: w.discarded, finished: w.deduplicated, ack: w.ack, begun: w.begun,
+		refused: w.discarded, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
 		answers: answers{outcome: w.outcomeOf, timedOut: w.timedOut, terminated: w.terminated, gaveUp: w.gaveUp, cutOff: w.cutOff},
-		settle:  w.settle, unstarted: &w.unstarted, giveBack: w.giveBack, takeBack: w.takeBack, canTakeBack: w.returner != nil,
+		settle:  w.settler.settle, unstarted: &w.unstarted, giveBack: w.giveBack, takeBack: w.takeBack, canTakeBack: w.returner != nil,
 	}
 }
+
+func (w *Worker) settlerDeps() settlerDeps {
+	deps := settlerDeps{
+		consumer: w.cfg.Consumer, publisher: w.cfg.Publisher, concluder: concluderOf(&w.cfg), mover: w.mover, parker: w.parker,
+		store: w.cfg.Store, chords: w.chords, groups: w.groups, leases: w.leases, hooks: w.hooks, observers: w.observers,
+		taskCtx:   func() context.Context { return w.taskCtx },
+		leaseLost: w.leaseLost, parked: w.recallRevoked, complete: w.completeChord,
+	}
+	if w.cfg.Deduplicate {
+		deps.succeeded = w.successful
+	}
+	return deps
+}
+
+// settle hands over to the settler what is to be written.
+func (w *Worker) settle(s settlement) { w.settler.settle(s) }
 
 // Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
 // what has not started, waits for the handlers that run (Celery's warm shutdown)
@@ -190,7 +192,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	holding.Go(func() { w.unpark(claimCtx) })
 	renewing.Go(func() { w.renewLeases(settleCtx) })
 	settled := make(chan struct{})
-	go func() { defer close(settled); w.settleLoop(settleCtx) }()
+	go func() { defer close(settled); w.settler.run(settleCtx) }()
 	w.runner.start(w.taskCtx, settleCtx, &holding, stopHolding)
 
 	w.hooks.workerReady(w.cfg.Hostname)
@@ -207,8 +209,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.awaitHandlers(settleCtx, waited(&w.runner.running), returned)
 	<-returned
 	w.giveBack(settleCtx, broker.Front, w.unstarted.take())
-	w.awaitSettled(settleCtx)
-	w.closeSettlements()
+	w.settler.await(settleCtx)
+	w.settler.close()
 	<-settled
 	w.runner.closeExecutors(settleCtx)
 	w.revocations.keep()
@@ -287,7 +289,7 @@ func (w *Worker) giveBack(ctx context.Context, place broker.Place, requests []*r
 		w.log.Info(fmt.Sprintf("Restoring %d unacknowledged message(s)", len(requests)),
 			logline.EventKey, "Restoring unacknowledged messages", "count", len(requests))
 	}
-	w.persist(ctx, "give messages back", func() error {
+	w.persister.persist(ctx, "give messages back", func() error {
 		return w.cfg.Consumer.Requeue(ctx, place, deliveries...)
 	})
 }

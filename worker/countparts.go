@@ -1,0 +1,96 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/protocol/canvas"
+)
+
+// countParts counts the parts of a group of settlements in one call. What completes a
+// chord is left to the settlement's finish.
+func (s *settler) countParts(ctx context.Context, group []settlement) {
+	parts, of := s.parts[:0], s.partsOf[:0]
+	for i := range group {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+			for j := range f.parts {
+				parts, of = append(parts, f.parts[j].ChordPart), append(of, partOf{&group[i], j})
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return
+	}
+	s.parts, s.partsOf = parts, of
+	defer clear(parts)
+	if s.chords == nil {
+		s.log.Error("A task is part of a chord, and "+errNoChords.Error()+": its body will not run",
+			logline.EventKey, "A chord's body will not run", "error", errNoChords)
+		return
+	}
+	counted, ok := s.count(ctx, parts)
+	if !ok {
+		return
+	}
+	for i, count := range counted {
+		if count.State != backend.ChordComplete && count.State != backend.ChordClaimed {
+			continue
+		}
+		f, r := of[i].settlement.flow, of[i].settlement.req
+		p := f.parts[of[i].index]
+		f.finish = append(f.finish, func(ctx context.Context, rest *settlement) { s.complete(ctx, r, p, count, rest) })
+	}
+}
+
+// partOf says whose part one is.
+type partOf struct {
+	settlement *settlement
+	index      int
+}
+
+func (s *settler) count(ctx context.Context, parts []backend.ChordPart) (counted []backend.ChordCount, ok bool) {
+	ok = s.persist(ctx, "count parts of chords", func() (err error) {
+		counted, err = s.chords.Count(ctx, parts...)
+		if refused := refusedRecords(err); refused != nil {
+			for _, e := range refused {
+				s.log.Error("Cannot count task "+e.TaskID+" as part of its chord: "+e.Err.Error(),
+					logline.EventKey, "Cannot count a task as part of its chord", "task_id", e.TaskID, "error", e.Err)
+			}
+			return nil
+		}
+		return err
+	})
+	return counted, ok
+}
+
+// prepare does what must be in the backend before messages are published.
+func (s *settler) prepare(ctx context.Context, group []settlement) {
+	for i := range group {
+		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+			for _, step := range f.prepare {
+				s.persist(ctx, "prepare a chord", func() error {
+					err := s.prepareStep(ctx, step)
+					if errors.Is(err, backend.ErrUnreadable) {
+						s.log.taskError(group[i].req, "Cannot prepare a chord", "Cannot prepare a chord", err)
+						return nil
+					}
+					return err
+				})
+			}
+		}
+	}
+}
+
+func (s *settler) prepareStep(ctx context.Context, step canvas.Step) error {
+	switch step := step.(type) {
+	case canvas.SetChordSize:
+		return s.chords.SetSize(ctx, step.GroupID, step.Size)
+	case canvas.GrowChord:
+		return s.chords.Grow(ctx, step.GroupID, 1)
+	case canvas.SaveGroup:
+		return s.groups.SaveGroup(ctx, step.GroupID, step.Record)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"context"
+	"iter"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol/canvas"
+)
+
+// fate is what becomes of a message, and when within its settlement.
+type fate int
+
+const (
+	none    fate = iota
+	late         // acknowledged, after everything is confirmed
+	requeue      // back to the end of its queue
+	forward      // to the end of another queue
+	burial       // to the dead letters
+	park         // to the broker's keeping, until it is due
+)
+
+// settlement is what is to be written for a request at one point of its life: when it is
+// received and does not run, when its handler starts, and when it has an outcome.
+type settlement struct {
+	req       *request
+	flow      *flow  // nil: nobody but this task is concerned
+	record    []byte // nil: nothing is stored
+	fate      fate
+	queue     string    // of forward
+	reason    string    // of burial
+	end       *outcome  // nil: the task goes on
+	rejected  rejection // is announced with the end
+	announced bool      // the end is
+
+	written chan struct{} // closed when all is written; nil: nobody waits
+}
+
+// flow is what a settlement means for other tasks, in the order in which it is written.
+type flow struct {
+	prepare []canvas.Step               // sizes of chords, records of groups
+	publish []outgoing                  // before the record: callbacks, the next step, a retry
+	size    int                         // of publish and then, as far as they come from plans, in bytes
+	records []backend.Record            // after it: the steps that will not run any more
+	parts   []part                      // to be counted
+	then    []outgoing                  // error callbacks
+	finish  []finisher                  // takes longer: on a goroutine of its own, before the fate
+	after   []func(ctx context.Context) // what a finisher wants done when all is written
+}
+
+// finisher does what takes longer. It may add to what is left of its settlement.
+type finisher func(ctx context.Context, rest *settlement)
+
+// with returns the settlement's flow, to be added to.
+func (s *settlement) with() *flow {
+	if s.flow == nil {
+		s.flow = &flow{}
+	}
+	return s.flow
+}
+
+// add adds what another flow means, after what this one does.
+func (f *flow) add(more *flow) {
+	f.prepare = append(f.prepare, more.prepare...)
+	f.publish = append(f.publish, more.publish...)
+	f.size += more.size
+	f.records = append(f.records, more.records...)
+	f.parts = append(f.parts, more.parts...)
+	f.then = append(f.then, more.then...)
+	f.finish = append(f.finish, more.finish...)
+}
+
+// successors yields all that is published.
+func (f *flow) successors() iter.Seq[outgoing] {
+	return func(yield func(outgoing) bool) {
+		for _, messages := range [][]outgoing{f.publish, f.then} {
+			for _, m := range messages {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
+}
