@@ -16,7 +16,10 @@ import (
 // What it returns is the worker's reply. Commands run one at a time and must be quick. It
 // panics as Register does. A command of Celery's of the same name is replaced.
 func (r *Registry) RegisterCommand(name string, fn any, opts ...Option) {
-	entry := newEntry("RegisterCommand", name, fn, opts)
+	entry, err := newEntry(name, fn, opts)
+	if err != nil {
+		panic(fmt.Sprintf("tasks: %s: %v", called("RegisterCommand", name), err))
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.commands[name] != nil {

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,34 +58,59 @@ func NewRegistry() *Registry {
 //   - a task written for gocelery: ParseKwargs and RunTask
 //
 // It panics when the name is taken, fn is none of these, or an option does not fit fn:
-// these are mistakes in the program.
+// these are mistakes in the program. Where names or functions are not known before it runs,
+// TryRegister returns an error.
 func (r *Registry) Register(name string, fn any, opts ...Option) {
-	entry := newEntry("Register", name, fn, opts)
+	if err := r.add(name, fn, opts); err != nil {
+		panic(fmt.Sprintf("tasks: %s: %v", called("Register", name), err))
+	}
+}
+
+// TryRegister is Register that returns what is wrong instead of panicking. The registry is
+// then as it was.
+func (r *Registry) TryRegister(name string, fn any, opts ...Option) error {
+	if err := r.add(name, fn, opts); err != nil {
+		return fmt.Errorf("tasks: %q cannot be registered: %w", name, err)
+	}
+	return nil
+}
+
+func (r *Registry) add(name string, fn any, opts []Option) error {
+	entry, err := newEntry(name, fn, opts)
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if existing := r.entries[name]; existing != nil && existing.Executor == "" {
-		panic(fmt.Sprintf("tasks: Register(%q): a task of this name is registered already", name))
+		return errors.New("a task of this name is registered already")
 	}
 	entry.wrap(r.middleware)
 	r.entries[name] = entry
+	return nil
 }
 
-func newEntry(caller, name string, fn any, opts []Option) *Entry {
+// called is a call of a method with a task's name as its first argument.
+func called(method, name string) string {
+	if name == "" {
+		return method
+	}
+	return fmt.Sprintf("%s(%q)", method, name)
+}
+
+func newEntry(name string, fn any, opts []Option) (*Entry, error) {
 	entry := &Entry{Name: name}
 	for _, opt := range opts {
 		opt.setTask(&entry.Options)
 	}
 	if name == "" {
-		panic("tasks: " + caller + ": the task needs a name")
+		return nil, errors.New("the task needs a name")
 	}
 	err := entry.Options.Validate()
 	if err == nil {
 		entry.Handler, err = newHandler(name, fn, &entry.Options)
 	}
-	if err != nil {
-		panic(fmt.Sprintf("tasks: %s(%q): %v", caller, name, err))
-	}
-	return entry
+	return entry, err
 }
 
 // Lookup finds a task by its name.

@@ -2,6 +2,7 @@ package tasks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -98,9 +99,27 @@ func TestRegisterPanics(t *testing.T) {
 		if !strings.Contains(got, test.want) {
 			t.Errorf("Register(%q, %T, %q):\n got %s\nwant %s", test.name, test.fn, test.params, got, test.want)
 		}
+		if err := reg.TryRegister(test.name, test.fn, opts...); err == nil || !strings.HasSuffix(got, errors.Unwrap(err).Error()) {
+			t.Errorf("TryRegister(%q, %T, %q): %v, Register panics with %s", test.name, test.fn, test.params, err, got)
+		}
 		if diff := cmp.Diff([]string{"taken"}, reg.Names()); diff != "" {
 			t.Errorf("Register(%q, %T) left %s", test.name, test.fn, diff)
 		}
+	}
+}
+
+func TestTryRegister(t *testing.T) {
+	t.Parallel()
+	reg := tasks.NewRegistry()
+	if err := reg.TryRegister("shop.add", func(x, y int) int { return x + y }, tasks.Params("x, y")); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := reg.Lookup("shop.add"); !ok {
+		t.Error("it is not registered")
+	}
+	err := reg.TryRegister("shop.add", func() {})
+	if want := `tasks: "shop.add" cannot be registered: a task of this name is registered already`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
