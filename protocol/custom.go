@@ -9,8 +9,15 @@ import (
 // Property returns a property of the message as text: app_id, user_id, type, message_id and
 // whatever else the publisher gave (self.request.properties in Python). What is no string is
 // returned as its JSON; "" if it is missing or null.
-func (t *Task) Property(name string) string {
-	value := pyjson.Member(t.Properties, name)
+func (t *Task) Property(name string) string { return textOfMember(t.Properties, name) }
+
+// Header returns a header of the message as text, a custom one (self.request.headers in
+// Python) or one of Celery's own. What is no string is returned as its JSON; "" if it is
+// missing or null. See CustomHeaders for all.
+func (t *Task) Header(name string) string { return textOfMember(t.Headers, name) }
+
+func textOfMember(object []byte, name string) string {
+	value := pyjson.Member(object, name)
 	if isNull(value) {
 		return ""
 	}

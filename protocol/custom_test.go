@@ -23,6 +23,11 @@ func TestCustomHeadersAndProperties(t *testing.T) {
 			t.Errorf("property %s: %q, want %q", name, got, want)
 		}
 	}
+	for name, want := range map[string]string{"my": "1", "nested": `{"a": 1}`, "lang": "py", "compression": "", "none": ""} {
+		if got := task.Header(name); got != want {
+			t.Errorf("header %s: %q, want %q", name, got, want)
+		}
+	}
 	custom := task.CustomHeaders()
 	if names := slices.Sorted(maps.Keys(custom)); !slices.Equal(names, []string{"my", "nested"}) || string(custom["nested"]) != `{"a": 1}` {
 		t.Errorf("custom headers: %s", custom)

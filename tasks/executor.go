@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // RegisterFor adds a task that an executor of the worker runs which is not that of Go handlers:
@@ -11,7 +12,10 @@ import (
 // first: RegisterFor then reports false and changes nothing, and Register replaces what it has
 // registered. It panics when the name is empty or an option cannot be.
 func (r *Registry) RegisterFor(executor, name string, opts ...Option) bool {
-	entry := newEntry("RegisterFor", name, elsewhere, opts)
+	entry, err := newEntry(name, elsewhere, opts)
+	if err != nil {
+		panic(fmt.Sprintf("tasks: %s: %v", called("RegisterFor", name), err))
+	}
 	entry.Executor = executor
 	r.mu.Lock()
 	defer r.mu.Unlock()
