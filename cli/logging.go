@@ -61,7 +61,7 @@ func newLogHandler(out io.Writer, format string, level slog.Leveler, color bool)
 	if format != "json" {
 		return &textHandler{out: out, level: level, color: color}
 	}
-	return jsonHandler{slog.NewJSONHandler(out, &slog.HandlerOptions{
+	return jsonHandler{Handler: slog.NewJSONHandler(out, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if l, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && len(groups) == 0 {
@@ -73,10 +73,17 @@ func newLogHandler(out io.Writer, format string, level slog.Leveler, color bool)
 }
 
 // jsonHandler prints an object a line. Its msg is the same for all lines of a kind, so that
-// they can be grouped by it: the event of a line that has one, in place of Celery's text.
-type jsonHandler struct{ slog.Handler }
+// they can be grouped by it: the event of a line that has one, in place of Celery's text. Of
+// what a task logs, message and attributes are its author's.
+type jsonHandler struct {
+	slog.Handler
+	task bool // it is a task's logger
+}
 
 func (h jsonHandler) Handle(ctx context.Context, r slog.Record) error {
+	if h.task {
+		return h.Handler.Handle(ctx, r)
+	}
 	line := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
@@ -92,16 +99,21 @@ func (h jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return jsonHandler{h.Handler.WithAttrs(attrs)}
+	_, _, task := logline.IsTask(attrs)
+	return jsonHandler{h.Handler.WithAttrs(attrs), h.task || task}
 }
 
 func (h jsonHandler) WithGroup(name string) slog.Handler {
-	return jsonHandler{h.Handler.WithGroup(name)}
+	return jsonHandler{h.Handler.WithGroup(name), h.task}
 }
 
 // textHandler prints lines as Celery does by default (worker_log_format):
 //
 //	[2026-11-23 09:00:00,123: INFO/MainProcess] Task proj.add[…] received
+//
+// What a task logs (tasks.Logger) has its name and id in front, as in worker_task_log_format:
+//
+//	[2026-11-23 09:00:00,123: INFO/MainProcess] proj.add[…]: text
 //
 // A traceback follows on the lines after the message, other attributes as key=value;
 // those of an event are in its message already.
@@ -109,6 +121,7 @@ type textHandler struct {
 	out   io.Writer
 	level slog.Leveler
 	color bool
+	task  string // of a task's logger: what stands in front of the message
 	attrs string // of WithAttrs, formatted
 }
 
@@ -119,6 +132,10 @@ func (h *textHandler) WithGroup(string) slog.Handler { return h }
 
 func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
+	if name, id, ok := logline.IsTask(attrs); ok {
+		with.task = logline.Escape(name + "[" + id + "]: ")
+		return &with
+	}
 	for _, a := range attrs {
 		with.attrs = string(appendAttr([]byte(with.attrs), a))
 	}
@@ -143,11 +160,15 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	b = append(b, color...)
 	told := toldIn(&r)
+	if h.task != "" { // the attributes are those of the task's author
+		told.event, told.lines = false, false
+	}
+	b = append(b, h.task...)
 	b = logline.AppendEscaped(b, r.Message, told.lines)
 	b = append(b, h.attrs...)
 	if !told.event {
 		r.Attrs(func(a slog.Attr) bool {
-			if a.Key != worker.TracebackKey && a.Key != logline.LinesKey {
+			if a.Key != worker.TracebackKey && (a.Key != logline.LinesKey || h.task != "") {
 				b = appendAttr(b, a)
 			}
 			return true

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
@@ -96,6 +99,33 @@ func TestJSONLogLines(t *testing.T) {
 	want := map[string]any{"time": "2026-11-23T09:00:00.123999Z", "level": "CRITICAL", "msg": "gone", "task_id": "9b1deb4d", "worker": "w@h"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What a task logs has its name and id, as with Celery's worker_task_log_format, and all that its
+// author gives along, whatever our own lines use such attributes for.
+func TestLogOfATask(t *testing.T) {
+	t.Parallel()
+	ctx := func(log *slog.Logger) context.Context {
+		return tasks.NewContext(t.Context(), &tasks.Request{Task: &protocol.Task{Name: "proj.add", ID: "9b\n"}, Log: log})
+	}
+	said := record(slog.LevelWarn, "one\ntwo", logline.Event("paid"), slog.Bool("lines", true), slog.Int("sum", 3))
+	for format, want := range map[string]string{
+		"text": "[2026-11-23 09:00:00,123: WARNING/MainProcess] proj.add[9b\\n]: one\\ntwo shop=a event=paid lines=true sum=3\n",
+		"json": `{"time":"2026-11-23T09:00:00.123999Z","level":"WARNING","msg":"one\ntwo","worker":"w@h",` +
+			`"task_name":"proj.add","task_id":"9b\n","shop":"a","event":"paid","lines":true,"sum":3}` + "\n",
+	} {
+		var out bytes.Buffer
+		log := slog.New(newLogHandler(&out, format, slog.LevelInfo, false))
+		if format == "json" {
+			log = log.With("worker", "w@h")
+		}
+		if err := tasks.Logger(ctx(log)).With("shop", "a").Handler().Handle(t.Context(), said); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", format, diff)
+		}
 	}
 }
 

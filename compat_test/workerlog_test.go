@@ -11,6 +11,7 @@ import (
 // logSteps are what is done with a worker, as Python source, and what its log says then.
 var logSteps = []struct{ do, says string }{
 	{"send('sum', 'tapp.add', 1, 2)", "Task tapp.add[sum] succeeded in"},
+	{"send('says', 'tapp.says', 'hello, world')", "tapp.says[says]: hello, world"},
 	{"send('fail', 'tapp.fail')", "Task tapp.fail[fail] raised unexpected"},
 	{"send('unknown', 'tapp.nosuch', 1)", "Received unregistered task of type 'tapp.nosuch'."},
 	{"send('eta', 'tapp.add', 1, 2, countdown=1)", "Task tapp.add[eta] succeeded in"},

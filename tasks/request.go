@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/apium/apium/protocol"
 )
@@ -15,7 +16,8 @@ type Request struct {
 
 	Failed *Failure // what an Errback task is told; nil for all others
 
-	Execution Execution // the worker's side, for UpdateState and others; nil outside of a worker
+	Log       *slog.Logger // the worker's log, for Logger; nil outside of a worker
+	Execution Execution    // the worker's side, for UpdateState and others; nil outside of a worker
 }
 
 type requestKey struct{}

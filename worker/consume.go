@@ -69,7 +69,7 @@ func (w *Worker) want(stray int) int {
 // as received before. It tells whether it is to run now, as far as is known.
 func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
-	r.Queue, r.Hostname, r.Execution = d.Queue, w.cfg.Hostname, r
+	r.Queue, r.Hostname, r.Log, r.Execution = d.Queue, w.cfg.Hostname, w.cfg.Logger, r
 	r.term.Store(d.Term)
 	if !d.Claimed.IsZero() {
 		r.leased.Store(d.Claimed.UnixNano())

@@ -62,7 +62,7 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 		Args: errback.Args(), Kwargs: errback.Kwargs(),
 	}
 	req := &tasks.Request{
-		Task: task, Queue: failed.r.Queue, Hostname: w.cfg.Hostname,
+		Task: task, Queue: failed.r.Queue, Hostname: w.cfg.Hostname, Log: w.cfg.Logger,
 		Failed: &tasks.Failure{Request: failed.request, Exception: failed.exc, Traceback: failed.traceback},
 	}
 	if _, err := t.entry.Call(ctx, req); err != nil {

@@ -48,7 +48,7 @@ var layers = map[string][]string{
 
 	"protocol/canvas": {"protocol", "protocol/pyjson"},
 
-	"tasks":        {"protocol", "protocol/pyjson", "protocol/canvas"},
+	"tasks":        {"protocol", "protocol/pyjson", "protocol/canvas", "internal/logline"},
 	"tasks/sample": {"tasks", "protocol/pyjson"},
 
 	"broker":             {"protocol"},

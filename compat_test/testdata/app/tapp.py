@@ -10,6 +10,7 @@ import time
 
 import redis
 from celery import Celery, current_task
+from celery.utils.log import get_task_logger
 
 import shoperrors
 
@@ -43,6 +44,11 @@ def greet(name, greeting="hi", *, mark="!"):
 @app.task
 def named(a, *, b, c=None):
     return [a, b, c]
+
+
+@app.task
+def says(text):
+    get_task_logger(__name__).warning(text)
 
 
 @app.task

@@ -52,6 +52,7 @@ func register(reg *tasks.Registry) {
 	}, tasks.Params("name, greeting='hi', *, mark='!'"))
 	reg.Register("tapp.named", func(a, b, c any) []any { return []any{a, b, c} }, tasks.Params("a, *, b, c=None"))
 	reg.Register("tapp.decimal", func() pyjson.Decimal { return "1.10" }, tasks.Params(""))
+	reg.Register("tapp.says", func(ctx context.Context, text string) { tasks.Logger(ctx).Warn(text) }, tasks.Params("text"))
 	reg.Register("tapp.nothing", func() {}, tasks.Params(""))
 	reg.Register("tapp.fail", tasks.HandlerFunc(func(_ context.Context, req *tasks.Request) (any, error) {
 		return nil, &protocol.Exception{
