@@ -127,3 +127,14 @@ func (r *Registry) Names() []string {
 	defer r.mu.RUnlock()
 	return slices.Sorted(maps.Keys(r.entries))
 }
+
+// Clone returns a registry with the same tasks, commands, middleware and hooks. What is added
+// to either afterwards is not in the other.
+func (r *Registry) Clone() *Registry {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return &Registry{
+		entries: maps.Clone(r.entries), commands: maps.Clone(r.commands),
+		middleware: slices.Clone(r.middleware), hooks: slices.Clone(r.hooks),
+	}
+}

@@ -123,6 +123,28 @@ func TestTryRegister(t *testing.T) {
 	}
 }
 
+func TestClone(t *testing.T) {
+	t.Parallel()
+	reg := tasks.NewRegistry()
+	reg.Register("shop.add", func() {})
+	reg.RegisterCommand("level", func() {})
+	clone := reg.Clone()
+	clone.Register("shop.sub", func() {})
+	clone.RegisterCommand("depth", func() {})
+	clone.Connect(tasks.Hooks{})
+	called := 0
+	clone.Use(func(next tasks.Handler) tasks.Handler { called++; return next })
+	if diff := cmp.Diff([]string{"shop.add"}, reg.Names()); diff != "" || len(reg.Commands()) != 1 || len(reg.Hooks()) != 0 {
+		t.Errorf("the registry has what was added to its clone: %s, %q, %d hooks", diff, reg.Commands(), len(reg.Hooks()))
+	}
+	if diff := cmp.Diff([]string{"shop.add", "shop.sub"}, clone.Names()); diff != "" || called != 2 {
+		t.Errorf("clone: %s, %d wrapped", diff, called)
+	}
+	if reg.Register("shop.mul", func() {}); called != 2 {
+		t.Error("the registry has the middleware of its clone")
+	}
+}
+
 // recovered returns what f panics with, as text.
 func recovered(f func()) (text string) {
 	defer func() { text = fmt.Sprint(recover()) }()

@@ -50,6 +50,9 @@ var layers = map[string][]string{
 
 	"tasks":        {"protocol", "protocol/pyjson", "protocol/canvas", "internal/logline"},
 	"tasks/sample": {"tasks", "protocol/pyjson"},
+	"tasks/taskstest": {
+		"tasks", "protocol", "protocol/canvas", "protocol/pyjson", "client", "worker", "broker", "broker/membroker", "backend", "backend/membackend",
+	},
 
 	"broker":             {"protocol"},
 	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
