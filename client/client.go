@@ -122,7 +122,7 @@ func (c *Client) Delay(ctx context.Context, task string, args ...any) (*AsyncRes
 // which override its own. It returns once the broker has the messages; of a chain or
 // chord it returns the result of the last task.
 func (c *Client) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*AsyncResult, error) {
-	plan, err := canvas.Apply(sig, nil, opts, c.canvasContext())
+	plan, err := canvas.Apply(sig, nil, opts, c.environment())
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -139,16 +139,16 @@ func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*Asyn
 	plans := make([]*canvas.Plan, len(sigs))
 	for i, sig := range sigs {
 		var err error
-		if plans[i], err = canvas.Apply(sig, nil, nil, c.canvasContext()); err != nil {
+		if plans[i], err = canvas.Apply(sig, nil, nil, c.environment()); err != nil {
 			return nil, fmt.Errorf("client: signature %d: %w", i+1, err)
 		}
 	}
 	return c.carryOut(ctx, plans...)
 }
 
-// canvasContext is what this client contributes to what it sends.
-func (c *Client) canvasContext() canvas.Context {
-	return canvas.Context{
+// environment is what this client contributes to what it sends.
+func (c *Client) environment() canvas.Environment {
+	return canvas.Environment{
 		Now: time.Now(), NewID: protocol.NewID, Origin: c.cfg.Origin, ReplyTo: c.replyTo,
 		Route: c.cfg.Route, Queue: c.cfg.Destination, DefaultQueue: c.cfg.Queue, ErrbacksOnHeader: c.cfg.ErrbacksOnHeader,
 	}

@@ -77,7 +77,7 @@ func (p *AutoRetryPolicy) Retry(err error, retries int) error {
 	case p.Backoff == 0:
 		return Retry(err)
 	}
-	return Retry(err, Countdown(p.delay(retries)))
+	return Retry(err, RetryCountdown(p.delay(retries)))
 }
 
 // delay is Celery's get_exponential_backoff_interval (celery/utils/time.py).

@@ -214,17 +214,11 @@ func MaxRetries(n int) SharedOption {
 
 // TimeLimit is the hard limit of a run: the task fails with TimeLimitExceeded, and its
 // slot is free again although the handler may go on. 0: none.
-func TimeLimit(limit time.Duration) SharedOption {
-	return sharedOption{
-		func(o *Options) { o.TimeLimit = &limit },
-		func(r *RetryError) { r.TimeLimit = &limit },
-	}
+func TimeLimit(limit time.Duration) Option {
+	return taskOption(func(o *Options) { o.TimeLimit = &limit })
 }
 
 // SoftTimeLimit cancels the handler's context with the cause ErrSoftTimeLimit. 0: none.
-func SoftTimeLimit(limit time.Duration) SharedOption {
-	return sharedOption{
-		func(o *Options) { o.SoftTimeLimit = &limit },
-		func(r *RetryError) { r.SoftTimeLimit = &limit },
-	}
+func SoftTimeLimit(limit time.Duration) Option {
+	return taskOption(func(o *Options) { o.SoftTimeLimit = &limit })
 }

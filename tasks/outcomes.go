@@ -70,35 +70,45 @@ func (r *RetryError) Error() string {
 // Unwrap returns the cause.
 func (r *RetryError) Unwrap() error { return r.Cause }
 
-// Countdown is how long from now the retry waits. 0: it runs at once.
-func Countdown(wait time.Duration) RetryOption {
+// RetryCountdown is how long from now the retry waits. 0: it runs at once.
+func RetryCountdown(wait time.Duration) RetryOption {
 	return retryOption(func(r *RetryError) { r.Countdown = &wait })
 }
 
-// ETA is when the retry is due.
-func ETA(at time.Time) RetryOption { return retryOption(func(r *RetryError) { r.ETA = at }) }
+// RetryETA is when the retry is due.
+func RetryETA(at time.Time) RetryOption { return retryOption(func(r *RetryError) { r.ETA = at }) }
 
-// WithArgs replaces the positional arguments.
-func WithArgs(args ...any) RetryOption {
+// RetryArgs replaces the positional arguments.
+func RetryArgs(args ...any) RetryOption {
 	return retryOption(func(r *RetryError) { r.Args, r.NewArgs = args, true })
 }
 
-// WithKwargs replaces the keyword arguments.
-func WithKwargs(kwargs map[string]any) RetryOption {
+// RetryKwargs replaces the keyword arguments.
+func RetryKwargs(kwargs map[string]any) RetryOption {
 	return retryOption(func(r *RetryError) { r.Kwargs, r.NewKwargs = kwargs, true })
 }
 
-// Queue is where the retry is published.
-func Queue(name string) RetryOption { return retryOption(func(r *RetryError) { r.Queue = name }) }
+// RetryQueue is where the retry is published.
+func RetryQueue(name string) RetryOption { return retryOption(func(r *RetryError) { r.Queue = name }) }
 
-// Priority is the retry's priority, 0 (most urgent on Redis) to 9.
-func Priority(priority int) RetryOption {
+// RetryPriority is the retry's priority, 0 (most urgent on Redis) to 9.
+func RetryPriority(priority int) RetryOption {
 	return retryOption(func(r *RetryError) { r.Priority = &priority })
 }
 
-// Expires is when the retry is not worth running any more.
-func Expires(at time.Time) RetryOption {
+// RetryExpires is when the retry is not worth running any more.
+func RetryExpires(at time.Time) RetryOption {
 	return retryOption(func(r *RetryError) { r.Expires = &at })
+}
+
+// RetryTimeLimit is the retry's hard time limit. 0: none.
+func RetryTimeLimit(limit time.Duration) RetryOption {
+	return retryOption(func(r *RetryError) { r.TimeLimit = &limit })
+}
+
+// RetrySoftTimeLimit is the retry's soft time limit. 0: none.
+func RetrySoftTimeLimit(limit time.Duration) RetryOption {
+	return retryOption(func(r *RetryError) { r.SoftTimeLimit = &limit })
 }
 
 // IgnoreError is the outcome of a handler that has seen to its state itself: see Ignore.

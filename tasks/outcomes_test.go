@@ -115,7 +115,7 @@ func TestAutoRetryChooses(t *testing.T) {
 			t.Errorf("%s: the cause is gone from %v", tt.name, got)
 		}
 	}
-	own := tasks.Retry(bad, tasks.Countdown(time.Minute))
+	own := tasks.Retry(bad, tasks.RetryCountdown(time.Minute))
 	if got := autoRetried(own, 0, tasks.AutoRetry(nil), tasks.RetryBackoff(time.Second)); countdown(t, got) != time.Minute {
 		t.Errorf("a retry of the task's own: %v", got)
 	}
@@ -124,8 +124,8 @@ func TestAutoRetryChooses(t *testing.T) {
 func TestRetryOptions(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	err := tasks.Retry(nil, tasks.ETA(at), tasks.Expires(at), tasks.MaxRetries(7), tasks.Queue("q"), tasks.Priority(3),
-		tasks.WithArgs(1, "x"), tasks.WithKwargs(map[string]any{"k": 1}), tasks.TimeLimit(time.Hour), tasks.SoftTimeLimit(time.Minute))
+	err := tasks.Retry(nil, tasks.RetryETA(at), tasks.RetryExpires(at), tasks.MaxRetries(7), tasks.RetryQueue("q"), tasks.RetryPriority(3),
+		tasks.RetryArgs(1, "x"), tasks.RetryKwargs(map[string]any{"k": 1}), tasks.RetryTimeLimit(time.Hour), tasks.RetrySoftTimeLimit(time.Minute))
 	var r *tasks.RetryError
 	if !errors.As(err, &r) {
 		t.Fatal(err)

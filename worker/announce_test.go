@@ -35,7 +35,7 @@ func TestWhatComesAgain(t *testing.T) {
 		err  error
 		kind string
 	}{
-		"retried":  {tasks.Retry(nil, tasks.Countdown(0)), "retried"},
+		"retried":  {tasks.Retry(nil, tasks.RetryCountdown(0)), "retried"},
 		"requeued": {tasks.Reject(true), "rejected Reject"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -128,7 +128,7 @@ func (w *Worker) sendGroup(ctx context.Context, members []json.RawMessage, resul
 		if err != nil {
 			return nil, err
 		}
-		plan, err := canvas.Apply(sig, partial, canvas.Options{canvas.Opt("group_id", groupID), canvas.Opt("add_to_parent", false)}, w.canvasContext(r))
+		plan, err := canvas.Apply(sig, partial, canvas.Options{canvas.Opt("group_id", groupID), canvas.Opt("add_to_parent", false)}, w.environment(r))
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func (w *Worker) sendChord(ctx context.Context, header []json.RawMessage, body j
 	if err != nil {
 		return nil, err
 	}
-	plan, err := canvas.Apply(canvas.Chord(members, sig), partial, nil, w.canvasContext(r))
+	plan, err := canvas.Apply(canvas.Chord(members, sig), partial, nil, w.environment(r))
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func (w *Worker) runBody(f *flow, r *request, body, results []byte) (ids []strin
 	sig, err := canvas.Decode(body)
 	var plan *canvas.Plan
 	if err == nil {
-		plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, w.canvasContext(r))
+		plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, w.environment(r))
 	}
 	if err == nil {
 		err = w.carryOut(f, plan)

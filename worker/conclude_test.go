@@ -100,7 +100,7 @@ func TestWhatGoesWithALateAcknowledgement(t *testing.T) {
 				b.reg.Register("app.retry", func(ctx context.Context) error {
 					if ran++; tasks.Current(ctx).Retries == 0 {
 						ran = 0
-						return tasks.Retry(nil, tasks.Countdown(0))
+						return tasks.Retry(nil, tasks.RetryCountdown(0))
 					}
 					return nil
 				}, late)

@@ -36,7 +36,7 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 		}
 		f.finish = append(f.finish, func(ctx context.Context, _ *settlement) { w.callErrback(ctx, t, errback, &failed) })
 	}
-	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, w.canvasContext(failed.r))
+	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, w.environment(failed.r))
 	after := &flow{}
 	if err == nil {
 		err = w.carryOut(after, plan)

@@ -28,7 +28,7 @@ func (r *request) UpdateState(ctx context.Context, state string, meta any) error
 
 // Send implements tasks.Execution.
 func (r *request) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*canvas.Result, error) {
-	plan, err := canvas.Apply(sig, nil, opts, r.worker.canvasContext(r))
+	plan, err := canvas.Apply(sig, nil, opts, r.worker.environment(r))
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (r *request) Send(ctx context.Context, sig canvas.Signature, opts ...canvas
 // Replace implements tasks.Execution. The replacement of a task that is acknowledged late goes
 // with the acknowledgement: the handler is about to return.
 func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
-	plan, err := canvas.Replace(sig, r.Task, r.worker.canvasContext(r))
+	plan, err := canvas.Replace(sig, r.Task, r.worker.environment(r))
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (r *request) takeReplacement(s *settlement) {
 
 // AddToChord implements tasks.Execution.
 func (r *request) AddToChord(ctx context.Context, sig canvas.Signature) (*canvas.Result, error) {
-	plan, err := canvas.AddToChord(sig, r.Task, r.worker.canvasContext(r))
+	plan, err := canvas.AddToChord(sig, r.Task, r.worker.environment(r))
 	if err != nil {
 		return nil, err
 	}

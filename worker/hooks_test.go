@@ -70,7 +70,7 @@ func (c *calls) hooks(prefix string, panics bool) tasks.Hooks {
 func registerHooked(b *bench) {
 	b.reg.Register("app.add", add)
 	b.reg.Register("app.fail", func() error { return tasks.Raise("ValueError", "bad") })
-	b.reg.Register("app.retry", func() error { return tasks.Retry(errors.New("again"), tasks.Queue("other")) })
+	b.reg.Register("app.retry", func() error { return tasks.Retry(errors.New("again"), tasks.RetryQueue("other")) })
 	b.reg.Register("app.ignore", tasks.Ignore)
 	b.reg.Register("app.send", func(ctx context.Context) error {
 		_, err := tasks.Send(ctx, canvas.Sig("app.other"), canvas.Queue("other"))

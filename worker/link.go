@@ -17,9 +17,9 @@ var (
 	errNoChords    = errors.New("this worker's result backend cannot count chords")
 )
 
-// canvasContext is what a task contributes to what it publishes.
-func (w *Worker) canvasContext(r *request) canvas.Context {
-	ctx := canvas.Context{
+// environment is what a task contributes to what it publishes.
+func (w *Worker) environment(r *request) canvas.Environment {
+	env := canvas.Environment{
 		Now: time.Now(), NewID: protocol.NewID,
 		RootID: cmp.Or(r.RootID, r.ID), ParentID: r.ID,
 		Origin: w.origin, ReplyTo: w.replyTo,
@@ -27,9 +27,9 @@ func (w *Worker) canvasContext(r *request) canvas.Context {
 		ErrbacksOnHeader: w.cfg.ErrbacksOnHeader,
 	}
 	if w.cfg.InheritParentPriority {
-		ctx.Priority = &r.Priority
+		env.Priority = &r.Priority
 	}
-	return ctx
+	return env
 }
 
 // taskOptions are the options that a registered task gives to what is published of it.
@@ -61,7 +61,7 @@ func (w *Worker) follow(s *settlement, result []byte) error {
 	if r.Embed.Callbacks == nil && r.Embed.Chain == nil {
 		return nil
 	}
-	plan, err := canvas.Follow(r.Embed, result, w.canvasContext(r))
+	plan, err := canvas.Follow(r.Embed, result, w.environment(r))
 	if err != nil {
 		return err
 	}

@@ -71,13 +71,13 @@ func TestOutcomes(t *testing.T) {
 			"raised unexpected: ValueError('bad')", 0,
 		},
 		{
-			"retry", tasks.Retry(valueError, tasks.Queue("other"), tasks.Countdown(5*time.Second)), nil,
+			"retry", tasks.Retry(valueError, tasks.RetryQueue("other"), tasks.RetryCountdown(5*time.Second)), nil,
 			`RETRY {"exc_type": "ValueError", "exc_message": ["bad"], "exc_module": "builtins"}`,
 			[]string{"retried ValueError"},
 			"retry: Retry in 5s: ValueError('bad')", 1,
 		},
 		{
-			"retry that does not fit", tasks.Retry(nil, tasks.WithArgs(1)), nil,
+			"retry that does not fit", tasks.Retry(nil, tasks.RetryArgs(1)), nil,
 			`FAILURE {"exc_type": "Reject", "exc_message": ["TypeError('do() takes 0 positional arguments but 1 was given')", false], "exc_module": "celery.exceptions"}`,
 			[]string{"failed Reject"},
 			"reject requeue=False: do() takes 0 positional arguments but 1 was given", 0,

@@ -181,7 +181,7 @@ func TestStepOfADeadWorker(t *testing.T) {
 			b.step("app.step", nil)
 			b.step("app.next", nil)
 			b.step("app.other", nil)
-			b.step("app.retry", tasks.Retry(nil, tasks.Countdown(0)))
+			b.step("app.retry", tasks.Retry(nil, tasks.RetryCountdown(0)))
 			b.step("app.fail", tasks.Raise("ValueError", "bad"))
 			faults := new(redistest.Faults)
 			stop := b.start(faults)
@@ -222,8 +222,8 @@ func TestLostAnswersOnRedis(t *testing.T) {
 			b := newOnRedis(t)
 			b.step("app.next", nil)
 			b.step("app.member", nil)
-			b.step("app.retry", tasks.Retry(nil, tasks.Countdown(0)))
-			b.step("app.early", tasks.Retry(nil, tasks.Countdown(0)), tasks.AcksLate(false))
+			b.step("app.retry", tasks.Retry(nil, tasks.RetryCountdown(0)))
+			b.step("app.early", tasks.Retry(nil, tasks.RetryCountdown(0)), tasks.AcksLate(false))
 			b.reg.Register("app.sends", func(ctx context.Context) error {
 				_, err := tasks.Send(ctx, canvas.Sig("app.next"))
 				return err

@@ -115,7 +115,7 @@ func TestColdShutdownHeedsOutcomes(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.reg.Register("app.again", func(ctx context.Context) error {
 			<-ctx.Done()
-			return tasks.Retry(errors.New("stopped"), tasks.Countdown(0))
+			return tasks.Retry(errors.New("stopped"), tasks.RetryCountdown(0))
 		})
 		b.reg.Register("app.done", func(ctx context.Context) int { <-ctx.Done(); return 7 })
 		b.start()

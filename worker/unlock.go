@@ -57,7 +57,7 @@ func (w *Worker) pollAgain(ctx context.Context, r *request, body []byte, cause e
 		wait = time.Duration(*interval * float64(time.Second))
 	}
 	if maxRetries == nil || r.Retries < *maxRetries {
-		return tasks.Retry(cause, tasks.Countdown(wait), tasks.MaxRetries(-1))
+		return tasks.Retry(cause, tasks.RetryCountdown(wait), tasks.MaxRetries(-1))
 	}
 	exc := r.tooManyRetries(r.Task)
 	if cause != nil {

@@ -12,18 +12,18 @@ import (
 // arguments, unless it is immutable, and opts override its options. It returns an error
 // for what Celery refuses: callbacks of a group, a chord without a body, nesting without
 // bounds. Nothing must be published then.
-func Apply(sig Signature, args []json.RawMessage, opts Options, ctx Context) (*Plan, error) {
+func Apply(sig Signature, args []json.RawMessage, opts Options, env Environment) (*Plan, error) {
 	if err := errors.Join(sig.err(), opts.check()); err != nil {
 		return nil, err
 	}
-	p := &planner{ctx: ctx}
+	p := &planner{env: env}
 	p.plan.Result = p.apply(sig.node.copy(), arrayOf(args), nil, Options(nil).merged(opts))
 	return p.done()
 }
 
 // planner makes one plan. The first error stays and ends the work.
 type planner struct {
-	ctx   Context
+	env   Environment
 	plan  Plan
 	depth int
 	err   error
@@ -123,7 +123,7 @@ func (p *planner) applyGroup(n *node, args, kwargs []byte, opts Options) *Result
 	id := merged.text("task_id")
 	merged.pop("task_id")
 	if id == "" {
-		id = p.ctx.NewID()
+		id = p.env.NewID()
 	}
 	merged.set("group_id", quote(id))
 	body := merged.pop("chord")

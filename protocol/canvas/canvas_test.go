@@ -131,9 +131,9 @@ func (r *request) task() *protocol.Task {
 	}
 }
 
-func testContext(r *request, inherit bool) canvas.Context {
+func testEnvironment(r *request, inherit bool) canvas.Environment {
 	n := 0
-	ctx := canvas.Context{
+	env := canvas.Environment{
 		Now: time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC),
 		NewID: func() string {
 			n++
@@ -151,13 +151,13 @@ func testContext(r *request, inherit bool) canvas.Context {
 		},
 	}
 	if r != nil {
-		ctx.ParentID, ctx.RootID = r.ID, r.RootID
+		env.ParentID, env.RootID = r.ID, r.RootID
 		if inherit {
 			priority := 3
-			ctx.Priority = &priority
+			env.Priority = &priority
 		}
 	}
-	return ctx
+	return env
 }
 
 // readCases reads what was captured, from APIUM_CANVAS_CASES if that is set.
@@ -215,9 +215,9 @@ func testApply(t *testing.T, c *applyCase) {
 	if err != nil {
 		t.Fatalf("Decode %s: %v", c.JSON, err)
 	}
-	ctx := testContext(c.Request, c.Inherit)
-	ctx.ErrbacksOnHeader = c.OnHeader
-	plan, err := canvas.Apply(decoded, c.Args, options(c.Options), ctx)
+	env := testEnvironment(c.Request, c.Inherit)
+	env.ErrbacksOnHeader = c.OnHeader
+	plan, err := canvas.Apply(decoded, c.Args, options(c.Options), env)
 	want := &c.Built
 	if c.Decoded != nil {
 		want = c.Decoded
@@ -234,9 +234,9 @@ func testBuilt(t *testing.T, c *applyCase) {
 	if got := string(built.Append(nil)); got != c.JSON {
 		t.Errorf("built:\n got %s\nwant %s\n%s", got, c.JSON, raw)
 	}
-	ctx := testContext(c.Request, c.Inherit)
-	ctx.ErrbacksOnHeader = c.OnHeader
-	plan, err := canvas.Apply(built, c.Args, options(c.Options), ctx)
+	env := testEnvironment(c.Request, c.Inherit)
+	env.ErrbacksOnHeader = c.OnHeader
+	plan, err := canvas.Apply(built, c.Args, options(c.Options), env)
 	check(t, "built", c.JSON, plan, err, &c.Built)
 }
 
@@ -256,7 +256,7 @@ func TestFollow(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			embed := protocol.Embed{Callbacks: c.Message.Callbacks, Chain: c.Message.Chain}
-			plan, err := canvas.Follow(embed, []byte(`"the result"`), testContext(c.Request, c.Inherit))
+			plan, err := canvas.Follow(embed, []byte(`"the result"`), testEnvironment(c.Request, c.Inherit))
 			check(t, "follow", string(c.Message.Callbacks)+string(c.Message.Chain), plan, err, &c.Did)
 		})
 	}
@@ -277,7 +277,7 @@ func TestErrbacks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plan, err := canvas.Errbacks(errbacks, c.Request.ID, c.Request.RootID, testContext(c.Request, false))
+			plan, err := canvas.Errbacks(errbacks, c.Request.ID, c.Request.RootID, testEnvironment(c.Request, false))
 			check(t, "errbacks", string(c.Message), plan, err, &c.Did)
 		})
 	}
@@ -295,12 +295,12 @@ func TestReplace(t *testing.T) {
 	for i, c := range cases {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			sig, ctx := c.Recipe.build(), testContext(c.Message, false)
+			sig, env := c.Recipe.build(), testEnvironment(c.Message, false)
 			apply := canvas.Replace
 			if c.How == "add_to_chord" {
 				apply = canvas.AddToChord
 			}
-			plan, err := apply(sig, c.Message.task(), ctx)
+			plan, err := apply(sig, c.Message.task(), env)
 			check(t, c.How, string(sig.Append(nil)), plan, err, &c.Did)
 		})
 	}
@@ -333,7 +333,7 @@ func testFail(t *testing.T, message *request, want []byte) {
 		if decodeErr != nil {
 			t.Fatal(decodeErr)
 		}
-		failures, err = canvas.FailBody(body, testContext(nil, false).NewID)
+		failures, err = canvas.FailBody(body, testEnvironment(nil, false).NewID)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ func (n *node) headerGroup(p *planner) *node {
 	header := newNode(group, append([]*node(nil), n.tasks...))
 	id := n.id()
 	if id == "" {
-		id = p.ctx.NewID()
+		id = p.env.NewID()
 	}
 	header.options.set("task_id", quote(id))
 	return header
@@ -69,14 +69,14 @@ func (n *node) headerGroup(p *planner) *node {
 func (p *planner) runChord(n, header, body *node, args, kwargs []byte, id string, delay, call Options) *Result {
 	groupID, rootID := header.id(), body.options.text("root_id")
 	if groupID == "" {
-		groupID = p.ctx.NewID()
+		groupID = p.env.NewID()
 	}
 	opts := n.options.merged(call)
 	popDelay(&opts)
 	if len(opts) > 0 {
 		opts.pop("task_id")
 		var err error
-		if body, err = addBodyCallbacks(body, &opts, p.ctx.ErrbacksOnHeader); err != nil {
+		if body, err = addBodyCallbacks(body, &opts, p.env.ErrbacksOnHeader); err != nil {
 			p.fail(err)
 			return nil
 		}
@@ -86,7 +86,7 @@ func (p *planner) runChord(n, header, body *node, args, kwargs []byte, id string
 		p.unrollChords(body)
 	}
 	if id == "" {
-		id = p.ctx.NewID()
+		id = p.env.NewID()
 	}
 	bodyResult := p.freeze(body, frozen{id: id, groupID: groupID, rootID: rootID})
 	stripHeaderLinks(body)

@@ -53,7 +53,7 @@ func FailBody(body Signature, newID func() string) ([]Failure, error) {
 	n := body.node.copy()
 	var failures []Failure
 	if n.kind == group {
-		p := planner{ctx: Context{NewID: newID}}
+		p := planner{env: Environment{NewID: newID}}
 		failures = p.failGroup(n)
 		if p.err != nil {
 			return nil, p.err

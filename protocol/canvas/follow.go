@@ -25,14 +25,14 @@ func DecodeList(raw []byte) ([]Signature, error) {
 // single callback is applied by itself. Of several the groups are applied one by one,
 // then all the others together as a new group.
 //
-// The context's ParentID, RootID and Priority are those of the task.
-func Follow(embed protocol.Embed, result json.RawMessage, ctx Context) (*Plan, error) {
+// The environment's ParentID, RootID and Priority are those of the task.
+func Follow(embed protocol.Embed, result json.RawMessage, env Environment) (*Plan, error) {
 	callbacks, err := DecodeList(embed.Callbacks)
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{ctx: ctx}
-	args, opts := arrayOf([]json.RawMessage{result}), followOptions(ctx)
+	p := &planner{env: env}
+	args, opts := arrayOf([]json.RawMessage{result}), followOptions(env)
 	if len(callbacks) == 1 {
 		p.apply(callbacks[0].node, args, nil, opts.clone())
 	} else {
@@ -52,10 +52,10 @@ func Follow(embed protocol.Embed, result json.RawMessage, ctx Context) (*Plan, e
 
 // followOptions are those of the calls a finished task makes. The priority is null where
 // it is not inherited, which shows in the body of a chord.
-func followOptions(ctx Context) Options {
-	opts := Options{Opt("parent_id", ctx.ParentID), Opt("root_id", ctx.RootID), RawOpt("priority", null)}
-	if ctx.Priority != nil {
-		opts[2] = Priority(*ctx.Priority)
+func followOptions(env Environment) Options {
+	opts := Options{Opt("parent_id", env.ParentID), Opt("root_id", env.RootID), RawOpt("priority", null)}
+	if env.Priority != nil {
+		opts[2] = Priority(*env.Priority)
 	}
 	return opts
 }
@@ -76,8 +76,8 @@ func (p *planner) applyAll(callbacks []Signature, args []byte, opts Options) {
 
 // Errbacks plans the publishing of errbacks that are not called in the worker: as a
 // group, with the failed task's id as argument. rootID may be "".
-func Errbacks(errbacks []Signature, taskID, rootID string, ctx Context) (*Plan, error) {
-	p := &planner{ctx: ctx}
+func Errbacks(errbacks []Signature, taskID, rootID string, env Environment) (*Plan, error) {
+	p := &planner{env: env}
 	if len(errbacks) == 0 {
 		return p.done()
 	}

@@ -48,7 +48,7 @@ func (p *planner) freezeTask(n *node, f frozen) *Result {
 	id := n.id()
 	if id == "" {
 		if id = f.id; id == "" {
-			id = p.ctx.NewID()
+			id = p.env.NewID()
 		}
 		n.options.set("task_id", quote(id))
 	}
@@ -59,7 +59,7 @@ func (p *planner) freezeTask(n *node, f frozen) *Result {
 		n.options.set("parent_id", quote(f.parentID))
 	}
 	if !n.options.has("reply_to") {
-		n.options.set("reply_to", quote(p.ctx.ReplyTo))
+		n.options.set("reply_to", quote(p.env.ReplyTo))
 	}
 	if f.groupID != "" && !n.options.has("group_id") {
 		n.options.set("group_id", quote(f.groupID))
@@ -83,7 +83,7 @@ func (n *node) setMembership(f frozen) {
 func (p *planner) freezeGroup(n *node, f frozen) *Result {
 	id := n.id()
 	if id == "" {
-		id = p.ctx.NewID()
+		id = p.env.NewID()
 		n.options.set("task_id", quote(id))
 	}
 	if f.groupID != "" {

@@ -45,19 +45,19 @@ func FuzzApply(f *testing.F) {
 		if second := again.Append(nil); !bytes.Equal(text, second) {
 			t.Fatalf("%s\nread again: %s", text, second)
 		}
-		ctx := testContext(&request{ID: "cur", RootID: "root"}, true)
+		env := testEnvironment(&request{ID: "cur", RootID: "root"}, true)
 		args := []json.RawMessage{[]byte("1")}
-		plan, err := canvas.Apply(sig, args, nil, ctx)
+		plan, err := canvas.Apply(sig, args, nil, env)
 		encodeAll(t, plan, err)
-		plan, err = canvas.Follow(protocol.Embed{Callbacks: list, Chain: list}, []byte("null"), ctx)
+		plan, err = canvas.Follow(protocol.Embed{Callbacks: list, Chain: list}, []byte("null"), env)
 		encodeAll(t, plan, err)
 		task := &protocol.Task{ID: "cur", Embed: protocol.Embed{Callbacks: list, Errbacks: raw, Chain: list, Chord: raw}}
-		plan, err = canvas.Replace(sig, task, ctx)
+		plan, err = canvas.Replace(sig, task, env)
 		encodeAll(t, plan, err)
-		plan, err = canvas.AddToChord(sig, task, ctx)
+		plan, err = canvas.AddToChord(sig, task, env)
 		encodeAll(t, plan, err)
 		_, _ = canvas.FailChain(list)
-		_, _ = canvas.FailBody(sig, ctx.NewID)
+		_, _ = canvas.FailBody(sig, env.NewID)
 	})
 }
 

@@ -27,7 +27,7 @@ func TestManyOptions(t *testing.T) {
 		best := time.Hour
 		for range 3 {
 			start := time.Now()
-			if _, err := canvas.Follow(embed, json.RawMessage("1"), canvas.Context{NewID: protocol.NewID}); err != nil {
+			if _, err := canvas.Follow(embed, json.RawMessage("1"), canvas.Environment{NewID: protocol.NewID}); err != nil {
 				t.Fatal(err)
 			}
 			best = min(best, time.Since(start))

@@ -48,16 +48,16 @@ func TestNesting(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx := testContext(nil, false)
-			if _, err := canvas.Apply(sig, nil, nil, ctx); err != nil {
+			env := testEnvironment(nil, false)
+			if _, err := canvas.Apply(sig, nil, nil, env); err != nil {
 				t.Error(err)
 			}
 			twice := []byte("[" + raw + "," + raw + "]")
 			embed := protocol.Embed{Callbacks: twice, Errbacks: twice, Chain: twice, Chord: []byte(raw)}
-			if _, err := canvas.Follow(embed, []byte("1"), ctx); err != nil {
+			if _, err := canvas.Follow(embed, []byte("1"), env); err != nil {
 				t.Error(err)
 			}
-			if _, err := canvas.Replace(sig, &protocol.Task{ID: "i", Embed: embed}, ctx); err != nil {
+			if _, err := canvas.Replace(sig, &protocol.Task{ID: "i", Embed: embed}, env); err != nil {
 				t.Error(err)
 			}
 		})
@@ -71,7 +71,7 @@ func TestTooDeep(t *testing.T) {
 			t.Parallel()
 			sig, err := canvas.Decode([]byte(nesting(2000)))
 			if err == nil {
-				_, err = canvas.Apply(sig, nil, nil, testContext(nil, false))
+				_, err = canvas.Apply(sig, nil, nil, testEnvironment(nil, false))
 			}
 			switch {
 			case name == "many chords" && err != nil: // side by side, not nested

@@ -6,8 +6,8 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// Context is what the caller of Apply contributes. NewID and Now are required.
-type Context struct {
+// Environment is what the caller of Apply contributes. NewID and Now are required.
+type Environment struct {
 	Now   time.Time     // for countdowns and relative expiry
 	NewID func() string // makes task and group ids
 

@@ -36,8 +36,8 @@ type call struct {
 
 // publish adds one task message (Task.apply_async and Celery.send_task).
 func (p *planner) publish(c call) *Result {
-	if p.ctx.Check != nil {
-		p.fail(p.ctx.Check(c.name, c.args, c.kwargs))
+	if p.env.Check != nil {
+		p.fail(p.env.Check(c.name, c.args, c.kwargs))
 	}
 	opts, route := c.opts, c.route
 	if own, known := p.known(c.name); known {
@@ -50,10 +50,10 @@ func (p *planner) publish(c call) *Result {
 	opts = p.routed(route, opts)
 	task := &protocol.Task{
 		Protocol: 2, Name: c.name, ID: opts.text("task_id"), Args: c.args, Kwargs: c.kwargs,
-		Lang: p.ctx.Lang, Origin: p.ctx.Origin,
+		Lang: p.env.Lang, Origin: p.env.Origin,
 	}
 	if task.ID == "" {
-		task.ID = p.ctx.NewID()
+		task.ID = p.env.NewID()
 	}
 	p.setFamily(task, &opts)
 	setFields(task, opts)
@@ -81,8 +81,8 @@ func (p *planner) publish(c call) *Result {
 // known returns the options of a task that this worker has. The built-in tasks are
 // known to every worker.
 func (p *planner) known(name string) (Options, bool) {
-	if p.ctx.Task != nil {
-		if own, ok := p.ctx.Task(name); ok {
+	if p.env.Task != nil {
+		if own, ok := p.env.Task(name); ok {
 			return own, true
 		}
 	}
@@ -93,15 +93,15 @@ func (p *planner) known(name string) (Options, bool) {
 // from the running task only where the ids do.
 func (p *planner) setFamily(task *protocol.Task, opts *Options) {
 	task.RootID, task.ParentID = opts.text("root_id"), opts.text("parent_id")
-	if (task.RootID == "" || task.ParentID == "") && p.ctx.ParentID != "" {
+	if (task.RootID == "" || task.ParentID == "") && p.env.ParentID != "" {
 		if task.RootID == "" {
-			task.RootID = p.ctx.RootID
+			task.RootID = p.env.RootID
 		}
 		if task.ParentID == "" {
-			task.ParentID = p.ctx.ParentID
+			task.ParentID = p.env.ParentID
 		}
-		if p.ctx.Priority != nil && !opts.has("priority") {
-			*opts = append(opts.clone(), Priority(*p.ctx.Priority))
+		if p.env.Priority != nil && !opts.has("priority") {
+			*opts = append(opts.clone(), Priority(*p.env.Priority))
 		}
 	}
 	task.GroupID = opts.text("group_id")
@@ -111,7 +111,7 @@ func (p *planner) setFamily(task *protocol.Task, opts *Options) {
 	task.Priority, _ = opts.integer("priority")
 	task.ReplyTo = opts.text("reply_to")
 	if task.ReplyTo == "" {
-		task.ReplyTo = p.ctx.ReplyTo
+		task.ReplyTo = p.env.ReplyTo
 	}
 }
 
@@ -161,19 +161,19 @@ func (p *planner) setTimes(step *Publish, opts Options) {
 	var err error
 	task := step.Task
 	if seconds, ok := opts.number("countdown"); ok && seconds != 0 {
-		task.ETA = p.ctx.Now.Add(duration(seconds))
+		task.ETA = p.env.Now.Add(duration(seconds))
 	} else if task.ETA, err = timeOf(opts.get("eta")); err != nil {
 		p.fail(fmt.Errorf("canvas: eta of %s: %w", task.Name, err))
 	}
 	expires := opts.get("expires")
 	if seconds, ok := opts.number("expires"); ok {
-		task.Expires = p.ctx.Now.Add(duration(seconds))
+		task.Expires = p.env.Now.Add(duration(seconds))
 	} else if task.Expires, err = timeOf(expires); err != nil {
 		p.fail(fmt.Errorf("canvas: expires of %s: %w", task.Name, err))
 	}
 	if !task.Expires.IsZero() {
 		// 0 would leave the property out; one that is past is 0 in Celery.
-		step.Publication.Expiration = max(task.Expires.Sub(p.ctx.Now), time.Nanosecond)
+		step.Publication.Expiration = max(task.Expires.Sub(p.env.Now), time.Nanosecond)
 	}
 }
 

@@ -18,7 +18,7 @@ func (e *pythonError) PythonType() (module, class string) { return e.module, e.c
 // chain. A group is made a chord with the body celery.accumulate, which has the id then.
 //
 // It returns an error for a sig that is an empty chain or a member of a chord.
-func Replace(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) {
+func Replace(sig Signature, task *protocol.Task, env Environment) (*Plan, error) {
 	if err := sig.err(); err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func Replace(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{ctx: ctx}
+	p := &planner{env: env}
 	p.freeze(n, frozen{id: task.ID})
 	if p.err != nil {
 		return nil, p.err
@@ -53,7 +53,7 @@ func Replace(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) {
 	for i := len(steps) - 1; i >= 0 && err == nil; i-- {
 		next := steps[i].node
 		next.options.set("replaced_task_nesting", nesting)
-		n, err = or(n, next)
+		n, err = pipe(n, next)
 	}
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func Replace(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) {
 func (n *node) accumulated() (*node, error) {
 	accumulate := &node{task: "celery.accumulate", kwargs: []byte(`{"index": 0}`), tuple: true}
 	if n.kind == group {
-		return or(n, accumulate)
+		return pipe(n, accumulate)
 	}
 	if n.kind != chain {
 		return n, nil
@@ -76,7 +76,7 @@ func (n *node) accumulated() (*node, error) {
 	if n.tasks[last].kind != group {
 		return n, nil
 	}
-	made, err := or(n.tasks[last], accumulate)
+	made, err := pipe(n.tasks[last], accumulate)
 	n.tasks[last] = made
 	return n, err
 }
@@ -113,7 +113,7 @@ func (n *node) setMember(task *protocol.Task) {
 
 // AddToChord plans what Task.add_to_chord does: the chord that the running task is in
 // waits for sig too, which is then published as its member.
-func AddToChord(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) {
+func AddToChord(sig Signature, task *protocol.Task, env Environment) (*Plan, error) {
 	if err := sig.err(); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func AddToChord(sig Signature, task *protocol.Task, ctx Context) (*Plan, error) 
 	}
 	n := sig.node.copy()
 	n.setMember(task)
-	p := &planner{ctx: ctx}
+	p := &planner{env: env}
 	p.freeze(n, frozen{})
 	p.plan.Steps = append(p.plan.Steps, GrowChord{task.GroupID})
 	p.plan.Result = p.apply(n, nil, nil, nil)

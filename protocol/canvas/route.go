@@ -4,8 +4,8 @@ package canvas
 // counts, unless it is null.
 func (p *planner) routed(name string, opts Options) Options {
 	var route Options
-	if p.ctx.Route != nil {
-		route = p.ctx.Route(name)
+	if p.env.Route != nil {
+		route = p.env.Route(name)
 	}
 	if len(route) == 0 && opts.get("queue") == nil {
 		route = Options{Queue(p.defaultQueue())}
@@ -17,8 +17,8 @@ func (p *planner) routed(name string, opts Options) Options {
 }
 
 func (p *planner) defaultQueue() string {
-	if p.ctx.DefaultQueue != "" {
-		return p.ctx.DefaultQueue
+	if p.env.DefaultQueue != "" {
+		return p.env.DefaultQueue
 	}
 	return "celery"
 }
@@ -32,8 +32,8 @@ func (p *planner) setDestination(step *Publish, opts Options) {
 		queue = p.defaultQueue()
 	}
 	var to Destination
-	if p.ctx.Queue != nil {
-		to = p.ctx.Queue(queue)
+	if p.env.Queue != nil {
+		to = p.env.Queue(queue)
 		p.fail(to.Err)
 	}
 	kind := opts.text("exchange_type")

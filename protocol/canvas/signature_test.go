@@ -22,11 +22,11 @@ func TestCopies(t *testing.T) {
 	changed := base.Set(canvas.Queue("q")).Kw(map[string]any{"k": 1}).Immutable().Link(cb, base).LinkError(cb)
 	_ = canvas.Chain(base, changed, base)
 	for range 2 {
-		if _, err := canvas.Apply(base, nil, nil, testContext(nil, false)); err != nil {
+		if _, err := canvas.Apply(base, nil, nil, testEnvironment(nil, false)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := canvas.Replace(base, &protocol.Task{ID: "i"}, testContext(nil, false)); err != nil {
+	if _, err := canvas.Replace(base, &protocol.Task{ID: "i"}, testEnvironment(nil, false)); err != nil {
 		t.Fatal(err)
 	}
 	if after := string(base.Append(nil)); after != before {
@@ -54,19 +54,19 @@ func TestOptions(t *testing.T) {
 	if sig.TaskID() != "i" || string(sig.Option("priority")) != "3" || sig.Option("none") != nil {
 		t.Error("the options cannot be read")
 	}
-	step := published(t, sig, testContext(nil, false))[0]
+	step := published(t, sig, testEnvironment(nil, false))[0]
 	if step.Serializer != "json" || step.Compression != "gzip" || string(step.Publication.Properties) != `{"mine": [1]}` {
 		t.Errorf("published with %+v", step)
 	}
 	eta := canvas.Sig("a").Set(canvas.ETA(at), canvas.ExpiresAt(at.Add(time.Hour)))
-	if task := published(t, eta, testContext(nil, false))[0].Task; !task.ETA.Equal(at) || !task.Expires.Equal(at.Add(time.Hour)) {
+	if task := published(t, eta, testEnvironment(nil, false))[0].Task; !task.ETA.Equal(at) || !task.Expires.Equal(at.Add(time.Hour)) {
 		t.Errorf("eta %v, expires %v", task.ETA, task.Expires)
 	}
 }
 
-func published(t *testing.T, sig canvas.Signature, ctx canvas.Context) (all []canvas.Publish) {
+func published(t *testing.T, sig canvas.Signature, env canvas.Environment) (all []canvas.Publish) {
 	t.Helper()
-	plan, err := canvas.Apply(sig, nil, nil, ctx)
+	plan, err := canvas.Apply(sig, nil, nil, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +80,9 @@ func published(t *testing.T, sig canvas.Signature, ctx canvas.Context) (all []ca
 
 func TestDestination(t *testing.T) {
 	t.Parallel()
-	ctx := testContext(nil, false)
-	ctx.DefaultQueue = "main"
-	ctx.Queue = func(name string) canvas.Destination {
+	env := testEnvironment(nil, false)
+	env.DefaultQueue = "main"
+	env.Queue = func(name string) canvas.Destination {
 		switch name {
 		case "logs":
 			return canvas.Destination{Exchange: "topics", ExchangeType: "topic", RoutingKey: "log.all"}
@@ -91,7 +91,7 @@ func TestDestination(t *testing.T) {
 		}
 		return canvas.Destination{}
 	}
-	ctx.Task = func(name string) (canvas.Options, bool) {
+	env.Task = func(name string) (canvas.Options, bool) {
 		return canvas.Options{canvas.Queue("own"), canvas.Priority(5)}, name == "known"
 	}
 	for _, c := range []struct {
@@ -109,7 +109,7 @@ func TestDestination(t *testing.T) {
 		{"routed.a", canvas.Options{canvas.Queue("q")}, "", "q"},
 		{"keyed.a", nil, "ex", "k"},
 	} {
-		step := published(t, canvas.Sig(c.task).Set(c.options...), ctx)[0]
+		step := published(t, canvas.Sig(c.task).Set(c.options...), env)[0]
 		if step.Task.Exchange != c.exchange || step.Task.RoutingKey != c.key {
 			t.Errorf("%s %v: to %q %q, want %q %q", c.task, c.options, step.Task.Exchange, step.Task.RoutingKey, c.exchange, c.key)
 		}
@@ -144,12 +144,12 @@ func TestBuildErrors(t *testing.T) {
 		"date":              canvas.Sig("a").Set(canvas.Opt("eta", "soon")),
 		"expiry":            canvas.Sig("a").Set(canvas.Opt("expires", "never")),
 	} {
-		if plan, err := canvas.Apply(sig, nil, nil, testContext(nil, false)); err == nil {
+		if plan, err := canvas.Apply(sig, nil, nil, testEnvironment(nil, false)); err == nil {
 			t.Errorf("%s: no error, plan %+v", name, plan)
 		}
 	}
 	link := canvas.Options{canvas.Opt("link", json.RawMessage(`{"task": "b"}`))}
-	if _, err := canvas.Apply(canvas.Group(canvas.Sig("a")), nil, link, testContext(nil, false)); err == nil {
+	if _, err := canvas.Apply(canvas.Group(canvas.Sig("a")), nil, link, testEnvironment(nil, false)); err == nil {
 		t.Error("a callback of a group: no error")
 	}
 }
@@ -209,10 +209,10 @@ func TestAccessors(t *testing.T) {
 func BenchmarkFollow(b *testing.B) {
 	embed := protocol.Embed{Chain: []byte(`[{"task": "last", "args": [], "kwargs": {}, "options": {"task_id": "2", "reply_to": "r"}, "subtask_type": null, "immutable": false}, ` +
 		`{"task": "next", "args": [1], "kwargs": {}, "options": {"task_id": "1", "reply_to": "r"}, "subtask_type": null, "immutable": false}]`)}
-	ctx := testContext(&request{ID: "cur", RootID: "root"}, false)
+	env := testEnvironment(&request{ID: "cur", RootID: "root"}, false)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := canvas.Follow(embed, []byte("3"), ctx); err != nil {
+		if _, err := canvas.Follow(embed, []byte("3"), env); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -236,7 +236,7 @@ func TestDecodeOldChord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := canvas.Apply(sig, nil, nil, canvas.Context{NewID: protocol.NewID})
+		plan, err := canvas.Apply(sig, nil, nil, canvas.Environment{NewID: protocol.NewID})
 		if err != nil {
 			t.Fatal(err)
 		}

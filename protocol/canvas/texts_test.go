@@ -20,7 +20,7 @@ func TestFollowKeepsTexts(t *testing.T) {
 	chain := `{"task": "celery.chain", "args": [], "kwargs": {"tasks": [` + sig(`["\udd00"]`) + ", " + sig(`["\ud801"]`) +
 		`]}, "options": {}, "subtask_type": "chain", "immutable": false}`
 	plan, err := canvas.Follow(protocol.Embed{Callbacks: []byte("[" + chain + "]"), Chain: []byte("[" + sig(`["caf\udce9"]`) + "]")},
-		json.RawMessage(`"\udcff\ud83d"`), canvas.Context{NewID: protocol.NewID})
+		json.RawMessage(`"\udcff\ud83d"`), canvas.Environment{NewID: protocol.NewID})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func register(reg *tasks.Registry) {
 		case cents <= 0:
 			return "", tasks.Raise("ValueError", "cents must be positive")
 		case tasks.Current(ctx).Retries == 0:
-			return "", tasks.Retry(errBusy, tasks.Countdown(time.Minute))
+			return "", tasks.Retry(errBusy, tasks.RetryCountdown(time.Minute))
 		}
 		_, err := tasks.Send(ctx, canvas.Sig("shop.tasks.mail", order))
 		return "receipt of " + order, err

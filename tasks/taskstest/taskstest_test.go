@@ -31,7 +31,7 @@ func shop() *tasks.Registry {
 	reg.Register("shop.panic", func() { panic("oh") })
 	reg.Register("shop.flaky", func(ctx context.Context) (int, error) {
 		if n := tasks.Current(ctx).Retries; n < 2 {
-			return 0, tasks.Retry(fmt.Errorf("try %d", n), tasks.Countdown(time.Hour))
+			return 0, tasks.Retry(fmt.Errorf("try %d", n), tasks.RetryCountdown(time.Hour))
 		}
 		return 7, nil
 	})

@@ -42,11 +42,11 @@ func registerCanvas(reg *tasks.Registry, j *journal) {
 		if err := j.run(&tag); err != nil {
 			return err
 		}
-		return tasks.Retry(nil, tasks.Countdown(0))
+		return tasks.Retry(nil, tasks.RetryCountdown(0))
 	}, tasks.Params("*args, tag, word=None"), tasks.MaxRetries(1))
 	reg.Register("canvas.flaky", func(ctx context.Context, args []json.RawMessage, tag *string) ([]any, error) {
 		if tasks.Current(ctx).Retries < 1 {
-			return nil, tasks.Retry(tasks.Raise("KeyError", "again"), tasks.Countdown(0))
+			return nil, tasks.Retry(tasks.Raise("KeyError", "again"), tasks.RetryCountdown(0))
 		}
 		return j.result(tag, args)
 	}, params)
@@ -54,7 +54,7 @@ func registerCanvas(reg *tasks.Registry, j *journal) {
 		if err := j.run(&tag); err != nil {
 			return err
 		}
-		return tasks.Retry(tasks.Raise("KeyError", place(tag)), tasks.Countdown(0))
+		return tasks.Retry(tasks.Raise("KeyError", place(tag)), tasks.RetryCountdown(0))
 	}, tagged, tasks.MaxRetries(1))
 	reg.Register("canvas.replaced", func(ctx context.Context, args []json.RawMessage, tag, by string) error {
 		if err := j.run(&tag); err != nil {

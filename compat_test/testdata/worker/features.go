@@ -300,23 +300,23 @@ func retry(plan json.RawMessage, options map[string]json.RawMessage) error {
 		case "exc":
 			cause = exception(word[[]json.RawMessage](value))
 		case "countdown":
-			opts = append(opts, tasks.Countdown(seconds(value)))
+			opts = append(opts, tasks.RetryCountdown(seconds(value)))
 		case "eta":
-			opts = append(opts, tasks.ETA(time.Now().Add(seconds(value))))
+			opts = append(opts, tasks.RetryETA(time.Now().Add(seconds(value))))
 		case "expires":
-			opts = append(opts, tasks.Expires(time.Now().Add(seconds(value))))
+			opts = append(opts, tasks.RetryExpires(time.Now().Add(seconds(value))))
 		case "max_retries":
 			if most := word[*int](value); most != nil {
 				opts = append(opts, tasks.MaxRetries(*most))
 			}
 		case "queue":
-			opts = append(opts, tasks.Queue(word[string](value)))
+			opts = append(opts, tasks.RetryQueue(word[string](value)))
 		case "priority":
-			opts = append(opts, tasks.Priority(word[int](value)))
+			opts = append(opts, tasks.RetryPriority(word[int](value)))
 		case "time_limit":
-			opts = append(opts, tasks.TimeLimit(seconds(value)))
+			opts = append(opts, tasks.RetryTimeLimit(seconds(value)))
 		case "soft_time_limit":
-			opts = append(opts, tasks.SoftTimeLimit(seconds(value)))
+			opts = append(opts, tasks.RetrySoftTimeLimit(seconds(value)))
 		case "args":
 			var args []any
 			for _, arg := range word[[]json.RawMessage](value) {
@@ -325,7 +325,7 @@ func retry(plan json.RawMessage, options map[string]json.RawMessage) error {
 				}
 				args = append(args, arg)
 			}
-			opts = append(opts, tasks.WithArgs(args...))
+			opts = append(opts, tasks.RetryArgs(args...))
 		case "kwargs":
 			kwargs := map[string]any{}
 			for name, value := range word[map[string]json.RawMessage](value) {
@@ -333,7 +333,7 @@ func retry(plan json.RawMessage, options map[string]json.RawMessage) error {
 					kwargs[name] = plan
 				}
 			}
-			opts = append(opts, tasks.WithKwargs(kwargs))
+			opts = append(opts, tasks.RetryKwargs(kwargs))
 		}
 	}
 	return tasks.Retry(cause, opts...)

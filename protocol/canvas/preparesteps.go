@@ -148,9 +148,9 @@ func (w *preparation) walked(task *node, isLast bool) {
 		w.prevRes.Parent = res
 	}
 	for _, errback := range w.errbacks {
-		w.fail(task.linkError(errback, w.ctx.ErrbacksOnHeader))
+		w.fail(task.linkError(errback, w.env.ErrbacksOnHeader))
 		if task.kind == chord && task.body != nil {
-			w.fail(task.body.linkError(errback, w.ctx.ErrbacksOnHeader))
+			w.fail(task.body.linkError(errback, w.env.ErrbacksOnHeader))
 		}
 	}
 	w.tasks, w.results = append(w.tasks, task), append(w.results, res)

@@ -2,10 +2,10 @@ package canvas
 
 // or is Python's a | b: b runs after a. Depending on what they are this is a chain, or
 // a chord, or a chord whose body goes on.
-func or(a, b *node) (*node, error) {
+func pipe(a, b *node) (*node, error) {
 	switch a.kind {
 	case chain:
-		return orChain(a, b)
+		return pipeChain(a, b)
 	case group:
 		if b.emptyGroup() {
 			return a, nil
@@ -16,14 +16,14 @@ func or(a, b *node) (*node, error) {
 			c := a.clone()
 			return c, c.continueBody(b.unrolled())
 		}
-		return orTask(a, b)
+		return pipeTask(a, b)
 	default:
-		return orTask(a, b)
+		return pipeTask(a, b)
 	}
 }
 
-// orTask makes a chain.
-func orTask(a, b *node) (*node, error) {
+// pipeTask makes a chain.
+func pipeTask(a, b *node) (*node, error) {
 	if b.kind == chain {
 		steps, err := b.unchain()
 		return newNode(chain, append([]*node{a}, steps...)), err
@@ -43,11 +43,11 @@ func (n *node) continueBody(next *node) (err error) {
 		}
 		end = end.end()
 	}
-	n.body, err = or(n.body, next)
+	n.body, err = pipe(n.body, next)
 	return err
 }
 
-func orChain(a, b *node) (*node, error) {
+func pipeChain(a, b *node) (*node, error) {
 	if b.emptyGroup() {
 		return a, nil
 	}
@@ -56,7 +56,7 @@ func orChain(a, b *node) (*node, error) {
 		steps, err := b.unchain()
 		for _, step := range steps {
 			if err == nil {
-				a, err = or(a, step)
+				a, err = pipe(a, step)
 			}
 		}
 		return a, err
@@ -64,7 +64,7 @@ func orChain(a, b *node) (*node, error) {
 	if b.kind != group && len(a.tasks) > 0 {
 		switch last := a.tasks[len(a.tasks)-1]; {
 		case last.kind == group:
-			return orChord(a.clone(), b)
+			return pipeChord(a.clone(), b)
 		case last.kind == chord && b.kind != chord:
 			c := a.clone()
 			return c, c.tasks[len(c.tasks)-1].continueBody(b)
@@ -90,9 +90,9 @@ func (n *node) end() *node {
 	return n.body
 }
 
-// orChord makes a chord of the group at a chain's end. A chord before it takes that
+// pipeChord makes a chord of the group at a chain's end. A chord before it takes that
 // chord into its body.
-func orChord(a, body *node) (*node, error) {
+func pipeChord(a, body *node) (*node, error) {
 	last := len(a.tasks) - 1
 	made := groupChord(a.tasks[last], body)
 	a.tasks[last] = made
@@ -158,7 +158,7 @@ type folding struct {
 // add appends a step, cloned if it is to be. The last one is taken as it is.
 func (f *folding) add(task *node, cloned bool) (err error) {
 	if f.other != nil {
-		f.other, err = or(f.other, task)
+		f.other, err = pipe(f.other, task)
 		return err
 	}
 	if task.emptyGroup() {
