@@ -84,8 +84,14 @@ type Queue struct {
 	Exchange     string // "": the name
 	ExchangeType string // Direct, Topic or Fanout; "": Direct
 	RoutingKey   string // "": the name, unless an exchange is given
-	Alias        string // the name that operators use for it
-	AutoDelete   bool   // of a fanout queue: its binding goes when the consumer closes
+	Alias        string // another name, which operators and routes use for it
+
+	// Broadcast is kombu's Broadcast: a queue of a fanout exchange that is each worker's own,
+	// and whose binding goes when the consumer closes.
+	Broadcast bool
+	// DeliveryMode is that of messages for the queue: 1 transient, 2 persistent; 0: as their
+	// publisher has it. Redis keeps both alike.
+	DeliveryMode int
 
 	// Bindings are the exchanges that the queue gets its messages from, if there are
 	// several. As in kombu, it is not bound to Exchange then.

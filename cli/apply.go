@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"time"
 
 	"github.com/apium/apium/internal/fromsettings"
@@ -39,11 +40,9 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	if cfg.MaxRedeliveries = conf.MaxRedeliveries; cfg.MaxRedeliveries == 0 {
 		cfg.MaxRedeliveries = -1 // no limit
 	}
-	cfg.Unknown = unknownPolicy(conf.UnknownTask.Default)
-	cfg.UnknownByQueue = map[string]worker.UnknownPolicy{}
-	for queue, action := range conf.UnknownTask.Queues {
-		cfg.UnknownByQueue[queue] = unknownPolicy(action)
-	}
+	cfg.Unknown = conf.UnknownTask.Default
+	cfg.UnknownByQueue = map[string]tasks.UnknownPolicy{}
+	maps.Copy(cfg.UnknownByQueue, conf.UnknownTask.Queues)
 	cfg.SoftShutdownTimeout, cfg.SoftShutdownOnIdle = conf.WorkerSoftShutdownTimeout, conf.WorkerEnableSoftShutdownOnIdle
 	cfg.ChordJoinTimeout, cfg.ChordRetryInterval = conf.ResultChordJoinTimeout, conf.ResultChordRetryInterval
 	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression
@@ -51,14 +50,6 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.PublishOptions = fromsettings.Publishing(conf)
 	cfg.DefaultQueue = conf.TaskDefaultQueue
 	cfg.Route, cfg.Destination = fromsettings.Routing(conf)
-}
-
-func unknownPolicy(u settings.UnknownTask) worker.UnknownPolicy {
-	actions := map[settings.UnknownAction]worker.UnknownAction{
-		settings.UnknownFail: worker.UnknownFail, settings.UnknownForward: worker.UnknownForward,
-		settings.UnknownLeave: worker.UnknownLeave, settings.UnknownPark: worker.UnknownPark,
-	}
-	return worker.UnknownPolicy{Action: actions[u.Action], Queue: u.Queue}
 }
 
 // taskDefaults are the options of tasks that do not say otherwise.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol/canvas"
-	"github.com/apium/apium/worker"
+	"github.com/apium/apium/tasks"
 )
 
 const configFile = `
@@ -77,8 +77,8 @@ func TestConfigFile(t *testing.T) {
 	}
 	want := []any{
 		"redis://file:6379/1", "redis://file:6379/2", 3, true, false, true, time.Minute, "5/m", time.Duration(-1), "Asia/Shanghai", "json yaml",
-		worker.UnknownPark,
-		worker.UnknownPolicy{Action: worker.UnknownForward, Queue: "python"},
+		tasks.UnknownPark,
+		tasks.UnknownPolicy{Action: tasks.UnknownForward, Queue: "python"},
 		-1, ":9", "json", 2 * time.Hour, 2 * time.Hour,
 		"file", "none", 1,
 		[]string{"celery", "feeds"},

@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/control"
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
@@ -45,7 +46,7 @@ func (s *workerSettings) forwardedTo() []string {
 		if !own {
 			policy = s.worker.Unknown
 		}
-		if policy.Action == worker.UnknownForward && policy.Queue != q.Name {
+		if policy.Action == tasks.UnknownForward && policy.Queue != q.Name {
 			targets[policy.Queue] = true
 		}
 	}

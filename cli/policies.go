@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/worker"
+	"github.com/apium/apium/tasks"
 )
 
 // readWaiting reads what becomes of tasks that are due later or come back too often.
@@ -40,13 +40,13 @@ func (s *workerSettings) readUnknown(c *cli.Context) error {
 			if !single {
 				queue, text = "*", item
 			}
-			policy, err := worker.ParseUnknownPolicy(text)
+			policy, err := tasks.ParseUnknownPolicy(text)
 			switch {
 			case err != nil:
 				return fmt.Errorf("invalid value for '--unknown-task': %w", err)
 			case queue == "":
 				return fmt.Errorf("invalid value for '--unknown-task': '%s' names no queue", item)
-			case policy.Action == worker.UnknownForward && policy.Queue == queue:
+			case policy.Action == tasks.UnknownForward && policy.Queue == queue:
 				return fmt.Errorf("invalid value for '--unknown-task': '%s' forwards a queue to itself", item)
 			case queue == "*":
 				s.worker.Unknown = policy

@@ -7,37 +7,37 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/apium/apium/worker"
+	"github.com/apium/apium/tasks"
 )
 
 func TestWaitingAndPolicies(t *testing.T) {
 	t.Parallel()
-	forward := func(queue string) worker.UnknownPolicy {
-		return worker.UnknownPolicy{Action: worker.UnknownForward, Queue: queue}
+	forward := func(queue string) tasks.UnknownPolicy {
+		return tasks.UnknownPolicy{Action: tasks.UnknownForward, Queue: queue}
 	}
-	leave := worker.UnknownPolicy{Action: worker.UnknownLeave}
+	leave := tasks.UnknownPolicy{Action: tasks.UnknownLeave}
 	type want struct {
-		Unknown         worker.UnknownPolicy
-		ByQueue         map[string]worker.UnknownPolicy
+		Unknown         tasks.UnknownPolicy
+		ByQueue         map[string]tasks.UnknownPolicy
 		ParkAfter       time.Duration
 		ETATaskLimit    int
 		MaxRedeliveries int
 	}
-	none := map[string]worker.UnknownPolicy{}
+	none := map[string]tasks.UnknownPolicy{}
 	for _, tt := range []struct {
 		args []string
 		want want
 	}{
-		{nil, want{worker.UnknownPolicy{}, none, 0, 0, 10}},
+		{nil, want{tasks.UnknownPolicy{}, none, 0, 0, 10}},
 		{
 			[]string{"--park-after", "1.5", "--eta-task-limit", "7", "--max-redeliveries", "0"},
-			want{worker.UnknownPolicy{}, none, 1500 * time.Millisecond, 7, -1},
+			want{tasks.UnknownPolicy{}, none, 1500 * time.Millisecond, 7, -1},
 		},
 		{[]string{"--unknown-task", "forward:python", "--max-redeliveries", "3"}, want{forward("python"), none, 0, 0, 3}},
 		{
 			[]string{"--unknown-task", "leave", "--unknown-task", "high=park", "--unknown-task", "low=forward:a,mid=fail"},
-			want{leave, map[string]worker.UnknownPolicy{
-				"high": {Action: worker.UnknownPark}, "low": forward("a"), "mid": {},
+			want{leave, map[string]tasks.UnknownPolicy{
+				"high": {Action: tasks.UnknownPark}, "low": forward("a"), "mid": {},
 			}, 0, 0, 10},
 		},
 	} {
@@ -55,7 +55,7 @@ func TestPoliciesOfSettingsAndFlags(t *testing.T) {
 	config := writeConfig(t, "apium_unknown_task = {'*' = 'park', high = 'fail', low = 'leave'}\napium_max_redeliveries = 5\n"+
 		"apium_park_after = 3\nworker_eta_task_limit = 9")
 	s := readSettings(t, "worker", config, "--unknown-task", "low=forward:python", "--park-after", "4").worker
-	if s.Unknown.Action != worker.UnknownPark || s.UnknownByQueue["high"].Action != worker.UnknownFail ||
+	if s.Unknown.Action != tasks.UnknownPark || s.UnknownByQueue["high"].Action != tasks.UnknownFail ||
 		s.UnknownByQueue["low"].Queue != "python" || s.MaxRedeliveries != 5 || s.ParkAfter != 4*time.Second || s.ETATaskLimit != 9 {
 		t.Errorf("%+v", s)
 	}

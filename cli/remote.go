@@ -40,7 +40,7 @@ func (p *program) startControl(
 		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
 		Settings: s.effective, BrokerInfo: brokerInfo(server, s.conf), Version: version(), Logger: s.log,
 		Queue: func(name string) (broker.Queue, bool) {
-			for _, q := range fromsettings.Queues(queues.All()) {
+			for _, q := range queues.All() {
 				if q.Name == name || q.Alias == name {
 					return q, true
 				}

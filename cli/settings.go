@@ -184,7 +184,7 @@ func (s *workerSettings) readQueues(c *cli.Context) error {
 	if s.conf.WorkerDirect {
 		queues = append(queues, settings.DirectQueue(s.hostname))
 	}
-	s.Consumer.Queues = fromsettings.Queues(queues)
+	s.Consumer.Queues = queues
 	s.purge = c.Bool("purge")
 	return nil
 }

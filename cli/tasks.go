@@ -6,8 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/tasks/sample"
-	"github.com/apium/apium/worker"
 )
 
 // demoTasksFlag lets a program without tasks of its own work for a broker that may be a
@@ -18,7 +18,7 @@ const demoTasksFlag = "demo-tasks"
 // waits there would be failed as unknown at the first contact. A program without any task
 // is warned.
 func (p *program) checkTasks(c *cli.Context, s *workerSettings) error {
-	fails := s.worker.Unknown.Action == worker.UnknownFail
+	fails := s.worker.Unknown.Action == tasks.UnknownFail
 	switch {
 	case s.embedded || c.Bool(demoTasksFlag):
 	case sample.Only(p.reg):

@@ -60,7 +60,7 @@ type Config struct {
 	NoRetry bool
 	// RetryPolicy is how often and how fast publishing is tried again
 	// (task_publish_retry_policy). Default: three times, after 0, 0.2 and 0.4 seconds.
-	RetryPolicy *RetryPolicy
+	RetryPolicy *broker.RetryPolicy
 	// TaskSent makes the event that is published along with a task, as events.Producer does
 	// (task_send_sent_event). Nil: none.
 	TaskSent func(task *protocol.Task) broker.Publication
@@ -96,7 +96,8 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	if cfg.RetryPolicy == nil {
-		cfg.RetryPolicy = &defaultRetryPolicy
+		policy := broker.DefaultRetryPolicy()
+		cfg.RetryPolicy = &policy
 	}
 	if cfg.Origin == "" {
 		host, err := os.Hostname()

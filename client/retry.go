@@ -11,18 +11,8 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// RetryPolicy says how publishing is tried again when it fails: Celery's retry_policy.
-type RetryPolicy struct {
-	MaxRetries    int           // negative: no limit
-	IntervalStart time.Duration // before the first retry
-	IntervalStep  time.Duration // added with each further one
-	IntervalMax   time.Duration // the longest wait
-}
-
-var defaultRetryPolicy = RetryPolicy{MaxRetries: 3, IntervalStep: 200 * time.Millisecond, IntervalMax: time.Second}
-
 // retryPolicy is the client's, changed by the retry and retry_policy options of a call.
-func (c *Client) retryPolicy(call *canvas.Publish) (RetryPolicy, error) {
+func (c *Client) retryPolicy(call *canvas.Publish) (broker.RetryPolicy, error) {
 	policy, retry := *c.cfg.RetryPolicy, !c.cfg.NoRetry
 	if call.Retry != nil {
 		if err := pyjson.Unmarshal(call.Retry, &retry); err != nil {
@@ -30,7 +20,7 @@ func (c *Client) retryPolicy(call *canvas.Publish) (RetryPolicy, error) {
 		}
 	}
 	if !retry {
-		return RetryPolicy{}, nil
+		return broker.RetryPolicy{}, nil
 	}
 	if call.RetryPolicy == nil {
 		return policy, nil
@@ -40,15 +30,15 @@ func (c *Client) retryPolicy(call *canvas.Publish) (RetryPolicy, error) {
 		return policy, fmt.Errorf("retry_policy: %w", err)
 	}
 	for name, value := range given {
-		if err := policy.set(name, value); err != nil {
+		if err := setRetryOption(&policy, name, value); err != nil {
 			return policy, fmt.Errorf("retry_policy: %w", err)
 		}
 	}
 	return policy, nil
 }
 
-// set sets a member of a retry_policy. Those that kombu alone has a use for are ignored.
-func (p *RetryPolicy) set(name string, value any) error {
+// setRetryOption sets a member of a retry_policy. Those that kombu alone has a use for are ignored.
+func setRetryOption(p *broker.RetryPolicy, name string, value any) error {
 	if name == "max_retries" && value == nil {
 		p.MaxRetries = -1
 		return nil
@@ -74,8 +64,8 @@ func (p *RetryPolicy) set(name string, value any) error {
 	return nil
 }
 
-// try calls publish until it succeeds, the policy is exhausted, or trying again is no use.
-func (p *RetryPolicy) try(ctx context.Context, publish func() error) error {
+// tryPublishing calls publish until it succeeds, the policy is exhausted, or trying again is no use.
+func tryPublishing(ctx context.Context, p broker.RetryPolicy, publish func() error) error {
 	wait := min(p.IntervalStart, p.IntervalMax)
 	for retries := 0; ; retries++ {
 		err := publish()

@@ -140,7 +140,7 @@ func (c *Client) publish(ctx context.Context, s *sending) error {
 	if err != nil {
 		return fmt.Errorf("client: task %s: %w", s.first.Task.Name, err)
 	}
-	err = policy.try(ctx, func() error { return c.cfg.Publisher.Publish(ctx, s.messages...) })
+	err = tryPublishing(ctx, policy, func() error { return c.cfg.Publisher.Publish(ctx, s.messages...) })
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}

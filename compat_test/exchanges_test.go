@@ -221,7 +221,7 @@ func TestFanoutBothWays(t *testing.T) {
 	var consumers []*redisbroker.Consumer
 	for range 2 {
 		consumers = append(consumers, goConsumer(t, server, redisbroker.Config{Queues: []broker.Queue{
-			{Name: "named", Exchange: "news", ExchangeType: broker.Fanout, RoutingKey: "k", AutoDelete: true},
+			{Name: "named", Exchange: "news", ExchangeType: broker.Fanout, RoutingKey: "k", Broadcast: true},
 		}}))
 	}
 	python := start(t, "python worker", appDir, a.env(t), a.python(), "-c", `

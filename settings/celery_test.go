@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/tasks"
 )
 
 // captured reads what scripts/capture_settings.py got out of real Celery.
@@ -120,8 +123,8 @@ func TestDefaults(t *testing.T) {
 		s.TaskPublishRetryPolicy, s.BrokerConnectionMaxRetries, s.TaskProtocol, s.EnableUTC, s.Location(), s.UnknownTask.Default,
 	)
 	want := fmt.Sprint(
-		false, true, 24*time.Hour, 4, "celery", []string{"json"}, RetryPolicy{3, 0, 200 * time.Millisecond, time.Second}, 100, 2, true, time.UTC,
-		UnknownTask{Action: UnknownFail},
+		false, true, 24*time.Hour, 4, "celery", []string{"json"}, broker.DefaultRetryPolicy(), 100, 2, true, time.UTC,
+		tasks.UnknownPolicy{Action: tasks.UnknownFail},
 	)
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

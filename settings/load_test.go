@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/apium/apium/tasks"
 )
 
 // write makes a settings file.
@@ -109,8 +111,8 @@ func TestFormats(t *testing.T) {
 			"/ca.pem", "required", 2 * time.Hour,
 			[]int{0, 5},
 			"", "first", "first", "exact", "celery", 2, "two",
-			UnknownTask{UnknownForward, "python"},
-			UnknownTask{Action: UnknownLeave},
+			tasks.UnknownPolicy{Action: tasks.UnknownForward, Queue: "python"},
+			tasks.UnknownPolicy{Action: tasks.UnknownLeave},
 			[]string(nil),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

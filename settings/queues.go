@@ -5,27 +5,14 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/nearest"
 )
 
 // Queue is a queue of task_queues, as kombu's Queue.
-type Queue struct {
-	Name         string
-	Exchange     string
-	ExchangeType string
-	RoutingKey   string
-	Alias        string    // another name, for -Q and routes
-	DeliveryMode int       // of the exchange; 0: task_default_delivery_mode
-	Broadcast    bool      // kombu's Broadcast: each worker has a queue of its own; Name is Alias
-	Bindings     []Binding // if there are any, the queue is not bound to Exchange
-}
+type Queue = broker.Queue
 
-// Binding is one of several exchanges a queue gets messages from.
-type Binding struct {
-	Exchange, ExchangeType, RoutingKey string
-}
-
-func (q *Queue) fields() map[string]any {
+func queueFields(q *Queue) map[string]any {
 	fields := map[string]any{
 		"name":          &q.Name,
 		"exchange":      &q.Exchange,
@@ -48,13 +35,13 @@ func (q *Queue) fields() map[string]any {
 	return fields
 }
 
-type bindings struct{ dst *[]Binding }
+type bindings struct{ dst *[]broker.Source }
 
 func (b bindings) decode(d *decoder, value any) {
 	*b.dst = nil
 	each(d, value, func(v any) {
 		if o, ok := d.object(v); ok {
-			var one Binding
+			var one broker.Source
 			d.members(o, map[string]any{
 				"exchange": &one.Exchange, "exchange_type": oneOf{&one.ExchangeType, exchangeTypes}, "routing_key": &one.RoutingKey,
 				"arguments": nothing{}, "unbind_arguments": nothing{},
@@ -66,7 +53,7 @@ func (b bindings) decode(d *decoder, value any) {
 		}
 	})
 	// kombu reads such a queue only as the fanout's: what others send to it stays there for ever.
-	if len(*b.dst) > 1 && slices.ContainsFunc(*b.dst, func(one Binding) bool { return one.ExchangeType == "fanout" }) {
+	if len(*b.dst) > 1 && slices.ContainsFunc(*b.dst, func(one broker.Source) bool { return one.ExchangeType == "fanout" }) {
 		d.bad("a queue of a fanout exchange has no other bindings")
 	}
 }
@@ -102,7 +89,7 @@ func (l queueList) add(d *decoder, name string, value any) {
 	if text, ok := value.(string); ok && name == "" {
 		q.Name = text
 	} else if o, ok := d.object(value); ok {
-		d.members(o, q.fields())
+		d.members(o, queueFields(&q))
 		if !o.has("delivery_mode") {
 			q.DeliveryMode = 0
 		}

@@ -44,7 +44,7 @@ type policy struct{ dst **RetryPolicy }
 func (p policy) decode(d *decoder, value any) {
 	if *p.dst = nil; value != nil {
 		*p.dst = &RetryPolicy{}
-		(*p.dst).decode(d, value)
+		retryPolicy{*p.dst}.decode(d, value)
 	}
 }
 

@@ -21,7 +21,7 @@ var taskEntries = []entry{
 	{name: "task_ignore_result", old: "CELERY_IGNORE_RESULT", kind: boolean, def: false, field: func(s *Settings) any { return &s.TaskIgnoreResult }},
 	{name: "task_protocol", old: "CELERY_TASK_PROTOCOL", kind: integer, def: int64(2), field: func(s *Settings) any { return protocol{&s.TaskProtocol} }},
 	{name: "task_publish_retry", old: "CELERY_TASK_PUBLISH_RETRY", kind: boolean, def: true, field: func(s *Settings) any { return &s.TaskPublishRetry }},
-	{name: "task_publish_retry_policy", old: "CELERY_TASK_PUBLISH_RETRY_POLICY", kind: mapping, def: object{{"max_retries", int64(3)}, {"interval_start", int64(0)}, {"interval_max", int64(1)}, {"interval_step", 0.2}}, field: func(s *Settings) any { return &s.TaskPublishRetryPolicy }},
+	{name: "task_publish_retry_policy", old: "CELERY_TASK_PUBLISH_RETRY_POLICY", kind: mapping, def: object{{"max_retries", int64(3)}, {"interval_start", int64(0)}, {"interval_max", int64(1)}, {"interval_step", 0.2}}, field: func(s *Settings) any { return retryPolicy{&s.TaskPublishRetryPolicy} }},
 	{name: "task_queues", old: "CELERY_QUEUES", kind: mapping, field: func(s *Settings) any { return queueList{&s.TaskQueues} }},
 	{name: "task_reject_on_worker_lost", old: "CELERY_REJECT_ON_WORKER_LOST", kind: boolean, field: func(s *Settings) any { return &s.TaskRejectOnWorkerLost }},
 	{name: "task_retry_on_worker_lost", old: "CELERY_RETRY_ON_WORKER_LOST", kind: boolean, def: false, field: func(s *Settings) any { return &s.TaskRetryOnWorkerLost }},

@@ -5,70 +5,53 @@ import (
 	"strings"
 
 	"github.com/apium/apium/internal/nearest"
+	"github.com/apium/apium/tasks"
 )
 
-// UnknownAction is what a worker does with a message whose task it does not have.
-type UnknownAction string
-
-// The actions.
-const (
-	UnknownFail    UnknownAction = "fail"    // Celery's: the message is acknowledged, the task FAILURE
-	UnknownForward UnknownAction = "forward" // untouched to another queue
-	UnknownLeave   UnknownAction = "leave"   // back to its queue, for other workers
-	UnknownPark    UnknownAction = "park"    // to the dead letters
-)
-
-// UnknownTask is an action and, for UnknownForward, the queue.
-type UnknownTask struct {
-	Action UnknownAction
-	Queue  string
-}
-
-// UnknownTasks is apium_unknown_task: one action, written "fail", "leave", "park" or
-// "forward:<queue>", or a mapping of queues to actions, where "*" is all others.
+// UnknownTasks is apium_unknown_task: one policy, written "fail", "leave", "park" or
+// "forward:<queue>", or a mapping of queues to policies, where "*" is all others.
 type UnknownTasks struct {
-	Default UnknownTask
-	Queues  map[string]UnknownTask
+	Default tasks.UnknownPolicy
+	Queues  map[string]tasks.UnknownPolicy
 }
 
 func (u *UnknownTasks) decode(d *decoder, value any) {
-	*u = UnknownTasks{Default: UnknownTask{Action: UnknownFail}}
+	*u = UnknownTasks{}
 	o, ok := value.(object)
 	if !ok {
-		u.Default.decode(d, value)
+		u.Default = d.unknownPolicy(value)
 		return
 	}
-	u.Queues = make(map[string]UnknownTask, len(o))
+	u.Queues = make(map[string]tasks.UnknownPolicy, len(o))
 	for _, m := range o {
 		d.in(m.key, func() {
-			var action UnknownTask
-			action.decode(d, m.value)
-			if action.Action == UnknownForward && action.Queue == m.key {
+			policy := d.unknownPolicy(m.value)
+			if policy.Action == tasks.UnknownForward && policy.Queue == m.key {
 				d.bad("a queue cannot forward to itself")
 			}
 			if m.key == "*" {
-				u.Default = action
+				u.Default = policy
 				return
 			}
-			u.Queues[m.key] = action
+			u.Queues[m.key] = policy
 		})
 	}
 }
 
-func (u *UnknownTask) decode(d *decoder, value any) {
-	known := []string{string(UnknownFail), string(UnknownForward), string(UnknownLeave), string(UnknownPark)}
+func (d *decoder) unknownPolicy(value any) tasks.UnknownPolicy {
+	known := []string{"fail", "forward", "leave", "park"}
 	text, err := asText(value)
 	if err != nil {
 		d.bad("%v", err)
-		return
+		return tasks.UnknownPolicy{}
 	}
-	action, queue, forward := strings.Cut(text, ":")
-	switch {
-	case !slices.Contains(known, action):
-		d.misspelt(nearest.Name(action, known), "'%s' is not one of fail, leave, park, forward:<queue>", text)
-	case (action == string(UnknownForward)) != (forward && queue != ""):
-		d.bad("'%s' is not one of fail, leave, park, forward:<queue>", text)
-	default:
-		*u = UnknownTask{UnknownAction(action), queue}
+	policy, err := tasks.ParseUnknownPolicy(text)
+	if err != nil {
+		near := ""
+		if action, _, _ := strings.Cut(text, ":"); !slices.Contains(known, action) {
+			near = nearest.Name(action, known)
+		}
+		d.misspelt(near, "%v", err)
 	}
+	return policy
 }

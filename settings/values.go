@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/nearest"
 )
 
@@ -24,16 +25,14 @@ var (
 )
 
 // RetryPolicy says how often and when publishing is tried again.
-type RetryPolicy struct {
-	MaxRetries    int           // -1: for ever, Python's None
-	IntervalStart time.Duration // before the first retry
-	IntervalStep  time.Duration // is added for each further one
-	IntervalMax   time.Duration
-}
+type RetryPolicy = broker.RetryPolicy
 
-// decode keeps Celery's default for what is not given, as Celery does.
-func (p *RetryPolicy) decode(d *decoder, value any) {
-	*p = RetryPolicy{MaxRetries: 3, IntervalStep: 200 * time.Millisecond, IntervalMax: time.Second}
+// retryPolicy keeps kombu's default for what is not given, as Celery does.
+type retryPolicy struct{ p *RetryPolicy }
+
+func (r retryPolicy) decode(d *decoder, value any) {
+	p := r.p
+	*p = RetryPolicy{MaxRetries: 3, IntervalStart: 200 * time.Millisecond, IntervalMax: time.Second}
 	if o, ok := d.object(value); ok {
 		d.members(o, map[string]any{
 			"max_retries":    orNone{&p.MaxRetries},

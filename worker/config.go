@@ -115,9 +115,9 @@ type Config struct {
 	Deduplicate bool
 
 	// Unknown says what becomes of tasks that are not registered. Default: they fail.
-	Unknown UnknownPolicy
+	Unknown tasks.UnknownPolicy
 	// UnknownByQueue are the policies of single queues.
-	UnknownByQueue map[string]UnknownPolicy
+	UnknownByQueue map[string]tasks.UnknownPolicy
 	// MaxRedeliveries is how often a message is given back because a worker died that
 	// was running it, before it is buried among the dead letters. Default 10; negative: no
 	// limit.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/apium/apium/tasks"
 )
 
 // Messages of unknown tasks are handed on: left in their queue, or forwarded to another,
@@ -53,7 +55,7 @@ func (w *Worker) keepOrHandOn(r *request, leave bool) {
 // handOn gives a message to others, as the policy of its queue says.
 func (w *Worker) handOn(r *request) {
 	policy := w.unknownPolicy(r.Queue)
-	if policy.Action == UnknownForward {
+	if policy.Action == tasks.UnknownForward {
 		w.log.forwarded(r, policy.Queue)
 		w.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
 		return

@@ -292,7 +292,7 @@ func TestShutdownWithEverythingInHand(t *testing.T) {
 				ran := b.noteRuns()
 				b.reg.Register("app.limited", func(name string) { ran.note(name) }, tasks.RateLimit("1/m"))
 				b.reg.Register("app.slow", func(name string) { ran.note(name); time.Sleep(time.Minute) })
-				b.cfg.Unknown = worker.UnknownPolicy{Action: worker.UnknownLeave}
+				b.cfg.Unknown = tasks.UnknownPolicy{Action: tasks.UnknownLeave}
 				b.start()
 				sent := 0
 				send := func(task string, n int, in time.Duration) {

@@ -6,60 +6,20 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/tasks"
 )
-
-// UnknownPolicy says what becomes of a message whose task is not registered here.
-type UnknownPolicy struct {
-	Action UnknownAction
-	Queue  string // of UnknownForward
-}
-
-// UnknownAction is the kind of an UnknownPolicy.
-type UnknownAction int
-
-const (
-	// UnknownFail drops the message and stores NotRegistered, as Celery does.
-	UnknownFail UnknownAction = iota
-	// UnknownForward moves the message, byte for byte, to another queue, where workers
-	// listen that know the task. A Go worker can so take over a shared queue task by task.
-	UnknownForward
-	// UnknownLeave gives the message back to the end of its queue for other workers. One
-	// that comes again is kept for a moment first, longer each time, so that a queue nobody
-	// else works on is no busy loop.
-	UnknownLeave
-	// UnknownPark buries the message among the dead letters.
-	UnknownPark
-)
-
-// ParseUnknownPolicy reads "fail", "leave", "park" or "forward:<queue>".
-func ParseUnknownPolicy(text string) (UnknownPolicy, error) {
-	action, queue, _ := strings.Cut(text, ":")
-	switch {
-	case action == "forward" && queue != "":
-		return UnknownPolicy{UnknownForward, queue}, nil
-	case queue != "":
-	case action == "fail":
-		return UnknownPolicy{}, nil
-	case action == "leave":
-		return UnknownPolicy{Action: UnknownLeave}, nil
-	case action == "park":
-		return UnknownPolicy{Action: UnknownPark}, nil
-	}
-	return UnknownPolicy{}, fmt.Errorf("'%s' is not one of fail, leave, park, forward:<queue>", text)
-}
 
 func (c *Config) validatePolicies() (errs []error) {
 	_, moves := c.Consumer.(broker.Mover)
-	check := func(where string, p UnknownPolicy) {
+	check := func(where string, p tasks.UnknownPolicy) {
 		switch {
-		case p.Action == UnknownForward && p.Queue == "":
+		case p.Action == tasks.UnknownForward && p.Queue == "":
 			errs = append(errs, fmt.Errorf("worker: %s: forward needs a queue", where))
-		case (p.Action == UnknownForward || p.Action == UnknownPark) && !moves:
+		case (p.Action == tasks.UnknownForward || p.Action == tasks.UnknownPark) && !moves:
 			errs = append(errs, fmt.Errorf("worker: %s: %T cannot move messages", where, c.Consumer))
 		}
 	}
@@ -67,7 +27,7 @@ func (c *Config) validatePolicies() (errs []error) {
 	for _, queue := range slices.Sorted(maps.Keys(c.UnknownByQueue)) {
 		p := c.UnknownByQueue[queue]
 		check("UnknownByQueue["+queue+"]", p)
-		if p.Action == UnknownForward && p.Queue == queue {
+		if p.Action == tasks.UnknownForward && p.Queue == queue {
 			errs = append(errs, errors.New("worker: UnknownByQueue["+queue+"] forwards the queue to itself"))
 		}
 	}
@@ -78,9 +38,9 @@ func (c *Config) validatePolicies() (errs []error) {
 func (w *Worker) rejectUnknown(r *request) {
 	policy := w.unknownPolicy(r.Queue)
 	switch policy.Action {
-	case UnknownForward, UnknownLeave:
-		w.keepOrHandOn(r, policy.Action == UnknownLeave)
-	case UnknownPark:
+	case tasks.UnknownForward, tasks.UnknownLeave:
+		w.keepOrHandOn(r, policy.Action == tasks.UnknownLeave)
+	case tasks.UnknownPark:
 		w.bury(r, ReasonUnregistered, r.Name)
 	default:
 		w.failUnknown(r)
@@ -88,13 +48,13 @@ func (w *Worker) rejectUnknown(r *request) {
 }
 
 // unknownPolicy is the policy for a message's queue.
-func (w *Worker) unknownPolicy(queue string) UnknownPolicy {
+func (w *Worker) unknownPolicy(queue string) tasks.UnknownPolicy {
 	policy, ok := w.cfg.UnknownByQueue[queue]
 	if !ok {
 		policy = w.cfg.Unknown
 	}
-	if policy.Action == UnknownForward && policy.Queue == queue {
-		return UnknownPolicy{} // it came back to where it is forwarded to: nobody knows it
+	if policy.Action == tasks.UnknownForward && policy.Queue == queue {
+		return tasks.UnknownPolicy{} // it came back to where it is forwarded to: nobody knows it
 	}
 	return policy
 }

@@ -12,22 +12,21 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
-	"github.com/apium/apium/worker"
 )
 
 func TestParseUnknownPolicy(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]worker.UnknownPolicy{
-		"fail": {}, "leave": {Action: worker.UnknownLeave}, "park": {Action: worker.UnknownPark},
-		"forward:python": {Action: worker.UnknownForward, Queue: "python"},
-		"forward:a:b":    {Action: worker.UnknownForward, Queue: "a:b"},
+	for text, want := range map[string]tasks.UnknownPolicy{
+		"fail": {}, "leave": {Action: tasks.UnknownLeave}, "park": {Action: tasks.UnknownPark},
+		"forward:python": {Action: tasks.UnknownForward, Queue: "python"},
+		"forward:a:b":    {Action: tasks.UnknownForward, Queue: "a:b"},
 	} {
-		if got, err := worker.ParseUnknownPolicy(text); err != nil || got != want {
+		if got, err := tasks.ParseUnknownPolicy(text); err != nil || got != want {
 			t.Errorf("%q = %+v, %v, want %+v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "drop", "forward", "forward:", "leave:x", "fail:x", "Leave"} {
-		if got, err := worker.ParseUnknownPolicy(text); err == nil {
+		if got, err := tasks.ParseUnknownPolicy(text); err == nil {
 			t.Errorf("%q = %+v, want an error", text, got)
 		}
 	}
@@ -35,7 +34,7 @@ func TestParseUnknownPolicy(t *testing.T) {
 
 func TestForwardUnknown(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.cfg.Unknown = worker.UnknownPolicy{Action: worker.UnknownForward, Queue: "python"}
+		b.cfg.Unknown = tasks.UnknownPolicy{Action: tasks.UnknownForward, Queue: "python"}
 		b.start()
 		id := b.send(canvas.Sig("no.such", 1).Set(canvas.Countdown(time.Hour), canvas.ExpiresAt(time.Now().Add(time.Minute))))
 		b.wantResult(id, "")
@@ -50,7 +49,7 @@ func TestForwardUnknown(t *testing.T) {
 // A message that comes back to the queue it is forwarded to is known to nobody.
 func TestForwardToItself(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.cfg.Unknown = worker.UnknownPolicy{Action: worker.UnknownForward, Queue: "python"}
+		b.cfg.Unknown = tasks.UnknownPolicy{Action: tasks.UnknownForward, Queue: "python"}
 		b.cfg.Consumer = b.broker.Consumer(queue, "python")
 		b.start()
 		id := b.send(canvas.Sig("no.such"))
@@ -62,8 +61,8 @@ func TestForwardToItself(t *testing.T) {
 // Two policies that forward to each other keep a message for longer and longer.
 func TestForwardInCircles(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.cfg.UnknownByQueue = map[string]worker.UnknownPolicy{
-			"a": {Action: worker.UnknownForward, Queue: "b"}, "b": {Action: worker.UnknownForward, Queue: "a"},
+		b.cfg.UnknownByQueue = map[string]tasks.UnknownPolicy{
+			"a": {Action: tasks.UnknownForward, Queue: "b"}, "b": {Action: tasks.UnknownForward, Queue: "a"},
 		}
 		b.cfg.Consumer = b.broker.Consumer("a", "b")
 		b.start()
@@ -80,7 +79,7 @@ func TestForwardInCircles(t *testing.T) {
 
 func TestParkUnknown(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.cfg.UnknownByQueue = map[string]worker.UnknownPolicy{queue: {Action: worker.UnknownPark}}
+		b.cfg.UnknownByQueue = map[string]tasks.UnknownPolicy{queue: {Action: tasks.UnknownPark}}
 		b.start()
 		id := b.send(canvas.Sig("no.such"))
 		b.wantResult(id, "")
@@ -268,7 +267,7 @@ func TestLeaveUnknown(t *testing.T) {
 				ran := b.noteRuns()
 				spy := &spy{Consumer: b.broker.Consumer(queue)}
 				b.cfg.Consumer = spy
-				b.cfg.Unknown = worker.UnknownPolicy{Action: worker.UnknownLeave}
+				b.cfg.Unknown = tasks.UnknownPolicy{Action: tasks.UnknownLeave}
 				for i := range tt.messages {
 					b.publish(unknownMessage(i))
 				}
@@ -305,7 +304,7 @@ func unknownMessage(i int) string {
 // A message is left at once when it is met for the first time.
 func TestLeftForAnotherWorker(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		b.cfg.Unknown = worker.UnknownPolicy{Action: worker.UnknownLeave}
+		b.cfg.Unknown = tasks.UnknownPolicy{Action: tasks.UnknownLeave}
 		b.start()
 		b.publish(unknownMessage(1))
 		b.wantEvents("left") // and kept when it came back

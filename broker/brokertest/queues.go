@@ -153,7 +153,7 @@ func testExchanges(t *testing.T, f *fixture) {
 func testFanoutQueue(t *testing.T, f *fixture) {
 	consumers := []*consumer{f.open("q"), f.open("q")}
 	for _, c := range consumers {
-		c.addQueue(broker.Queue{Name: "news", Exchange: "ex", ExchangeType: broker.Fanout, AutoDelete: true})
+		c.addQueue(broker.Queue{Name: "news", Exchange: "ex", ExchangeType: broker.Fanout, Broadcast: true})
 	}
 	f.broadcastUntil(broker.Publication{Exchange: "ex", Message: Envelope("ex", "hello", 0)}, consumers...)
 	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Envelope("ex", "1", 0)}); err != nil {

@@ -44,7 +44,7 @@ func (c *Consumer) hear(s *source) {
 func (c *Consumer) unbind(ctx context.Context, queues ...broker.Queue) error {
 	var errs []error
 	for _, q := range queues {
-		if q.AutoDelete && q.ExchangeType == broker.Fanout {
+		if q.Broadcast && q.ExchangeType == broker.Fanout {
 			errs = append(errs, bind(ctx, c.pipe, &c.keys, "SREM", q))
 		}
 	}

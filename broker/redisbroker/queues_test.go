@@ -153,7 +153,7 @@ func TestQueuesOutliveOutages(t *testing.T) {
 }
 
 func fanout(name string) broker.Queue {
-	return broker.Queue{Name: name, Exchange: "ex", ExchangeType: broker.Fanout, RoutingKey: "k", AutoDelete: true}
+	return broker.Queue{Name: name, Exchange: "ex", ExchangeType: broker.Fanout, RoutingKey: "k", Broadcast: true}
 }
 
 // subscribers counts who hears channels of the exchange ex.

@@ -9,7 +9,7 @@ import (
 
 // Producer is what the settings say to a client. What connects it is left to the caller.
 func Producer(conf *settings.Settings) client.Config {
-	policy := client.RetryPolicy(conf.TaskPublishRetryPolicy)
+	policy := conf.TaskPublishRetryPolicy
 	cfg := client.Config{
 		Queue:            conf.TaskDefaultQueue,
 		Serializer:       conf.TaskSerializer,

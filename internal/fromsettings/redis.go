@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/settings"
@@ -180,20 +179,6 @@ func (cs *Connections) OpenClient(ctx context.Context, cfg client.Config) (*clie
 		return nil, nil, errors.Join(err, closeAll())
 	}
 	return producer, closeAll, nil
-}
-
-// Queues are queues as the broker takes them.
-func Queues(queues []settings.Queue) []broker.Queue {
-	out := make([]broker.Queue, len(queues))
-	for i, q := range queues {
-		out[i] = broker.Queue{
-			Name: q.Name, Exchange: q.Exchange, ExchangeType: q.ExchangeType, RoutingKey: q.RoutingKey, Alias: q.Alias, AutoDelete: q.Broadcast,
-		}
-		for _, b := range q.Bindings {
-			out[i].Bindings = append(out[i].Bindings, broker.Source(b))
-		}
-	}
-	return out
 }
 
 // applyTransport is broker_transport_options.

@@ -95,7 +95,7 @@ func (m *Mailbox) activeQueues() any {
 	for _, q := range m.w.Queues() {
 		exchange, binding := q.Binding()
 		info := queueInfo{
-			Name: q.Name, RoutingKey: binding.RoutingKey, Durable: true, AutoDelete: q.AutoDelete, Bindings: []bindingInfo{},
+			Name: q.Name, RoutingKey: binding.RoutingKey, Durable: true, AutoDelete: q.Broadcast, Bindings: []bindingInfo{},
 			Exchange: exchangeOf(exchange, q.ExchangeType),
 		}
 		for _, s := range q.Bindings {
