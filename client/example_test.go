@@ -36,7 +36,7 @@ func startShop(ctx context.Context) *client.Client {
 		}
 		return total
 	}, tasks.Params("prices"))
-	reg.Register("shop.discount", func(total, percent int) int { return total * (100 - percent) / 100 }, tasks.Params("total, percent"))
+	discount.Register(reg)
 
 	w, err := worker.New(worker.Config{
 		Registry: reg, Consumer: broker.Consumer("celery"), Publisher: broker.Publisher(), Store: results,

@@ -94,6 +94,9 @@ func imports(source string) string {
 	source = regexp.MustCompile(`(?m)//.*$`).ReplaceAllString(source, "")
 	known := []string{"app", "protocol/canvas", "cli", "client", "protocol", "settings", "tasks", "worker"}
 	lines := []string{`"context"`, `"github.com/apium/apium/tasks"`}
+	if strings.Contains(source, "fmt.") {
+		lines = append(lines, `"fmt"`)
+	}
 	for _, known := range known {
 		line := `"github.com/apium/apium/` + known + `"`
 		if regexp.MustCompile(`\b`+path.Base(known)+`\.[A-Z]`).MatchString(source) && !slices.Contains(lines, line) {

@@ -70,7 +70,7 @@ var layers = map[string][]string{
 	"operate/control": {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch", "internal/logline"},
 	"operate/gossip":  {"protocol", "protocol/pyjson", "broker", "worker", "operate/control", "internal/logline"},
 	"operate/events":  {"protocol", "protocol/pyjson", "broker", "worker", "internal/logline"},
-	"client":          {"protocol", "protocol/pyjson", "protocol/canvas", "broker", "backend", "protocol/serializer"},
+	"client":          {"protocol", "protocol/pyjson", "protocol/canvas", "tasks", "broker", "backend", "protocol/serializer"},
 	"operate/metrics": {"worker", "protocol", "broker", "prometheus"},
 
 	"settings/connection": {},
