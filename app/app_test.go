@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/apium/apium/app"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
@@ -83,7 +84,7 @@ func TestSettings(t *testing.T) {
 		if err != nil {
 			t.Fatalf("queue %s: %v", queue, err)
 		}
-		task, err := decoder.Decode(raw)
+		task, err := decoder.Decode(envelopetest.Open(raw))
 		if err != nil || task.Name != name || string(task.Args) != `["tea"]` {
 			t.Errorf("queue %s: %+v, %v", queue, task, err)
 		}

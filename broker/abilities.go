@@ -38,7 +38,7 @@ type Leaser interface {
 // Returner is implemented by consumers that can take back an acknowledgement.
 type Returner interface {
 	// Return puts messages that this consumer has acknowledged, and that nobody has started,
-	// back in front of their queues, byte for byte, to be served in the order given.
+	// back in front of their queues, just as they were, to be served in the order given.
 	Return(ctx context.Context, acknowledged ...Delivery) error
 }
 
@@ -130,7 +130,7 @@ type Queues interface {
 // Mover is implemented by consumers that can move held deliveries elsewhere, each
 // in one atomic step. Deliveries whose lease was lost are left alone.
 type Mover interface {
-	// Forward puts deliveries, byte for byte, at the end of another queue, in order.
+	// Forward puts deliveries, just as they are, at the end of another queue, in order.
 	Forward(ctx context.Context, queue string, deliveries ...Delivery) error
 	// Bury puts deliveries among the dead letters.
 	Bury(ctx context.Context, letters ...DeadLetter) error

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/apium/apium/protocol"
 )
 
 // ErrClosed is returned by every method of a consumer or publisher after Close.
@@ -18,7 +20,7 @@ var ErrClosed = errors.New("broker: closed")
 type Delivery struct {
 	Tag   string // names the claim, not the message; unique per claim
 	Queue string // the queue it was claimed from
-	Raw   []byte // the queue entry, byte for byte; the receiver owns it
+	Content
 
 	// Term is the consumer's term in which it was claimed, and Claimed when its lease began,
 	// or the zero time where that is not known; see [Leaser].
@@ -30,6 +32,36 @@ type Delivery struct {
 	Redeliveries int
 }
 
+// Content is a message that was delivered, as its transport holds it.
+type Content struct {
+	// Raw is the message in the transport's own form, which nobody else understands. It must
+	// not change. nil: the transport delivers messages in parts, which Open has.
+	Raw []byte
+	// Size is how many bytes the message has, about: it says whether reading it takes long.
+	Size int
+	// Open reads the message, but for its body, into r; what is wrong with it is r.Err. It
+	// may be called several times, and at the same time.
+	Open func(raw []byte, r *protocol.Received)
+}
+
+// Read reads the message, but for its body. What r then holds are parts of the content.
+func (c Content) Read(r *protocol.Received) { c.Open(c.Raw, r) }
+
+// Text is the message for people to read: as the transport has it, or else as JSON.
+func (c Content) Text() []byte {
+	if c.Raw != nil {
+		return c.Raw
+	}
+	var r protocol.Received
+	c.Read(&r)
+	return r.Text()
+}
+
+// Deliver returns the content of a message that its transport has in parts.
+func Deliver(m *protocol.Message, info protocol.Info) Content {
+	return Content{Size: m.Size(), Open: func(_ []byte, r *protocol.Received) { r.Set(m, &info) }}
+}
+
 // Place says where a requeued message goes in its queue.
 type Place int
 
@@ -39,7 +71,7 @@ const (
 	Front Place = iota
 	// Back puts a message where it is served last: kombu's reject(requeue=True).
 	Back
-	// Untouched puts a message where Front does, byte for byte: it was claimed in vain, and
+	// Untouched puts a message where Front does, just as it was: it was claimed in vain, and
 	// is not to pass for one that somebody may have run.
 	Untouched
 )

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/apium/apium/protocol"
 )
 
 // ErrUnroutable says that no queue is bound for a message. kombu drops such messages
@@ -42,7 +44,7 @@ type Publication struct {
 	// Direct and topic exchanges are told apart by their bindings.
 	ExchangeType string
 	RoutingKey   string
-	Message      []byte // an envelope
+	Message      protocol.Message
 }
 
 // Publisher puts messages on queues.
@@ -77,8 +79,8 @@ type Subscription struct {
 	// Queue is the name bound to the exchange while the subscription lasts, as kombu
 	// does for auto-delete queues; "" binds none.
 	Queue string
-	// Handle is called with each message, one at a time. It must not keep message.
-	Handle func(routingKey string, message []byte)
+	// Handle is called with each message, one at a time. The message is its own to keep.
+	Handle func(routingKey string, message Content)
 	// OnState, if not nil, is told when messages start and cease to be heard.
 	OnState func(subscribed bool, err error)
 }
@@ -102,7 +104,7 @@ type Asker interface {
 type Replies interface {
 	// Next waits for a message until ctx is done, whose error it then returns. After any
 	// error there is nothing more to come.
-	Next(ctx context.Context) ([]byte, error)
+	Next(ctx context.Context) (Content, error)
 	// Close removes the queue with all that is in it, and its binding.
 	Close(ctx context.Context) error
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redistest"
 )
 
@@ -21,7 +21,7 @@ func buried(t *testing.T) (s *redistest.Server, ids []string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for i, raw := range [][]byte{brokertest.Envelope("q", "id0", 0), brokertest.Envelope("q", "id1", 0), []byte("\xff")} {
+	for i, raw := range [][]byte{envelopetest.New("q", "id0", 0), envelopetest.New("q", "id1", 0), []byte("\xff")} {
 		s.Do(t, "LPUSH", "q", raw)
 		ds, err := c.Claim(t.Context(), 1)
 		if err != nil {

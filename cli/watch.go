@@ -61,8 +61,10 @@ func (o *operator) hearEvents(hear func(protocol.Event) error, tell func(problem
 	failing := false
 	err := o.publisher.Subscribe(ctx, broker.Subscription{
 		Exchange: o.conf.EventExchange, BindingKey: "#",
-		Handle: func(_ string, message []byte) {
-			events, err := o.decoder.DecodeEvents(slices.Clone(message))
+		Handle: func(_ string, message broker.Content) {
+			var received protocol.Received
+			message.Read(&received)
+			events, err := o.decoder.DecodeEvents(&received)
 			if err != nil {
 				tell("Cannot read an event: " + err.Error())
 			}

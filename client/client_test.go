@@ -63,7 +63,9 @@ func (r *rig) queued(queue string, n int) (decoded []*protocol.Task) {
 			r.t.Fatal(err)
 		}
 		for _, d := range deliveries {
-			task, err := protocol.DecodeTask(d.Raw, protocol.Accept{})
+			var received protocol.Received
+			d.Read(&received)
+			task, err := new(protocol.Decoder).Decode(&received)
 			if err != nil {
 				r.t.Fatal(err)
 			}
@@ -332,12 +334,8 @@ func TestRevoke(t *testing.T) {
 		`{"method":"revoke_by_stamped_headers","arguments":{"headers":{"customer":["7"]},"terminate":false,"signal":"SIGTERM"}}`,
 	}
 	for i, m := range c.cast {
-		message, err := protocol.DecodeMessage(m.Message)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var got, expected map[string]any
-		body := decodeBase64(t, message.Body)
+		body := m.Message.Body
 		if err := errors.Join(json.Unmarshal(body, &got), json.Unmarshal([]byte(want[i]), &expected)); err != nil {
 			t.Fatal(err)
 		}
@@ -376,11 +374,11 @@ func ExampleClient_SendAll() {
 func TestTaskSent(t *testing.T) {
 	r := newRig(t, func(cfg *client.Config) {
 		cfg.TaskSent = func(task *protocol.Task) broker.Publication {
-			raw, err := protocol.EncodeTask(&protocol.Task{Protocol: 2, Name: "event of " + task.Name, ID: task.ID, RoutingKey: "events"}, protocol.Publication{})
+			message, err := protocol.EncodeTask(&protocol.Task{Protocol: 2, Name: "event of " + task.Name, ID: task.ID, RoutingKey: "events"}, protocol.Publication{})
 			if err != nil {
 				t.Error(err)
 			}
-			return broker.Publication{RoutingKey: "events", Message: raw}
+			return broker.Publication{RoutingKey: "events", Message: message}
 		}
 	})
 	result := r.send(canvas.Sig("t"))

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"sync"
 	"testing"
@@ -15,15 +14,6 @@ import (
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 )
-
-func decodeBase64(t *testing.T, text []byte) []byte {
-	t.Helper()
-	raw, err := base64.StdEncoding.DecodeString(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
 
 func success(result string) protocol.Result {
 	return protocol.Result{State: protocol.Success, Result: []byte(result)}

@@ -53,7 +53,7 @@ func (c *Client) broadcast(ctx context.Context, method string, arguments map[str
 	}
 	request := protocol.ControlRequest{Method: method, Arguments: raw, Clock: clock.Add(1)}
 	if err := c.broadcaster.Broadcast(ctx, broker.Publication{
-		Exchange: controlExchange, ExchangeType: broker.Fanout, Message: request.Encode(controlExchange),
+		Exchange: controlExchange, ExchangeType: broker.Fanout, Message: request.Encode(),
 	}); err != nil {
 		return fmt.Errorf("client: %s: %w", method, err)
 	}

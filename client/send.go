@@ -64,7 +64,7 @@ func (c *Client) add(ctx context.Context, s *sending, plan *canvas.Plan) error {
 		if c.cfg.BeforePublish != nil {
 			c.cfg.BeforePublish(ctx, task)
 		}
-		raw, err := c.encode(&message)
+		encoded, err := c.encode(&message)
 		if err != nil {
 			return fmt.Errorf("client: %w", err)
 		}
@@ -76,7 +76,7 @@ func (c *Client) add(ctx context.Context, s *sending, plan *canvas.Plan) error {
 			s.ignored[task.ID] = true
 		}
 		s.messages = append(s.messages, broker.Publication{
-			Exchange: task.Exchange, ExchangeType: message.ExchangeType, RoutingKey: task.RoutingKey, Message: raw,
+			Exchange: task.Exchange, ExchangeType: message.ExchangeType, RoutingKey: task.RoutingKey, Message: encoded,
 		})
 		if c.cfg.TaskSent != nil {
 			s.messages = append(s.messages, c.cfg.TaskSent(task))
@@ -86,12 +86,12 @@ func (c *Client) add(ctx context.Context, s *sending, plan *canvas.Plan) error {
 }
 
 // encode makes the message of a step, in the form that its options ask for.
-func (c *Client) encode(step *canvas.Publish) ([]byte, error) {
+func (c *Client) encode(step *canvas.Publish) (protocol.Message, error) {
 	step.Publication.Format = c.format
 	if step.Serializer != "" || step.Compression != "" {
 		format, err := serializer.Format(cmp.Or(step.Serializer, c.cfg.Serializer), cmp.Or(step.Compression, c.cfg.Compression))
 		if err != nil {
-			return nil, fmt.Errorf("task %s: %w", step.Task.Name, err)
+			return protocol.Message{}, fmt.Errorf("task %s: %w", step.Task.Name, err)
 		}
 		step.Publication.Format = format
 	}

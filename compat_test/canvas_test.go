@@ -13,6 +13,7 @@ import (
 
 	producer "github.com/apium/apium/app" // app is the Python one here
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/settings"
 )
@@ -169,16 +170,12 @@ func redeliver(t *testing.T, server *redisServer, cases []canvasCase) {
 	args := []any{"celery"}
 	for _, raw := range slices.Backward(messages) { // the last is the oldest
 		args = append(args, raw)
-		message, err := protocol.DecodeMessage([]byte(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		task, err := protocol.DecodeTask([]byte(raw), protocol.Accept{})
+		task, err := envelopetest.DecodeTask([]byte(raw), protocol.Accept{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, tag, ok := strings.Cut(string(task.Kwargs), `"tag": "`); ok && twice[strings.Split(tag, "|")[1]] {
-			args = append(args, strings.ReplaceAll(raw, message.Properties.DeliveryTag, protocol.NewID()))
+			args = append(args, strings.ReplaceAll(raw, task.DeliveryTag, protocol.NewID()))
 		}
 	}
 	server.do(t, "DEL", "celery")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 )
 
@@ -97,7 +98,7 @@ func chordBodies(t *testing.T, s *redisServer, db int) []string {
 	}
 	var bodies []string
 	for _, raw := range messages {
-		task, err := protocol.DecodeTask(raw, mustAccept(t))
+		task, err := envelopetest.DecodeTask(raw, mustAccept(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 )
@@ -278,14 +279,11 @@ func publishedMessages(t *testing.T, server *redisServer, producer string) map[s
 			continue
 		}
 		for _, raw := range slices.Backward(server.strings(t, "LRANGE", key, 0, -1)) {
-			task, err := protocol.DecodeTask([]byte(raw), protocol.Accept{})
+			task, err := envelopetest.DecodeTask([]byte(raw), protocol.Accept{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			message, err := protocol.DecodeMessage([]byte(raw))
-			if err != nil {
-				t.Fatal(err)
-			}
+			message := envelopetest.Open([]byte(raw))
 			outside := strings.Replace(raw, string(message.Body), "…", 1)
 			text := fmt.Sprintf("%s %s %s %s %s", key, outside, task.Args, task.Kwargs, embedded(t, task))
 			_, tag, ok := strings.Cut(string(task.Kwargs), `"tag": "`+producer+"|")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 )
 
@@ -112,7 +113,7 @@ func TestControlLeavesNothing(t *testing.T) {
 	request := protocol.ControlRequest{
 		Method: "ping", Ticket: "t", ReplyTo: &protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: "oid"},
 	}
-	server.do(t, "PUBLISH", "/0.celery.pidbox", request.Encode("celery.pidbox")) // nobody is bound
+	server.do(t, "PUBLISH", "/0.celery.pidbox", envelopetest.Encode(request.Encode(), "celery.pidbox", "", "tag")) // nobody is bound
 	server.do(t, "PUBLISH", "/0.celery.pidbox", "garbage")
 	a.run(t, nil, `from tapp import app; assert app.control.ping(timeout=120, limit=1) == [{"go@h": {"ok": "pong"}}]`)
 	if left := server.strings(t, "KEYS", "*.reply.celery.pidbox"); len(left) > 0 {
@@ -120,7 +121,7 @@ func TestControlLeavesNothing(t *testing.T) {
 	}
 	// A requester that was killed stays bound.
 	server.do(t, "SADD", "_kombu.binding.reply.celery.pidbox", "oid\x06\x16\x06\x16oid.reply.celery.pidbox")
-	server.do(t, "PUBLISH", "/0.celery.pidbox", request.Encode("celery.pidbox"))
+	server.do(t, "PUBLISH", "/0.celery.pidbox", envelopetest.Encode(request.Encode(), "celery.pidbox", "", "tag"))
 	var lists []string
 	eventually(t, patience, "a reply", func() bool {
 		lists = server.strings(t, "KEYS", "oid.*")

@@ -11,6 +11,8 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 )
@@ -164,7 +166,7 @@ with tapp.app.connection() as conn:
         producer.publish({}, exchange=exchange, routing_key=key)
 `, string(encoded))
 	var got []string
-	var raw [][]byte
+	var raw []protocol.Message
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for len(got) < len(queues) {
@@ -173,7 +175,7 @@ with tapp.app.connection() as conn:
 			t.Fatalf("after %v: %v", got, err)
 		}
 		for _, d := range ds {
-			got, raw = append(got, d.Queue), append(raw, d.Raw)
+			got, raw = append(got, d.Queue), append(raw, envelopetest.Message(d.Raw))
 			if _, err := c.Ack(t.Context(), d.Tag); err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +243,7 @@ news = Exchange("news", type="fanout")
 with tapp.app.producer_pool.acquire() as producer:
     tapp.work.apply_async(["from python", 0], exchange=news, exchange_type="fanout", routing_key="k", producer=producer, declare=[news])
 `)
-	var raw []byte
+	var raw protocol.Message
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i, c := range consumers {
@@ -249,7 +251,7 @@ with tapp.app.producer_pool.acquire() as producer:
 		if err != nil || len(ds) != 1 || ds[0].Queue != "named" {
 			t.Fatalf("consumer %d: %+v, %v", i, ds, err)
 		}
-		raw = ds[0].Raw
+		raw = envelopetest.Message(ds[0].Raw)
 		if lost, err := c.Ack(t.Context(), ds[0].Tag); len(lost) > 0 || err != nil {
 			t.Errorf("Ack: lost %v, %v", lost, err)
 		}
@@ -273,7 +275,7 @@ func TestPythonEvents(t *testing.T) {
 	go func() {
 		ended <- goPublisher(t, server).Subscribe(ctx, broker.Subscription{
 			Exchange: "celeryev", BindingKey: "task.#", Queue: "celeryev.test",
-			Handle:  func(key string, _ []byte) { keys <- key },
+			Handle:  func(key string, _ broker.Content) { keys <- key },
 			OnState: func(bool, error) { ready <- struct{}{} },
 		})
 	}()

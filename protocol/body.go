@@ -15,17 +15,20 @@ import (
 // those that are made to grow.
 func inflatedMost(packed int) int { return min(16<<20+200*packed, 256<<20) }
 
-// content returns the JSON text of the body: unwrapped, decompressed, translated and
-// checked, except for its syntax.
-func (d *Decoder) content(e *envelope, contentType string) ([]byte, error) {
+// content returns the JSON text of a body that was received: unwrapped, decompressed,
+// translated and checked, except for its syntax.
+func (d *Decoder) content(w *wrapped, contentType string) ([]byte, error) {
 	if contentType == "" {
 		return nil, &DecodeError{"content-type", errMissing}
 	}
-	body, err := e.unwrap()
-	if err != nil {
-		return nil, err
+	body := w.text
+	var err error
+	if w.unwrap != nil {
+		if body, err = w.unwrap(body); err != nil {
+			return nil, err
+		}
 	}
-	if method := e.headers.compression; len(method) > 0 {
+	if method := w.compression; method != "" {
 		if d.Decompress == nil {
 			return nil, &DecodeError{"body", fmt.Errorf("compression %q is not supported", method)}
 		}
@@ -33,7 +36,7 @@ func (d *Decoder) content(e *envelope, contentType string) ([]byte, error) {
 		if limit == 0 {
 			limit = inflatedMost(len(body))
 		}
-		if body, err = d.Decompress(string(method), body, limit); err != nil {
+		if body, err = d.Decompress(method, body, limit); err != nil {
 			return nil, &DecodeError{"body", err}
 		}
 	}
@@ -75,21 +78,4 @@ func isSigned(body []byte) bool {
 	fields := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
 	n, err := base64.StdEncoding.Decode(fields, body)
 	return err == nil && bytes.Count(fields[:n], []byte("\x00\x01")) >= 4
-}
-
-// unwrap undoes body_encoding.
-func (e *envelope) unwrap() ([]byte, error) {
-	encoding := e.properties.bodyEncoding
-	if len(encoding) == 0 || bytes.EqualFold(encoding, []byte("utf-8")) {
-		return e.body, nil
-	}
-	if string(encoding) != "base64" {
-		return nil, &DecodeError{"properties.body_encoding", fmt.Errorf("unknown encoding %q", encoding)}
-	}
-	body := make([]byte, base64.StdEncoding.DecodedLen(len(e.body)))
-	n, err := base64.StdEncoding.Decode(body, e.body)
-	if err != nil {
-		return nil, &DecodeError{"body", err}
-	}
-	return body[:n], nil
 }

@@ -31,9 +31,9 @@ type ControlReply struct {
 	Clock  int64
 }
 
-// DecodeControlRequest reads a request as it is broadcast. It shares the memory of raw.
-func (d *Decoder) DecodeControlRequest(raw []byte) (*ControlRequest, error) {
-	headers, body, err := d.controlBody(raw)
+// DecodeControlRequest reads a request as it is broadcast. It shares the memory of m.
+func (d *Decoder) DecodeControlRequest(m *Received) (*ControlRequest, error) {
+	headers, body, err := d.controlBody(m)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (d *Decoder) DecodeControlRequest(raw []byte) (*ControlRequest, error) {
 func (r *ControlRequest) member(name string, s *pyjson.Scanner) {
 	switch name {
 	case "method":
-		r.Method = string(scalarText(s))
+		r.Method = string(s.Scalar())
 	case "arguments":
 		if r.Arguments = s.Value(); pyjson.Kind(r.Arguments) == 'n' {
 			r.Arguments = nil
@@ -77,15 +77,15 @@ func (r *ControlRequest) member(name string, s *pyjson.Scanner) {
 		r.Destination = nil
 		if s.Enter('[') {
 			for s.Next() {
-				r.Destination = append(r.Destination, string(scalarText(s)))
+				r.Destination = append(r.Destination, string(s.Scalar()))
 			}
 		}
 	case "pattern":
-		r.Pattern = string(scalarText(s))
+		r.Pattern = string(s.Scalar())
 	case "matcher":
-		r.Matcher = string(scalarText(s))
+		r.Matcher = string(s.Scalar())
 	case "ticket":
-		r.Ticket = string(scalarText(s))
+		r.Ticket = string(s.Scalar())
 	case "reply_to":
 		r.ReplyTo = nil
 		if s.Enter('{') {
@@ -93,9 +93,9 @@ func (r *ControlRequest) member(name string, s *pyjson.Scanner) {
 			for s.Next() {
 				switch string(s.Key()) {
 				case "exchange":
-					r.ReplyTo.Exchange = string(scalarText(s))
+					r.ReplyTo.Exchange = string(s.Scalar())
 				case "routing_key":
-					r.ReplyTo.RoutingKey = string(scalarText(s))
+					r.ReplyTo.RoutingKey = string(s.Scalar())
 				}
 			}
 		}
@@ -103,8 +103,8 @@ func (r *ControlRequest) member(name string, s *pyjson.Scanner) {
 }
 
 // DecodeControlReply reads the message of one node's reply.
-func (d *Decoder) DecodeControlReply(raw []byte) (*ControlReply, error) {
-	headers, body, err := d.controlBody(raw)
+func (d *Decoder) DecodeControlReply(m *Received) (*ControlReply, error) {
+	headers, body, err := d.controlBody(m)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (d *Decoder) DecodeControlReply(raw []byte) (*ControlReply, error) {
 		case "clock":
 			r.Clock = wholeNumber(s.Value())
 		case "ticket":
-			r.Ticket = string(scalarText(s))
+			r.Ticket = string(s.Scalar())
 		}
 	})
 	s := pyjson.NewScanner(body)
@@ -134,21 +134,17 @@ func (d *Decoder) DecodeControlReply(raw []byte) (*ControlReply, error) {
 	return r, nil
 }
 
-// controlBody takes the envelope apart.
-func (d *Decoder) controlBody(raw []byte) (headers, body []byte, err error) {
-	var e envelope
-	if err := e.read(raw); err != nil {
-		return nil, nil, err
+// controlBody returns the parts of a message.
+func (d *Decoder) controlBody(r *Received) (headers, body []byte, err error) {
+	if r.Err != nil {
+		return nil, nil, r.Err
 	}
-	if err := e.check(); err != nil {
-		return nil, nil, err
-	}
-	contentType := known(e.contentType, ContentTypeJSON)
+	contentType := string(r.ContentType)
 	if contentType != "" && !d.Accept.Accepts(contentType) {
 		return nil, nil, &ContentDisallowedError{ContentType: contentType}
 	}
-	body, err = d.content(&e, contentType)
-	return e.headers.raw, body, err
+	body, err = d.content(&wrapped{text: r.Body, unwrap: r.Unwrap, compression: string(r.Headers.compression)}, contentType)
+	return r.Headers.raw, body, err
 }
 
 func readControlHeaders(raw []byte, member func(name string, s *pyjson.Scanner)) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 )
 
@@ -66,7 +67,7 @@ func sameJSON(t *testing.T, want, got []byte) {
 func TestControlRequest(t *testing.T) {
 	t.Parallel()
 	for i, c := range loadControl(t).Requests {
-		r, err := new(protocol.Decoder).DecodeControlRequest([]byte(c.Message))
+		r, err := new(protocol.Decoder).DecodeControlRequest(envelopetest.Open([]byte(c.Message)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +89,7 @@ func TestControlRequest(t *testing.T) {
 			t.Errorf("%s expires at %v", c.Request.Command, r.Expires)
 		}
 		// Floats of so many digits are written by their microseconds.
-		sameBytes(t, expires.ReplaceAllString(c.Message, ""), expires.ReplaceAllString(string(r.Encode("celery.pidbox")), ""))
+		sameBytes(t, expires.ReplaceAllString(c.Message, ""), expires.ReplaceAllString(string(envelopetest.Encode(r.Encode(), "celery.pidbox", "", protocol.NewID())), ""))
 	}
 }
 
@@ -97,7 +98,7 @@ var expires = regexp.MustCompile(`"expires": [0-9.]+`)
 func TestControlReply(t *testing.T) {
 	t.Parallel()
 	for _, c := range loadControl(t).Replies {
-		r, err := new(protocol.Decoder).DecodeControlReply([]byte(c.Message))
+		r, err := new(protocol.Decoder).DecodeControlReply(envelopetest.Open([]byte(c.Message)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,12 +106,17 @@ func TestControlReply(t *testing.T) {
 		if r.Node != "celery@h" || r.Ticket != "ticket" || r.Clock == 0 {
 			t.Errorf("decoded %+v", r)
 		}
-		again, err := r.Encode(protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: c.OID}, nil)
+		again, err := r.Encode(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameBytes(t, c.Message, string(again))
+		sameBytes(t, c.Message, string(envelopetest.Encode(again, "reply.celery.pidbox", c.OID, protocol.NewID())))
 	}
+}
+
+// opened is a message as it arrives.
+func opened(m protocol.Message) *protocol.Received {
+	return envelopetest.Open(envelopetest.Encode(m, "", "q", "tag"))
 }
 
 // FuzzControl checks that what was decoded can be published and says the same then.
@@ -127,8 +133,8 @@ func FuzzControl(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var d protocol.Decoder
-		if r, err := d.DecodeControlRequest(raw); err == nil {
-			again, err := d.DecodeControlRequest(r.Encode("celery.pidbox"))
+		if r, err := d.DecodeControlRequest(envelopetest.Open(raw)); err == nil {
+			again, err := d.DecodeControlRequest(opened(r.Encode()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,12 +144,12 @@ func FuzzControl(f *testing.F) {
 		} else if v := verdict(err); v != "ack" && v != "reject" {
 			t.Fatalf("error of type %T: %v", err, err)
 		}
-		if r, err := d.DecodeControlReply(raw); err == nil {
-			message, err := r.Encode(protocol.ControlAddress{}, nil)
+		if r, err := d.DecodeControlReply(envelopetest.Open(raw)); err == nil {
+			message, err := r.Encode(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := d.DecodeControlReply(message)
+			again, err := d.DecodeControlReply(opened(message))
 			if err != nil {
 				t.Fatal(err)
 			}

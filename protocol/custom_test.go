@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 )
 
@@ -14,7 +15,7 @@ func TestCustomHeadersAndProperties(t *testing.T) {
 		"headers": {"lang": "py", "task": "a.b", "id": "x", "my": 1, "nested": {"a": 1}, "argsrepr": "()", "compression": null, "stamps": {}},
 		"properties": {"correlation_id": "x", "app_id": "APP\u00e9", "user_id": null, "x_n": 5, "delivery_mode": 2,
 		"delivery_info": {"exchange": "", "routing_key": "celery"}, "body_encoding": "base64", "delivery_tag": "t"}}`
-	task, err := protocol.DecodeTask([]byte(raw), protocol.Accept{})
+	task, err := envelopetest.DecodeTask([]byte(raw), protocol.Accept{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,45 +28,77 @@ type Decoder struct {
 	MaxDecompressed int
 }
 
-// DecodeTask reads a task message with a Decoder that has this accept list and knows
-// neither other serializers than JSON nor compression.
-func DecodeTask(raw []byte, accept Accept) (*Task, error) {
-	d := Decoder{Accept: accept}
-	return d.Decode(raw)
-}
-
-// Decode reads one queue entry. The task shares raw's memory, so raw must not change
-// as long as the task is in use.
+// Decode reads a task message: its headers, and then its body.
 //
 // The error is a *DecodeError, *ContentDisallowedError, *InvalidTaskError or
 // ErrUnknownMessage. With it comes a task holding what could be read before, which has
 // at least a name if the headers have one, and else nil. A Python worker looks for the
 // task's name in its registry first: NotRegistered wins over the errors here.
-func (d *Decoder) Decode(raw []byte) (*Task, error) {
-	var e envelope
-	if err := e.read(raw); err != nil {
-		return nil, err
+func (d *Decoder) Decode(r *Received) (*Task, error) {
+	t, err := d.DecodeHeaders(r)
+	if err == nil {
+		err = d.DecodeBody(t)
 	}
+	return t, err
+}
+
+// DecodeHeaders reads what a task message says without its body, so that nothing is spent on
+// the arguments of a task that is not to be run here. It returns as [Decoder.Decode] does; the
+// task shares the memory of the message, which must not change as long as it is in use.
+//
+// The body is read, too, where the headers do not say all there is to know about the task:
+// that of protocol 1, and of whatever Celery has not written.
+func (d *Decoder) DecodeHeaders(r *Received) (*Task, error) {
 	t := &Task{Protocol: 2}
-	t.fromEnvelope(&e)
-	if err := e.check(); err != nil {
-		return t.orNil(), err
+	t.fromReceived(r)
+	if r.Err != nil {
+		return t.orNil(), r.Err
 	}
-	isV2 := e.headers.task != nil
+	h := &r.Headers
+	isV2 := h.task != nil
 	if t.ContentType == "" && !isV2 {
 		return nil, ErrUnknownMessage // raw bytes to kombu, and so no protocol 1 body
 	}
 	if t.ContentType != "" && !d.Accept.Accepts(t.ContentType) {
 		return t.orNil(), &ContentDisallowedError{Task: t.Name, ID: t.ID, ContentType: t.ContentType}
 	}
-	body, err := d.content(&e, t.ContentType)
+	t.body = wrapped{unread: true, text: r.Body, unwrap: r.Unwrap, compression: string(h.compression)}
+	if t.ID == "" || h.eta == nil || h.expires == nil {
+		return d.decodeWhole(h, t)
+	}
+	return t, h.fill(t, time.UTC)
+}
+
+// DecodeBody reads the body of a task whose headers were read: its arguments, and what runs
+// after it. It does nothing if that has been done.
+func (d *Decoder) DecodeBody(t *Task) error {
+	if !t.body.unread {
+		return nil
+	}
+	body, err := t.content(d)
+	if err != nil {
+		return err
+	}
+	if pyjson.Kind(body) == '{' {
+		var h Headers
+		s := pyjson.NewScanner(t.Headers)
+		h.Read(&s, t.Headers)
+		_, err := d.decodeV1(&h, t, body)
+		return err
+	}
+	return t.decodeBody(body)
+}
+
+// decodeWhole reads the body at once, and the headers after it.
+func (d *Decoder) decodeWhole(h *Headers, t *Task) (*Task, error) {
+	body, err := t.content(d)
 	if err != nil {
 		return t.orNil(), err
 	}
 	if pyjson.Kind(body) == '{' {
-		return d.decodeV1(&e, t, body)
+		return d.decodeV1(h, t, body)
 	}
-	if !isV2 {
+	if h.task == nil {
 		return nil, ErrUnknownMessage
 	}
 	if t.ID == "" {
@@ -75,7 +107,14 @@ func (d *Decoder) Decode(raw []byte) (*Task, error) {
 	if err := t.decodeBody(body); err != nil {
 		return t, err
 	}
-	return t, e.headers.fill(t, time.UTC)
+	return t, h.fill(t, time.UTC)
+}
+
+// content takes the body, which is not needed in its old form any more.
+func (t *Task) content(d *Decoder) ([]byte, error) {
+	body, err := d.content(&t.body, t.ContentType)
+	t.body = wrapped{}
+	return body, err
 }
 
 func (t *Task) orNil() *Task {
@@ -85,22 +124,21 @@ func (t *Task) orNil() *Task {
 	return t
 }
 
-// fromEnvelope sets everything that needs no decoding of the body.
-func (t *Task) fromEnvelope(e *envelope) {
+// fromReceived sets everything that needs no decoding.
+func (t *Task) fromReceived(r *Received) {
 	var x texts
-	p := &e.properties
-	x.add(&t.DeliveryTag, p.deliveryTag)
-	x.add(&t.Exchange, p.exchange)
-	x.add(&t.RoutingKey, p.routingKey)
-	x.add(&t.CorrelationID, p.correlationID)
-	x.add(&t.ReplyTo, p.replyTo)
-	e.headers.names(t, &x)
+	x.add(&t.DeliveryTag, r.DeliveryTag)
+	x.add(&t.Exchange, r.Exchange)
+	x.add(&t.RoutingKey, r.RoutingKey)
+	x.add(&t.CorrelationID, r.CorrelationID)
+	x.add(&t.ReplyTo, r.ReplyTo)
+	r.Headers.names(t, &x)
 	x.store()
-	t.ContentType = known(e.contentType, ContentTypeJSON)
-	t.Headers = e.headers.raw
-	t.Properties = p.raw
-	t.Priority = p.level()
-	t.Redelivered = p.redelivered // not the header: a retry keeps that
+	t.ContentType = known(r.ContentType, ContentTypeJSON)
+	t.Headers = r.Headers.raw
+	t.Properties = r.Properties
+	t.Priority = r.Priority
+	t.Redelivered = r.Redelivered // not the header: a retry keeps that
 }
 
 // decodeBody reads [args, kwargs, embed].

@@ -8,11 +8,11 @@ import (
 
 // decodeV1 reads a body that is an object: protocol 1, or the hybrid form when the
 // headers name the task too, and then the headers win.
-func (d *Decoder) decodeV1(e *envelope, t *Task, body []byte) (*Task, error) {
-	hybrid := e.headers.task != nil
-	var v1 headers
+func (d *Decoder) decodeV1(h *Headers, t *Task, body []byte) (*Task, error) {
+	hybrid := h.task != nil
+	var v1 Headers
 	s := pyjson.NewScanner(body)
-	v1.read(&s, body)
+	v1.Read(&s, body)
 	if err := s.End(); err != nil {
 		return t.orNil(), &DecodeError{"body", err}
 	}
@@ -25,7 +25,7 @@ func (d *Decoder) decodeV1(e *envelope, t *Task, body []byte) (*Task, error) {
 		t.Protocol = 1
 	}
 	if hybrid {
-		v1.override(&e.headers)
+		v1.override(h)
 	}
 	if v1.group == nil {
 		v1.group = v1.taskset
@@ -55,7 +55,7 @@ func (d *Decoder) decodeV1(e *envelope, t *Task, body []byte) (*Task, error) {
 }
 
 // override replaces every field that over has.
-func (h *headers) override(over *headers) {
+func (h *Headers) override(over *Headers) {
 	for _, field := range []struct{ to, from *[]byte }{
 		{&h.task, &over.task},
 		{&h.id, &over.id},

@@ -1,6 +1,6 @@
-// Package protocol reads and writes the wire formats a Celery worker shares with
-// Python: kombu's message envelope, task messages of protocol 1 and 2, signatures,
-// result records and exceptions.
+// Package protocol reads and writes the formats a Celery worker shares with Python: task
+// messages of protocol 1 and 2, remote control, events, signatures, result records and
+// exceptions. How a broker wraps a message is not its business.
 //
 // It does no I/O, starts no goroutine and reads no clock. Whatever a message only
 // passes through (arguments, signatures, headers) stays raw JSON text, so that a

@@ -3,7 +3,6 @@ package protocol
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,9 +12,8 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// Publication says how a task is wrapped for a queue. The zero value works.
+// Publication says how the message of a task is made. The zero value works.
 type Publication struct {
-	DeliveryTag string // "": a fresh UUID4, as every published message needs its own
 	// Expiration is the time from now to Task.Expires, which Celery also writes as a
 	// property that Redis ignores; 0: not written.
 	Expiration time.Duration
@@ -36,35 +34,32 @@ type Publication struct {
 // computed. The raw fields must be JSON. Custom headers, those of t.Headers that have no
 // field in Task, are written behind the others. The body is written in p.Format, whatever
 // the task came in; an error is about a value that its serializer does not have.
-func EncodeTask(t *Task, p Publication) ([]byte, error) {
+func EncodeTask(t *Task, p Publication) (Message, error) {
 	switch {
 	case t.Name == "":
-		return nil, errors.New("encoding a task: it has no name")
+		return Message{}, errors.New("encoding a task: it has no name")
 	case t.ID == "":
-		return nil, fmt.Errorf("encoding task %s: it has no id", t.Name)
+		return Message{}, fmt.Errorf("encoding task %s: it has no id", t.Name)
 	case t.RoutingKey == "" && t.Exchange == "":
-		return nil, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
+		return Message{}, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
 	}
 	body, err := p.Format.encode(t.appendBody(make([]byte, 0, 128+len(t.Args)+len(t.Kwargs))))
 	if err != nil {
-		return nil, fmt.Errorf("encoding task %s: %w", t.Name, err)
+		return Message{}, fmt.Errorf("encoding task %s: %w", t.Name, err)
 	}
-	dst := make([]byte, 0, 1024+base64.StdEncoding.EncodedLen(len(body))+len(t.Headers))
-	dst = append(dst, `{"body": "`...)
-	dst = base64.StdEncoding.AppendEncode(dst, body)
-	dst = append(dst, `", "content-encoding": "`...)
-	dst = append(dst, p.Format.contentEncoding()...)
-	dst = append(dst, `", "content-type": "`...)
-	dst = append(dst, p.Format.contentType()...)
-	dst = append(dst, `", "headers": {`...)
-	dst = t.appendHeaders(dst)
+	headers := t.appendHeaders(append(make([]byte, 0, 1024+len(t.Headers)), '{'))
 	if p.Format.Compression != "" {
-		dst = append(dst, `, "compression": `...)
-		dst = pyjson.AppendString(dst, p.Format.Compression)
+		headers = append(headers, `, "compression": `...)
+		headers = pyjson.AppendString(headers, p.Format.Compression)
 	}
-	dst = append(dst, `}, "properties": {`...)
-	dst = t.appendProperties(dst, p)
-	return append(dst, "}}"...), nil
+	return Message{
+		Headers: append(headers, '}'), Body: body,
+		ContentType: p.Format.contentType(), ContentEncoding: p.Format.contentEncoding(),
+		Properties: Properties{
+			CorrelationID: cmp.Or(t.CorrelationID, t.ID), ReplyTo: t.ReplyTo, Others: p.Properties,
+			DeliveryMode: cmp.Or(p.DeliveryMode, 2), Expiration: p.Expiration, Priority: t.Priority,
+		},
+	}, nil
 }
 
 // NewID makes a random UUID4 in text form, as Celery names tasks and deliveries.
@@ -175,39 +170,6 @@ func (t *Task) appendCustomHeaders(dst []byte) []byte {
 		}
 	}
 	return dst
-}
-
-func (t *Task) appendProperties(dst []byte, p Publication) []byte {
-	dst = append(dst, `"correlation_id": `...)
-	dst = pyjson.AppendString(dst, cmp.Or(t.CorrelationID, t.ID))
-	dst = append(dst, `, "reply_to": `...)
-	dst = pyjson.AppendString(dst, t.ReplyTo)
-	if len(p.Properties) > len("{}") {
-		dst = append(pyjson.AppendComma(dst), p.Properties[1:len(p.Properties)-1]...)
-	}
-	dst = append(dst, `, "delivery_mode": `...)
-	mode := p.DeliveryMode
-	if mode == 0 {
-		mode = 2
-	}
-	dst = strconv.AppendInt(dst, int64(mode), 10)
-	if p.Expiration != 0 {
-		dst = append(dst, `, "expiration": "`...)
-		dst = strconv.AppendInt(dst, max(0, p.Expiration.Milliseconds()), 10)
-		dst = append(dst, '"')
-	}
-	dst = append(dst, `, "delivery_info": {"exchange": `...)
-	dst = pyjson.AppendString(dst, t.Exchange)
-	dst = append(dst, `, "routing_key": `...)
-	dst = pyjson.AppendString(dst, t.RoutingKey)
-	dst = append(dst, `}, "priority": `...)
-	dst = strconv.AppendInt(dst, int64(t.Priority), 10)
-	dst = append(dst, `, "body_encoding": "base64", "delivery_tag": `...)
-	tag := p.DeliveryTag
-	if tag == "" {
-		tag = NewID()
-	}
-	return pyjson.AppendString(dst, tag)
 }
 
 // ShownArgs is the text of the arguments for monitors: the header's; without one, as in

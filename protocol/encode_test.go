@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 )
 
@@ -13,11 +14,11 @@ func TestEncodeCaptured(t *testing.T) {
 	t.Parallel()
 	for _, c := range load[[]messageCase](t, newest, "messages.json") {
 		for _, e := range c.Entries {
-			task, err := protocol.DecodeTask([]byte(e.Raw), protocol.Accept{})
+			task, err := envelopetest.DecodeTask([]byte(e.Raw), protocol.Accept{})
 			if err != nil || task.Protocol != 2 || strings.Contains(e.Raw, `"compression"`) {
 				continue
 			}
-			p := protocol.Publication{DeliveryTag: task.DeliveryTag}
+			var p protocol.Publication
 			want := e.Raw
 			if i := strings.Index(want, `, "expiration": "`); i >= 0 { // it depends on the time of publishing
 				p.Expiration = time.Hour
@@ -26,7 +27,8 @@ func TestEncodeCaptured(t *testing.T) {
 			}
 			// A date without an offset is written with the one it was taken to have.
 			want = strings.Replace(want, `05.678900"`, `05.678900+00:00"`, 1)
-			got, err := protocol.EncodeTask(task, p)
+			m, err := protocol.EncodeTask(task, p)
+			got := envelopetest.Encode(m, task.Exchange, task.RoutingKey, task.DeliveryTag)
 			if err != nil || string(got) != want {
 				t.Errorf("%s (%v):\n got %s\nwant %s", c.Call, err, got, want)
 			}
@@ -36,62 +38,22 @@ func TestEncodeCaptured(t *testing.T) {
 
 func TestEncodeDefaults(t *testing.T) {
 	t.Parallel()
-	raw, err := protocol.EncodeTask(&protocol.Task{Name: "shop.add", ID: "i", RoutingKey: "celery", Args: []byte(`[1]`)}, protocol.Publication{})
+	m, err := protocol.EncodeTask(&protocol.Task{Name: "shop.add", ID: "i", RoutingKey: "celery", Args: []byte(`[1]`)}, protocol.Publication{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := protocol.DecodeTask(raw, protocol.Accept{})
+	got, err := envelopetest.DecodeTask(envelopetest.Encode(m, "", "celery", "tag"), protocol.Accept{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.RootID != "i" || got.CorrelationID != "i" || got.Lang != "go" || got.ArgsRepr != "(1,)" || got.KwargsRepr != "{}" ||
-		string(got.Kwargs) != "{}" || len(got.DeliveryTag) != 36 {
+		string(got.Kwargs) != "{}" {
 		t.Errorf("got %+v", got)
 	}
 	for _, task := range []protocol.Task{{}, {Name: "a"}, {Name: "a", ID: "i"}} {
 		if _, err := protocol.EncodeTask(&task, protocol.Publication{}); err == nil {
 			t.Errorf("%+v is encoded", task)
 		}
-	}
-}
-
-func TestMarkRedelivered(t *testing.T) {
-	t.Parallel()
-	n := 0
-	for _, c := range load[[]messageCase](t, newest, "messages.json") {
-		for _, e := range c.Entries {
-			if e.Restored == "" {
-				continue
-			}
-			n++
-			got, err := protocol.MarkRedelivered([]byte(e.Raw))
-			if err != nil || string(got) != e.Restored {
-				t.Errorf("%s (%v):\n got %s\nwant %s", c.Call, err, got, e.Restored)
-			}
-			if again, err := protocol.MarkRedelivered(got); err != nil || string(again) != string(got) {
-				t.Errorf("%s: marked twice: %s, %v", c.Call, again, err)
-			}
-			if m, err := protocol.DecodeMessage(got); err != nil || !m.Properties.Redelivered {
-				t.Errorf("%s: not redelivered: %v", c.Call, err)
-			}
-		}
-	}
-	if n < 40 {
-		t.Errorf("only %d captured restores", n)
-	}
-	for raw, want := range map[string]string{
-		`{}`: `{}`,
-		`{"properties":{"delivery_info":{}},"headers":{}}`:          `{"properties":{"delivery_info":{"redelivered": true}},"headers":{"redelivered": true}}`,
-		`{"headers":null,"x":NaN}`:                                  `{"headers":null,"x":NaN}`,
-		`{"headers":{"redelivered":false,"a":1e400,"b":"\ud800"} }`: `{"headers":{"redelivered":true,"a":1e400,"b":"\ud800"} }`,
-	} {
-		got, err := protocol.MarkRedelivered([]byte(raw))
-		if err != nil || string(got) != want {
-			t.Errorf("%s: got %s, %v", raw, got, err)
-		}
-	}
-	if _, err := protocol.MarkRedelivered([]byte(`{"headers": {`)); err == nil {
-		t.Error("no error for a broken entry")
 	}
 }
 
@@ -102,7 +64,7 @@ func TestSignatures(t *testing.T) {
 	for _, version := range []string{"celery-4.4.7", "celery-5.2.7", newest} {
 		for _, c := range load[[]messageCase](t, version, "messages.json") {
 			for _, e := range c.Entries {
-				task, err := protocol.DecodeTask([]byte(e.Raw), protocol.Accept{})
+				task, err := envelopetest.DecodeTask([]byte(e.Raw), protocol.Accept{})
 				if err != nil {
 					continue
 				}

@@ -49,6 +49,7 @@ type InvalidTaskError struct {
 func (e *InvalidTaskError) Error() string { return e.Reason }
 
 var (
+	errHeaders = &DecodeError{"headers", errors.New("not a JSON object")}
 	errMissing = errors.New("missing")
 	errNoArgs  = errors.New("an object without args")
 	errSigned  = errors.New("signatures are not checked yet, so signed messages are refused")

@@ -27,8 +27,8 @@ func (e Event) Number(name string) (n float64) {
 
 // DecodeEvents reads a message of the event exchange: one event, or several of tasks. Of
 // several, those that can be read come with the error about the others.
-func (d *Decoder) DecodeEvents(raw []byte) ([]Event, error) {
-	_, body, err := d.controlBody(raw)
+func (d *Decoder) DecodeEvents(m *Received) ([]Event, error) {
+	_, body, err := d.controlBody(m)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -37,7 +38,7 @@ func TestDecodeCeleryEvents(t *testing.T) {
 	var d protocol.Decoder
 	var got []string
 	for _, raw := range celeryEvents(t) {
-		events, err := d.DecodeEvents(raw)
+		events, err := d.DecodeEvents(envelopetest.Open(raw))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func TestDecodeEvents(t *testing.T) {
 		``:                " error",
 	} {
 		var d protocol.Decoder
-		events, err := d.DecodeEvents(eventMessage(body))
+		events, err := d.DecodeEvents(envelopetest.Open(eventMessage(body)))
 		var types []string
 		for _, e := range events {
 			types = append(types, e.Text("type"))
@@ -92,7 +93,7 @@ func FuzzDecodeEvents(f *testing.F) {
 	f.Add(eventMessage(`[{"type": "task-started"}, {"uuid": "b"}, 5]`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var d protocol.Decoder
-		events, err := d.DecodeEvents(raw)
+		events, err := d.DecodeEvents(envelopetest.Open(raw))
 		var decode *protocol.DecodeError
 		var disallowed *protocol.ContentDisallowedError
 		if err != nil && !errors.As(err, &decode) && !errors.As(err, &disallowed) {

@@ -93,9 +93,9 @@ func DecodeException(raw []byte) (*Exception, error) {
 	for s.Next() {
 		switch string(s.Key()) {
 		case "exc_type":
-			e.Type = string(scalarText(&s))
+			e.Type = string(s.Scalar())
 		case "exc_module":
-			e.Module = string(scalarText(&s))
+			e.Module = string(s.Scalar())
 		case "exc_message":
 			e.Message = s.Value()
 		}

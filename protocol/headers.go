@@ -9,12 +9,13 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// headers are a task's fields as they stand in the headers of a protocol 2 message or
-// in the body of a protocol 1 message. Text is nil where it is missing or null.
-type headers struct {
+// Headers are the headers of a message, and what they say of a task: as the fields stand in
+// the headers of a protocol 2 message or in the body of a protocol 1 message.
+type Headers struct {
 	raw  []byte
 	kind byte // pyjson.Kind of the whole value, 0 when missing
 
+	// Text is nil where it is missing or null.
 	task, id, shadow, rootID, parentID []byte
 	group, taskset                     []byte
 	lang, origin, argsrepr, kwargsrepr []byte
@@ -28,15 +29,19 @@ type headers struct {
 	callbacks, errbacks, chord         []byte // raw; protocol 1
 }
 
-// invalid says whether the value cannot count as headers: Python tolerates what is
-// false there, such as null and the empty array that PHP writes.
-func (h *headers) invalid() bool {
-	return h.kind != 0 && h.kind != '{' && h.kind != 'n' && string(h.raw) != "[]"
+// Raw is the whole JSON object; nil if it is missing or null.
+func (h *Headers) Raw() []byte { return h.raw }
+
+// Valid says whether the value can count as headers: Python tolerates what is false there,
+// such as null and the empty array that PHP writes.
+func (h *Headers) Valid() bool {
+	return h.kind == 0 || h.kind == '{' || h.kind == 'n' || string(h.raw) == "[]"
 }
 
-func (h *headers) read(s *pyjson.Scanner, raw []byte) {
+// Read takes the headers, which are the value ahead in a scanner of raw.
+func (h *Headers) Read(s *pyjson.Scanner, raw []byte) {
 	start := s.Offset()
-	*h = headers{kind: s.Kind()}
+	*h = Headers{kind: s.Kind()}
 	if !s.Enter('{') {
 		h.raw = s.Value()
 		if h.kind == 'n' {
@@ -52,28 +57,28 @@ func (h *headers) read(s *pyjson.Scanner, raw []byte) {
 
 // member takes one member. Names are those of both protocols: in headers those of
 // protocol 1 mean nothing, and reading them does no harm.
-func (h *headers) member(key string, s *pyjson.Scanner) {
+func (h *Headers) member(key string, s *pyjson.Scanner) {
 	switch key {
 	case "task":
-		h.task = scalarText(s)
+		h.task = s.Scalar()
 	case "id":
-		h.id = scalarText(s)
+		h.id = s.Scalar()
 	case "shadow":
-		h.shadow = scalarText(s)
+		h.shadow = s.Scalar()
 	case "root_id":
-		h.rootID = scalarText(s)
+		h.rootID = s.Scalar()
 	case "parent_id":
-		h.parentID = scalarText(s)
+		h.parentID = s.Scalar()
 	case "group":
-		h.group = scalarText(s)
+		h.group = s.Scalar()
 	case "lang":
-		h.lang = scalarText(s)
+		h.lang = s.Scalar()
 	case "origin":
-		h.origin = scalarText(s)
+		h.origin = s.Scalar()
 	case "argsrepr":
-		h.argsrepr = scalarText(s)
+		h.argsrepr = s.Scalar()
 	case "kwargsrepr":
-		h.kwargsrepr = scalarText(s)
+		h.kwargsrepr = s.Scalar()
 	case "eta":
 		h.eta = s.Value()
 	case "expires":
@@ -99,17 +104,17 @@ func (h *headers) member(key string, s *pyjson.Scanner) {
 	case "stamps":
 		h.stamps = s.Value()
 	case "compression":
-		h.compression = scalarText(s)
+		h.compression = s.Scalar()
 	default:
 		h.memberV1(key, s)
 	}
 }
 
 // memberV1 takes what is in the body in protocol 1 and elsewhere in protocol 2.
-func (h *headers) memberV1(key string, s *pyjson.Scanner) {
+func (h *Headers) memberV1(key string, s *pyjson.Scanner) {
 	switch key {
 	case "taskset":
-		h.taskset = scalarText(s)
+		h.taskset = s.Scalar()
 	case "args":
 		h.args = s.Value()
 	case "kwargs":
@@ -127,7 +132,7 @@ func (h *headers) memberV1(key string, s *pyjson.Scanner) {
 
 // fill sets the fields of t that the headers tell, and returns an *InvalidTaskError
 // for a value that no worker can act on. Dates without an offset are in loc.
-func (h *headers) fill(t *Task, loc *time.Location) error {
+func (h *Headers) fill(t *Task, loc *time.Location) error {
 	if err := h.dates(t, loc); err != nil {
 		return err
 	}
@@ -149,7 +154,7 @@ func (h *headers) fill(t *Task, loc *time.Location) error {
 
 // names puts into t what is known however the rest of the message looks: the strings of
 // the headers, and whether a result is wanted.
-func (h *headers) names(t *Task, x *texts) {
+func (h *Headers) names(t *Task, x *texts) {
 	x.add(&t.Name, h.task)
 	x.add(&t.ID, h.id)
 	x.add(&t.RootID, h.rootID)
@@ -166,7 +171,7 @@ func (h *headers) names(t *Task, x *texts) {
 	}
 }
 
-func (h *headers) dates(t *Task, loc *time.Location) error {
+func (h *Headers) dates(t *Task, loc *time.Location) error {
 	for _, field := range []struct {
 		name string
 		raw  []byte
@@ -190,7 +195,7 @@ func (h *headers) dates(t *Task, loc *time.Location) error {
 }
 
 // limits reads [hard, soft], in seconds.
-func (h *headers) limits(t *Task) error {
+func (h *Headers) limits(t *Task) error {
 	if isNull(h.timelimit) || string(h.timelimit) == "[null, null]" || !truth(h.timelimit) {
 		return nil
 	}

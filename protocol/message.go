@@ -1,57 +1,98 @@
 package protocol
 
-// Message is kombu's outer object: one entry of a queue. Its slices are parts of the
-// text it was decoded from, which must not change as long as they are in use.
+import (
+	"strconv"
+	"time"
+
+	"github.com/apium/apium/protocol/pyjson"
+)
+
+// Message is what a broker carries, in no transport's form: how it is wrapped on its way is
+// the transport's own business.
 type Message struct {
-	Raw             []byte
-	Body            []byte // what the string says, still encoded as Properties.BodyEncoding tells
-	ContentType     string // "" when missing
-	ContentEncoding string
-	Headers         []byte // raw JSON object; nil when missing or null
+	Headers         []byte // JSON object as Python's json writes it; nil: none
 	Properties      Properties
+	ContentType     string
+	ContentEncoding string // "utf-8", or "binary"
+	Body            []byte // as the serializer, and what compresses, have left it
 }
 
-// Properties are the envelope's delivery properties that a worker needs.
+// Properties are what is said about a message besides its headers.
 type Properties struct {
-	DeliveryTag   string
-	Exchange      string
-	RoutingKey    string
-	Redelivered   bool   // set by whoever gave the message back after a claim
-	BodyEncoding  string // "base64", or "" and "utf-8" for the text itself
+	// CorrelationID and ReplyTo are those of tasks. If CorrelationID is "", neither is sent,
+	// as with events and remote control.
 	CorrelationID string
 	ReplyTo       string
-	Priority      int    // 0 (most urgent on Redis) to 9; Celery 3.1 keeps it in delivery_info
-	Raw           []byte // the whole object
+	// DeliveryMode is 1 for a message that need not survive the broker, and 2 for one that
+	// must.
+	DeliveryMode int
+	// Expiration is for how long the message is of use; 0: for ever; negative: it is over.
+	// In whole milliseconds.
+	Expiration time.Duration
+	Priority   int // 0 to 9, in the transport's meaning
+	// Others are further properties, a JSON object: options of the call that Celery does
+	// not know. nil: none.
+	Others []byte
 }
 
-// DecodeMessage reads an envelope without looking into its body. What makes a Python
-// consumer exit (no properties, no delivery tag, no delivery info) is a *DecodeError.
-func DecodeMessage(raw []byte) (Message, error) {
-	var e envelope
-	err := e.read(raw)
-	if err == nil {
-		err = e.check()
+// Size is how many bytes the message has, about.
+func (m *Message) Size() int {
+	return len(m.Headers) + len(m.Body) + len(m.Properties.Others)
+}
+
+// Text is the message for people to read: a JSON object.
+func (m *Message) Text() []byte { return m.text(m.Properties.appendObject(nil)) }
+
+func (m *Message) text(properties []byte) []byte {
+	dst := append([]byte(`{"body": `), pyjson.AppendString(nil, string(m.Body))...)
+	dst = pyjson.AppendString(append(dst, `, "content-type": `...), m.ContentType)
+	dst = appendRaw(append(dst, `, "headers": `...), m.Headers, "{}")
+	dst = append(append(dst, `, "properties": `...), properties...)
+	return append(dst, '}')
+}
+
+// AppendMembers appends the members of a JSON object, in Celery's order, but for the
+// priority, which stands further back there.
+func (p *Properties) AppendMembers(dst []byte) []byte {
+	if p.CorrelationID != "" {
+		dst = append(dst, `"correlation_id": `...)
+		dst = pyjson.AppendString(dst, p.CorrelationID)
+		dst = append(dst, `, "reply_to": `...)
+		dst = append(pyjson.AppendString(dst, p.ReplyTo), ", "...)
 	}
-	if err != nil {
-		return Message{Raw: raw}, err
+	if len(p.Others) > len("{}") {
+		dst = append(append(dst, p.Others[1:len(p.Others)-1]...), ", "...)
 	}
-	p := &e.properties
-	return Message{
-		Raw:             raw,
-		Body:            e.body,
-		ContentType:     known(e.contentType, ContentTypeJSON),
-		ContentEncoding: known(e.encoding, "utf-8", "binary"),
-		Headers:         e.headers.raw,
-		Properties: Properties{
-			DeliveryTag:   string(p.deliveryTag),
-			Exchange:      string(p.exchange),
-			RoutingKey:    string(p.routingKey),
-			Redelivered:   p.redelivered,
-			BodyEncoding:  known(p.bodyEncoding, "base64", "utf-8"),
-			CorrelationID: string(p.correlationID),
-			ReplyTo:       string(p.replyTo),
-			Priority:      p.level(),
-			Raw:           p.raw,
-		},
-	}, nil
+	dst = append(dst, `"delivery_mode": `...)
+	dst = strconv.AppendInt(dst, int64(p.DeliveryMode), 10)
+	if p.Expiration != 0 {
+		dst = append(dst, `, "expiration": "`...)
+		dst = strconv.AppendInt(dst, max(0, p.Expiration.Milliseconds()), 10)
+		dst = append(dst, '"')
+	}
+	return dst
+}
+
+func (p *Properties) appendObject(dst []byte) []byte {
+	dst = p.AppendMembers(append(dst, '{'))
+	dst = append(dst, `, "priority": `...)
+	return append(strconv.AppendInt(dst, int64(p.Priority), 10), '}')
+}
+
+// Info is what a broker knows of a message it delivers: Celery's delivery_info.
+type Info struct {
+	Exchange    string
+	RoutingKey  string
+	Redelivered bool // it was given back after it had been claimed
+}
+
+// Priority reads the first of some raw JSON values that is a number; without any it is 0, as
+// for kombu.
+func Priority(raws ...[]byte) int {
+	for _, raw := range raws {
+		if n, ok := integer(raw); ok {
+			return n
+		}
+	}
+	return 0
 }

@@ -177,7 +177,7 @@ func DecodeResult(raw []byte) (*Result, error) {
 func (r *Result) member(key string, s *pyjson.Scanner) bool {
 	switch key {
 	case "status":
-		r.State = State(scalarText(s))
+		r.State = State(s.Scalar())
 	case "result":
 		r.Result = s.Value()
 	case "traceback":
@@ -188,11 +188,11 @@ func (r *Result) member(key string, s *pyjson.Scanner) bool {
 	case "children":
 		r.Children = s.Value()
 	case "task_id":
-		r.TaskID = string(scalarText(s))
+		r.TaskID = string(s.Scalar())
 	case "group_id":
-		r.GroupID = string(scalarText(s))
+		r.GroupID = string(s.Scalar())
 	case "parent_id":
-		r.ParentID = string(scalarText(s))
+		r.ParentID = string(s.Scalar())
 	default:
 		return false
 	}
@@ -202,17 +202,17 @@ func (r *Result) member(key string, s *pyjson.Scanner) bool {
 func (x *Extended) member(key string, s *pyjson.Scanner) bool {
 	switch key {
 	case "name":
-		x.Name = string(scalarText(s))
+		x.Name = string(s.Scalar())
 	case "args":
 		x.Args = s.Value()
 	case "kwargs":
 		x.Kwargs = s.Value()
 	case "worker":
-		x.Worker = string(scalarText(s))
+		x.Worker = string(s.Scalar())
 	case "retries":
 		x.Retries, _ = integer(s.Value())
 	case "queue":
-		x.Queue = string(scalarText(s))
+		x.Queue = string(s.Scalar())
 	case "stamped_headers":
 		x.StampedHeaders = stringArray(s.Value())
 	default:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 )
 
@@ -76,7 +77,7 @@ func TestSerializers(t *testing.T) {
 		{"signed", "application/data", signed, "", "signatures are not checked yet"},
 		{"raw", "application/data", "text", "", "content type application/data is not supported"},
 	} {
-		task, err := d.Decode(bodyIn(c.contentType, c.body, c.headers))
+		task, err := d.Decode(envelopetest.Open(bodyIn(c.contentType, c.body, c.headers)))
 		switch {
 		case c.want == "":
 			if err != nil || string(task.Args) != "[7]" || string(task.Kwargs) != "{}" {
@@ -96,25 +97,21 @@ func TestSerializers(t *testing.T) {
 func TestEncodeFormat(t *testing.T) {
 	t.Parallel()
 	task := &protocol.Task{Name: "t", ID: "i", RoutingKey: "q", Args: []byte("[7]"), Headers: []byte(`{"compression": "old", "mine": 1}`)}
-	raw, err := protocol.EncodeTask(task, protocol.Publication{Format: protocol.Format{
+	m, err := protocol.EncodeTask(task, protocol.Publication{Format: protocol.Format{
 		Serializer: reversed{}, Compression: "twice",
 		Compress: func(_ string, body []byte) ([]byte, error) { return append(body, body...), nil },
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw := envelopetest.Encode(m, "", "q", "tag")
 	for _, want := range []string{`"content-encoding": "binary", "content-type": "application/x-yaml"`, `"mine": 1, "compression": "twice"}`} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("%s is not in %s", want, raw)
 		}
 	}
-	m, err := protocol.DecodeMessage(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := base64.StdEncoding.DecodeString(string(m.Body))
-	if err != nil || !strings.HasPrefix(string(reverse(body[:len(body)/2])), "[[7], {}, ") {
-		t.Errorf("%s, %v", body, err)
+	if body := m.Body; !strings.HasPrefix(string(reverse(body[:len(body)/2])), "[[7], {}, ") {
+		t.Errorf("%s", body)
 	}
 	failing := protocol.Format{Compression: "x", Compress: func(string, []byte) ([]byte, error) { return nil, errors.New("no room") }}
 	if _, err := protocol.EncodeTask(task, protocol.Publication{Format: failing}); err == nil || !strings.Contains(err.Error(), "no room") {

@@ -34,7 +34,7 @@ func DecodeSignature(raw []byte) (*Signature, error) {
 	for s.Next() {
 		switch key := string(s.Key()); key {
 		case "task":
-			sig.Task = string(scalarText(&s))
+			sig.Task = string(s.Scalar())
 		case "args":
 			sig.Args = s.Value()
 		case "kwargs":
@@ -42,7 +42,7 @@ func DecodeSignature(raw []byte) (*Signature, error) {
 		case "options":
 			sig.Options = s.Value()
 		case "subtask_type":
-			sig.SubtaskType = string(scalarText(&s))
+			sig.SubtaskType = string(s.Scalar())
 		case "immutable":
 			sig.Immutable = s.Kind() == 't'
 		default:

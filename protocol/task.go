@@ -39,6 +39,7 @@ type Task struct {
 	Exchange    string
 	RoutingKey  string
 
+	// The body: see [Decoder.DecodeBody].
 	Args   []byte // raw JSON array
 	Kwargs []byte // raw JSON object
 	Embed  Embed
@@ -46,6 +47,16 @@ type Task struct {
 	Headers     []byte // the raw headers object, for what is passed on
 	Properties  []byte // the raw object of the message's properties: see Property
 	ContentType string
+
+	body wrapped // of a message
+}
+
+// wrapped is the body of a message that was received, as its transport delivered it.
+type wrapped struct {
+	text        []byte
+	unwrap      func([]byte) ([]byte, error)
+	compression string // as the header says
+	unread      bool
 }
 
 // Embed is the part of a message that says what runs after the task. Each field is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/pyjson"
@@ -22,7 +23,7 @@ func TestDecodeCapturedTasks(t *testing.T) {
 			t.Run(version+"/"+c.Name, func(t *testing.T) {
 				t.Parallel()
 				for _, e := range c.Entries {
-					task, err := (&protocol.Decoder{Decompress: compression.Decompress}).Decode([]byte(e.Raw))
+					task, err := (&protocol.Decoder{Decompress: compression.Decompress}).Decode(envelopetest.Open([]byte(e.Raw)))
 					if e.Want.Error != "" {
 						var refused *protocol.ContentDisallowedError
 						if !errors.As(err, &refused) || refused.ContentType != e.Want.ContentType {
@@ -56,7 +57,7 @@ func TestDecodeCapturedPickles(t *testing.T) {
 					continue
 				}
 				n++
-				task, err := d.Decode([]byte(e.Raw))
+				task, err := d.Decode(envelopetest.Open([]byte(e.Raw)))
 				if err != nil || string(task.Args) != "[2, 3]" || string(task.Kwargs) != "{}" || !strings.HasSuffix(task.Name, ".add") {
 					t.Errorf("%s, %s: %+v, %v", version, c.Name, task, err)
 				}
@@ -180,7 +181,7 @@ func TestDecodeMalformed(t *testing.T) {
 	for _, c := range load[[]malformedCase](t, "malformed", "messages.json") {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			_, err := protocol.DecodeTask([]byte(c.Raw), protocol.Accept{})
+			_, err := envelopetest.DecodeTask([]byte(c.Raw), protocol.Accept{})
 			if got, want := verdict(err), pythonVerdict(c); got != want {
 				t.Errorf("got %s (%v), want %s: Python's log is %q", got, err, want, c.Log)
 			}
@@ -271,7 +272,7 @@ func TestDecodeErrors(t *testing.T) {
 		"embed text":           {string(message(`{"task": "a", "id": "1"}`, `[[], {}, "x"]`)), "cannot decode body: its third element is not an object"},
 		"nothing":              {string(message(`{}`, `null`)), "unknown message: no task in its headers or body"},
 	} {
-		_, err := protocol.DecodeTask([]byte(c.raw), protocol.Accept{})
+		_, err := envelopetest.DecodeTask([]byte(c.raw), protocol.Accept{})
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
@@ -305,7 +306,7 @@ func TestDecodeDuckTypes(t *testing.T) {
 		{`{` + name + `, "timelimit": {}}`, `[[1], {}, {}]`, protocol.Task{}},
 		{`{` + name + `, "ignore_result": 1}`, `[[1], {}, {}]`, protocol.Task{IgnoreResult: new(bool)}},
 	} {
-		got, err := protocol.DecodeTask(message(c.headers, c.body), protocol.Accept{})
+		got, err := envelopetest.DecodeTask(message(c.headers, c.body), protocol.Accept{})
 		if err != nil {
 			t.Errorf("%s %s: %v", c.headers, c.body, err)
 			continue
@@ -326,7 +327,7 @@ func TestDecodeHybrid(t *testing.T) {
 	t.Parallel()
 	raw := message(`{"task": "a", "id": "1", "retries": 3, "root_id": null}`,
 		`{"args": [1], "kwargs": {"k": 2}, "id": "other", "root_id": "r", "retries": 1, "callbacks": [{"task": "b"}], "taskset": "g"}`)
-	got, err := protocol.DecodeTask(raw, protocol.Accept{})
+	got, err := envelopetest.DecodeTask(raw, protocol.Accept{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +346,7 @@ func TestDecodeLocation(t *testing.T) {
 		`{"task": "a", "id": "1", "utc": false, "eta": "2030-01-02T03:04:05+00:00"}`: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
 	} {
 		d := protocol.Decoder{Location: zone}
-		got, err := d.Decode(message(`{}`, body))
+		got, err := d.Decode(envelopetest.Open(message(`{}`, body)))
 		if err != nil || !got.ETA.Equal(want) {
 			t.Errorf("%s: got %v, %v", body, got, err)
 		}
@@ -378,7 +379,7 @@ func BenchmarkDecodeTask(b *testing.B) {
 	raw := []byte(load[[]messageCase](b, newest, "messages.json")[0].Entries[0].Raw)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := protocol.DecodeTask(raw, protocol.Accept{}); err != nil {
+		if _, err := envelopetest.DecodeTask(raw, protocol.Accept{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -39,20 +39,6 @@ func (x *texts) store() {
 	x.n = 0
 }
 
-// scalarText takes the value ahead: what a string says, nothing for null, and the JSON
-// text of anything else. Python producers may put a number where a name is due, and
-// Python workers do not look.
-func scalarText(s *pyjson.Scanner) []byte {
-	if text, ok := s.Text(); ok {
-		return text
-	}
-	if s.Kind() == 'n' {
-		s.Value()
-		return nil
-	}
-	return s.Value()
-}
-
 // known returns the constant equal to text, to spare its allocation, or a copy.
 func known(text []byte, constants ...string) string {
 	for _, c := range constants {

@@ -40,7 +40,7 @@ func (s *settler) conclude(ctx context.Context, group []settlement) {
 		}
 		portion = append(portion, one)
 		for m := range one.flow.successors() {
-			size += len(m.Message)
+			size += m.Message.Size()
 		}
 		if size >= publishPortion {
 			s.concludeTogether(ctx, portion)

@@ -30,7 +30,7 @@ func (s *shown) Conclude(ctx context.Context, conclusions ...broker.Conclusion) 
 	for _, conclusion := range conclusions {
 		var all strings.Builder
 		for _, m := range conclusion.Publish {
-			all.Write(m.Message)
+			all.Write(m.Message.Headers)
 		}
 		s.c.conclude(conclusion.Tag, all.String())
 	}

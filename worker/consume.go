@@ -68,14 +68,14 @@ func (w *Worker) want(stray int) int {
 // receive takes one delivery. One that comes back from the broker's keeping was announced
 // as received before. It tells whether it is to run now, as far as is known.
 func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
-	r := &request{worker: w, tag: d.Tag, raw: d.Raw, seq: w.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
+	r := &request{worker: w, tag: d.Tag, content: d.Content, seq: w.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
 	r.Queue, r.Hostname, r.Log, r.Execution = d.Queue, w.cfg.Hostname, w.cfg.Logger, r
 	r.term.Store(d.Term)
 	if !d.Claimed.IsZero() {
 		r.leased.Store(d.Claimed.UnixNano())
 	}
 	w.leases.add(r)
-	if !isLarge(r.raw) {
+	if !isLarge(r.content) {
 		return w.decode(r)
 	}
 	w.runner.goroutines().backlog.reserve(1)
@@ -88,7 +88,7 @@ func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 // decode reads a request's message and sends it where it belongs. It tells whether it is to
 // run now.
 func (w *Worker) decode(r *request) bool {
-	task, err := w.decoder.Decode(r.raw)
+	task, err := w.read(r.content)
 	if r.Task = task; task != nil {
 		r.task = w.tasks.of(task.Name)
 	}
@@ -179,7 +179,7 @@ func (w *Worker) refuse(r *request, err error) {
 		reason = ReasonUnknown
 	}
 	w.log.refused(r, reason, err)
-	w.hooks.taskRejected(r.raw, err)
+	w.hooks.taskRejected(r.content.Text(), err)
 	s := settlement{req: r, end: &outcome{kind: Refused, reason: reason}}
 	if r.task != nil {
 		w.apply(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
@@ -140,8 +141,8 @@ type Run request
 // Entry is the task's registration.
 func (run *Run) Entry() *tasks.Entry { return run.task.entry }
 
-// Message is the message as it came. It must not be changed.
-func (run *Run) Message() []byte { return run.raw }
+// Message is the message as it came.
+func (run *Run) Message() broker.Content { return run.content }
 
 // Begin says that the request begins now, in a process: time limits count from now on,
 // task-started is announced, STARTED is stored. It reports false when the request must not

@@ -144,7 +144,7 @@ func (h *hooks) taskRejected(raw []byte, err error) {
 func (h *hooks) taskUnknown(r *request) {
 	h.each("TaskUnknown", func(k *tasks.Hooks) {
 		if k.TaskUnknown != nil {
-			k.TaskUnknown(r.raw, r.Name, r.ID)
+			k.TaskUnknown(r.content.Text(), r.Name, r.ID)
 		}
 	})
 }

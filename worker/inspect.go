@@ -54,7 +54,7 @@ func (w *Worker) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
 	}
 	parked, err := lister.ListParked(ctx, limit-len(list))
 	for _, p := range parked {
-		task, err := w.decoder.Decode(p.Raw)
+		task, err := w.read(p.Content)
 		if err != nil || seen[task.ID] || task.ETA.IsZero() { // without an ETA it waits for something else
 			continue
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"sync"
+
+	"github.com/apium/apium/broker"
 )
 
 // large holds the requests whose messages take long to decode. They are decoded one after
@@ -28,7 +30,7 @@ const largeFrom = 256 << 10
 // compressed is the end of the header's name: looking for it is quick, as its first byte is rare.
 var compressed = []byte(`mpression"`)
 
-func isLarge(raw []byte) bool { return len(raw) >= largeFrom || bytes.Contains(raw, compressed) }
+func isLarge(c broker.Content) bool { return c.Size >= largeFrom || bytes.Contains(c.Raw, compressed) }
 
 // add has a request decoded. It reports false after close.
 func (l *large) add(r *request) bool {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/compression"
@@ -58,7 +59,7 @@ func TestDefaultMaxDecompressed(t *testing.T) {
 		}}
 		raw := fmt.Sprintf(`{"body": %q, "headers": {"task": "a", "id": "b", "compression": "zlib"}, "content-type": "application/json", `+
 			`"properties": {"delivery_tag": "c", "delivery_info": {"exchange": "", "routing_key": "celery"}}}`, strings.Repeat("x", size))
-		if task, err := d.Decode([]byte(raw)); err == nil || task == nil || task.ID != "b" || asked != want {
+		if task, err := d.Decode(envelopetest.Open([]byte(raw))); err == nil || task == nil || task.ID != "b" || asked != want {
 			t.Errorf("of %d bytes up to %d may be made, want %d; %v", size, asked, want, err)
 		}
 	}

@@ -85,8 +85,8 @@ func (w *Worker) carryOut(f *flow, plan *canvas.Plan) error {
 		if err != nil {
 			return err
 		}
-		if f.size += len(publication.Message); f.size > publishPortion {
-			publication.Message, publication.later = nil, &message.Publication
+		if f.size += publication.Message.Size(); f.size > publishPortion {
+			publication.Message, publication.later = protocol.Message{}, &message.Publication
 		}
 		f.publish = append(f.publish, publication)
 	}
@@ -112,12 +112,12 @@ func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (outgoing, 
 		return outgoing{}, errNoPublisher
 	}
 	w.hooks.beforePublish(w.taskCtx, task)
-	raw, err := protocol.EncodeTask(task, p)
+	message, err := protocol.EncodeTask(task, p)
 	if err != nil {
 		return outgoing{}, err
 	}
 	return outgoing{
-		Publication: broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: raw}, task: task,
+		Publication: broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: message}, task: task,
 	}, nil
 }
 

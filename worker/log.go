@@ -160,8 +160,8 @@ func (l taskLog) forwarded(r *request, queue string) {
 // unpublished tells of a message that is gone because it cannot be published: kombu
 // drops those that no queue is bound for without a word.
 func (l taskLog) unpublished(refused *broker.RefusedError) {
-	l.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+dump(refused.Message),
-		logline.LinesKey, true, logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message),
+	l.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+dump(refused.Message.Text()),
+		logline.LinesKey, true, logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message.Text()),
 		"exchange", refused.Exchange, "routing_key", refused.RoutingKey)
 }
 
@@ -172,12 +172,12 @@ func (l taskLog) unknown(r *request) {
 		"Is its handler registered in this worker, under exactly this name?\n\n"+
 		"The full contents of the message body was:\n"+dump(r.Args)+" "+dump(r.Kwargs)+"\n\n"+
 		"The full contents of the message headers:\n"+dump(r.Headers)+"\n\n"+
-		"The queue was:\n"+logline.Escape(r.Queue), logline.Lines(), stateAttr(protocol.Failure), slog.String("message", dump(r.raw)))
+		"The queue was:\n"+logline.Escape(r.Queue), logline.Lines(), stateAttr(protocol.Failure), slog.String("message", dump(r.content.Text())))
 }
 
 // refused tells why a message was dropped, with all that is known of it.
 func (l taskLog) refused(r *request, reason string, err error) {
-	attrs := []slog.Attr{logline.Lines(), slog.String("reason", reason), slog.String("message", dump(r.raw))}
+	attrs := []slog.Attr{logline.Lines(), slog.String("reason", reason), slog.String("message", dump(r.content.Text()))}
 	why := ""
 	if err != nil {
 		attrs, why = append(attrs, logline.Err(err)), logline.Escape(err.Error())
@@ -191,13 +191,13 @@ func (l taskLog) refused(r *request, reason string, err error) {
 	switch reason {
 	case ReasonUnknown:
 		l.task(slog.LevelWarn, r, "Received and deleted unknown message", "Received and deleted unknown message.  Wrong destination?!?\n\n"+
-			"The full contents of the message was: "+dump(r.raw), attrs...)
+			"The full contents of the message was: "+dump(r.content.Text()), attrs...)
 	case ReasonUndecodable:
 		l.task(LevelCritical, r, "Can't decode message body",
-			"Can't decode message body: "+why+about+"\n\nbody: "+dump(r.raw), attrs...)
+			"Can't decode message body: "+why+about+"\n\nbody: "+dump(r.content.Text()), attrs...)
 	default:
 		l.task(slog.LevelError, r, "Received invalid task message",
-			"Received invalid task message: "+why+about+discarded+dump(r.raw), attrs...)
+			"Received invalid task message: "+why+about+discarded+dump(r.content.Text()), attrs...)
 	}
 }
 

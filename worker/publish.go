@@ -9,8 +9,9 @@ import (
 )
 
 // publishPortion is how many bytes of messages are encoded at a time, and published in one
-// call: the tasks of a large group may have large arguments each.
-const publishPortion = 16 << 20
+// call: the tasks of a large group may have large arguments each. In Redis, where they are
+// base64, it becomes 16 MiB.
+const publishPortion = 12 << 20
 
 // outgoing is the message of a task.
 type outgoing struct {
@@ -46,7 +47,7 @@ func encodePortion(messages []outgoing) (n int) {
 		if m.later != nil {
 			m.Message, _ = protocol.EncodeTask(m.task, *m.later) // an error would have come the first time
 		}
-		size += len(m.Message)
+		size += m.Message.Size()
 	}
 	return n
 }

@@ -24,11 +24,11 @@ type request struct {
 
 	worker       *Worker
 	tag          string
-	raw          []byte
-	seq          uint64      // order of claiming
-	redeliveries int         // how often it came back because a worker died
-	unparked     bool        // it comes from the broker's keeping
-	task         *taskConfig // nil: unknown task
+	content      broker.Content // the message, as its transport has it
+	seq          uint64         // order of claiming
+	redeliveries int            // how often it came back because a worker died
+	unparked     bool           // it comes from the broker's keeping
+	task         *taskConfig    // nil: unknown task
 
 	acksLate     bool
 	storeResult  bool
@@ -71,7 +71,7 @@ const (
 )
 
 func (r *request) delivery() broker.Delivery {
-	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Raw: r.raw, Redeliveries: r.redeliveries}
+	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Content: r.content, Redeliveries: r.redeliveries}
 }
 
 // finish notes that the handler has returned, or is not waited for any more. It

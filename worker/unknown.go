@@ -93,7 +93,7 @@ func (w *Worker) settleBurial(s settlement, reason, detail string) {
 	if w.mover == nil {
 		what, s.fate = "Dropping a message", late
 	}
-	w.log.task(slog.LevelError, s.req, what, what+": "+logline.Escape(s.reason)+"\n"+dump(s.req.raw), logline.Lines(),
-		slog.String("reason", reason), slog.String("detail", detail), slog.String("message", dump(s.req.raw)))
+	w.log.task(slog.LevelError, s.req, what, what+": "+logline.Escape(s.reason)+"\n"+dump(s.req.content.Text()), logline.Lines(),
+		slog.String("reason", reason), slog.String("detail", detail), slog.String("message", dump(s.req.content.Text())))
 	w.settle(s)
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/envelope"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
@@ -102,11 +104,11 @@ func (b *bench) send(call canvas.Signature) string {
 
 func (b *bench) publish(messages ...string) {
 	b.t.Helper()
-	raw := make([]broker.Publication, len(messages))
+	all := make([]broker.Publication, len(messages))
 	for i, m := range messages {
-		raw[i] = broker.Publication{RoutingKey: queue, Message: []byte(m)}
+		all[i] = broker.Publication{RoutingKey: queue, Message: envelopetest.Message([]byte(m))}
 	}
-	if err := b.broker.Publisher().Publish(b.t.Context(), raw...); err != nil {
+	if err := b.broker.Publisher().Publish(b.t.Context(), all...); err != nil {
 		b.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -280,7 +282,7 @@ func (s *scripted) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 	n := min(limit, len(s.messages))
 	ds := make([]broker.Delivery, n)
 	for i, m := range s.messages[:n] {
-		ds[i] = broker.Delivery{Tag: fmt.Sprint(len(s.messages) - i), Queue: queue, Raw: []byte(m)}
+		ds[i] = broker.Delivery{Tag: fmt.Sprint(len(s.messages) - i), Queue: queue, Content: broker.Content{Raw: []byte(m), Open: envelope.Open}}
 	}
 	s.messages = s.messages[n:]
 	return ds, nil

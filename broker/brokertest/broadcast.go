@@ -5,22 +5,26 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/apium/apium/broker"
 )
 
+// heard is a message that was broadcast.
+type heard struct {
+	key     string
+	message broker.Content
+}
+
 // subscribe listens until the test ends, and returns once it hears.
-func (f *fixture) subscribe(exchange, bindingKey string) (heard chan string) {
+func (f *fixture) subscribe(exchange, bindingKey string) <-chan heard {
 	f.t.Helper()
-	heard = make(chan string, 100)
+	all := make(chan heard, 100)
 	ready := make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() {
 		ended <- f.Broadcaster.Subscribe(ctx, broker.Subscription{
 			Exchange: exchange, BindingKey: bindingKey, Queue: "listener",
-			Handle: func(key string, message []byte) { heard <- key + " " + string(message) },
+			Handle: func(key string, message broker.Content) { all <- heard{key, message} },
 			OnState: func(subscribed bool, _ error) {
 				if subscribed {
 					ready <- struct{}{}
@@ -35,25 +39,27 @@ func (f *fixture) subscribe(exchange, bindingKey string) (heard chan string) {
 		}
 	})
 	<-ready
-	return heard
+	return all
 }
 
 func testBroadcast(t *testing.T, f *fixture) {
 	plain, tasks, all := f.subscribe("ex", ""), f.subscribe("ex", "task.#"), f.subscribe("ex", "#")
 	m := func(key string) broker.Publication {
-		return broker.Publication{Exchange: "ex", RoutingKey: key, Message: Envelope("ex", key, 0)}
+		return broker.Publication{Exchange: "ex", RoutingKey: key, Message: Message("to "+key, 0)}
 	}
 	other := m("task.x")
 	other.Exchange = "ex2"
 	if err := f.Broadcaster.Broadcast(f.context(), m(""), other, m("task.a.b"), m("worker.c"), m("task.d")); err != nil {
 		t.Fatal(err)
 	}
-	want := func(heard chan string, keys ...string) {
+	want := func(all <-chan heard, keys ...string) {
 		t.Helper()
 		for _, key := range keys {
-			if diff := cmp.Diff(key+" "+string(Envelope("ex", key, 0)), <-heard); diff != "" {
-				t.Errorf("heard (-want +got):\n%s", diff)
+			h := <-all
+			if h.key != key {
+				t.Errorf("heard %q, want %q", h.key, key)
 			}
+			wantMessage(t, h.message, Message("to "+key, 0))
 		}
 	}
 	want(all, "task.a.b", "worker.c", "task.d")

@@ -86,13 +86,14 @@ func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
 	}
 }
 
-// Envelope returns a message as Celery writes it, with a correct tag and body.
-func Envelope(queue, id string, priority int) []byte {
-	return fmt.Appendf(nil, `{"body": "W1tdLCB7fSwgeyJjYWxsYmFja3MiOiBudWxsfV0=", "content-encoding": "utf-8", `+
-		`"content-type": "application/json", "headers": {"lang": "py", "task": "t", "id": %q}, `+
-		`"properties": {"correlation_id": %q, "reply_to": "r", "delivery_mode": 2, `+
-		`"delivery_info": {"exchange": "", "routing_key": %q}, "priority": %d, "body_encoding": "base64", `+
-		`"delivery_tag": %q}}`, id, id, queue, priority, id)
+// Message returns a message as Celery makes it, with a correct body.
+func Message(id string, priority int) protocol.Message {
+	return protocol.Message{
+		Headers:     fmt.Appendf(nil, `{"lang": "py", "task": "t", "id": %q}`, id),
+		ContentType: protocol.ContentTypeJSON, ContentEncoding: "utf-8",
+		Body:       []byte(`[[], {}, {"callbacks": null}]`),
+		Properties: protocol.Properties{CorrelationID: id, ReplyTo: "r", DeliveryMode: 2, Priority: priority},
+	}
 }
 
 type fixture struct {
@@ -117,21 +118,21 @@ func (f *fixture) open(queues ...string) *consumer {
 // publish publishes one message per id, of priority 0.
 func (f *fixture) publish(queue string, ids ...string) {
 	f.t.Helper()
-	var messages [][]byte
+	var messages []protocol.Message
 	for _, id := range ids {
-		messages = append(messages, Envelope(queue, id, 0))
+		messages = append(messages, Message(id, 0))
 	}
 	f.send(queue, messages...)
 }
 
-func (f *fixture) send(queue string, messages ...[]byte) {
+func (f *fixture) send(queue string, messages ...protocol.Message) {
 	f.t.Helper()
 	if err := f.Publisher.Publish(f.context(), publications(queue, messages...)...); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-func publications(queue string, messages ...[]byte) []broker.Publication {
+func publications(queue string, messages ...protocol.Message) []broker.Publication {
 	all := make([]broker.Publication, len(messages))
 	for i, m := range messages {
 		all[i] = broker.Publication{RoutingKey: queue, Message: m}
@@ -198,17 +199,36 @@ func tags(ds []broker.Delivery) []string {
 	return all
 }
 
+// read reads a message.
+func read(t *testing.T, c broker.Content) *protocol.Received {
+	t.Helper()
+	m := new(protocol.Received)
+	if c.Read(m); m.Err != nil {
+		t.Fatalf("got %q: %v", c.Text(), m.Err)
+	}
+	return m
+}
+
+// wantMessage compares a message with the one that was published.
+func wantMessage(t *testing.T, c broker.Content, want protocol.Message) {
+	t.Helper()
+	got, err := read(t, c).Message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("message (-want +got):\n%s", diff)
+	}
+}
+
 // ids returns the messages' ids, with "+" if marked as redelivered.
 func ids(t *testing.T, ds []broker.Delivery) []string {
 	t.Helper()
 	all := make([]string, len(ds))
 	for i, d := range ds {
-		msg, err := protocol.DecodeMessage(d.Raw)
-		if err != nil {
-			t.Fatalf("claimed %q: %v", d.Raw, err)
-		}
-		all[i] = msg.Properties.CorrelationID
-		if msg.Properties.Redelivered {
+		m := read(t, d.Content)
+		all[i] = string(m.CorrelationID)
+		if m.Redelivered {
 			all[i] += "+"
 		}
 	}

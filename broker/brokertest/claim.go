@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 
@@ -24,8 +23,9 @@ func testOrder(t *testing.T, f *fixture) {
 		if d.Queue != "q" {
 			t.Errorf("delivery %d is from queue %q", i, d.Queue)
 		}
-		if want := Envelope("q", fmt.Sprint(i+1), 0); !slices.Equal(d.Raw, want) {
-			t.Errorf("message %d: got %s, want %s", i, d.Raw, want)
+		wantMessage(t, d.Content, Message(fmt.Sprint(i+1), 0))
+		if m := read(t, d.Content); string(m.Exchange) != "" || string(m.RoutingKey) != "q" || m.Priority != 0 {
+			t.Errorf("message %d: delivered from exchange %q with routing key %q and priority %d", i, m.Exchange, m.RoutingKey, m.Priority)
 		}
 		if seen[d.Tag] {
 			t.Errorf("tag %q twice", d.Tag)
@@ -47,9 +47,9 @@ func testLimit(t *testing.T, f *fixture) {
 func testPriorities(t *testing.T, f *fixture) {
 	c := f.open("a", "b")
 	for _, p := range []int{9, 8, 7, 6, 5, 4, 3, 2, 1, 0} {
-		f.send("a", Envelope("a", fmt.Sprint("a", p), p))
+		f.send("a", Message(fmt.Sprint("a", p), p))
 	}
-	f.send("b", Envelope("b", "b3", 3), Envelope("b", "b0", -1), Envelope("b", "b9", 100))
+	f.send("b", Message("b3", 3), Message("b0", -1), Message("b9", 100))
 	wantIDs(t, c.collect(13, 13), "a2", "b0", "a1", "a0", "b3", "a5", "a4", "a3", "a8", "a7", "a6", "b9", "a9")
 }
 
@@ -83,7 +83,7 @@ func testClaimWaits(t *testing.T, f *fixture) {
 			}
 			claimed <- ds
 		}()
-		f.send(queue, Envelope(queue, fmt.Sprint(i), i*3))
+		f.send(queue, Message(fmt.Sprint(i), i*3))
 		wantIDs(t, <-claimed, fmt.Sprint(i))
 	}
 }
@@ -95,7 +95,7 @@ func testClaimInterrupted(t *testing.T, f *fixture) {
 	for i := range n {
 		ctx, cancel := context.WithCancel(f.context())
 		go func() {
-			f.send("q", Envelope("q", fmt.Sprint(i), 0))
+			f.send("q", Message(fmt.Sprint(i), 0))
 			cancel()
 		}()
 		ds, err := c.Claim(ctx, 3)
@@ -175,7 +175,7 @@ func testSharedQueue(t *testing.T, f *fixture) {
 	for i := range n {
 		id := fmt.Sprint(i)
 		want[id] = 1
-		f.send("q", Envelope("q", id, i%10))
+		f.send("q", Message(id, i%10))
 	}
 	wg.Wait()
 	if diff := cmp.Diff(want, got); diff != "" {

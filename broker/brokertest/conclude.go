@@ -28,9 +28,9 @@ func testConclude(t *testing.T, f *fixture) {
 	conclude := func() (lost []string) {
 		t.Helper()
 		lost, err := c.concluder().Conclude(f.context(),
-			broker.Conclusion{Tag: ds[0].Tag, Publish: publications("a", Envelope("a", "1a", 0), Envelope("a", "1b", 0))},
-			broker.Conclusion{Tag: ds[1].Tag, Publish: publications("a", Envelope("a", "2a", 0))},
-			broker.Conclusion{Tag: ds[2].Tag, Publish: publications("b", Envelope("b", "3a", 9))},
+			broker.Conclusion{Tag: ds[0].Tag, Publish: publications("a", Message("1a", 0), Message("1b", 0))},
+			broker.Conclusion{Tag: ds[1].Tag, Publish: publications("a", Message("2a", 0))},
+			broker.Conclusion{Tag: ds[2].Tag, Publish: publications("b", Message("3a", 9))},
 			broker.Conclusion{Tag: ds[3].Tag},
 		)
 		if err != nil {
@@ -55,8 +55,8 @@ func testConcludeRefused(t *testing.T, f *fixture) {
 	f.publish("q", "1", "2")
 	ds := c.collect(2, 2)
 	_, err := c.concluder().Conclude(f.context(),
-		broker.Conclusion{Tag: ds[0].Tag, Publish: publications("a", Envelope("a", "1a", 0))},
-		broker.Conclusion{Tag: ds[1].Tag, Publish: publications("", Envelope("", "2a", 0))},
+		broker.Conclusion{Tag: ds[0].Tag, Publish: publications("a", Message("1a", 0))},
+		broker.Conclusion{Tag: ds[1].Tag, Publish: publications("", Message("2a", 0))},
 	)
 	var refused *broker.RefusedError
 	if !errors.As(err, &refused) || !errors.Is(err, broker.ErrUnroutable) {

@@ -18,7 +18,7 @@ func (c *consumer) forward(queue string, ds ...broker.Delivery) {
 
 func testForward(t *testing.T, f *fixture) {
 	c, other := f.open("q"), f.open("other")
-	f.send("q", Envelope("q", "1", 0), Envelope("q", "2", 0), Envelope("q", "3", 0), Envelope("q", "low", 9))
+	f.send("q", Message("1", 0), Message("2", 0), Message("3", 0), Message("low", 9))
 	ds := c.collect(4, 4)
 	f.TakeAway(t, ds[2].Tag)
 	f.publish("other", "before")
@@ -46,17 +46,15 @@ func testBury(t *testing.T, f *fixture) {
 	f.wantLeased(0)
 	wantIDs(t, c.claim(3), "2+")
 	type letter struct {
-		Queue, Reason, Raw string
-		At                 time.Time
+		Queue, Reason string
+		At            time.Time
 	}
 	var got []letter
-	for _, l := range f.DeadLetters(t) {
-		got = append(got, letter{l.Queue, l.Reason, string(l.Raw), l.At.UTC()})
+	for i, l := range f.DeadLetters(t) {
+		got = append(got, letter{l.Queue, l.Reason, l.At.UTC()})
+		wantMessage(t, l.Content, Message([]string{"1", "3"}[i], 0))
 	}
-	want := []letter{
-		{"q", "poison", string(Envelope("q", "1", 0)), at},
-		{"q", "poison", string(Envelope("q", "3", 0)), at.Add(2 * time.Millisecond)},
-	}
+	want := []letter{{"q", "poison", at}, {"q", "poison", at.Add(2 * time.Millisecond)}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
 	}
@@ -93,7 +91,7 @@ func testRedeliveries(t *testing.T, f *fixture) {
 	c.park(time.Hour, d)
 	d = want(3, c.due(2*time.Hour, 1))
 	c.ack(d)
-	f.publish("q", "1") // the same delivery tag
+	f.publish("q", "1")
 	d = c.claim(1)[0]
 	c.requeue(broker.Front, d)
 	want(0, c.claim(1))

@@ -106,7 +106,7 @@ func testExchanges(t *testing.T, f *fixture) {
 		{Exchange: "topic", ExchangeType: broker.Topic, RoutingKey: "m.#"},
 	}})
 	publish := func(exchange, key, id string) error {
-		return f.Publisher.Publish(f.context(), broker.Publication{Exchange: exchange, RoutingKey: key, Message: Envelope("", id, 0)})
+		return f.Publisher.Publish(f.context(), broker.Publication{Exchange: exchange, RoutingKey: key, Message: Message(id, 0)})
 	}
 	for _, m := range [][3]string{
 		{"direct", "key", "1"},
@@ -132,8 +132,8 @@ func testExchanges(t *testing.T, f *fixture) {
 		}
 	}
 	both := []broker.Publication{
-		{RoutingKey: "plain", Message: Envelope("", "9", 0)},
-		{Exchange: "direct", RoutingKey: "other", Message: Envelope("", "10", 0)},
+		{RoutingKey: "plain", Message: Message("9", 0)},
+		{Exchange: "direct", RoutingKey: "other", Message: Message("10", 0)},
 	}
 	if err := f.Publisher.Publish(f.context(), both...); err == nil {
 		t.Error("published in spite of a message without a queue")
@@ -155,8 +155,8 @@ func testFanoutQueue(t *testing.T, f *fixture) {
 	for _, c := range consumers {
 		c.addQueue(broker.Queue{Name: "news", Exchange: "ex", ExchangeType: broker.Fanout, Broadcast: true})
 	}
-	f.broadcastUntil(broker.Publication{Exchange: "ex", Message: Envelope("ex", "hello", 0)}, consumers...)
-	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Envelope("ex", "1", 0)}); err != nil {
+	f.broadcastUntil(broker.Publication{Exchange: "ex", Message: Message("hello", 0)}, consumers...)
+	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Message("1", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range consumers {
@@ -173,7 +173,7 @@ func testFanoutQueue(t *testing.T, f *fixture) {
 		c.cancelQueue("news")
 		c.wantQueues("q")
 	}
-	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Envelope("ex", "2", 0)}); err != nil {
+	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Message("2", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	f.publish("q", "3")

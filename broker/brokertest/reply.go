@@ -15,7 +15,7 @@ func testReply(t *testing.T, f *fixture) {
 	reply := func(routingKey, id string) bool {
 		t.Helper()
 		delivered, err := replier.Reply(f.context(), broker.Publication{
-			Exchange: "reply", RoutingKey: routingKey, Message: Envelope("reply", id, 0),
+			Exchange: "reply", RoutingKey: routingKey, Message: Message(id, 0),
 		}, time.Minute)
 		if err != nil {
 			t.Fatal(err)

@@ -25,13 +25,13 @@ type replies struct {
 }
 
 // Next implements [broker.Replies].
-func (r *replies) Next(ctx context.Context) ([]byte, error) {
+func (r *replies) Next(ctx context.Context) (broker.Content, error) {
 	deliveries, err := r.consumer.Claim(ctx, 1)
 	if err != nil {
-		return nil, err
+		return broker.Content{}, err
 	}
 	_, err = r.consumer.Ack(ctx, deliveries[0].Tag)
-	return deliveries[0].Raw, err
+	return deliveries[0].Content, err
 }
 
 // Close implements [broker.Replies].

@@ -35,7 +35,7 @@ func (f concluder) Conclude(ctx context.Context, conclusions ...broker.Conclusio
 		}
 	}
 	for i, conclusion := range conclusions {
-		if _, held := b.settle(conclusion.Tag); held {
+		if b.settle(conclusion.Tag) {
 			sends[i]()
 		} else {
 			lost = append(lost, conclusion.Tag)

@@ -89,7 +89,7 @@ func (c *consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 	defer c.b.mu.Unlock()
 	c.b.expire()
 	for _, tag := range tags {
-		if _, held := c.b.settle(tag); !held {
+		if !c.b.settle(tag) {
 			lost = append(lost, tag)
 		}
 	}
@@ -123,13 +123,23 @@ func (c *consumer) Return(ctx context.Context, acknowledged ...broker.Delivery) 
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	for _, d := range slices.Backward(acknowledged) {
-		priority := 0
-		if msg, err := protocol.DecodeMessage(d.Raw); err == nil {
-			priority = msg.Properties.Priority
+		m, err := returned(d)
+		if err != nil {
+			return err
 		}
-		c.b.put(d.Queue, step(priority), broker.Front, d.Raw)
+		c.b.put(d.Queue, broker.Front, m)
 	}
 	return nil
+}
+
+// returned is the message of a delivery that has been settled.
+func returned(d broker.Delivery) (*message, error) {
+	var r protocol.Received
+	d.Read(&r)
+	m, err := r.Message()
+	return &message{
+		Message: m, info: protocol.Info{Exchange: string(r.Exchange), RoutingKey: string(r.RoutingKey), Redelivered: r.Redelivered},
+	}, err
 }
 
 // Extend implements [broker.Consumer].

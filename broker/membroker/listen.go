@@ -39,7 +39,7 @@ func (p *publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 		l.heard = nil
 		p.b.mu.Unlock()
 		for _, m := range heard {
-			s.Handle(m.RoutingKey, m.Message)
+			s.Handle(m.RoutingKey, published(m).content())
 		}
 	}
 }

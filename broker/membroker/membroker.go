@@ -1,4 +1,5 @@
-// Package membroker is a broker in memory, for tests. It waits on channels and
+// Package membroker is a broker in memory, for tests. It keeps messages as they are, in no
+// transport's form. It waits on channels and
 // timers only, so that it works inside a testing/synctest bubble.
 package membroker
 
@@ -24,7 +25,6 @@ type Broker struct {
 	queues    map[string]*queue
 	leases    map[string]*lease
 	parked    []parked            // the next to be due first
-	deaths    map[string]int      // delivery tag of a message → how often its worker died
 	buried    []broker.DeadLetter // the oldest first
 	bindings  map[string][]broker.Binding
 	listeners []*listener
@@ -33,12 +33,23 @@ type Broker struct {
 }
 
 // queue holds messages by priority step, the next to be served first.
-type queue [len(steps)][][]byte
+type queue [len(steps)][]*message
+
+// message is a message in a queue, or on its way. It is not changed any more.
+type message struct {
+	protocol.Message
+	info   protocol.Info
+	deaths int // how often a worker died that held it
+}
+
+func (m *message) content() broker.Content { return broker.Deliver(&m.Message, m.info) }
+
+func (m *message) step() int { return step(m.Properties.Priority) }
 
 type lease struct {
-	broker.Delivery
+	tag     string
+	message *message
 	list    string // the queue the message goes back to
-	step    int
 	until   time.Time
 	started bool
 }
@@ -110,7 +121,6 @@ func (b *Broker) queue(name string) *queue {
 	if b.queues == nil {
 		b.queues = map[string]*queue{}
 		b.leases = map[string]*lease{}
-		b.deaths = map[string]int{}
 		b.bindings = map[string][]broker.Binding{}
 	}
 	if b.queues[name] == nil {
@@ -128,17 +138,16 @@ func (b *Broker) notify() {
 
 // bereave gives back the message of a worker that died.
 func (b *Broker) bereave(tag string) {
-	if l := b.leases[tag]; l != nil {
-		if message := deliveryTag(l.Raw); l.started || b.deaths[message] == 0 {
-			b.deaths[message]++
-		}
+	l := b.leases[tag]
+	if l == nil {
+		return
+	}
+	if l.started || l.message.deaths == 0 {
+		died := *l.message
+		died.deaths++
+		l.message = &died
 	}
 	b.giveBack(tag, broker.Front)
-}
-
-func deliveryTag(raw []byte) string {
-	msg, _ := protocol.DecodeMessage(raw) // what cannot be read has no tag
-	return msg.Properties.DeliveryTag
 }
 
 func (b *Broker) giveBack(tag string, place broker.Place) {
@@ -147,33 +156,31 @@ func (b *Broker) giveBack(tag string, place broker.Place) {
 		return
 	}
 	delete(b.leases, tag)
-	raw := l.Raw
-	if marked, err := protocol.MarkRedelivered(raw); err == nil && place != broker.Untouched {
-		raw = marked
+	m := l.message
+	if place != broker.Untouched {
+		marked := *m
+		marked.info.Redelivered = true
+		m = &marked
 	}
-	b.put(l.list, l.step, place, raw)
+	b.put(l.list, place, m)
 }
 
 // put puts a message into a queue.
-func (b *Broker) put(name string, step int, place broker.Place, raw []byte) {
-	list := &b.queue(name)[step]
+func (b *Broker) put(name string, place broker.Place, m *message) {
+	list := &b.queue(name)[m.step()]
 	if place != broker.Back {
-		*list = slices.Insert(*list, 0, raw)
+		*list = slices.Insert(*list, 0, m)
 	} else {
-		*list = append(*list, raw)
+		*list = append(*list, m)
 	}
 	b.notify()
 }
 
 // settle ends a lease for good and tells whether there was one.
-func (b *Broker) settle(tag string) (*lease, bool) {
-	l := b.leases[tag]
-	if l == nil {
-		return nil, false
-	}
+func (b *Broker) settle(tag string) (held bool) {
+	_, held = b.leases[tag]
 	delete(b.leases, tag)
-	delete(b.deaths, deliveryTag(l.Raw))
-	return l, true
+	return held
 }
 
 // claim takes up to limit messages in kombu's order. Without any, it returns
@@ -202,7 +209,7 @@ func (b *Broker) take(c *consumer) (broker.Delivery, bool) {
 			if len(*list) == 0 {
 				continue
 			}
-			d := b.lease(s, step, (*list)[0])
+			d := b.lease(s, (*list)[0])
 			*list = (*list)[1:]
 			c.cycle = append(slices.Delete(c.cycle, i, i+1), s)
 			return d, true
@@ -211,15 +218,11 @@ func (b *Broker) take(c *consumer) (broker.Delivery, bool) {
 	return broker.Delivery{}, false
 }
 
-func (b *Broker) lease(s source, step int, raw []byte) broker.Delivery {
+func (b *Broker) lease(s source, m *message) broker.Delivery {
 	b.tags++
-	l := &lease{list: s.list, step: step, until: time.Now().Add(b.VisibilityTimeout)}
-	l.Delivery = broker.Delivery{
-		Tag: fmt.Sprint("mem:", b.tags), Queue: s.Name, Raw: slices.Clone(raw),
-		Redeliveries: b.deaths[deliveryTag(raw)],
-	}
-	b.leases[l.Tag] = l
-	return l.Delivery
+	tag := fmt.Sprint("mem:", b.tags)
+	b.leases[tag] = &lease{tag: tag, message: m, list: s.list, until: time.Now().Add(b.VisibilityTimeout)}
+	return broker.Delivery{Tag: tag, Queue: s.Name, Content: m.content(), Redeliveries: m.deaths}
 }
 
 // expire gives back what has not been renewed in time, the newest first, and what
@@ -239,7 +242,7 @@ func (b *Broker) expire() (next time.Duration) {
 	}
 	slices.SortFunc(old, func(x, y *lease) int { return y.until.Compare(x.until) })
 	for _, l := range old {
-		b.bereave(l.Tag)
+		b.bereave(l.tag)
 	}
 	return next
 }

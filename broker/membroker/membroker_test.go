@@ -34,8 +34,8 @@ func TestVisibilityTimeout(t *testing.T) {
 		b := &membroker.Broker{VisibilityTimeout: time.Hour}
 		c := b.Consumer("q")
 		if err := b.Publisher().Publish(ctx,
-			broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "1", 0)},
-			broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "2", 0)}); err != nil {
+			broker.Publication{RoutingKey: "q", Message: brokertest.Message("1", 0)},
+			broker.Publication{RoutingKey: "q", Message: brokertest.Message("2", 0)}); err != nil {
 			t.Fatal(err)
 		}
 		ds, err := c.Claim(ctx, 2)

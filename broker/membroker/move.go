@@ -17,7 +17,7 @@ func (c *consumer) Forward(ctx context.Context, queue string, deliveries ...brok
 	for _, d := range deliveries {
 		if l := c.b.leases[d.Tag]; l != nil {
 			delete(c.b.leases, d.Tag)
-			c.b.put(queue, l.step, broker.Back, l.Raw)
+			c.b.put(queue, broker.Back, l.message)
 		}
 	}
 	return nil
@@ -32,8 +32,7 @@ func (c *consumer) Bury(ctx context.Context, letters ...broker.DeadLetter) error
 	defer c.b.mu.Unlock()
 	c.b.expire()
 	for _, letter := range letters {
-		if l, held := c.b.settle(letter.Tag); held {
-			letter.Delivery = l.Delivery
+		if c.b.settle(letter.Tag) {
 			c.b.buried = append(c.b.buried, letter)
 		}
 	}

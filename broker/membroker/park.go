@@ -12,11 +12,10 @@ import (
 const unparkAfter = time.Second
 
 type parked struct {
-	list string
-	step int
-	raw  []byte
-	due  time.Time
-	task string
+	list    string
+	message *message
+	due     time.Time
+	task    string
 }
 
 // Park implements [broker.Parker].
@@ -34,7 +33,7 @@ func (c *consumer) Park(ctx context.Context, deliveries ...broker.Parked) (lost 
 			continue
 		}
 		delete(c.b.leases, p.Tag)
-		c.b.parked = append(c.b.parked, parked{list: l.list, step: l.step, raw: l.Raw, due: p.Due, task: p.TaskID})
+		c.b.parked = append(c.b.parked, parked{list: l.list, message: l.message, due: p.Due, task: p.TaskID})
 	}
 	slices.SortStableFunc(c.b.parked, func(x, y parked) int { return x.due.Compare(y.due) })
 	c.b.notify() // a claim that waits has a new time to wake
@@ -70,7 +69,7 @@ func (c *consumer) unparkIf(limit int, wanted func(parked) bool) (ds []broker.De
 		if i < 0 || len(ds) >= limit || !wanted(p) {
 			return false
 		}
-		ds = append(ds, c.b.lease(c.sources[i], p.step, p.raw))
+		ds = append(ds, c.b.lease(c.sources[i], p.message))
 		return true
 	})
 	return ds
@@ -85,7 +84,7 @@ func (b *Broker) unpark() time.Duration {
 		n++
 	}
 	for _, p := range slices.Backward(b.parked[:n]) {
-		b.put(p.list, p.step, broker.Front, p.raw)
+		b.put(p.list, broker.Front, p.message)
 	}
 	b.parked = b.parked[n:]
 	if len(b.parked) == 0 {
@@ -105,7 +104,7 @@ func (c *consumer) ListParked(ctx context.Context, limit int) ([]broker.Parked, 
 	for _, p := range c.b.parked { // the earliest first
 		i := slices.IndexFunc(c.sources, func(s source) bool { return s.list == p.list })
 		if i >= 0 && len(list) < limit {
-			list = append(list, broker.Parked{Delivery: broker.Delivery{Queue: c.sources[i].Name, Raw: p.raw}, Due: p.due})
+			list = append(list, broker.Parked{Delivery: broker.Delivery{Queue: c.sources[i].Name, Content: p.message.content()}, Due: p.due})
 		}
 	}
 	return list, nil

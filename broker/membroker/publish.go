@@ -10,6 +10,7 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // publisher is a Publisher and a Broadcaster.
@@ -50,16 +51,13 @@ func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication)
 // prepare routes messages. If none is refused, send puts them where they go.
 func (b *Broker) prepare(messages []broker.Publication) (send func(), err error) {
 	queues := make([][]string, len(messages))
-	steps := make([]int, len(messages))
 	for i, m := range messages {
-		msg, err := protocol.DecodeMessage(m.Message)
-		if err == nil {
-			queues[i], err = b.route(m)
+		if err := pyjson.Valid(m.Message.Headers); m.Message.Headers != nil && err != nil {
+			return nil, &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: headers: %w", i+1, err)}
 		}
-		if err != nil {
+		if queues[i], err = b.route(m); err != nil {
 			return nil, &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: %w", i+1, err)}
 		}
-		steps[i] = step(msg.Properties.Priority)
 	}
 	return func() {
 		for i, m := range messages {
@@ -67,10 +65,15 @@ func (b *Broker) prepare(messages []broker.Publication) (send func(), err error)
 				b.tell(m)
 			}
 			for _, queue := range queues[i] {
-				b.put(queue, steps[i], broker.Back, slices.Clone(m.Message))
+				b.put(queue, broker.Back, published(m))
 			}
 		}
 	}, nil
+}
+
+// published is a message as it arrives in a queue.
+func published(m broker.Publication) *message {
+	return &message{Message: m.Message, info: protocol.Info{Exchange: m.Exchange, RoutingKey: m.RoutingKey}}
 }
 
 // Broadcast implements [broker.Broadcaster].

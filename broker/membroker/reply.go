@@ -3,7 +3,6 @@ package membroker
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -23,7 +22,7 @@ func (p *publisher) Reply(ctx context.Context, m broker.Publication, _ time.Dura
 		return false, nil
 	}
 	for _, queue := range queues {
-		p.b.put(queue, 0, broker.Back, slices.Clone(m.Message))
+		p.b.put(queue, broker.Back, published(m))
 	}
 	return true, err
 }

@@ -66,17 +66,17 @@ func (p *Publisher) AwaitReplies(ctx context.Context, q broker.Queue) (broker.Re
 }
 
 // Next reads the list of the most urgent priority only: replies have it.
-func (r *replies) Next(ctx context.Context) ([]byte, error) {
+func (r *replies) Next(ctx context.Context) (broker.Content, error) {
 	stop := context.AfterFunc(ctx, func() { r.conn.Close() })
 	defer stop()
 	reply, err := redis.ByteSlices(redis.DoWithTimeout(r.conn, 0, "BRPOP", r.p.keys.list(r.queue, 0), 0))
 	switch {
 	case ctx.Err() != nil && err != nil:
-		return nil, ctx.Err()
+		return broker.Content{}, ctx.Err()
 	case err != nil:
-		return nil, fmt.Errorf("read queue %q: %w", r.queue, closedError(err))
+		return broker.Content{}, fmt.Errorf("read queue %q: %w", r.queue, closedError(err))
 	}
-	return reply[1], nil // after the name of the list
+	return content(reply[1]), nil // after the name of the list
 }
 
 func (r *replies) Close(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 // BenchmarkClaimAck claims batches and acks each in one call: the broker's part
@@ -54,7 +55,7 @@ func BenchmarkClaimAck(b *testing.B) {
 func fill(b *testing.B, s *server, queue string, n int) {
 	b.Helper()
 	conn := s.Dial(b, 0)
-	raw := brokertest.Envelope(queue, "3a3b3c3d-0000-1111-2222-333344445555", 0)
+	raw := envelopetest.New(queue, "3a3b3c3d-0000-1111-2222-333344445555", 0)
 	for left := n; left > 0; left -= 1000 {
 		args := redis.Args{queue}
 		for range min(left, 1000) {
@@ -87,7 +88,7 @@ func BenchmarkPublish(b *testing.B) {
 			p := s.publisher(b)
 			batch := make([]broker.Publication, size)
 			for i := range batch {
-				batch[i] = broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "3a3b3c3d-0000-1111-2222-333344445555", 0)}
+				batch[i] = broker.Publication{RoutingKey: "q", Message: brokertest.Message("3a3b3c3d-0000-1111-2222-333344445555", 0)}
 			}
 			b.ReportAllocs()
 			b.ResetTimer()

@@ -217,7 +217,7 @@ func (c *Consumer) deliveries(parts []any, first uint64) ([]broker.Delivery, err
 		step, n := (int(place)-1)/len(places), (int(place)-1)%len(places)
 		s := places[n]
 		fresh = s.delivered(step) || fresh
-		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Raw: raw}
+		ds[i] = broker.Delivery{Tag: tags[i], Queue: s.Name, Content: content(raw)}
 		if c.cfg.QueueOrderStrategy == RoundRobin {
 			moveToEnd(c.claim.cycle, s)
 		}
@@ -278,7 +278,7 @@ func (c *Consumer) recorded(tags []string, records [][]byte, term uint64) []brok
 			c.log.Error("Cannot read a claimed message back; the sweep will remove it", "tag", tags[i], "error", err)
 			continue
 		}
-		ds = append(ds, broker.Delivery{Tag: tags[i], Queue: c.queueOf(e.routingKey), Raw: e.raw, Term: term})
+		ds = append(ds, broker.Delivery{Tag: tags[i], Queue: c.queueOf(e.routingKey), Content: content(e.raw), Term: term})
 	}
 	return ds
 }

@@ -63,9 +63,10 @@ func (f *concluder) Conclude(ctx context.Context, conclusions ...broker.Conclusi
 	s := f.p.newSending()
 	ends := make([]int, len(conclusions)) // of each one's messages
 	for i, conclusion := range conclusions {
-		for _, m := range conclusion.Publish {
+		for j := range conclusion.Publish {
+			m := &conclusion.Publish[j]
 			if err := s.add(ctx, m); err != nil {
-				return nil, f.p.refusal(m, fmt.Errorf("publish to %s: %w", address(m), closedError(err)))
+				return nil, f.p.refusal(*m, fmt.Errorf("publish to %s: %w", address(*m), closedError(err)))
 			}
 		}
 		ends[i] = len(s.messages)
@@ -73,12 +74,12 @@ func (f *concluder) Conclude(ctx context.Context, conclusions ...broker.Conclusi
 	c := f.c
 	sets, members := s.declarations()
 	keys := slices.Concat([]any{c.keys.unacked, c.keys.index}, sets, s.lists, s.channels)
-	args := make([]any, 0, 1+len(keys)+2+len(members)+2*len(ends)+len(s.messages))
+	args := make([]any, 0, 1+len(keys)+2+len(members)+2*len(ends)+3*len(s.messages))
 	args = append(append(args, len(keys)), keys...)
 	args = append(append(args, len(sets), len(s.lists)), members...)
 	start := 0
 	for i, end := range ends {
-		args = append(append(args, conclusions[i].Tag, (end-start)/3), s.placed(start, end, 2+len(sets))...)
+		args = s.appendPlaced(append(args, conclusions[i].Tag, end-start), s.messages[start:end], 2+len(sets))
 		start = end
 	}
 	lost, err = redis.Strings(c.pipe.Script(ctx, concludeScript, args...))

@@ -19,8 +19,8 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redisconn"
-	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/settings/connection"
 )
 
@@ -92,11 +92,11 @@ func child(url string) error {
 			}
 		}
 		for _, d := range ds {
-			msg, err := protocol.DecodeMessage(d.Raw)
-			if err != nil {
-				return err
+			msg := envelopetest.Open(d.Raw)
+			if msg.Err != nil {
+				return msg.Err
 			}
-			if _, err := conn.Do("SADD", "done", msg.Properties.CorrelationID); err != nil {
+			if _, err := conn.Do("SADD", "done", msg.CorrelationID); err != nil {
 				return err
 			}
 			if _, err := c.Ack(ctx, d.Tag); err != nil {
@@ -142,7 +142,7 @@ func TestKilledWorkers(t *testing.T) {
 		before := s.int(t, "SCARD", "done")
 		for range 60 {
 			for range 5 {
-				if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", fmt.Sprint(sent), sent%10)}); err != nil {
+				if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Message(fmt.Sprint(sent), sent%10)}); err != nil {
 					t.Fatal(err)
 				}
 				sent++
@@ -173,7 +173,7 @@ func TestFrozenWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := s.strings(t, "HKEYS", "apium.workers")[0]
-	raw := brokertest.Envelope("q", "1", 0)
+	raw := envelopetest.New("q", "1", 0)
 	s.Do(t, "HSET", "unacked", id+":1", fmt.Sprintf(`[%s,"","q"]`, raw)) // as if it had just claimed
 	s.Do(t, "ZADD", "unacked_index", time.Now().Unix(), id+":1")
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
@@ -189,7 +189,7 @@ func TestFrozenWorker(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", "2", 0)}); err != nil {
+	if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Message("2", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the worker works on", func() bool { return s.int(t, "SISMEMBER", "done", "2") == 1 })
@@ -236,7 +236,7 @@ func TestLostAnswer(t *testing.T) {
 	p := s.publisher(t)
 	for i := range 3 {
 		for n := range 4 {
-			if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", fmt.Sprint(i, n), 0)}); err != nil {
+			if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "q", Message: brokertest.Message(fmt.Sprint(i, n), 0)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -268,7 +268,7 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
-	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "1", 0))
+	s.Do(t, "LPUSH", "q", envelopetest.New("q", "1", 0))
 	ds, err := c.Claim(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestOutage(t *testing.T) {
 	}()
 	s.Stop()
 	s.Restart(t)
-	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "2", 0))
+	s.Do(t, "LPUSH", "q", envelopetest.New("q", "2", 0))
 	if got := ids(t, <-claimed); len(got) != 1 || got[0] != "2" {
 		t.Errorf("claimed %v after the outage", got)
 	}
@@ -313,7 +313,7 @@ func TestStrayMessage(t *testing.T) {
 		})
 		cancel()
 		<-done
-		s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint(i), 0))
+		s.Do(t, "LPUSH", "q", envelopetest.New("q", fmt.Sprint(i), 0))
 		start := time.Now()
 		eventually(t, "the message is back", func() bool { return s.int(t, "LLEN", "q") == 1 })
 		if took := time.Since(start); took > 4*time.Second { // a peer would find it later
@@ -327,11 +327,11 @@ func ids(t *testing.T, ds []broker.Delivery) []string {
 	t.Helper()
 	var all []string
 	for _, d := range ds {
-		msg, err := protocol.DecodeMessage(d.Raw)
-		if err != nil {
-			t.Fatal(err)
+		msg := envelopetest.Open(d.Raw)
+		if msg.Err != nil {
+			t.Fatal(msg.Err)
 		}
-		all = append(all, msg.Properties.CorrelationID)
+		all = append(all, string(msg.CorrelationID))
 	}
 	return all
 }

@@ -55,7 +55,8 @@ func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 			s.OnState(subscribed, err)
 		}
 	}
-	listen(ctx, p.redis, p.keys.topic(b), s.Handle, heard)
+	handle := func(routingKey string, raw []byte) { s.Handle(routingKey, content(raw)) }
+	listen(ctx, p.redis, p.keys.topic(b), handle, heard)
 	if p.ctx.Err() != nil {
 		return broker.ErrClosed
 	}

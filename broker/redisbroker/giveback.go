@@ -9,7 +9,6 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/internal/redisconn"
-	"github.com/apium/apium/protocol"
 )
 
 // giveBackParkedScript moves parked messages to their lists, to be served last, each only
@@ -111,8 +110,7 @@ func (m *Management) unpark(ctx context.Context, queue string, tags []string) (i
 			if e, err = decodeEntry(records[i]); err != nil {
 				return unparked, fmt.Errorf("record %q: %w", tag, err)
 			}
-			msg, _ := protocol.DecodeMessage(e.raw) // what cannot be read has no priority
-			list = 5 + slices.Index(m.keys.steps, m.keys.step(msg.Properties.Priority))
+			list = 5 + slices.Index(m.keys.steps, m.keys.step(priorityOf(read(e.raw))))
 		}
 		call = append(call, tag, records[i], e.raw, list)
 		if size += len(records[i]) + len(e.raw); size < moveBytes && i < len(tags)-1 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/protocol"
 )
 
 // A fanout queue is fed by a subscription: what we hear is put into a queue of our own,
@@ -20,12 +19,12 @@ func (c *Consumer) hear(s *source) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	s.cancel = cancel
 	handle := func(_ string, raw []byte) {
-		msg, err := protocol.DecodeMessage(raw)
-		if err != nil {
-			c.log.Warn("Cannot process a broadcast message", "queue", s.Name, "error", err, "message", excerpt(raw))
+		m := read(raw)
+		if m.Err != nil {
+			c.log.Warn("Cannot process a broadcast message", "queue", s.Name, "error", m.Err, "message", excerpt(raw))
 			return
 		}
-		list := c.keys.list(s.list, c.keys.step(msg.Properties.Priority))
+		list := c.keys.list(s.list, c.keys.step(m.Priority))
 		if err := c.push(ctx, broker.Back, []move{{lists: []string{list}, raw: raw}}); err != nil && ctx.Err() == nil {
 			c.log.Error("Lost a broadcast message", "queue", s.Name, "error", err, "message", excerpt(raw))
 		}

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redistest"
 )
 
 // large is a message of a bit more than size bytes.
 func large(id string, size int) []byte {
-	return append(bytes.TrimSuffix(brokertest.Envelope("q", id, 0), []byte("}")),
+	return append(bytes.TrimSuffix(envelopetest.New("q", id, 0), []byte("}")),
 		fmt.Sprintf(`, "pad": "%s"}`, bytes.Repeat([]byte("x"), size))...)
 }
 
@@ -41,7 +41,7 @@ func TestLargeGarbage(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, opts...)
 			c := s.open(t, redisbroker.Config{Queues: broker.Named("q"), Hostname: "w@h"})
-			before, after := brokertest.Envelope("q", "before", 0), brokertest.Envelope("q", "after", 0)
+			before, after := envelopetest.New("q", "before", 0), envelopetest.New("q", "after", 0)
 			s.Do(t, "LPUSH", "q", before, garbage, garbage, after)
 			for _, want := range [][]byte{before, after} {
 				ds, err := c.Claim(t.Context(), 10)
@@ -87,7 +87,7 @@ func TestClaimIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	all := pushLarge(t, s, 20, 1<<20)
-	small := brokertest.Envelope("q", "small", 0)
+	small := envelopetest.New("q", "small", 0)
 	s.Do(t, "RPUSH", "q", small)
 	all = append([][]byte{small}, all...)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})

@@ -12,7 +12,6 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
-	"github.com/apium/apium/protocol"
 )
 
 // Letter is a dead letter as it is kept in the hash apium.dlq.
@@ -190,9 +189,8 @@ func (d *DeadLetters) replayArgs(letters []Letter) []any {
 	}
 	args := []any{d.keys.letterRaws()}
 	for _, l := range letters {
-		msg, _ := protocol.DecodeMessage(l.Raw) // what cannot be read has priority 0
 		exchange, member := d.keys.declaration(broker.Queue{Name: l.Queue})
-		args = append(args, l.ID, l.Raw, place(d.keys.list(l.Queue, d.keys.step(msg.Properties.Priority))),
+		args = append(args, l.ID, l.Raw, place(d.keys.list(l.Queue, d.keys.step(priorityOf(read(l.Raw))))),
 			place(d.keys.bindings(exchange)), place(d.keys.permanent(exchange)), member)
 	}
 	return slices.Concat([]any{len(keys)}, keys, args)

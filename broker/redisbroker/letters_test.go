@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 // bury claims n messages and buries them, a second apart.
@@ -127,7 +127,7 @@ func TestRedeliveryCounters(t *testing.T) {
 	for _, d := range ds {
 		s.Do(t, "ZADD", "unacked_index", 1, d.Tag)
 	}
-	held := brokertest.Envelope("q", "python", 0) // for its ETA, perhaps: nobody died
+	held := envelopetest.New("q", "python", 0) // for its ETA, perhaps: nobody died
 	s.Do(t, "HSET", "unacked", "python's", fmt.Sprintf(`[%s,"","q"]`, held))
 	s.Do(t, "ZADD", "unacked_index", 1, "python's")
 	if err := c.Sweep(t.Context()); err != nil {

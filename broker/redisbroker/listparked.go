@@ -48,7 +48,7 @@ func (c *Consumer) ListParked(ctx context.Context, limit int) ([]broker.Parked, 
 			if scoreErr != nil || err != nil {
 				continue // not ours; Due warns about it when its time comes
 			}
-			all = append(all, broker.Parked{Delivery: broker.Delivery{Queue: s.Name, Raw: e.raw}, Due: due})
+			all = append(all, broker.Parked{Delivery: broker.Delivery{Queue: s.Name, Content: content(e.raw)}, Due: due})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b broker.Parked) int { return a.Due.Compare(b.Due) })

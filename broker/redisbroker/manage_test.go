@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 func (s *server) management(t *testing.T, cfg redisbroker.Config) *redisbroker.Management {
@@ -28,7 +29,7 @@ func (s *server) management(t *testing.T, cfg redisbroker.Config) *redisbroker.M
 func (s *server) push(t *testing.T, list string, n int) {
 	t.Helper()
 	for i := range n {
-		s.Do(t, "LPUSH", list, brokertest.Envelope(list, fmt.Sprint(list, i), 0))
+		s.Do(t, "LPUSH", list, envelopetest.New(list, fmt.Sprint(list, i), 0))
 	}
 }
 
@@ -180,13 +181,13 @@ func TestAwaitReplies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []broker.Queue{q, other, q} {
-		delivered, err := p.Reply(t.Context(), broker.Publication{Exchange: q.Exchange, RoutingKey: to.RoutingKey, Message: []byte(to.Name)}, time.Minute)
+		delivered, err := p.Reply(t.Context(), broker.Publication{Exchange: q.Exchange, RoutingKey: to.RoutingKey, Message: brokertest.Message(to.Name, 0)}, time.Minute)
 		if !delivered || err != nil {
 			t.Fatal(delivered, err)
 		}
 	}
-	if raw, err := first.Next(t.Context()); string(raw) != q.Name || err != nil {
-		t.Errorf("%q, %v", raw, err)
+	if reply, err := first.Next(t.Context()); err != nil || string(envelopetest.Open(reply.Raw).CorrelationID) != q.Name {
+		t.Errorf("%s, %v", reply.Raw, err)
 	}
 	if err := first.Close(t.Context()); err != nil { // with a reply that nobody has read
 		t.Fatal(err)
@@ -194,8 +195,8 @@ func TestAwaitReplies(t *testing.T) {
 	if got := fmt.Sprintf("%s", s.Do(t, "ZSCORE", "_kombu.binding_deadlines", q.Exchange)); got != "9000000000000" {
 		t.Errorf("deadline %s", got)
 	}
-	if raw, err := second.Next(t.Context()); string(raw) != other.Name || err != nil {
-		t.Errorf("%q, %v", raw, err)
+	if reply, err := second.Next(t.Context()); err != nil || string(envelopetest.Open(reply.Raw).CorrelationID) != other.Name {
+		t.Errorf("%s, %v", reply.Raw, err)
 	}
 	if err := second.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -214,9 +215,9 @@ func TestUnpark(t *testing.T) {
 	w := s.open(t, redisbroker.Config{GlobalKeyprefix: "p:", Hostname: "w@h", Queues: broker.Named("q", "other")})
 	const n = 130 // more than one batch
 	for i := range n {
-		s.Do(t, "LPUSH", "p:q", brokertest.Envelope("q", fmt.Sprint(i), 0))
+		s.Do(t, "LPUSH", "p:q", envelopetest.New("q", fmt.Sprint(i), 0))
 	}
-	s.Do(t, "LPUSH", "p:q\x06\x163", brokertest.Envelope("q", "urgent", 4))
+	s.Do(t, "LPUSH", "p:q\x06\x163", envelopetest.New("q", "urgent", 4))
 	for parked := 0; parked < n+1; {
 		ds, err := w.Claim(t.Context(), 50)
 		if err != nil {
@@ -249,8 +250,8 @@ func TestUnpark(t *testing.T) {
 		t.Fatalf("unparked %d, %v", got, err)
 	}
 	list := s.strings(t, "LRANGE", "p:q", 0, -1)
-	if len(list) != n+1 || list[n] != "waits" || list[n-1] != string(brokertest.Envelope("q", fmt.Sprint(n-1), 0)) ||
-		list[0] != string(brokertest.Envelope("q", "0", 0)) {
+	if len(list) != n+1 || list[n] != "waits" || list[n-1] != string(envelopetest.New("q", fmt.Sprint(n-1), 0)) ||
+		list[0] != string(envelopetest.New("q", "0", 0)) {
 		t.Errorf("%d messages, the first %s, the last %s", len(list), list[n-1], list[0])
 	}
 	want := []string{"p:q", "p:q\x06\x163", "p:unacked"}

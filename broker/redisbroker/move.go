@@ -7,7 +7,6 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
-	"github.com/apium/apium/protocol"
 )
 
 // forwardScript moves messages to the heads of other lists.
@@ -73,11 +72,7 @@ func (c *Consumer) pushTo(ctx context.Context, queue string, deliveries []broker
 
 // stepOf returns the priority step of a message; of one that cannot be read, 0.
 func (c *Consumer) stepOf(raw []byte) int {
-	msg, err := protocol.DecodeMessage(raw)
-	if err != nil {
-		return 0
-	}
-	return c.keys.step(msg.Properties.Priority)
+	return c.keys.step(priorityOf(read(raw)))
 }
 
 // unrecorded is "1" if claims leave no records, for scripts.

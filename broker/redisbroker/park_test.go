@@ -11,15 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 // publish puts n messages on the queue q.
 func (s *server) publish(t testing.TB, n int) {
 	t.Helper()
 	for i := range n {
-		s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint(i), 0))
+		s.Do(t, "LPUSH", "q", envelopetest.New("q", fmt.Sprint(i), 0))
 	}
 }
 
@@ -57,7 +57,7 @@ func TestParkedOnTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	tag := "apium.parked:" + strings.TrimPrefix(ds[0].Tag, "apium-")
-	record := fmt.Sprintf(`[%s,"","q"]`, brokertest.Envelope("q", "0", 0))
+	record := fmt.Sprintf(`[%s,"","q"]`, envelopetest.New("q", "0", 0))
 	for key, want := range map[string][]string{
 		"unacked":        s.strings(t, "HGETALL", "unacked"),
 		"unacked_index":  s.strings(t, "ZRANGE", "unacked_index", 0, -1, "WITHSCORES"),

@@ -8,8 +8,10 @@ import (
 	"sync"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/envelope"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/settings/connection"
 )
 
@@ -111,7 +113,7 @@ const portion = 16 << 20
 // Publish sends messages in order and in one round trip, all or none; another one
 // comes before it for each direct or topic exchange named, to read its bindings.
 // More than 16 MiB go out in portions, each of which is published whole or not at all.
-// A message that cannot be decoded is refused: it would kill Python consumers. The
+// A message whose headers are no JSON is refused: it would kill Python consumers. The
 // first publication to a queue by name declares its binding, as Python does.
 // After a connection failure it is unknown whether the messages were published.
 func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication) error {
@@ -119,9 +121,10 @@ func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication)
 		return nil
 	}
 	s := p.newSending()
-	for i, m := range messages {
+	for i := range messages {
+		m := &messages[i]
 		if err := s.add(ctx, m); err != nil {
-			return p.refusal(m, fmt.Errorf("publish message %d to %s: %w", i+1, address(m), closedError(err)))
+			return p.refusal(*m, fmt.Errorf("publish message %d to %s: %w", i+1, address(*m), closedError(err)))
 		}
 	}
 	for first := true; first || len(s.messages) > 0; first = false {
@@ -169,8 +172,15 @@ type sending struct {
 	places   map[[2]string]int // "L" and list or "P" and channel → place among those, from 1
 	lists    []any
 	channels []any
-	messages []any               // ARGV of the messages; places are still those among lists or channels
+	messages []sent
 	tables   map[string][]string // exchange → bindings
+}
+
+// sent is one message on its way to one list or channel.
+type sent struct {
+	*broker.Publication
+	broadcast bool
+	place     int // among lists or channels
 }
 
 func (p *Publisher) newSending() *sending {
@@ -178,13 +188,12 @@ func (p *Publisher) newSending() *sending {
 }
 
 // add routes one message.
-func (s *sending) add(ctx context.Context, m broker.Publication) error {
-	msg, err := protocol.DecodeMessage(m.Message)
-	if err != nil {
-		return err
+func (s *sending) add(ctx context.Context, m *broker.Publication) error {
+	if err := pyjson.Valid(m.Message.Headers); m.Message.Headers != nil && err != nil {
+		return &protocol.DecodeError{Field: "headers", Err: err}
 	}
 	if m.ExchangeType == broker.Fanout {
-		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), m.Message)
+		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), m)
 		return nil
 	}
 	queues, err := s.route(ctx, m)
@@ -192,12 +201,12 @@ func (s *sending) add(ctx context.Context, m broker.Publication) error {
 		return err
 	}
 	for _, queue := range queues {
-		s.put("L", s.p.keys.list(queue, s.p.keys.step(msg.Properties.Priority)), m.Message)
+		s.put("L", s.p.keys.list(queue, s.p.keys.step(m.Message.Properties.Priority)), m)
 	}
 	return nil
 }
 
-func (s *sending) put(how, target string, message []byte) {
+func (s *sending) put(how, target string, m *broker.Publication) {
 	targets := &s.lists
 	if how == "P" {
 		targets = &s.channels
@@ -207,11 +216,11 @@ func (s *sending) put(how, target string, message []byte) {
 		*targets = append(*targets, target)
 		s.places[known] = len(*targets)
 	}
-	s.messages = append(s.messages, how, s.places[known], message)
+	s.messages = append(s.messages, sent{m, how == "P", s.places[known]})
 }
 
 // route returns the queues of a message that is not broadcast.
-func (s *sending) route(ctx context.Context, m broker.Publication) ([]string, error) {
+func (s *sending) route(ctx context.Context, m *broker.Publication) ([]string, error) {
 	if m.Exchange == "" {
 		if m.RoutingKey == "" {
 			return s.unroutable()
@@ -255,27 +264,33 @@ func (s *sending) declare(queue string) {
 func (s *sending) next() (keys, args []any) {
 	sets, members := s.declarations()
 	n := 0
-	for size := 0; n < len(s.messages) && size < portion; n += 3 {
-		message, _ := s.messages[n+2].([]byte)
-		size += len(message)
+	for size := 0; n < len(s.messages) && size < portion; n++ {
+		size += envelope.Size(&s.messages[n].Message)
 	}
 	keys = slices.Concat([]any{nil}, sets, s.lists, s.channels)
-	args = slices.Concat([]any{nil, len(sets), len(s.lists)}, members, s.placed(0, n, 1+len(sets)))
+	args = make([]any, 0, 3+len(members)+3*n)
+	args = append(append(args, nil, len(sets), len(s.lists)), members...)
+	args = s.appendPlaced(args, s.messages[:n], 1+len(sets))
 	s.messages = s.messages[n:]
 	return keys, args
 }
 
-// placed returns a part of the messages as scripts have them: their places are in KEYS, where
-// so many are before the lists.
-func (s *sending) placed(from, to, before int) []any {
-	for i := from; i < to; i += 3 {
-		place, _ := s.messages[i+1].(int)
-		if place += before; s.messages[i] == "P" {
-			place += len(s.lists)
+// appendPlaced appends messages as scripts have them: their places are in KEYS, where so many
+// are before the lists. A message that goes to several queues has one envelope.
+func (s *sending) appendPlaced(args []any, messages []sent, before int) []any {
+	var of *broker.Publication
+	var wrapped any
+	for _, m := range messages {
+		if m.Publication != of {
+			of, wrapped = m.Publication, wrap(m.Publication)
 		}
-		s.messages[i+1] = place
+		if m.broadcast {
+			args = append(args, "P", m.place+before+len(s.lists), wrapped)
+		} else {
+			args = append(args, "L", m.place+before, wrapped)
+		}
 	}
-	return s.messages[from:to]
+	return args
 }
 
 // declarations returns the binding sets of the queues to be declared, and what goes into each.

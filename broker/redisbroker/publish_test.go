@@ -1,8 +1,10 @@
 package redisbroker_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 // calls counts the scripts and SMEMBERS a server has run.
@@ -28,6 +31,16 @@ func calls(t *testing.T, s *server) (scripts, lookups int) {
 	return scripts, lookups
 }
 
+var anyTag = regexp.MustCompile(`"delivery_tag": "[0-9a-f-]{36}"`)
+
+// tagged returns envelopes, all with the same tag.
+func tagged(raws []string) []string {
+	for i := range raws {
+		raws[i] = anyTag.ReplaceAllString(raws[i], `"delivery_tag": "tag"`)
+	}
+	return raws
+}
+
 // Everything of a call goes out in one script, whatever queues and exchanges it names.
 func TestPublishInOneRoundTrip(t *testing.T) {
 	t.Parallel()
@@ -35,7 +48,7 @@ func TestPublishInOneRoundTrip(t *testing.T) {
 	p := s.publisher(t)
 	const sep = "\x06\x16"
 	s.Do(t, "SADD", "_kombu.binding.ex", "k"+sep+sep+"one", "k"+sep+sep+"two", "broken", "x"+sep+sep+"three")
-	m := func(id string, priority int) []byte { return brokertest.Envelope("q", id, priority) }
+	m := brokertest.Message
 	err := p.Publish(t.Context(),
 		broker.Publication{RoutingKey: "a", Message: m("1", 0)},
 		broker.Publication{RoutingKey: "a", Message: m("2", 5)},
@@ -47,11 +60,14 @@ func TestPublishInOneRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw := func(exchange, routingKey, id string, priority int) string {
+		return string(envelopetest.Encode(m(id, priority), exchange, routingKey, "tag"))
+	}
 	for list, want := range map[string][]string{
-		"a": {string(m("7", 0)), string(m("1", 0))}, "a" + sep + "3": {string(m("2", 5))}, "b": {string(m("3", 0))},
-		"one" + sep + "9": {string(m("4", 9))}, "two" + sep + "9": {string(m("4", 9))}, "three": {string(m("5", 0))},
+		"a": {raw("", "a", "7", 0), raw("", "a", "1", 0)}, "a" + sep + "3": {raw("", "a", "2", 5)}, "b": {raw("", "b", "3", 0)},
+		"one" + sep + "9": {raw("ex", "k", "4", 9)}, "two" + sep + "9": {raw("ex", "k", "4", 9)}, "three": {raw("ex", "x", "5", 0)},
 	} {
-		if diff := cmp.Diff(want, s.strings(t, "LRANGE", list, 0, -1)); diff != "" {
+		if diff := cmp.Diff(want, tagged(s.strings(t, "LRANGE", list, 0, -1))); diff != "" {
 			t.Errorf("list %q (-want +got):\n%s", list, diff)
 		}
 	}
@@ -81,8 +97,8 @@ func TestDeadletterQueue(t *testing.T) {
 	}
 	defer p.Close()
 	if err := p.Publish(t.Context(),
-		broker.Publication{Exchange: "ex", RoutingKey: "k", Message: brokertest.Envelope("q", "1", 0)},
-		broker.Publication{Message: brokertest.Envelope("q", "2", 0)}); err != nil {
+		broker.Publication{Exchange: "ex", RoutingKey: "k", Message: brokertest.Message("1", 0)},
+		broker.Publication{Message: brokertest.Message("2", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.int(t, "LLEN", "dead"); n != 2 {
@@ -99,16 +115,17 @@ func TestPublishInPortions(t *testing.T) {
 	var all []broker.Publication
 	var want []string
 	for i := range messages {
-		message := brokertest.Envelope(strings.Repeat("q", 1<<20), fmt.Sprint(i), 0)
+		message := brokertest.Message(fmt.Sprint(i), 0)
+		message.Body = bytes.Repeat([]byte("q"), 1<<20)
 		all = append(all, broker.Publication{RoutingKey: fmt.Sprint("q", i%2), Message: message})
 		if i%2 == 1 {
-			want = append([]string{string(message)}, want...)
+			want = append([]string{string(envelopetest.Encode(message, "", "q1", "tag"))}, want...)
 		}
 	}
 	if err := p.Publish(t.Context(), all...); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.strings(t, "LRANGE", "q1", 0, -1); !slices.Equal(got, want) {
+	if got := tagged(s.strings(t, "LRANGE", "q1", 0, -1)); !slices.Equal(got, want) {
 		t.Errorf("%d messages in q1, want %d in order", len(got), len(want))
 	}
 	if n := s.int(t, "LLEN", "q0"); n != messages/2 {

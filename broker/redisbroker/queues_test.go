@@ -15,6 +15,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 func registered(t *testing.T, s *server, id string) (reg struct {
@@ -71,7 +72,7 @@ func TestAddQueueWakesClaim(t *testing.T) {
 	eventually(t, "the waiters block", func() bool {
 		return strings.Count(fmt.Sprintf("%s", s.Do(t, "CLIENT", "LIST")), "cmd=brpoplpush") == 1
 	})
-	s.Do(t, "LPUSH", "b", brokertest.Envelope("b", "1", 0))
+	s.Do(t, "LPUSH", "b", envelopetest.New("b", "1", 0))
 	if err := c.AddQueue(t.Context(), broker.Queue{Name: "b"}); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestKilledWhileQueuesChange(t *testing.T) {
 		before := s.int(t, "SCARD", "done")
 		for range 100 {
 			queue := queues[sent%len(queues)]
-			s.Do(t, "LPUSH", queue, brokertest.Envelope(queue, fmt.Sprint(sent), 0))
+			s.Do(t, "LPUSH", queue, envelopetest.New(queue, fmt.Sprint(sent), 0))
 			sent++
 		}
 		eventually(t, "the worker works", func() bool { return s.int(t, "SCARD", "done") > before })
@@ -140,9 +141,9 @@ func TestQueuesOutliveOutages(t *testing.T) {
 		t.Error("a queue was declared on a server that is away")
 	}
 	s.Restart(t)
-	s.Do(t, "LPUSH", "b", brokertest.Envelope("b", "cancelled", 0))
-	s.Do(t, "LPUSH", "never", brokertest.Envelope("b", "never", 0))
-	s.Do(t, "LPUSH", "added", brokertest.Envelope("added", "1", 0))
+	s.Do(t, "LPUSH", "b", envelopetest.New("b", "cancelled", 0))
+	s.Do(t, "LPUSH", "never", envelopetest.New("b", "never", 0))
+	s.Do(t, "LPUSH", "added", envelopetest.New("added", "1", 0))
 	ds, err := c.Claim(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +177,7 @@ func TestFanoutQueueGoes(t *testing.T) {
 	}
 	s.Do(t, "PUBLISH", "/0.ex/k", "garbage")
 	for i := range 3 {
-		s.Do(t, "PUBLISH", "/0.ex/k", brokertest.Envelope("ex", fmt.Sprint(i), i*3))
+		s.Do(t, "PUBLISH", "/0.ex/k", envelopetest.New("ex", fmt.Sprint(i), i*3))
 	}
 	ds, err := c.Claim(t.Context(), 1)
 	if err != nil || ds[0].Queue != "news" || ids(t, ds)[0] != "0" {
@@ -202,7 +203,7 @@ func TestFanoutQueueGoes(t *testing.T) {
 		t.Errorf("%d messages of a dead worker's queue left", n)
 	}
 	// Nor does what was parked come back to a list that nobody reads.
-	tag, record := "apium.parked:x:1", fmt.Sprintf(`[%s,"",%q]`, brokertest.Envelope("q", "p", 0), list)
+	tag, record := "apium.parked:x:1", fmt.Sprintf(`[%s,"",%q]`, envelopetest.New("q", "p", 0), list)
 	s.Do(t, "HSET", "unacked", tag, record)
 	s.Do(t, "ZADD", "unacked_index", 1, tag)
 	if err := other.Sweep(t.Context()); err != nil {
@@ -220,7 +221,7 @@ func TestFanoutReconnects(t *testing.T) {
 	c := s.open(t, redisbroker.Config{Queues: []broker.Queue{fanout("news")}})
 	for i := range 3 {
 		eventually(t, "the subscription is on", func() bool { return subscribers(t, s) == 1 })
-		s.Do(t, "PUBLISH", "/0.ex/k", brokertest.Envelope("ex", fmt.Sprint(i), 0))
+		s.Do(t, "PUBLISH", "/0.ex/k", envelopetest.New("ex", fmt.Sprint(i), 0))
 		ds, err := c.Claim(t.Context(), 1)
 		if err != nil || ids(t, ds)[0] != fmt.Sprint(i) {
 			t.Fatalf("Claim: %v, %v", ds, err)
@@ -249,7 +250,7 @@ func TestSubscriptionState(t *testing.T) {
 	wg.Go(func() {
 		err := p.Subscribe(context.Background(), broker.Subscription{
 			Exchange: "celeryev", BindingKey: "worker.#", Queue: "celeryev.1",
-			Handle:  func(key string, _ []byte) { heard <- key },
+			Handle:  func(key string, _ broker.Content) { heard <- key },
 			OnState: func(subscribed bool, err error) { states <- subscribed && err == nil },
 		})
 		if err != broker.ErrClosed { //nolint:errorlint // exactly this one
@@ -290,7 +291,7 @@ func TestForbiddenChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	message := brokertest.Envelope("q", "3a3b3c3d-0000-1111-2222-333344445555", 0)
+	message := brokertest.Message("3a3b3c3d-0000-1111-2222-333344445555", 0)
 	var refused *broker.RefusedError
 	err = p.Broadcast(t.Context(), broker.Publication{Exchange: "celeryev", RoutingKey: "worker.online", Message: message})
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "ACL SETUSER <user> &*") {
@@ -301,7 +302,7 @@ func TestForbiddenChannels(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = p.Subscribe(context.Background(), broker.Subscription{
-			Exchange: "celeryev", Handle: func(string, []byte) {}, OnState: func(_ bool, err error) { states <- err },
+			Exchange: "celeryev", Handle: func(string, broker.Content) {}, OnState: func(_ bool, err error) { states <- err },
 		})
 	})
 	if err := <-states; err == nil || !strings.Contains(err.Error(), "ACL SETUSER <user> &*") {

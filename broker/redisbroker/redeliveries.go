@@ -8,7 +8,6 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/protocol"
 )
 
 // kombu marks a message that was given back, but does not count. A message that kills
@@ -37,10 +36,9 @@ func (c *Consumer) countRedeliveries(ctx context.Context, ds []broker.Delivery) 
 		if !bytes.Contains(ds[i].Raw, []byte(`vered"`)) { // "redelivered": the rarer the first byte, the quicker
 			continue
 		}
-		msg, err := protocol.DecodeMessage(ds[i].Raw)
-		if err == nil && msg.Properties.Redelivered {
+		if m := read(ds[i].Raw); m.Err == nil && m.Redelivered {
 			places = append(places, i)
-			counters = append(counters, c.keys.redeliveries(msg.Properties.DeliveryTag))
+			counters = append(counters, c.keys.redeliveries(string(m.DeliveryTag)))
 		}
 	}
 	if len(counters) == 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelope"
 	"github.com/apium/apium/internal/redistest"
 )
 
@@ -65,7 +66,7 @@ func (s *server) fixture(t *testing.T) brokertest.Fixture {
 				t.Fatal(err)
 			}
 			for _, l := range letters {
-				all = append(all, broker.DeadLetter{Delivery: broker.Delivery{Queue: l.Queue, Raw: l.Raw}, Reason: l.Reason, At: l.Time})
+				all = append(all, broker.DeadLetter{Delivery: broker.Delivery{Queue: l.Queue, Content: broker.Content{Raw: l.Raw, Open: envelope.Open}}, Reason: l.Reason, At: l.Time})
 			}
 			return all
 		},

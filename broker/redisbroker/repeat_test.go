@@ -9,6 +9,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/settings/connection"
 )
@@ -31,7 +32,7 @@ func (s *server) faultyPublisher(t *testing.T) (*redisbroker.Publisher, *rediste
 }
 
 func message(id string) broker.Publication {
-	return broker.Publication{RoutingKey: "q", Message: brokertest.Envelope("q", id, 0)}
+	return broker.Publication{RoutingKey: "q", Message: brokertest.Message(id, 0)}
 }
 
 // publish publishes until it succeeds, as callers do.
@@ -82,7 +83,7 @@ func TestPublishAllOrNone(t *testing.T) {
 	s := newServer(t)
 	s.Do(t, "SET", "no list", "1")
 	p := s.publisher(t)
-	bad := broker.Publication{RoutingKey: "no list", Message: brokertest.Envelope("no list", "2", 0)}
+	bad := broker.Publication{RoutingKey: "no list", Message: brokertest.Message("2", 0)}
 	var refused *broker.RefusedError
 	if err := p.Publish(t.Context(), message("1"), bad, message("3")); !errors.As(err, &refused) {
 		t.Errorf("Publish: %v", err)
@@ -122,7 +123,7 @@ func TestLostAnswerToConclude(t *testing.T) {
 	p := s.publisher(t)
 	concluder := c.Concluder(p)
 	for i, text := range []string{"first", "second"} {
-		s.Do(t, "LPUSH", "work", brokertest.Envelope("work", text, 0))
+		s.Do(t, "LPUSH", "work", envelopetest.New("work", text, 0))
 		ds, err := c.Claim(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -183,12 +184,12 @@ func TestConcluder(t *testing.T) {
 		t.Error("nothing is acknowledged without records")
 	}
 	s.Do(t, "SET", "no list", "1")
-	s.Do(t, "LPUSH", "work", brokertest.Envelope("work", "1", 0))
+	s.Do(t, "LPUSH", "work", envelopetest.New("work", "1", 0))
 	ds, err := c.Claim(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := broker.Publication{RoutingKey: "no list", Message: brokertest.Envelope("no list", "2", 0)}
+	bad := broker.Publication{RoutingKey: "no list", Message: brokertest.Message("2", 0)}
 	_, err = c.Concluder(s.publisher(t)).Conclude(t.Context(), broker.Conclusion{Tag: ds[0].Tag, Publish: []broker.Publication{message("1"), bad}})
 	var refused *broker.RefusedError
 	if queued, held := s.int(t, "LLEN", "q"), s.int(t, "HLEN", "unacked"); !errors.As(err, &refused) || queued != 0 || held != 1 {
@@ -216,7 +217,7 @@ func TestLostAnswersWithoutRecords(t *testing.T) {
 			}
 			t.Cleanup(func() { c.Close() })
 			for lost := range 3 { // none at first: then Redis knows the script
-				s.Do(t, "LPUSH", "q", brokertest.Envelope("q", fmt.Sprint("id", lost), 0))
+				s.Do(t, "LPUSH", "q", envelopetest.New("q", fmt.Sprint("id", lost), 0))
 				ds, err := c.Claim(t.Context(), 1)
 				if err != nil {
 					t.Fatal(err)
@@ -257,7 +258,7 @@ func TestBrokenBroadcast(t *testing.T) {
 		return n
 	}
 	for i, text := range []string{"first", "second"} { // the second time Redis knows the script
-		if err := p.Broadcast(t.Context(), broker.Publication{Exchange: "news", Message: brokertest.Envelope("", text, 0)}); err != nil {
+		if err := p.Broadcast(t.Context(), broker.Publication{Exchange: "news", Message: brokertest.Message(text, 0)}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the message is kept", func() bool { return kept() > i })

@@ -40,7 +40,7 @@ return n
 // the list of the most urgent priority only, and replies have it.
 func (p *Publisher) Reply(ctx context.Context, m broker.Publication, ttl time.Duration) (delivered bool, err error) {
 	queues, err := redis.Int(p.pipe.Script(ctx, replyScript,
-		p.keys.bindings(m.Exchange), m.RoutingKey, p.keys.sep, p.keys.prefix, m.Message, ttl.Milliseconds()))
+		p.keys.bindings(m.Exchange), m.RoutingKey, p.keys.sep, p.keys.prefix, wrap(&m), ttl.Milliseconds()))
 	if err != nil {
 		return false, fmt.Errorf("reply to %s: %w", address(m), closedError(err))
 	}

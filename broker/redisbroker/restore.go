@@ -11,6 +11,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/envelope"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 )
@@ -190,15 +191,15 @@ func (c *Consumer) push(ctx context.Context, place broker.Place, moves []move) e
 // redeliver marks a message and returns its priority. One that cannot be decoded
 // goes back as it is: what to make of it is for the worker that gets it.
 func redeliver(raw []byte) (marked []byte, priority int) {
-	msg, err := protocol.DecodeMessage(raw)
-	if err != nil {
+	m := read(raw)
+	if m.Err != nil {
 		return raw, 0
 	}
-	marked, err = protocol.MarkRedelivered(raw)
+	marked, err := envelope.MarkRedelivered(raw)
 	if err != nil {
-		return raw, msg.Properties.Priority
+		return raw, m.Priority
 	}
-	return marked, msg.Properties.Priority
+	return marked, m.Priority
 }
 
 // restoration works out where the message of a record found in unacked goes. A
@@ -212,23 +213,24 @@ func (c *Consumer) restoration(ctx context.Context, opts moveOptions, tag string
 		return m, nil
 	}
 	e, err := decodeEntry(record)
-	var msg protocol.Message
+	var msg *protocol.Received
 	if err == nil {
-		msg, err = protocol.DecodeMessage(e.raw)
+		msg = read(e.raw)
+		err = msg.Err
 	}
 	switch {
 	case err != nil:
 	case strings.HasPrefix(tag, parkedPrefix):
 		m.raw, m.index = e.raw, c.keys.parked(e.routingKey) // nobody ran it: no mark
 	default:
-		m.raw, err = protocol.MarkRedelivered(e.raw)
+		m.raw, err = envelope.MarkRedelivered(e.raw)
 	}
 	if err != nil {
 		c.log.Error("Removing an undecodable message", "key", c.keys.unacked, "tag", tag, "error", err, "message", excerpt(record))
 		return m, nil
 	}
 	if strings.HasPrefix(tag, idPrefix) {
-		m.counter = c.keys.redeliveries(msg.Properties.DeliveryTag)
+		m.counter = c.keys.redeliveries(string(msg.DeliveryTag))
 	}
 	queues, err := c.route(ctx, e.exchange, e.routingKey)
 	if err != nil {
@@ -239,7 +241,7 @@ func (c *Consumer) restoration(ctx context.Context, opts moveOptions, tag string
 			"exchange", e.exchange, "routing_key", e.routingKey, "message", excerpt(e.raw))
 	}
 	for _, q := range queues {
-		m.lists = append(m.lists, c.keys.list(q, c.keys.step(msg.Properties.Priority)))
+		m.lists = append(m.lists, c.keys.list(q, c.keys.step(msg.Priority)))
 	}
 	return m, nil
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 // What several workers report adds up to what there is.
@@ -19,9 +19,9 @@ func TestQueueLengthsAreReportedOnce(t *testing.T) {
 		s.open(t, redisbroker.Config{Queues: broker.Named("b", "c")}),
 		s.open(t, redisbroker.Config{Queues: broker.Named("a", "b", "c")}),
 	}
-	s.Do(t, "LPUSH", "a", brokertest.Envelope("a", "1", 0))
-	s.Do(t, "LPUSH", "b", brokertest.Envelope("b", "2", 0), brokertest.Envelope("b", "3", 0))
-	s.Do(t, "LPUSH", "b\x06\x169", brokertest.Envelope("b", "4", 9))
+	s.Do(t, "LPUSH", "a", envelopetest.New("a", "1", 0))
+	s.Do(t, "LPUSH", "b", envelopetest.New("b", "2", 0), envelopetest.New("b", "3", 0))
+	s.Do(t, "LPUSH", "b\x06\x169", envelopetest.New("b", "4", 9))
 	sum := map[string]int{}
 	reports := 0
 	for _, w := range workers {

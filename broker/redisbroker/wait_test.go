@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/settings/connection"
 )
@@ -20,11 +20,11 @@ func TestInboxWithoutOwner(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	const sep = "\x06\x16"
-	s.Do(t, "LPUSH", "apium.inbox.q", brokertest.Envelope("q", "left", 0))
-	s.Do(t, "LPUSH", "apium.inbox.q"+sep+"6", brokertest.Envelope("q", "left, not urgent", 0))
+	s.Do(t, "LPUSH", "apium.inbox.q", envelopetest.New("q", "left", 0))
+	s.Do(t, "LPUSH", "apium.inbox.q"+sep+"6", envelopetest.New("q", "left, not urgent", 0))
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	got := s.claimIDs(t, c, 2)
-	s.Do(t, "LPUSH", "apium.inbox.q", brokertest.Envelope("q", "late", 0)) // now that it is idle
+	s.Do(t, "LPUSH", "apium.inbox.q", envelopetest.New("q", "late", 0)) // now that it is idle
 	got = append(got, s.claimIDs(t, c, 1)...)
 	if want := []string{"left", "left, not urgent", "late"}; !slices.Equal(got, want) {
 		t.Errorf("claimed %q, want %q", got, want)
@@ -79,7 +79,7 @@ func TestConnectionsDieInSilence(t *testing.T) {
 	}
 	eventually(t, "the waiter blocks", blocked)
 	network.Freeze()
-	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "1", 0)) // to the dead waiter
+	s.Do(t, "LPUSH", "q", envelopetest.New("q", "1", 0)) // to the dead waiter
 	b := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
 	go claim(b)
 	if id := receive(t, claimed); id != "1" {
@@ -89,7 +89,7 @@ func TestConnectionsDieInSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	s.Do(t, "LPUSH", "q", brokertest.Envelope("q", "2", 0))
+	s.Do(t, "LPUSH", "q", envelopetest.New("q", "2", 0))
 	if id := receive(t, claimed); id != "2" {
 		t.Errorf("claimed %q", id)
 	}
@@ -136,16 +136,16 @@ func TestWaiters(t *testing.T) {
 		}
 	}()
 	waiting(2)
-	s.Do(t, "LPUSH", "b\x06\x169", brokertest.Envelope("b", "urgent", 9))
+	s.Do(t, "LPUSH", "b\x06\x169", envelopetest.New("b", "urgent", 9))
 	receive(t, got) // found by a look
 	waiting(3)
-	s.Do(t, "LPUSH", "a\x06\x163", brokertest.Envelope("a", "1", 3))
+	s.Do(t, "LPUSH", "a\x06\x163", envelopetest.New("a", "1", 3))
 	receive(t, got)
 	waiting(3) // and no more
 	if err := c.AddQueue(t.Context(), broker.Queue{Name: "c"}); err != nil {
 		t.Fatal(err)
 	}
-	s.Do(t, "LPUSH", "c", brokertest.Envelope("c", "new", 0))
+	s.Do(t, "LPUSH", "c", envelopetest.New("c", "new", 0))
 	receive(t, got)
 	waiting(3)
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/envelopetest"
 )
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.Do(t, "LPUSH", "pfx:q|5", brokertest.Envelope("q", "1", 7))
+	s.Do(t, "LPUSH", "pfx:q|5", envelopetest.New("q", "1", 7))
 	c := s.open(t, redisbroker.Config{
 		Queues: broker.Named("q"), GlobalKeyprefix: "pfx:", Sep: "|", PrioritySteps: []int{0, 5},
 		UnackedKey: "held", UnackedIndexKey: "held_index",
@@ -24,7 +24,7 @@ func TestKeys(t *testing.T) {
 	if err != nil || len(ds) != 1 || ds[0].Queue != "q" {
 		t.Fatalf("Claim: %v, %v", ds, err)
 	}
-	want := []string{ds[0].Tag, fmt.Sprintf(`[%s,"","q"]`, brokertest.Envelope("q", "1", 7))}
+	want := []string{ds[0].Tag, fmt.Sprintf(`[%s,"","q"]`, envelopetest.New("q", "1", 7))}
 	if diff := cmp.Diff(want, s.strings(t, "HGETALL", "pfx:held")); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
@@ -77,7 +77,7 @@ func TestSweep(t *testing.T) {
 		s.Do(t, "HSET", "unacked", tag, record)
 		s.Do(t, "ZADD", "unacked_index", score, tag)
 	}
-	envelope := func(id string) string { return string(brokertest.Envelope("q", id, 3)) }
+	envelope := func(id string) string { return string(envelopetest.New("q", id, 3)) }
 	add(1, "t1", "["+envelope("old")+`, "", "q"]`)
 	add(2, "t2", "["+envelope("new")+`, "", "q"]`)
 	add(3, "t3", "["+envelope("d")+`, "ex", "rk"]`)
@@ -132,7 +132,7 @@ func TestSweepWithAStuckMutex(t *testing.T) {
 	s := newServer(t)
 	s.Do(t, "SET", "unacked_mutex", "dead", "EX", 300)
 	c := s.open(t, redisbroker.Config{Queues: broker.Named("q"), UnackedMutexExpire: 200 * time.Millisecond})
-	s.Do(t, "HSET", "unacked", "t1", "["+string(brokertest.Envelope("q", "old", 0))+`, "", "q"]`)
+	s.Do(t, "HSET", "unacked", "t1", "["+string(envelopetest.New("q", "old", 0))+`, "", "q"]`)
 	s.Do(t, "ZADD", "unacked_index", 1, "t1")
 	if err := c.Sweep(t.Context()); err != nil || s.int(t, "LLEN", "q") != 0 {
 		t.Fatalf("swept although another one seems to: %v", err)

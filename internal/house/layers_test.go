@@ -56,8 +56,8 @@ var layers = map[string][]string{
 
 	"broker":             {"protocol"},
 	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
-	"broker/membroker":   {"broker", "protocol"},
-	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/redisconn", "internal/logline", "redigo"},
+	"broker/membroker":   {"broker", "protocol", "protocol/pyjson"},
+	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/envelope", "internal/redisconn", "internal/logline", "redigo"},
 
 	"backend":             {"protocol"},
 	"backend/backendtest": {"backend", "protocol", "go-cmp"},
@@ -83,11 +83,13 @@ var layers = map[string][]string{
 	},
 	"app": {"settings", "client", "internal/fromsettings"},
 
-	"internal/redisconn": {"settings/connection", "redigo", "sentinel", "internal/logline"},
-	"internal/logline":   {},
-	"internal/logtest":   {},
-	"internal/redistest": {"redigo"},
-	"internal/embedded":  {"miniredis"},
+	"internal/redisconn":    {"settings/connection", "redigo", "sentinel", "internal/logline"},
+	"internal/logline":      {},
+	"internal/logtest":      {},
+	"internal/envelope":     {"protocol", "protocol/pyjson"},
+	"internal/envelopetest": {"protocol", "internal/envelope"},
+	"internal/redistest":    {"redigo"},
+	"internal/embedded":     {"miniredis"},
 
 	"cli": {
 		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "operate/control", "operate/events", "operate/gossip", "client", "operate/metrics",

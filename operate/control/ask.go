@@ -70,14 +70,14 @@ func (c *Client) Ask(ctx context.Context, q Question, heard func(Reply)) (all []
 		request.Expires = time.Now().Add(q.Timeout)
 	}
 	err = c.Broadcaster.Broadcast(ctx, broker.Publication{
-		Exchange: exchange + ".pidbox", ExchangeType: broker.Fanout, Message: request.Encode(exchange + ".pidbox"),
+		Exchange: exchange + ".pidbox", ExchangeType: broker.Fanout, Message: request.Encode(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	var unreadable []error
 	for len(q.Destination) == 0 || len(all)+len(unreadable) < len(q.Destination) {
-		raw, err := next(ctx, replies, q.Timeout)
+		message, err := next(ctx, replies, q.Timeout)
 		switch {
 		case ctx.Err() != nil:
 			return all, ctx.Err()
@@ -86,7 +86,9 @@ func (c *Client) Ask(ctx context.Context, q Question, heard func(Reply)) (all []
 		case err != nil:
 			return all, fmt.Errorf("control: %w", err)
 		}
-		reply, err := c.Decoder.DecodeControlReply(raw)
+		var received protocol.Received
+		message.Read(&received)
+		reply, err := c.Decoder.DecodeControlReply(&received)
 		if err != nil {
 			unreadable = append(unreadable, fmt.Errorf("control: reply to %s: %w", q.Command, err))
 			continue
@@ -100,7 +102,7 @@ func (c *Client) Ask(ctx context.Context, q Question, heard func(Reply)) (all []
 }
 
 // next waits for the next reply, but not for ever.
-func next(ctx context.Context, replies broker.Replies, timeout time.Duration) ([]byte, error) {
+func next(ctx context.Context, replies broker.Replies, timeout time.Duration) (broker.Content, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return replies.Next(ctx)

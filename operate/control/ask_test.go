@@ -39,22 +39,24 @@ func newAsking(t *testing.T) *asking {
 }
 
 // node answers every request with what answer returns, byte for byte, nil: not at all.
-func (a *asking) node(t *testing.T, answer func(r *protocol.ControlRequest) []byte) {
+func (a *asking) node(t *testing.T, answer func(r *protocol.ControlRequest) *protocol.Message) {
 	t.Helper()
 	listens := make(chan struct{})
 	var d protocol.Decoder
 	go func() {
 		_ = a.broker.Subscribe(t.Context(), broker.Subscription{
 			Exchange: "celery.pidbox",
-			Handle: func(_ string, message []byte) {
-				r, err := d.DecodeControlRequest(message)
+			Handle: func(_ string, message broker.Content) {
+				var received protocol.Received
+				message.Read(&received)
+				r, err := d.DecodeControlRequest(&received)
 				if err != nil {
-					t.Errorf("request %s: %v", message, err)
+					t.Errorf("request %s: %v", message.Text(), err)
 					return
 				}
 				if reply := answer(r); reply != nil {
 					if _, err := a.broker.Reply(context.Background(), broker.Publication{
-						Exchange: r.ReplyTo.Exchange, RoutingKey: r.ReplyTo.RoutingKey, Message: reply,
+						Exchange: r.ReplyTo.Exchange, RoutingKey: r.ReplyTo.RoutingKey, Message: *reply,
 					}, time.Minute); err != nil {
 						t.Error(err)
 					}
@@ -75,16 +77,16 @@ func (a *asking) node(t *testing.T, answer func(r *protocol.ControlRequest) []by
 }
 
 // echo replies with what was asked.
-func echo(node string) func(r *protocol.ControlRequest) []byte {
-	return func(r *protocol.ControlRequest) []byte {
+func echo(node string) func(r *protocol.ControlRequest) *protocol.Message {
+	return func(r *protocol.ControlRequest) *protocol.Message {
 		reply := protocol.ControlReply{
 			Node: node, Ticket: r.Ticket, Value: fmt.Appendf(nil, `{"ok": ["%s", %s, "%v"]}`, r.Method, r.Arguments, r.Destination),
 		}
-		message, err := reply.Encode(*r.ReplyTo, nil)
+		message, err := reply.Encode(nil)
 		if err != nil {
 			panic(err)
 		}
-		return message
+		return &message
 	}
 }
 
@@ -155,7 +157,9 @@ func TestAskNobody(t *testing.T) {
 func TestAskAndReadRubbish(t *testing.T) {
 	t.Parallel()
 	a := newAsking(t)
-	a.node(t, func(*protocol.ControlRequest) []byte { return []byte("rubbish") })
+	a.node(t, func(*protocol.ControlRequest) *protocol.Message {
+		return &protocol.Message{Body: []byte("rubbish"), ContentType: protocol.ContentTypeJSON}
+	})
 	a.node(t, echo("b@h"))
 	start := time.Now()
 	replies, err := a.client.Ask(t.Context(), control.Question{
@@ -174,7 +178,7 @@ func TestAskIsInterrupted(t *testing.T) {
 	t.Parallel()
 	a := newAsking(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	a.node(t, func(*protocol.ControlRequest) []byte { cancel(); return nil })
+	a.node(t, func(*protocol.ControlRequest) *protocol.Message { cancel(); return nil })
 	replies, err := a.client.Ask(ctx, control.Question{Command: "ping", Timeout: time.Hour}, nil)
 	if !errors.Is(err, context.Canceled) || replies != nil {
 		t.Errorf("%q, %v", replies, err)

@@ -101,10 +101,10 @@ func (b *bench) request(r protocol.ControlRequest) {
 	b.t.Helper()
 	r.Ticket, r.Clock = "ticket", 1
 	r.ReplyTo = &protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: oid}
-	b.broadcast(r.Encode("celery.pidbox"))
+	b.broadcast(r.Encode())
 }
 
-func (b *bench) broadcast(message []byte) {
+func (b *bench) broadcast(message protocol.Message) {
 	b.t.Helper()
 	err := b.broker.Broadcaster().Broadcast(b.t.Context(), broker.Publication{Exchange: "celery.pidbox", Message: message})
 	if err != nil {
@@ -123,7 +123,9 @@ func (b *bench) reply() string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r, err := b.w.Decoder().DecodeControlReply(ds[0].Raw)
+	var received protocol.Received
+	ds[0].Read(&received)
+	r, err := b.w.Decoder().DecodeControlReply(&received)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -155,13 +155,16 @@ func TestAddressing(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	inBubble(t, func(_ *testing.T, b *bench) {
 		b.start()
-		envelope := string((&protocol.ControlRequest{Method: "ping"}).Encode("celery.pidbox"))
-		b.broadcast([]byte(strings.Replace(envelope, `{"body": "`, `{"body": "!`, 1)))
-		b.broadcast([]byte(strings.Replace(envelope, "application/json", "application/x-yaml", 1)))
+		message := (&protocol.ControlRequest{Method: "ping"}).Encode()
+		message.Body = append([]byte("!"), message.Body...)
+		b.broadcast(message)
+		message = (&protocol.ControlRequest{Method: "ping"}).Encode()
+		message.ContentType = "application/x-yaml"
+		b.broadcast(message)
 		bad := protocol.ControlRequest{Method: "ping", Arguments: []byte("[1]")}
-		b.broadcast(bad.Encode("celery.pidbox"))
-		b.broadcast((&protocol.ControlRequest{}).Encode("celery.pidbox"))
-		b.wantLog("Cannot decode message: cannot decode body: illegal base64")
+		b.broadcast(bad.Encode())
+		b.broadcast((&protocol.ControlRequest{}).Encode())
+		b.wantLog("Cannot decode message: cannot decode body: not a JSON object")
 		b.wantLog("Cannot decode message: Refusing to deserialize untrusted content of type yaml (application/x-yaml)")
 		b.wantLog("Cannot decode message: cannot decode body.arguments: not a JSON object")
 		b.wantLog("Cannot decode message: cannot decode body.method: missing")
@@ -173,11 +176,11 @@ func TestGarbage(t *testing.T) {
 func TestNoReply(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		b.start()
-		b.broadcast((&protocol.ControlRequest{Method: "revoke", Arguments: []byte(`{"task_id": "a"}`)}).Encode("celery.pidbox"))
+		b.broadcast((&protocol.ControlRequest{Method: "revoke", Arguments: []byte(`{"task_id": "a"}`)}).Encode())
 		gone := protocol.ControlRequest{
 			Method: "ping", Ticket: "t", ReplyTo: &protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: "gone"},
 		}
-		b.broadcast(gone.Encode("celery.pidbox"))
+		b.broadcast(gone.Encode())
 		if n := b.broker.Len(oid + ".reply.celery.pidbox"); n != 0 {
 			t.Errorf("%d replies", n)
 		}

@@ -152,7 +152,7 @@ func TestBehindShutdown(t *testing.T) {
 		ping := protocol.ControlRequest{Method: "ping", Ticket: "ticket", ReplyTo: &protocol.ControlAddress{Exchange: "reply.celery.pidbox", RoutingKey: oid}}
 		var messages []broker.Publication
 		for _, r := range []protocol.ControlRequest{shutdown, ping} {
-			messages = append(messages, broker.Publication{Exchange: "celery.pidbox", Message: r.Encode("celery.pidbox")})
+			messages = append(messages, broker.Publication{Exchange: "celery.pidbox", Message: r.Encode()})
 		}
 		if err := b.broker.Broadcaster().Broadcast(t.Context(), messages...); err != nil {
 			t.Fatal(err)

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -121,7 +120,7 @@ func (m *Mailbox) Listening() <-chan struct{} { return m.listens }
 // stays unanswered, as with a Celery worker that shuts down. It returns an error if
 // requests cannot be heard at all.
 func (m *Mailbox) Run(ctx context.Context) error {
-	requests := make(chan []byte, heard)
+	requests := make(chan broker.Content, heard)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -134,9 +133,9 @@ func (m *Mailbox) Run(ctx context.Context) error {
 	exchange := m.cfg.Exchange + ".pidbox"
 	err := m.cfg.Broker.Subscribe(ctx, broker.Subscription{
 		Exchange: exchange, Queue: m.hostname + "." + exchange,
-		Handle: func(_ string, message []byte) {
+		Handle: func(_ string, message broker.Content) {
 			select {
-			case requests <- slices.Clone(message):
+			case requests <- message:
 			case <-ctx.Done():
 			}
 		},
@@ -173,9 +172,11 @@ func (m *Mailbox) state() func(subscribed bool, err error) {
 }
 
 // receive handles one message.
-func (m *Mailbox) receive(ctx context.Context, raw []byte) {
+func (m *Mailbox) receive(ctx context.Context, message broker.Content) {
 	m.w.Clock().Forward() // as Celery's Pidbox.on_message: clients have no clock worth adjusting to
-	r, err := m.w.Decoder().DecodeControlRequest(raw)
+	var received protocol.Received
+	message.Read(&received)
+	r, err := m.w.Decoder().DecodeControlRequest(&received)
 	if err != nil {
 		m.log.Error("Cannot decode message: "+err.Error(), logline.EventKey, "Cannot decode a control message", "error", err)
 		return
@@ -221,11 +222,11 @@ func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
 // reply sends a value, raw JSON, to who waits for it.
 func (m *Mailbox) reply(ctx context.Context, r *protocol.ControlRequest, value []byte) {
 	reply := protocol.ControlReply{Node: m.hostname, Value: value, Ticket: r.Ticket, Clock: m.clock.Forward()}
-	message, err := reply.Encode(*r.ReplyTo, m.w.Serializer())
+	message, err := reply.Encode(m.w.Serializer())
 	if err != nil { // msgpack has no dates, for one
 		exc := tasks.ExceptionOf(tasks.Raise("kombu.exceptions.EncodeError", err.Error()))
 		reply.Value, _ = encode(failed(exc.Repr())) // a text always has a form
-		message, err = reply.Encode(*r.ReplyTo, m.w.Serializer())
+		message, err = reply.Encode(m.w.Serializer())
 	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTimeout)

@@ -1,8 +1,8 @@
 package events
 
 import (
-	"encoding/base64"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +19,7 @@ const DefaultExchange = "celeryev"
 type source struct {
 	exchange string
 	hostname []byte // quoted
+	headers  []byte // of its messages
 	pid      []byte
 }
 
@@ -26,7 +27,11 @@ func newSource(hostname, exchange string) *source {
 	if exchange == "" {
 		exchange = DefaultExchange
 	}
-	return &source{exchange: exchange, hostname: pyjson.AppendString(nil, hostname), pid: strconv.AppendInt(nil, int64(os.Getpid()), 10)}
+	name := pyjson.AppendString(nil, hostname)
+	return &source{
+		exchange: exchange, hostname: name, headers: slices.Concat([]byte(`{"hostname": `), name, []byte{'}'}),
+		pid: strconv.AppendInt(nil, int64(os.Getpid()), 10),
+	}
 }
 
 // producerName is how Celery names a process that sends tasks (anon_nodename).
@@ -59,23 +64,16 @@ func utcOffset(now time.Time) int64 {
 	return int64(hours)
 }
 
-// message wraps the body of an event, or a list of them, in an envelope.
+// message makes the message of an event, or of a list of them.
 func (s *source) message(routingKey string, body []byte) broker.Publication {
-	raw := append(make([]byte, 0, base64.StdEncoding.EncodedLen(len(body))+envelopeSize), `{"body": "`...)
-	raw = base64.StdEncoding.AppendEncode(raw, body)
-	raw = append(raw, `", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"hostname": `...)
-	raw = append(raw, s.hostname...)
-	raw = append(raw, `}, "properties": {"delivery_mode": 1, "delivery_info": {"exchange": `...)
-	raw = pyjson.AppendString(raw, s.exchange)
-	raw = append(raw, `, "routing_key": `...)
-	raw = pyjson.AppendString(raw, routingKey)
-	raw = append(raw, `}, "priority": 0, "body_encoding": "base64", "delivery_tag": `...)
-	raw = append(pyjson.AppendString(raw, protocol.NewID()), "}}"...)
-	return broker.Publication{Exchange: s.exchange, ExchangeType: broker.Fanout, RoutingKey: routingKey, Message: raw}
+	return broker.Publication{
+		Exchange: s.exchange, ExchangeType: broker.Fanout, RoutingKey: routingKey,
+		Message: protocol.Message{
+			Headers: s.headers, Body: body, ContentType: protocol.ContentTypeJSON, ContentEncoding: "utf-8",
+			Properties: protocol.Properties{DeliveryMode: 1},
+		},
+	}
 }
-
-// envelopeSize is about what an envelope needs besides its body.
-const envelopeSize = 400
 
 // routingKey is where events of a type go.
 func routingKey(kind string) string { return strings.ReplaceAll(kind, "-", ".") }

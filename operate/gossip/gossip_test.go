@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/operate/events"
 	"github.com/apium/apium/operate/gossip"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
@@ -155,9 +156,8 @@ func TestClocks(t *testing.T) {
 // say broadcasts the body of an event.
 func (h *hood) say(routingKey, body string) {
 	h.t.Helper()
-	raw := fmt.Sprintf(`{"body": %q, "content-encoding": "utf-8", "content-type": "application/json", "headers": {}, `+
-		`"properties": {"delivery_info": {"exchange": "celeryev", "routing_key": %q}, "delivery_tag": "t"}}`, body, routingKey)
-	err := h.broker.Broadcaster().Broadcast(h.t.Context(), broker.Publication{Exchange: "celeryev", RoutingKey: routingKey, Message: []byte(raw)})
+	message := protocol.Message{Body: []byte(body), ContentEncoding: "utf-8", ContentType: "application/json"}
+	err := h.broker.Broadcaster().Broadcast(h.t.Context(), broker.Publication{Exchange: "celeryev", RoutingKey: routingKey, Message: message})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func (n *Node) Run(ctx context.Context) error {
 	looking.Go(func() { n.lookAfterPeers(ctx) })
 	err := n.cfg.Broadcaster.Subscribe(ctx, broker.Subscription{
 		Exchange: n.cfg.Exchange, BindingKey: "worker.#", Queue: n.cfg.QueuePrefix + "." + protocol.NewID(),
-		Handle: func(routingKey string, message []byte) { n.hear(ctx, routingKey, slices.Clone(message)) },
+		Handle: func(routingKey string, message broker.Content) { n.hear(ctx, routingKey, message) },
 	})
 	if ctx.Err() != nil {
 		return nil
@@ -109,11 +109,13 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // hear takes in what a worker says, this one included.
-func (n *Node) hear(ctx context.Context, routingKey string, message []byte) {
+func (n *Node) hear(ctx context.Context, routingKey string, message broker.Content) {
 	if strings.HasPrefix(routingKey, "task.") { // brokers without patterns deliver everything
 		return
 	}
-	events, err := n.cfg.Decoder.DecodeEvents(message)
+	var received protocol.Received
+	message.Read(&received)
+	events, err := n.cfg.Decoder.DecodeEvents(&received)
 	if err != nil {
 		n.log.Error("gossip: "+err.Error(), logline.EventKey, "Cannot read gossip", "error", err)
 	}

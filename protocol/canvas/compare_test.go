@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
@@ -78,11 +79,11 @@ func stepsJSON(t *testing.T, plan *canvas.Plan) []byte {
 
 func messageOf(t *testing.T, p canvas.Publish) map[string]any {
 	t.Helper()
-	raw, err := protocol.EncodeTask(p.Task, p.Publication)
+	encoded, err := protocol.EncodeTask(p.Task, p.Publication)
 	if err != nil {
 		t.Fatal(err)
 	}
-	message := decodeAny(t, raw).(map[string]any)
+	message := decodeAny(t, envelopetest.Encode(encoded, p.Task.Exchange, p.Task.RoutingKey, "tag")).(map[string]any)
 	body, err := base64.StdEncoding.DecodeString(message["body"].(string))
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
@@ -71,10 +72,11 @@ func encodeAll(t *testing.T, plan *canvas.Plan, err error) {
 		if !ok {
 			continue
 		}
-		raw, err := protocol.EncodeTask(p.Task, p.Publication)
+		message, err := protocol.EncodeTask(p.Task, p.Publication)
 		if err != nil {
 			t.Fatal(err)
 		}
+		raw := envelopetest.Encode(message, p.Task.Exchange, p.Task.RoutingKey, "tag")
 		if err := pyjson.Valid(raw); err != nil {
 			t.Fatalf("%v in %s", err, raw)
 		}

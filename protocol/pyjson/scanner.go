@@ -147,6 +147,19 @@ func (s *Scanner) Value() []byte {
 	return s.data[start:end:end]
 }
 
+// Scalar takes the value ahead: what a string says, nothing for null, and the JSON text of
+// anything else. Producers may put a number where a name is due, and Python does not look.
+func (s *Scanner) Scalar() []byte {
+	if text, ok := s.Text(); ok {
+		return text
+	}
+	if s.Kind() == 'n' {
+		s.Value()
+		return nil
+	}
+	return s.Value()
+}
+
 // Text takes the string ahead and returns what it says, copying only if it
 // has escapes or is not ASCII. It returns false and takes nothing if the value
 // ahead is not a string.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/pyjson"
@@ -156,7 +157,7 @@ func TestFormat(t *testing.T) {
 				t.Fatal(err)
 			}
 			task := &protocol.Task{Name: "t", ID: "i", RoutingKey: "q", Args: []byte(`[1, "two"]`), Kwargs: []byte(`{"k": 2.0}`)}
-			raw, err := protocol.EncodeTask(task, protocol.Publication{Format: format})
+			message, err := protocol.EncodeTask(task, protocol.Publication{Format: format})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +166,7 @@ func TestFormat(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := protocol.Decoder{Accept: accept, Serializer: serializer.ByContentType, Decompress: compression.Decompress}
-			got, err := d.Decode(raw)
+			got, err := d.Decode(envelopetest.Open(envelopetest.Encode(message, "", "q", "tag")))
 			if err != nil || string(got.Args) != string(task.Args) || string(got.Kwargs) != string(task.Kwargs) {
 				t.Errorf("%s, %q: %+v, %v", name, compress, got, err)
 			}

@@ -1,8 +1,7 @@
-package protocol
+package envelope
 
 import (
-	"errors"
-
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
 
@@ -13,9 +12,9 @@ func MarkRedelivered(raw []byte) ([]byte, error) {
 	s := pyjson.NewScanner(raw)
 	if !s.Enter('{') {
 		if err := s.End(); err != nil {
-			return nil, &DecodeError{"envelope", err}
+			return nil, &protocol.DecodeError{Field: "envelope", Err: err}
 		}
-		return nil, &DecodeError{"envelope", errors.New("not a JSON object")}
+		return nil, &protocol.DecodeError{Field: "envelope", Err: errNoObject}
 	}
 	var first, second edit
 	for s.Next() {
@@ -34,7 +33,7 @@ func MarkRedelivered(raw []byte) ([]byte, error) {
 		}
 	}
 	if err := s.End(); err != nil {
-		return nil, &DecodeError{"envelope", err}
+		return nil, &protocol.DecodeError{Field: "envelope", Err: err}
 	}
 	if first.from > second.from {
 		first, second = second, first
