@@ -61,7 +61,7 @@ func TestRegisterPanics(t *testing.T) {
 		{"t", func(int, []func()) {}, "", "parameter 2, []func(), cannot take a value from a message: it is a func"},
 		{"t", func(fmt.Stringer) {}, "", "an interface with methods does not say which type to make"},
 		{"t", func(int, context.Context) {}, "", "a context stands first"},
-		{"t", func(map[int]string) {}, "", "the keys of its map are no strings"},
+		{"t", func(map[float64]string) {}, "", "the keys of its map are no strings"},
 		{"t", func(context.Context, *tasks.Request) error { return nil }, "", "func(context.Context, *tasks.Request) (any, error)"},
 		{"t", func(struct{ F func() }) {}, "", "field F of struct { F func() } cannot take a value from a message: it is a func"},
 		{"t", func(struct{ A, B int }) {}, "x, y", "Params names 2 parameters, and func(struct { A int; B int }) takes 1"},

@@ -91,8 +91,8 @@ func unbindable(t reflect.Type) string {
 		}
 		return unbindable(t.Elem())
 	case reflect.Map:
-		if t.Key().Kind() != reflect.String && !decodesItself(t.Key()) {
-			return "the keys of its map are no strings"
+		if key := reflect.Zero(t.Key()); key.Kind() != reflect.String && !key.CanInt() && !key.CanUint() && !decodesItself(t.Key()) {
+			return "the keys of its map are no strings and no integers"
 		}
 		return unbindable(t.Elem())
 	default:

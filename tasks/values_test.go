@@ -36,6 +36,8 @@ type line struct {
 	Count int    `json:"count"`
 }
 
+const someUUID = `{"__type__": "uuid", "__value__": {"hex": "5b0b1a0e6b1e4d0e8f7e0d6c7e0e7c11"}}`
+
 func TestValues(t *testing.T) {
 	t.Parallel()
 	day := time.Date(2026, 11, 23, 7, 5, 15, 0, time.UTC)
@@ -58,6 +60,13 @@ func TestValues(t *testing.T) {
 		{func(v []int) any { return v }, `[1, 2]`, []int{1, 2}},
 		{func(v [2]int) any { return v }, `[1, 2]`, [2]int{1, 2}},
 		{func(v map[string]int) any { return v }, `{"a": 1}`, map[string]int{"a": 1}},
+		{func(v map[int]string) any { return v }, `{"1": "a", "-2": "b"}`, map[int]string{1: "a", -2: "b"}},
+		{func(v map[uint8]any) any { return v }, `{"255": null}`, map[uint8]any{255: nil}},
+		{func(v string) any { return v }, someUUID, "5b0b1a0e-6b1e-4d0e-8f7e-0d6c7e0e7c11"},
+		{func(v []*line) any { return v[0].SKU }, `[{"sku": ` + someUUID + `}]`, "5b0b1a0e-6b1e-4d0e-8f7e-0d6c7e0e7c11"},
+		{func(v pyjson.UUID) any { return v.String() }, `"5b0b1a0e6b1e4d0e8f7e0d6c7e0e7c11"`, "5b0b1a0e-6b1e-4d0e-8f7e-0d6c7e0e7c11"},
+		{func(v pyjson.Decimal) any { return v }, `"1.10"`, pyjson.Decimal("1.10")},
+		{func(v pyjson.Date) any { return v.String() }, `"2026-01-02"`, "2026-01-02"},
 		{func(v *int) any { return v }, `null`, (*int)(nil)},
 		{func(v *int) any { return v }, `3`, &three},
 		{func(v []line) any { return v }, `[{"sku": "x", "count": 2}]`, []line{{"x", 2}}},
@@ -97,6 +106,12 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		{func(float64) {}, `"x"`, "TypeError: use() argument 'v' must be float, not str"},
 		{func(string) {}, `5`, "TypeError: use() argument 'v' must be str, not int"},
 		{func(string) {}, `null`, "TypeError: use() argument 'v' must be str, not NoneType"},
+		{func(string) {}, `{"__type__": "decimal", "__value__": "1.10"}`, "TypeError: use() argument 'v' must be str, not Decimal"},
+		{func(string) {}, `{"__type__": "date", "__value__": "2026-01-02"}`, "TypeError: use() argument 'v' must be str, not date"},
+		{func(string) {}, `{"__type__": "bytes", "__value__": "x"}`, "TypeError: use() argument 'v' must be str, not bytes"},
+		{func(map[int]string) {}, `{"1": "a", "x": "b"}`, `ValueError: use() argument 'v': key "x": `},
+		{func(map[int8]string) {}, `{"300": "a"}`, `ValueError: use() argument 'v': key "300": `},
+		{func(map[int]string) {}, `{"1": 2}`, "TypeError: use() argument 'v': 1 must be str, not int"},
 		{func(bool) {}, `1`, "TypeError: use() argument 'v' must be bool, not int"},
 		{func([]int) {}, `{}`, "TypeError: use() argument 'v' must be list, not dict"},
 		{func([]int) {}, `[1, "2"]`, "TypeError: use() argument 'v': [1] must be int, not str"},

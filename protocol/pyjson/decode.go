@@ -45,14 +45,11 @@ func decodeFloat(d *decoder, v reflect.Value) error {
 }
 
 func decodeString(d *decoder, v reflect.Value) error {
-	text, ok, err := d.text()
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return d.mismatch(v.Type(), nil)
+	text, err := d.string()
+	if err != nil {
+		return retype(err, v.Type())
 	}
-	v.SetString(string(text))
+	v.SetString(text)
 	return nil
 }
 

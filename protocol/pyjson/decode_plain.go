@@ -24,12 +24,24 @@ func (d *decoder) bool() (bool, error) {
 	return value, nil
 }
 
+// string takes a string, or a UUID as its text, which is what programs keep ids as.
 func (d *decoder) string() (string, error) {
 	text, ok, err := d.text()
-	if err == nil && !ok {
-		err = d.mismatch(reflect.TypeFor[string](), nil)
+	if ok || err != nil {
+		return string(text), err
 	}
-	return string(text), err
+	if d.peek() == '{' {
+		start := d.pos
+		x, err := d.special()
+		if err != nil {
+			return "", err
+		}
+		if u, ok := x.(UUID); ok {
+			return u.String(), nil
+		}
+		d.pos = start
+	}
+	return "", d.mismatch(reflect.TypeFor[string](), nil)
 }
 
 // text takes a string; ok is false if the value ahead is none.

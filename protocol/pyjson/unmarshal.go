@@ -21,7 +21,8 @@ import (
 //   - __type__ objects fill time.Time (datetime and date), [Date], [Clock],
 //     [Decimal], [UUID], []byte (bytes and base64), byte arrays of the right
 //     length, and as text what implements encoding.TextUnmarshaler; plain
-//     strings fill all of these too, as kombu before 5.3 wrote them;
+//     strings fill all of these too, as kombu before 5.3 wrote them, and a UUID fills a
+//     string;
 //   - a number fills time.Duration as seconds;
 //   - __type__ objects of other types are ordinary objects, unless [RegisterType] knows them;
 //   - into any go nil, bool, int64 (*big.Int where that is too small), float64,
