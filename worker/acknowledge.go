@@ -31,7 +31,7 @@ func (s *settler) ack(ctx context.Context, requests []*request, tags []string) (
 		lost, err := s.consumer.Ack(ctx, tags...)
 		if err == nil {
 			for _, tag := range lost {
-				s.leaseLost(requests[slices.Index(tags, tag)])
+				s.leases.lost(requests[slices.Index(tags, tag)])
 			}
 		}
 		return err

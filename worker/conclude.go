@@ -75,7 +75,7 @@ func (s *settler) concludeTogether(ctx context.Context, portion []*settlement) {
 		}
 		if err == nil && first {
 			for _, tag := range lost {
-				s.leaseLost(portion[slices.IndexFunc(portion, func(one *settlement) bool { return one.req.tag == tag })].req)
+				s.leases.lost(portion[slices.IndexFunc(portion, func(one *settlement) bool { return one.req.tag == tag })].req)
 			}
 		}
 		first = false // after a failed attempt, our own may have removed the tag

@@ -2,11 +2,9 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/protocol"
 )
 
 // consume claims messages while there is room for them, until ctx is done. It is
@@ -55,7 +53,7 @@ const strayMost = 512
 // them. Twice as many are then claimed, or it would take long to get behind them. Should
 // these be tasks to run after all, what is above the prefetch limit goes back.
 func (w *Worker) want(stray int) int {
-	if w.kept.len() >= keptMost {
+	if w.handover.full() {
 		return 0
 	}
 	limit := w.runner.want()
@@ -125,19 +123,15 @@ func (w *Worker) pass(r *request, v verdict) {
 		w.enqueue(r)
 	case hold:
 		r.due = r.ETA
-		w.wait(r)
+		w.schedule.wait(r)
 	case limit:
 		w.limits.wait(r)
 	case expired, revoked:
 		w.discard(r, v == expired)
 	case unknown:
-		w.rejectUnknown(r)
+		w.unknown.answer(r)
 	case poisoned:
 		w.buryPoison(r)
-	case handOn:
-		w.claimPause.extend(headStart, headStartMost)
-		w.handOn(r)
-		signal(w.runner.room)
 	}
 }
 
@@ -146,94 +140,4 @@ func (w *Worker) enqueue(r *request) {
 	if !r.task.pool.backlog.push(r) {
 		w.unstarted.add(r)
 	}
-}
-
-// park has the broker keep a request until it is due.
-func (w *Worker) park(r *request) { w.settle(settlement{req: r, fate: park}) }
-
-// wait keeps a request until it is due: the broker does if that is far ahead, or if
-// many wait already.
-func (w *Worker) wait(r *request) {
-	if w.parker != nil && (time.Until(r.due) > w.cfg.ParkAfter || w.schedule.len() >= w.cfg.ETATaskLimit) {
-		w.park(r)
-		return
-	}
-	if !w.schedule.add(r) {
-		w.unstarted.add(r)
-	}
-}
-
-// refuse drops a message that is no task this worker can run. What Celery acknowledges or
-// rejects is kept among the dead letters, and where the message tells which task it was,
-// that fails, so that nobody waits for it; replayed, it may still succeed.
-func (w *Worker) refuse(r *request, err error) {
-	reason := ReasonUndecodable
-	var disallowed *protocol.ContentDisallowedError
-	var invalid *protocol.InvalidTaskError
-	switch {
-	case errors.As(err, &disallowed):
-		reason = ReasonContentType
-	case errors.As(err, &invalid):
-		reason = ReasonInvalid
-	case errors.Is(err, protocol.ErrUnknownMessage):
-		reason = ReasonUnknown
-	}
-	w.log.refused(r, reason, err)
-	w.hooks.taskRejected(r.content.Text(), err)
-	s := settlement{req: r, end: &outcome{kind: Refused, reason: reason}}
-	if r.task != nil {
-		w.apply(r)
-		s = w.failure(r, refusal(err), 0)
-		s.rejected, s.end.refused, s.end.reason = notRejected, true, reason
-	}
-	s.fate = late
-	if w.mover != nil {
-		s.fate, s.reason = burial, reason+": "+err.Error()
-	}
-	w.settle(s)
-}
-
-// refusal is the exception that Celery meets and logs for a message it cannot run.
-func refusal(err error) *protocol.Exception {
-	module, class := "kombu.exceptions", "DecodeError"
-	var disallowed *protocol.ContentDisallowedError
-	var invalid *protocol.InvalidTaskError
-	switch {
-	case errors.As(err, &disallowed):
-		class = "ContentDisallowed"
-	case errors.As(err, &invalid) && invalid.Class != "":
-		module, class = "builtins", invalid.Class
-	case invalid != nil:
-		module, class = "celery.exceptions", "InvalidTaskError"
-	}
-	return newException(module, class, err.Error())
-}
-
-// discard settles a task that has expired or was revoked.
-func (w *Worker) discard(r *request, expired bool) {
-	w.log.discarded(r)
-	reason := "revoked"
-	if expired {
-		reason = "expired"
-		w.revocations.note(r.ID)
-	}
-	w.settle(w.revocation(r, reason, false))
-	w.hooks.taskRevoked(r, false, expired)
-}
-
-// revocation is the settlement of a task that is REVOKED.
-func (w *Worker) revocation(r *request, reason string, terminated bool) settlement {
-	exc := newException("celery.exceptions", "TaskRevokedError", reason)
-	s := settlement{
-		req: r, fate: late, record: w.record(r, revokedRecord(exc), r.storeErrors),
-		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: time.Now()},
-	}
-	if signum := r.terminated.Load(); terminated && signum != nil {
-		s.end.signum = *signum
-	}
-	if terminated && !r.acksLate {
-		s.fate = none // it was acknowledged when it started
-	}
-	w.countPart(&s, protocol.Revoked, exc.Append(nil))
-	return s
 }

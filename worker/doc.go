@@ -5,9 +5,9 @@
 //
 //	consume    claim as many messages as there is room for; decode (large: elsewhere)
 //	gate       unknown, expired, not yet due, or to be run?
-//	hold       wait for the ETA; park: in the broker's keeping
+//	schedule   wait for the ETA; timetable: in memory; parking: kept by the broker
 //	limits     wait for the task's turn
-//	unknown    answer for a task that is not registered; handon: give it to others
+//	unknown    answer for a task that is not registered; handover: give it to others
 //	backlog    wait for a slot of the task's executor; surplus: what waits too long goes back
 //	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
@@ -20,15 +20,15 @@
 //	Run          the caller's  the order of start and stop when all others have
 //	consume      in Run        seq; the calls of Claim     when ctx is done
 //	large        1             nothing                     when consume has ended
-//	schedule     1             the timer of the next ETA   when consume has ended
-//	kept         1             the timer of what is kept   when consume has ended
+//	timetable    2             the timers of the next ETA  when consume has ended
+//	                           and of what is kept
 //	unpark       1             the calls of Due            when consume has ended
 //	returnSurplus 1 a pool     nothing                     when consume has ended
 //	autoscaler   1 a pool, if wanted  the number of slots  when consume has ended
 //	acknowledgeEarly 1 a pool  the calls of Ack for early  when the backlog is closed
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settler.run  1             Ack and Store calls         when the settler is closed and all is written
-//	renewLeases  1             nothing                     last, with the settle context
+//	leases       1             nothing                     last, with the settle context
 //
 // A pool is an executor (goroutines for Go handlers, and those of Config.Executors) with its
 // slots and its backlog. Senders stop before receivers: consume and schedule feed the backlog, slots feed

@@ -77,8 +77,8 @@ func (p *pool) waitAgain(r *request) {
 	case r.acksLate:
 		rn.unstarted.add(r)
 		p.backlog.ran(r, 0)
-	case rn.canTakeBack:
-		rn.takeBack(rn.settleCtx, []*request{r})
+	case rn.unstarted.takesBack():
+		rn.unstarted.takeBack(rn.settleCtx, []*request{r})
 	default:
 		rn.settle(rn.cutOff(r))
 	}

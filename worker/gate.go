@@ -10,17 +10,14 @@ const (
 	hold                    // not before its ETA
 	limit                   // not before its rate limit allows it
 	expired                 // discard as REVOKED
-	revoked                 // likewise: its id was revoked
+	revoked                 // discard as REVOKED: its id was revoked
 	unknown                 // no such task here
 	poisoned                // too many workers have died of it
-	handOn                  // it has waited to be given to others
 )
 
 // gate decides about a request that was just received, or has waited for its ETA.
 func (w *Worker) gate(r *request, now time.Time) verdict {
 	switch {
-	case r.kept:
-		return handOn
 	case r.task == nil:
 		return unknown
 	case isExpired(r, now):

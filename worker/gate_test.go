@@ -41,7 +41,6 @@ func TestGate(t *testing.T) {
 		{"rate limited", limited, protocol.Task{}, request{}, limit},
 		{"rate limited, ETA first", limited, protocol.Task{ETA: now.Add(1)}, request{}, hold},
 		{"has its token", limited, protocol.Task{}, request{limited: true}, run},
-		{"was kept for others", nil, protocol.Task{}, request{kept: true}, handOn},
 	}
 	for i := range tests {
 		tt := &tests[i]

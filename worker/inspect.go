@@ -43,7 +43,7 @@ func (w *Worker) Reserved() []TaskInfo { return infos(w.runner.list(), StateRese
 // are nobody's yet: every worker that consumes their queue lists them. With an error come
 // those in memory.
 func (w *Worker) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
-	list := infos(w.schedule.list(limit), StateScheduled)
+	list := infos(w.schedule.memory.list(limit), StateScheduled)
 	lister, ok := w.cfg.Consumer.(broker.ParkedLister)
 	if !ok || len(list) >= limit {
 		return list, nil
@@ -85,7 +85,7 @@ func (w *Worker) held() map[string]TaskInfo {
 		}
 	}
 	add(slices.DeleteFunc(w.limits.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
-	add(w.schedule.list(0), StateScheduled)
+	add(w.schedule.memory.list(0), StateScheduled)
 	add(w.runner.list(), StateReserved)
 	add(w.runner.active(), StateActive) // the last: a request that goes on meanwhile is found further on
 	return held

@@ -15,16 +15,23 @@ import (
 // taken for dead, because it was frozen or cut off, nothing that it holds starts before
 // the broker has been asked whether it is still held.
 type leases struct {
-	leaser broker.Leaser // nil: what is held is never given to others
-	ask    chan struct{} // token: somebody waits until leases are renewed
+	consumer  broker.Consumer
+	leaser    broker.Leaser // nil: what is held is never given to others
+	every     time.Duration // they are renewed this often
+	log       taskLog
+	observers observers
+	ask       chan struct{} // token: somebody waits until leases are renewed
 
 	mu   sync.Mutex
 	held map[string]*request
 }
 
-func newLeases(consumer broker.Consumer) *leases {
-	l := &leases{ask: make(chan struct{}, 1), held: make(map[string]*request)}
-	l.leaser, _ = consumer.(broker.Leaser)
+func newLeases(cfg *Config) *leases {
+	l := &leases{
+		consumer: cfg.Consumer, every: cfg.VisibilityTimeout / 3, log: taskLog{cfg.Logger}, observers: cfg.Observers,
+		ask: make(chan struct{}, 1), held: make(map[string]*request),
+	}
+	l.leaser, _ = cfg.Consumer.(broker.Leaser)
 	return l
 }
 
@@ -123,25 +130,25 @@ func (l *leases) len() int {
 // extendBatch bounds how many leases are renewed in one round trip.
 const extendBatch = 1000
 
-// renewLeases renews what the worker holds three times per visibility timeout, and as soon
-// as somebody may have been given it.
-func (w *Worker) renewLeases(ctx context.Context) {
-	ticker := time.NewTicker(w.cfg.VisibilityTimeout / 3)
+// run renews what the worker holds, again and again, and as soon as somebody may have been
+// given it.
+func (l *leases) run(ctx context.Context) {
+	ticker := time.NewTicker(l.every)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-w.leases.lapsed():
-		case <-w.leases.ask:
+		case <-l.lapsed():
+		case <-l.ask:
 		}
-		if w.renewAll(ctx) {
+		if l.renew(ctx) {
 			continue
 		}
 		select { // not at the pace of those who wait for it
 		case <-time.After(renewPause):
-			signal(w.leases.ask)
+			signal(l.ask)
 		case <-ctx.Done():
 		}
 	}
@@ -150,46 +157,47 @@ func (w *Worker) renewLeases(ctx context.Context) {
 // renewPause is how long is waited after a failure.
 const renewPause = time.Second
 
-// renewAll renews what the worker holds now. It reports false if that failed.
-func (w *Worker) renewAll(ctx context.Context) bool {
+// renew renews what the worker holds now. It reports false if that failed.
+func (l *leases) renew(ctx context.Context) bool {
 	var term uint64
-	if w.leases.leaser != nil {
-		term = w.leases.leaser.Lease().Term // before what is found out
+	if l.leaser != nil {
+		term = l.leaser.Lease().Term // before what is found out
 	}
-	for tags := w.leases.tags(); len(tags) > 0 && ctx.Err() == nil; {
+	for tags := l.tags(); len(tags) > 0 && ctx.Err() == nil; {
 		n := min(len(tags), extendBatch)
 		start := time.Now()
-		lost, err := w.cfg.Consumer.Extend(ctx, tags[:n]...)
+		lost, err := l.consumer.Extend(ctx, tags[:n]...)
 		if err != nil {
 			if ctx.Err() == nil {
-				w.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags), logline.EventKey, "Cannot renew leases", "error", err)
+				l.log.Error("Cannot renew leases: "+err.Error()+". Trying again", "leases", len(tags), logline.EventKey, "Cannot renew leases", "error", err)
 			}
 			return false
 		}
-		w.loseLeases(lost)
-		w.leases.renewed(tags[:n], term, start)
+		l.loseAll(lost)
+		l.renewed(tags[:n], term, start)
 		tags = tags[n:]
 	}
 	return true
 }
 
-// loseLeases cancels the tasks whose messages are somebody else's by now. A tag
+// loseAll cancels the tasks whose messages are somebody else's by now. A tag
 // that was acknowledged while its lease was being renewed is not held any more
 // and no loss.
-func (w *Worker) loseLeases(tags []string) {
+func (l *leases) loseAll(tags []string) {
 	for _, tag := range tags {
-		if r := w.leases.drop(tag); r != nil {
-			w.leaseLost(r)
+		if r := l.drop(tag); r != nil {
+			l.lost(r)
 		}
 	}
 }
 
-func (w *Worker) leaseLost(r *request) {
+// lost cancels a task whose message is somebody else's by now.
+func (l *leases) lost(r *request) {
 	if !r.lose() {
 		return
 	}
-	w.observers.tell(r.event(LeaseLost))
+	l.observers.tell(r.event(LeaseLost))
 	if r.Task != nil {
-		w.log.task(slog.LevelWarn, r, "Lease lost", "Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost")
+		l.log.task(slog.LevelWarn, r, "Lease lost", "Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost")
 	}
 }

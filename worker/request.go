@@ -40,7 +40,6 @@ type request struct {
 	leased   atomic.Int64  // when that began, Unix nanoseconds; 0: not known
 
 	due     time.Time // when it waits: until when
-	kept    bool      // it waits to be given to others
 	limited bool      // it has its rate limit's token
 
 	slot                 *slot // that runs it

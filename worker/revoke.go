@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 )
@@ -19,23 +18,7 @@ import (
 func (w *Worker) Revoke(ctx context.Context, ids ...string) {
 	w.revocations.add(ids...)
 	w.storeRevoked(ctx, ids)
-	w.recall(ctx, ids)
-}
-
-// recall takes revoked tasks back from the broker's keeping, which the gate then discards.
-func (w *Worker) recall(ctx context.Context, ids []string) {
-	recaller, ok := w.cfg.Consumer.(broker.Recaller)
-	if !ok || len(ids) == 0 {
-		return
-	}
-	deliveries, err := recaller.Recall(ctx, ids...)
-	if err != nil {
-		w.log.Warn("Cannot discard revoked tasks before they are due: "+err.Error(),
-			logline.EventKey, "Cannot discard revoked tasks before they are due", "error", err)
-	}
-	for _, d := range deliveries {
-		w.receive(d, true)
-	}
+	w.parking.recall(ctx, ids)
 }
 
 // MergeRevoked takes over ids that were revoked elsewhere, the oldest first. As in

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/apium/apium/broker"
 )
 
 // runner runs requests. It has a pool for every executor.
@@ -40,10 +38,7 @@ type runnerDeps struct {
 	answers
 	settle func(settlement)
 
-	unstarted   *givenBack
-	giveBack    func(ctx context.Context, place broker.Place, requests []*request)
-	takeBack    func(ctx context.Context, requests []*request) // what was acknowledged early
-	canTakeBack bool
+	unstarted *givenBack
 }
 
 // answers work out what is to be written for a request that does not run any more.
@@ -68,7 +63,7 @@ func newRunner(cfg *Config, adaptive bool, deps runnerDeps) *runner {
 func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) int, adaptive bool) {
 	p := &pool{name: name, executor: cfg.Executor, runner: rn, prefetch: prefetch, concurrency: cfg.Concurrency}
 	p.backlog = newBacklog(prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive, rn.room)
-	if adaptive && rn.canTakeBack {
+	if adaptive && rn.unstarted.takesBack() {
 		p.backlog.acceptAhead = acceptedAhead
 	}
 	p.slots = newSlots(p)

@@ -49,8 +49,7 @@ type settlerDeps struct {
 	// succeeded remembers the tasks that have, for Config.Deduplicate; nil: nobody asks.
 	succeeded *memory
 
-	taskCtx   func() context.Context // of the hooks
-	leaseLost func(*request)
+	taskCtx func() context.Context // of the hooks
 	// parked is called with what has gone to the broker's keeping.
 	parked func(ctx context.Context, requests []*request)
 	// complete runs the body of a chord whose last part was counted. It may add to what is

@@ -27,8 +27,8 @@ type Stats struct {
 func (w *Worker) Stats() Stats {
 	abandoned, abandonedTotal := w.runner.abandoned()
 	s := Stats{
-		Active: len(w.runner.active()), Reserved: w.runner.waiting(), Scheduled: w.schedule.len(), Limited: w.limits.waiting(),
-		Kept: w.kept.len(), Leased: w.leases.len(),
+		Active: len(w.runner.active()), Reserved: w.runner.waiting(), Scheduled: w.schedule.memory.len(), Limited: w.limits.waiting(),
+		Kept: w.handover.kept.len(), Leased: w.leases.len(),
 		Abandoned: int(abandoned), AbandonedTotal: abandonedTotal,
 	}
 	s.Settling = int(w.settler.unwritten.Load()) // after Active: what has left there is here
@@ -47,7 +47,7 @@ func (w *Worker) Concurrency() int { return w.runner.goroutines().slots.size() }
 // Prefetch is how many messages the worker may hold unacknowledged. As in Celery, one
 // that waits for its ETA makes room for another.
 func (w *Worker) Prefetch() int {
-	return w.runner.prefetch() + w.schedule.len()
+	return w.runner.prefetch() + w.schedule.memory.len()
 }
 
 // SlotRuns says how many tasks each slot has taken, the busiest first.

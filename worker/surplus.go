@@ -85,18 +85,9 @@ func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 			}
 			var surplus, accepted []*request
 			if surplus, accepted, over = p.backlog.stalled(); len(surplus)+len(accepted) > 0 {
-				p.runner.giveBack(ctx, broker.Untouched, surplus)
-				p.runner.takeBack(ctx, accepted)
+				p.runner.unstarted.giveBack(ctx, broker.Untouched, surplus)
+				p.runner.unstarted.takeBack(ctx, accepted)
 			}
 		}
-	}
-}
-
-// takeBack gives back what was acknowledged and did not start.
-func (w *Worker) takeBack(ctx context.Context, accepted []*request) {
-	if len(accepted) > 0 {
-		w.persister.persist(ctx, "take acknowledgements back", func() error {
-			return w.returner.Return(ctx, deliveriesOf(accepted)...)
-		})
 	}
 }

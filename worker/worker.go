@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/serializer"
@@ -31,22 +29,21 @@ type Worker struct {
 	hooks     *hooks
 	tasks     *taskConfigs
 	limits    *limits
-	parker    broker.Parker   // nil: the consumer cannot park
-	mover     broker.Mover    // nil: the consumer cannot move messages
-	returner  broker.Returner // nil: it cannot take an acknowledgement back
-	chords    backend.Chords  // nil: the store does not count chords
-	groups    backend.Groups  // nil: likewise
-	loader    backend.Loader  // nil: the store cannot be read
-	origin    string          // header of what the worker publishes
-	replyTo   string          // likewise
+	mover     broker.Mover   // nil: the consumer cannot move messages
+	chords    backend.Chords // nil: the store does not count chords
+	groups    backend.Groups // nil: likewise
+	loader    backend.Loader // nil: the store cannot be read
+	origin    string         // header of what the worker publishes
+	replyTo   string         // likewise
 
 	large       *large
 	schedule    *schedule // what waits for its ETA
-	kept        *schedule // what others shall have
 	leases      *leases
 	runner      *runner
-	unstarted   givenBack
-	handedOn    handedOn
+	unstarted   *givenBack
+	handover    *handover
+	unknown     *unknownTasks
+	parking     *parking
 	claimPause  claimPause
 	counts      counts
 	made        time.Time
@@ -93,7 +90,7 @@ func New(cfg Config) (*Worker, error) {
 			Accept: accept, Location: cfg.Location,
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
-		leases:     newLeases(cfg.Consumer),
+		leases:     newLeases(&cfg),
 		origin:     fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
 		replyTo:    protocol.NewID(),
 		successful: newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
@@ -103,25 +100,21 @@ func New(cfg Config) (*Worker, error) {
 		made:       time.Now(),
 	}
 	w.hooks = newHooks(cfg.Registry, w.log)
-	w.parker, _ = cfg.Consumer.(broker.Parker)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
-	w.returner, _ = cfg.Consumer.(broker.Returner)
 	w.chords, _ = cfg.Store.(backend.Chords)
 	w.groups, _ = cfg.Store.(backend.Groups)
 	w.loader, _ = cfg.Store.(backend.Loader)
 	w.persister = &persister{log: w.log, stopping: w.noStart}
 	w.settler = newSettler(w.settlerDeps(), w.persister)
+	w.unstarted = &givenBack{consumer: cfg.Consumer, leases: w.leases, persister: w.persister, log: w.log}
+	w.unstarted.returner, _ = cfg.Consumer.(broker.Returner)
 	w.large = newLarge(func(r *request) {
 		w.decode(r)
 		w.runner.goroutines().backlog.reserve(-1)
 	})
-	w.schedule, w.kept = newSchedule(w.due), newSchedule(w.due)
 	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
 	w.counts.init()
-	w.limits = &limits{
-		disabled: cfg.DisableRateLimits, parks: func() bool { return w.parker != nil },
-		start: w.enqueue, park: w.park, giveBack: w.unstarted.add,
-	}
+	w.waitingPlaces()
 	w.tasks = newTaskConfigs(&cfg, w.builtins(), w.limits, w.runner)
 	return w, nil
 }
@@ -132,16 +125,17 @@ func (w *Worker) runnerDeps() runnerDeps {
 		log: w.log, leases: w.leases, noStart: w.noStart,
 		refused: w.discarded, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
 		answers: answers{outcome: w.outcomeOf, timedOut: w.timedOut, terminated: w.terminated, gaveUp: w.gaveUp, cutOff: w.cutOff},
-		settle:  w.settler.settle, unstarted: &w.unstarted, giveBack: w.giveBack, takeBack: w.takeBack, canTakeBack: w.returner != nil,
+		settle:  w.settler.settle, unstarted: w.unstarted,
 	}
 }
 
 func (w *Worker) settlerDeps() settlerDeps {
+	parker, _ := w.cfg.Consumer.(broker.Parker)
 	deps := settlerDeps{
-		consumer: w.cfg.Consumer, publisher: w.cfg.Publisher, concluder: concluderOf(&w.cfg), mover: w.mover, parker: w.parker,
+		consumer: w.cfg.Consumer, publisher: w.cfg.Publisher, concluder: concluderOf(&w.cfg), mover: w.mover, parker: parker,
 		store: w.cfg.Store, chords: w.chords, groups: w.groups, leases: w.leases, hooks: w.hooks, observers: w.observers,
-		taskCtx:   func() context.Context { return w.taskCtx },
-		leaseLost: w.leaseLost, parked: w.recallRevoked, complete: w.completeChord,
+		taskCtx: func() context.Context { return w.taskCtx },
+		parked:  func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) }, complete: w.completeChord,
 	}
 	if w.cfg.Deduplicate {
 		deps.succeeded = w.successful
@@ -151,6 +145,37 @@ func (w *Worker) settlerDeps() settlerDeps {
 
 // settle hands over to the settler what is to be written.
 func (w *Worker) settle(s settlement) { w.settler.settle(s) }
+
+// waitingPlaces makes the places where requests wait for something else than a slot.
+func (w *Worker) waitingPlaces() {
+	cfg := &w.cfg
+	takeBack := func(d broker.Delivery) { w.receive(d, true) }
+	w.parking = &parking{revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log}
+	w.parking.parker, _ = cfg.Consumer.(broker.Parker)
+	w.parking.recaller, _ = cfg.Consumer.(broker.Recaller)
+	w.schedule = &schedule{
+		memory: newTimetable(w.due), parking: w.parking, parkAfter: cfg.ParkAfter, most: cfg.ETATaskLimit,
+		waiting: w.runner.waiting, giveBack: w.unstarted.add, takeBack: takeBack, log: w.log,
+	}
+	w.limits = &limits{
+		disabled: cfg.DisableRateLimits, parks: w.parking.able,
+		start: w.enqueue, park: w.parking.park, giveBack: w.unstarted.add,
+	}
+	w.handover = &handover{
+		moves: w.mover != nil, makeWay: w.makeWay, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
+	}
+	w.handover.kept = newTimetable(w.handover.release)
+	w.unknown = &unknownTasks{
+		policy: cfg.Unknown, byQueue: cfg.UnknownByQueue, handover: w.handover, fail: w.failUnknown, bury: w.bury,
+	}
+	w.handover.policy = w.unknown.policyOf
+}
+
+// makeWay claims nothing for a moment.
+func (w *Worker) makeWay() {
+	w.claimPause.extend(headStart, headStartMost)
+	signal(w.runner.room)
+}
 
 // Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
 // what has not started, waits for the handlers that run (Celery's warm shutdown)
@@ -182,15 +207,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer cancelSettle()
 	defer cancelClaim()
 	stopOnAbort := w.onAbort(cancelClaim)
-	w.findOutWhetherItParks(claimCtx)
+	w.parking.try(claimCtx)
 
 	var holding, renewing sync.WaitGroup
 	stopHolding := make(chan struct{})
 	holding.Go(func() { w.large.run(stopHolding) })
-	holding.Go(func() { w.schedule.run(stopHolding) })
-	holding.Go(func() { w.kept.run(stopHolding) })
-	holding.Go(func() { w.unpark(claimCtx) })
-	renewing.Go(func() { w.renewLeases(settleCtx) })
+	holding.Go(func() { w.schedule.memory.run(stopHolding) })
+	holding.Go(func() { w.handover.kept.run(stopHolding) })
+	holding.Go(func() { w.schedule.unpark(claimCtx) })
+	renewing.Go(func() { w.leases.run(settleCtx) })
 	settled := make(chan struct{})
 	go func() { defer close(settled); w.settler.run(settleCtx) }()
 	w.runner.start(w.taskCtx, settleCtx, &holding, stopHolding)
@@ -208,7 +233,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	returned := w.giveBackUnstarted(settleCtx, &holding)
 	w.awaitHandlers(settleCtx, waited(&w.runner.running), returned)
 	<-returned
-	w.giveBack(settleCtx, broker.Front, w.unstarted.take())
+	w.unstarted.giveBack(settleCtx, broker.Front, w.unstarted.take())
 	w.settler.await(settleCtx)
 	w.settler.close()
 	<-settled
@@ -252,16 +277,16 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 // in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
 // the messages are back is told by the channel: running handlers need not wait for it.
 func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
-	left := slices.Concat(w.large.close(), w.runner.close(), w.schedule.close(), w.kept.close(), w.limits.close())
+	left := slices.Concat(w.large.close(), w.runner.close(), w.schedule.memory.close(), w.handover.kept.close(), w.limits.close())
 	var accepted []*request
-	if w.returner != nil { // else the slots run them
+	if w.unstarted.takesBack() { // else the slots run them
 		accepted = w.runner.takeAccepted()
 	}
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
 		holding.Wait()
-		if w.returner != nil {
+		if w.unstarted.takesBack() {
 			accepted = append(accepted, w.runner.takeAccepted()...)
 		}
 		for _, r := range accepted {
@@ -269,37 +294,11 @@ func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup)
 				left = append(left, r)
 			}
 		}
-		w.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
+		w.unstarted.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
 		// It was claimed before all that, so it goes in front of it.
-		w.takeBack(ctx, slices.DeleteFunc(accepted, func(r *request) bool { return r.acksLate }))
+		w.unstarted.takeBack(ctx, slices.DeleteFunc(accepted, func(r *request) bool { return r.acksLate }))
 	}()
 	return back
-}
-
-func (w *Worker) giveBack(ctx context.Context, place broker.Place, requests []*request) {
-	requests = slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() })
-	if len(requests) == 0 {
-		return
-	}
-	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.seq, b.seq) })
-	requests = slices.Compact(requests) // one may have returned while it was collected
-	w.leases.remove(requests...)
-	deliveries := deliveriesOf(requests)
-	if place == broker.Front { // said before it is done, as kombu does
-		w.log.Info(fmt.Sprintf("Restoring %d unacknowledged message(s)", len(requests)),
-			logline.EventKey, "Restoring unacknowledged messages", "count", len(requests))
-	}
-	w.persister.persist(ctx, "give messages back", func() error {
-		return w.cfg.Consumer.Requeue(ctx, place, deliveries...)
-	})
-}
-
-func deliveriesOf(requests []*request) []broker.Delivery {
-	deliveries := make([]broker.Delivery, len(requests))
-	for i, r := range requests {
-		deliveries[i] = r.delivery()
-	}
-	return deliveries
 }
 
 // abandonRunning answers for the handlers that a cold shutdown leaves behind.
@@ -316,26 +315,5 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 			w.settle(w.cutOff(r))
 		}
 	}
-	w.giveBack(ctx, broker.Front, append(back, w.unstarted.take()...))
-}
-
-// givenBack collects requests that go back although nothing holds them any more:
-// their place to wait was closed, or their handler returned after a cold shutdown.
-type givenBack struct {
-	mu       sync.Mutex
-	requests []*request
-}
-
-func (g *givenBack) add(r *request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.requests = append(g.requests, r)
-}
-
-func (g *givenBack) take() []*request {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	taken := g.requests
-	g.requests = nil
-	return taken
+	w.unstarted.giveBack(ctx, broker.Front, append(back, w.unstarted.take()...))
 }

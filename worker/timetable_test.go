@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestScheduleIsOnTimeAndInOrder(t *testing.T) {
+func TestTimetableIsOnTimeAndInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -15,7 +15,7 @@ func TestScheduleIsOnTimeAndInOrder(t *testing.T) {
 			after time.Duration
 		}
 		var got []due
-		s := newSchedule(func(r *request) { got = append(got, due{r.seq, time.Since(start)}) })
+		s := newTimetable(func(r *request) { got = append(got, due{r.seq, time.Since(start)}) })
 		stop := make(chan struct{})
 		done := make(chan struct{})
 		go func() { s.run(stop); close(done) }()
