@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/serializer"
+	"github.com/apium/apium/tasks"
 )
 
 // DefaultQueue is where a task goes that names no queue: Celery's task_default_queue.
@@ -41,6 +42,10 @@ type Config struct {
 
 	// Queue is where tasks go that say nothing (task_default_queue). Default: DefaultQueue.
 	Queue string
+	// Registry holds the tasks that this program knows. Their options hold for what is sent of them
+	// (tasks.Queue, tasks.Priority, tasks.IgnoreResult and so on), and calls that lack arguments, or
+	// have too many, fail before they are sent, as in Celery. Nil: it knows none.
+	Registry *tasks.Registry
 	// Route tells the options of a task that is sent without saying where to
 	// (task_routes). Nil: none.
 	Route func(task string) canvas.Options
@@ -149,10 +154,14 @@ func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*Asyn
 
 // environment is what this client contributes to what it sends.
 func (c *Client) environment() canvas.Environment {
-	return canvas.Environment{
+	env := canvas.Environment{
 		Now: time.Now(), NewID: protocol.NewID, Origin: c.cfg.Origin, ReplyTo: c.replyTo,
 		Route: c.cfg.Route, Queue: c.cfg.Destination, DefaultQueue: c.cfg.Queue, ErrbacksOnHeader: c.cfg.ErrbacksOnHeader,
 	}
+	if known := c.cfg.Registry; known != nil {
+		env.Task, env.Check = known.Publishing, known.CheckCall
+	}
+	return env
 }
 
 // Result returns the result of a task that was sent elsewhere, by its id.

@@ -177,7 +177,7 @@ func (r *AsyncResult[R]) Get(ctx context.Context) (result R, err error) {
 // returns as soon as the broker has it. Inside of a task use Send with S instead, which makes the
 // call a child of that task.
 func (t *Task[A, R]) Delay(ctx context.Context, with Sender, args A, opts ...canvas.Option) (*AsyncResult[R], error) {
-	id, result, err := with.SendTask(ctx, t.S(args), opts...)
+	id, result, err := with.SendTask(ctx, t.S(args).Set(t.options.published()...), opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,10 @@ package tasks
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/apium/apium/protocol/canvas"
 )
 
 // Options are the settings of one task. A nil field leaves the decision to the
@@ -28,6 +31,8 @@ type Options struct {
 	TimeLimit     *time.Duration // hard; 0: none
 	SoftTimeLimit *time.Duration // 0: none
 	RateLimit     *string        // "10/s", "100/m", "5/h"; "": none
+
+	Publishing canvas.Options // what the task is published with, unless a call says otherwise
 
 	Throws  func(error) bool // errors that are expected: logged with INFO and without traceback
 	Errback bool             // called with the failed request, its exception and traceback
@@ -78,6 +83,7 @@ func (o *Options) Override(other Options) {
 	override(&o.TimeLimit, other.TimeLimit)
 	override(&o.SoftTimeLimit, other.SoftTimeLimit)
 	override(&o.RateLimit, other.RateLimit)
+	o.Publishing = slices.Concat(o.Publishing, other.Publishing)
 	if other.Throws != nil {
 		o.Throws = other.Throws
 	}

@@ -21,6 +21,15 @@ func (e *Entry) Check(args, kwargs []byte) error {
 	return checked.bind(&b, e.Name, args, kwargs)
 }
 
+// CheckCall is Check for the task of a name; of tasks that are not registered it knows nothing.
+func (r *Registry) CheckCall(name string, args, kwargs []byte) error {
+	entry, ok := r.Lookup(name)
+	if !ok {
+		return nil
+	}
+	return entry.Check(args, kwargs)
+}
+
 // Rebind works out the arguments of a retry for which only new positional arguments, or
 // only new keyword arguments, were given: nil stands for those that were not. As in
 // Celery (celery/app/task.py: retry), the others are inherited, unless they would give a

@@ -23,7 +23,7 @@ func (w *Worker) environment(r *request) canvas.Environment {
 		Now: time.Now(), NewID: protocol.NewID,
 		RootID: cmp.Or(r.RootID, r.ID), ParentID: r.ID,
 		Origin: w.origin, ReplyTo: w.replyTo,
-		Task: w.taskOptions, Check: w.checkCall, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
+		Task: w.taskOptions, Check: w.cfg.Registry.CheckCall, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
 		ErrbacksOnHeader: w.cfg.ErrbacksOnHeader,
 	}
 	if w.cfg.InheritParentPriority {
@@ -38,20 +38,7 @@ func (w *Worker) taskOptions(name string) (canvas.Options, bool) {
 	if t == nil {
 		return nil, false
 	}
-	options := canvas.Options{canvas.IgnoreResult(t.ignoreResult)}
-	if w.cfg.PublishOptions != nil {
-		options = append(options, w.cfg.PublishOptions(name)...)
-	}
-	return options, true
-}
-
-// checkCall is the check of arguments that Celery makes before it publishes a task it knows.
-func (w *Worker) checkCall(name string, args, kwargs []byte) error {
-	entry, ok := w.cfg.Registry.Lookup(name)
-	if !ok {
-		return nil
-	}
-	return entry.Check(args, kwargs)
+	return t.published, true
 }
 
 // follow adds to a settlement what a success leads to: callbacks, and the next step of

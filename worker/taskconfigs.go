@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 
@@ -26,6 +27,7 @@ type taskConfig struct {
 	trackStarted  bool
 	sendEvents    bool
 	trail         bool
+	published     canvas.Options // what it is published with, where the call does not say otherwise
 
 	maxRetries int // negative: no limit
 	retryDelay time.Duration
@@ -52,6 +54,7 @@ type taskConfigs struct {
 	builtin     *tasks.Registry // the tasks that every Celery worker has
 	defaults    tasks.Options
 	annotations []map[string]tasks.Options
+	publishing  func(task string) canvas.Options // of annotations; nil: none
 	limits      *limits
 	runner      *runner
 
@@ -60,7 +63,8 @@ type taskConfigs struct {
 
 func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits, runner *runner) *taskConfigs {
 	return &taskConfigs{
-		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, limits: limits, runner: runner,
+		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, publishing: cfg.PublishOptions,
+		limits: limits, runner: runner,
 	}
 }
 
@@ -102,6 +106,10 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 		retryDelay:    value(o.RetryDelay, defaultRetryDelay),
 		autoRetry:     o.AutoRetry,
 		throws:        o.Throws,
+	}
+	t.published = append(canvas.Options{canvas.IgnoreResult(t.ignoreResult)}, o.Publishing...)
+	if c.publishing != nil {
+		t.published = append(t.published, c.publishing(entry.Name)...)
 	}
 	t.limits.Store(&timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
 	limit := value(o.RateLimit, "")

@@ -94,8 +94,10 @@ func imports(source string) string {
 	source = regexp.MustCompile(`(?m)//.*$`).ReplaceAllString(source, "")
 	known := []string{"app", "protocol/canvas", "cli", "client", "protocol", "settings", "tasks", "worker"}
 	lines := []string{`"context"`, `"github.com/apium/apium/tasks"`}
-	if strings.Contains(source, "fmt.") {
-		lines = append(lines, `"fmt"`)
+	for _, standard := range []string{"fmt", "time"} {
+		if strings.Contains(source, standard+".") {
+			lines = append(lines, `"`+standard+`"`)
+		}
 	}
 	for _, known := range known {
 		line := `"github.com/apium/apium/` + known + `"`
