@@ -71,6 +71,13 @@ func (b *backlog) configured() int {
 	return b.prefetch
 }
 
+// full tells whether it holds as much as it is meant to.
+func (b *backlog) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held >= b.limit
+}
+
 // push queues a request for the next free slot. It reports false after close.
 func (b *backlog) push(r *request) bool {
 	b.mu.Lock()

@@ -76,7 +76,7 @@ func (w *Worker) mapItems(ctx context.Context, req *tasks.Request) (any, error) 
 		task := *req.Task
 		task.Args, task.Kwargs = args, []byte("{}")
 		inner.Task = &task
-		result, err := t.entry.Call(ctx, &inner)
+		result, err := t.pool.executor.Call(ctx, t.entry, &inner)
 		if err != nil {
 			return nil, calledDirectly(err)
 		}

@@ -98,12 +98,8 @@ func (w *Worker) decode(r *request) bool {
 		w.apply(r)
 	} // else the task is unknown, whatever else is wrong: Celery looks it up first
 	v := w.gate(r, time.Now())
-	if v != unknown && v != poisoned && !r.unparked {
-		w.log.received(r)
-	}
-	if (v == run || v == hold || v == limit) && !r.unparked {
-		w.hooks.taskReceived(r)
-		w.observers.tell(r.event(Received))
+	if !r.unparked {
+		w.announceReceived(r, v)
 	}
 	w.pass(r, v)
 	if r.task != nil {
@@ -112,8 +108,32 @@ func (w *Worker) decode(r *request) bool {
 	return v == run
 }
 
+// announceReceived tells of a request, unless others shall have it.
+func (w *Worker) announceReceived(r *request, v verdict) {
+	if v != unknown && v != poisoned && v != crowded {
+		w.log.received(r)
+	}
+	if v == run || v == hold || v == limit {
+		w.hooks.taskReceived(r)
+		w.observers.tell(r.event(Received))
+	}
+}
+
 // due is called when a request has waited for long enough.
 func (w *Worker) due(r *request) { w.pass(r, w.gate(r, time.Now())) }
+
+// reconsider takes a request for which there was no room when it came. It reports false if
+// there still is none.
+func (w *Worker) reconsider(r *request) bool {
+	r.due = time.Time{}
+	v := w.gate(r, time.Now())
+	if v == crowded {
+		return false
+	}
+	w.announceReceived(r, v)
+	w.pass(r, v)
+	return true
+}
 
 // pass carries out the gate's verdict. Once the worker is shutting down, the
 // request is given back with all others that have not started.
@@ -132,6 +152,8 @@ func (w *Worker) pass(r *request, v verdict) {
 		w.unknown.answer(r)
 	case poisoned:
 		w.buryPoison(r)
+	case crowded:
+		w.handover.take(r, true)
 	}
 }
 

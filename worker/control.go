@@ -51,6 +51,37 @@ func (w *Worker) Resize(concurrency int) error {
 	return nil
 }
 
+// ResizeExecutor changes how many requests an executor of Config.Executors runs at the same
+// time, as Resize does for Go handlers.
+func (w *Worker) ResizeExecutor(name string, slots int) error {
+	p := w.runner.pool(name)
+	switch {
+	case p == nil:
+		return fmt.Errorf("worker: there is no executor %q", name)
+	case slots < 1:
+		return fmt.Errorf("worker: an executor needs at least 1 slot, not %d", slots)
+	}
+	p.resize(slots, slots)
+	return nil
+}
+
+// Restart has all executors restart (see Executor.Restart): Celery's pool_restart.
+func (w *Worker) Restart(ctx context.Context) error {
+	var errs []error
+	for _, p := range w.runner.pools {
+		if err := p.executor.Restart(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("worker: executor %q: %w", p.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Call calls what is no task, such as a command of remote control, as a Go handler is called.
+// It may end its goroutine: that is an error.
+func (w *Worker) Call(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error) {
+	return callApart(ctx, w.runner.goroutines().executor, entry, req)
+}
+
 // AddQueue starts consuming from a queue.
 func (w *Worker) AddQueue(ctx context.Context, q broker.Queue) error {
 	queues, err := w.queues()

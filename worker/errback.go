@@ -65,7 +65,7 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 		Task: task, Queue: failed.r.Queue, Hostname: w.cfg.Hostname, Log: w.cfg.Logger,
 		Failed: &tasks.Failure{Request: failed.request, Exception: failed.exc, Traceback: failed.traceback},
 	}
-	if _, err := t.entry.Call(ctx, req); err != nil {
+	if _, err := callApart(ctx, t.pool.executor, t.entry, req); err != nil {
 		exc := tasks.ExceptionOf(err)
 		w.log.Error(fmt.Sprintf("Errback '%s' raised an exception: %s", t.entry.Name, exc.Repr()),
 			logline.EventKey, "Errback raised an exception", "task_name", t.entry.Name, "exception", exc.Repr(), TracebackKey, exc.Traceback)

@@ -35,7 +35,8 @@ const (
 	Ignored
 	// Forwarded: the task is not registered, and its message was moved to another queue.
 	Forwarded
-	// Left: the task is not registered, and its message was given back for other workers.
+	// Left: the task is not registered, or its executor has no room, and its message was given
+	// back for other workers.
 	Left
 	// Buried: the message was put among the dead letters, after Refused if it was that.
 	Buried

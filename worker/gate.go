@@ -13,6 +13,7 @@ const (
 	revoked                 // discard as REVOKED: its id was revoked
 	unknown                 // no such task here
 	poisoned                // too many workers have died of it
+	crowded                 // its executor has enough, and is not to hold what others could run
 )
 
 // gate decides about a request that was just received, or has waited for its ETA.
@@ -30,6 +31,8 @@ func (w *Worker) gate(r *request, now time.Time) verdict {
 		return hold
 	case r.task.limiter.Load() != nil && !r.limited:
 		return limit
+	case r.due.IsZero() && !r.unparked && w.runner.crowded(r):
+		return crowded
 	}
 	return run
 }

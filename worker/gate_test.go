@@ -12,9 +12,12 @@ func TestGate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	w := &Worker{cfg: Config{MaxRedeliveries: 2}, revocations: &revocations{ids: newMemory(10, time.Hour)}}
+	room := &pool{backlog: newBacklog(1, 1, false, nil)}
+	full := &pool{backlog: newBacklog(0, 1, false, nil)}
+	w.runner = &runner{pools: []*pool{room, full}}
 	w.revocations.ids.add(now.Add(-time.Minute), "revoked")
 	w.revocations.ids.add(now.Add(-2*time.Hour), "revoked long ago")
-	known, limited := &taskConfig{}, &taskConfig{}
+	known, limited, busy := &taskConfig{pool: room}, &taskConfig{pool: room}, &taskConfig{pool: full}
 	limited.limiter.Store(newLimiter(new(limits), 1))
 	tests := []struct {
 		name    string
@@ -41,6 +44,9 @@ func TestGate(t *testing.T) {
 		{"rate limited", limited, protocol.Task{}, request{}, limit},
 		{"rate limited, ETA first", limited, protocol.Task{ETA: now.Add(1)}, request{}, hold},
 		{"has its token", limited, protocol.Task{}, request{limited: true}, run},
+		{"its executor is full", busy, protocol.Task{}, request{}, crowded},
+		{"its executor is full, its ETA has come", busy, protocol.Task{ETA: now}, request{due: now}, run},
+		{"its executor is full, it was in the broker's keeping", busy, protocol.Task{}, request{unparked: true}, run},
 	}
 	for i := range tests {
 		tt := &tests[i]

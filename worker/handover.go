@@ -12,16 +12,19 @@ import (
 // handover gives messages of tasks that are not registered to workers that know them: it
 // leaves them in their queue or forwards them to another. Some come back: nobody else is
 // there, all others are busy, or two workers forward to each other. These are kept for a
-// moment first.
+// moment first. So are messages for an executor that has its share already, while another has
+// room: what that could run may lie behind them.
 type handover struct {
-	kept     *timetable
-	known    handedOver
-	policy   func(queue string) tasks.UnknownPolicy
-	moves    bool   // the broker can move a message byte for byte
-	makeWay  func() // has this worker claim nothing for a moment, so that others get what goes back
-	settle   func(settlement)
-	giveBack func(*request)
-	log      taskLog
+	kept    *timetable
+	known   handedOver
+	policy  func(queue string) tasks.UnknownPolicy
+	moves   bool   // the broker can move a message byte for byte
+	makeWay func() // has this worker claim nothing for a moment, so that others get what goes back
+	// reconsider takes a message of a task that is registered if there is room for it now.
+	reconsider func(*request) bool
+	settle     func(settlement)
+	giveBack   func(*request)
+	log        taskLog
 }
 
 const (
@@ -62,21 +65,30 @@ func (h *handover) take(r *request, leave bool) {
 // full tells whether so many messages are kept that none are to be claimed.
 func (h *handover) full() bool { return h.kept.len() >= keptMost }
 
-// release gives away a message that was kept.
+// release gives away a message that was kept, unless there is room for it by now.
 func (h *handover) release(r *request) {
+	if r.task != nil {
+		if !h.reconsider(r) {
+			h.handOver(r)
+		}
+		return
+	}
 	h.makeWay()
 	h.handOver(r)
 }
 
 // handOver gives a message to others, as the policy of its queue says.
 func (h *handover) handOver(r *request) {
-	policy := h.policy(r.Queue)
+	policy, why := tasks.UnknownPolicy{}, "for which there is no room here"
+	if r.task == nil {
+		policy, why = h.policy(r.Queue), "which is not registered here"
+	}
 	if policy.Action == tasks.UnknownForward {
 		h.log.forwarded(r, policy.Queue)
 		h.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
 		return
 	}
-	h.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue)
+	h.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", "+why+", in queue "+r.Queue)
 	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
 	if h.moves { // byte for byte: nobody has run it
 		s.fate, s.queue = forward, r.Queue

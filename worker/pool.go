@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/tasks"
 )
 
 // pool is an executor with its slots, and with what waits for these.
@@ -32,4 +33,16 @@ func (p *pool) closeExecutor(ctx context.Context) {
 	if err := p.executor.Close(ctx); err != nil {
 		p.runner.log.Warn("Cannot close an executor: "+err.Error(), logline.EventKey, "Cannot close an executor", "executor", p.name, "error", err)
 	}
+}
+
+// callApart has an executor call a task in a goroutine of its own, which that may end.
+func callApart(ctx context.Context, e Executor, entry *tasks.Entry, req *tasks.Request) (any, error) {
+	ended := make(chan Outcome, 1)
+	go func() {
+		o := Outcome{Err: errGoexit}
+		defer func() { ended <- o }()
+		o.Result, o.Err = e.Call(ctx, entry, req)
+	}()
+	o := <-ended
+	return o.Result, o.Err
 }

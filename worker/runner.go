@@ -128,6 +128,12 @@ func (rn *runner) want() int {
 	return least
 }
 
+// crowded tells whether a request is for an executor that has its share already, while there
+// are others.
+func (rn *runner) crowded(r *request) bool {
+	return len(rn.pools) > 1 && r.task.pool.backlog.full()
+}
+
 // stop keeps slots from being started, and from waiting until they can run something.
 func (rn *runner) stop() {
 	for _, p := range rn.pools {
@@ -193,11 +199,7 @@ func (rn *runner) list() (requests []*request) {
 // active returns the requests that have begun, have not been settled, and are waited for.
 func (rn *runner) active() (requests []*request) {
 	for _, p := range rn.pools {
-		for _, r := range p.slots.requests() {
-			if r.phase.Load() != waiting {
-				requests = append(requests, r)
-			}
-		}
+		requests = append(requests, p.slots.active()...)
 	}
 	return requests
 }

@@ -142,6 +142,11 @@ func (s *slots) requests() (requests []*request) {
 	return requests
 }
 
+// active returns the requests that have begun, have not been settled, and are waited for.
+func (s *slots) active() []*request {
+	return slices.DeleteFunc(s.requests(), func(r *request) bool { return r.phase.Load() == waiting })
+}
+
 // size is how many slots there are to be.
 func (s *slots) size() int {
 	s.mu.Lock()

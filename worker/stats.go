@@ -50,8 +50,29 @@ func (w *Worker) Prefetch() int {
 	return w.runner.prefetch() + w.schedule.memory.len()
 }
 
-// SlotRuns says how many tasks each slot has taken, the busiest first.
-func (w *Worker) SlotRuns() []int64 { return w.runner.goroutines().slots.runs() }
+// ExecutorState is what an executor of the worker is doing right now.
+type ExecutorState struct {
+	Name string // "": the one that runs Go handlers
+	ExecutorInfo
+	Slots    int
+	Active   int // requests running
+	Reserved int // requests waiting for a slot
+	Prefetch int // how many requests it may hold unacknowledged
+	// Runs says how many requests each slot has taken, the busiest first.
+	Runs []int64
+}
+
+// Executors tells of all executors; the one that runs Go handlers is the first.
+func (w *Worker) Executors() []ExecutorState {
+	states := make([]ExecutorState, len(w.runner.pools))
+	for i, p := range w.runner.pools {
+		states[i] = ExecutorState{
+			Name: p.name, ExecutorInfo: p.executor.Info(), Slots: p.slots.size(), Active: len(p.slots.active()), Reserved: p.backlog.waiting(),
+			Prefetch: p.backlog.configured(), Runs: p.slots.runs(),
+		}
+	}
+	return states
+}
 
 // Decoder returns what reads messages as the worker's configuration has it.
 func (w *Worker) Decoder() *protocol.Decoder { return &w.decoder }

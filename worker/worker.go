@@ -162,7 +162,7 @@ func (w *Worker) waitingPlaces() {
 		start: w.enqueue, park: w.parking.park, giveBack: w.unstarted.add,
 	}
 	w.handover = &handover{
-		moves: w.mover != nil, makeWay: w.makeWay, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
+		moves: w.mover != nil, makeWay: w.makeWay, reconsider: w.reconsider, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
 	}
 	w.handover.kept = newTimetable(w.handover.release)
 	w.unknown = &unknownTasks{

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -37,10 +38,13 @@ func (m *Mailbox) resize(by int) error {
 }
 
 // poolRestart is for Python code that has changed. Where worker_pool_restarts allows it,
-// there is nothing to do, as in Celery with a pool of threads.
-func (m *Mailbox) poolRestart(_, _, _ any, _ others) (any, error) {
+// Go handlers stay as they are, as those of a pool of threads in Celery do.
+func (m *Mailbox) poolRestart(ctx context.Context, _, _, _ any, _ others) (any, error) {
 	if allowed, _ := m.settings(true)["worker_pool_restarts"].(bool); !allowed {
 		return nil, tasks.Raise("ValueError", "Pool restarts not enabled")
+	}
+	if err := m.w.Restart(ctx); err != nil {
+		return nil, err
 	}
 	return succeeded("reload started"), nil
 }

@@ -31,28 +31,27 @@ func (m *Mailbox) stats(others) any {
 }
 
 func (m *Mailbox) poolStats() map[string]any {
-	size := m.w.Concurrency()
-	processes := make([]int, size)
+	pool := m.w.Executors()[0]
+	processes := make([]int, pool.Slots)
 	for i := range processes {
-		processes[i] = os.Getpid()
+		processes[i] = pool.PIDs[i%len(pool.PIDs)]
 	}
 	hard, soft := m.w.TimeLimits()
 	return map[string]any{
-		"implementation":           "apium.worker:goroutines",
-		"max-concurrency":          size,
+		"implementation":           pool.Implementation,
+		"max-concurrency":          pool.Slots,
 		"processes":                processes,
 		"max-tasks-per-child":      "N/A",
 		"put-guarded-by-semaphore": false,
 		"timeouts":                 []any{soft.Seconds(), hard.Seconds()},
-		"writes":                   m.slotStats(),
+		"writes":                   slotStats(pool.Runs),
 	}
 }
 
 // slotStats says how evenly tasks are spread over the slots, in the form in which prefork
 // says it of its processes (celery/concurrency/prefork.py: AsynPool.human_write_stats).
-func (m *Mailbox) slotStats() map[string]any {
+func slotStats(runs []int64) map[string]any {
 	var total int64
-	runs := m.w.SlotRuns()
 	for _, n := range runs {
 		total += n
 	}
