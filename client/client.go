@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/publish"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
-	"github.com/apium/apium/protocol/serializer"
 	"github.com/apium/apium/tasks"
 )
 
@@ -81,11 +80,9 @@ type Config struct {
 // Client sends tasks and reads their results. It is safe for concurrent use.
 type Client struct {
 	cfg         Config
-	format      protocol.Format    // of messages that do not say theirs
-	chords      backend.Chords     // nil: the backend has none
-	groups      backend.Groups     // likewise
+	maker       *publish.Maker
+	backend     publish.Backend
 	broadcaster broker.Broadcaster // nil: the broker cannot
-	replyTo     string             // one for each producer, as in Celery; read by the rpc backend only
 }
 
 // New returns a client. It connects to nothing by itself.
@@ -95,10 +92,6 @@ func New(cfg Config) (*Client, error) {
 	}
 	if cfg.Queue == "" {
 		cfg.Queue = DefaultQueue
-	}
-	format, err := serializer.Format(cfg.Serializer, cfg.Compression)
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
 	}
 	if cfg.RetryPolicy == nil {
 		policy := broker.DefaultRetryPolicy()
@@ -111,9 +104,19 @@ func New(cfg Config) (*Client, error) {
 		}
 		cfg.Origin = fmt.Sprintf("gen%d@%s", os.Getpid(), host)
 	}
-	c := &Client{cfg: cfg, format: format, replyTo: protocol.NewID()}
-	c.chords, _ = cfg.Loader.(backend.Chords)
-	c.groups, _ = cfg.Loader.(backend.Groups)
+	env := canvas.Environment{
+		Origin: cfg.Origin, Route: cfg.Route, Queue: cfg.Destination, DefaultQueue: cfg.Queue, ErrbacksOnHeader: cfg.ErrbacksOnHeader,
+	}
+	if known := cfg.Registry; known != nil {
+		env.Task, env.Check = known.Publishing, known.CheckCall
+	}
+	maker, err := publish.NewMaker(publish.Config{
+		Environment: env, Serializer: cfg.Serializer, Compression: cfg.Compression, Before: cfg.BeforePublish, Event: cfg.TaskSent,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(cfg.Loader)}
 	c.broadcaster, _ = cfg.Publisher.(broker.Broadcaster)
 	return c, nil
 }
@@ -128,7 +131,7 @@ func (c *Client) Delay(ctx context.Context, task string, args ...any) (*AsyncRes
 // which override its own. It returns once the broker has the messages; of a chain or
 // chord it returns the result of the last task.
 func (c *Client) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*AsyncResult, error) {
-	plan, err := canvas.Apply(sig, nil, opts, c.environment())
+	plan, err := canvas.Apply(sig, nil, opts, c.maker.Environment())
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -145,23 +148,11 @@ func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*Asyn
 	plans := make([]*canvas.Plan, len(sigs))
 	for i, sig := range sigs {
 		var err error
-		if plans[i], err = canvas.Apply(sig, nil, nil, c.environment()); err != nil {
+		if plans[i], err = canvas.Apply(sig, nil, nil, c.maker.Environment()); err != nil {
 			return nil, fmt.Errorf("client: signature %d: %w", i+1, err)
 		}
 	}
 	return c.carryOut(ctx, plans...)
-}
-
-// environment is what this client contributes to what it sends.
-func (c *Client) environment() canvas.Environment {
-	env := canvas.Environment{
-		Now: time.Now(), NewID: protocol.NewID, Origin: c.cfg.Origin, ReplyTo: c.replyTo,
-		Route: c.cfg.Route, Queue: c.cfg.Destination, DefaultQueue: c.cfg.Queue, ErrbacksOnHeader: c.cfg.ErrbacksOnHeader,
-	}
-	if known := c.cfg.Registry; known != nil {
-		env.Task, env.Check = known.Publishing, known.CheckCall
-	}
-	return env
 }
 
 // Result returns the result of a task that was sent elsewhere, by its id.

@@ -130,11 +130,11 @@ func (g *GroupResult) count(ctx context.Context, is func(protocol.State) bool) (
 // Python's GroupResult.restore.
 func (g *GroupResult) Save(ctx context.Context) error {
 	c := g.result.client
-	if c.groups == nil {
+	if c.backend.Groups == nil {
 		return ErrNoChords
 	}
 	record := append(g.result.appendTuple([]byte(`{"result": `)), '}')
-	if err := c.groups.SaveGroup(ctx, g.ID, record); err != nil {
+	if err := c.backend.Groups.SaveGroup(ctx, g.ID, record); err != nil {
 		return fmt.Errorf("client: save group %s: %w", g.ID, err)
 	}
 	return nil
@@ -143,10 +143,10 @@ func (g *GroupResult) Save(ctx context.Context) error {
 // Delete deletes what Save has stored.
 func (g *GroupResult) Delete(ctx context.Context) error {
 	c := g.result.client
-	if c.groups == nil {
+	if c.backend.Groups == nil {
 		return ErrNoChords
 	}
-	if err := c.groups.DeleteGroup(ctx, g.ID); err != nil {
+	if err := c.backend.Groups.DeleteGroup(ctx, g.ID); err != nil {
 		return fmt.Errorf("client: delete group %s: %w", g.ID, err)
 	}
 	return nil
@@ -161,10 +161,10 @@ func (g *GroupResult) Forget(ctx context.Context) error {
 // RestoreGroup returns a group that was saved here or by Python. It returns
 // backend.ErrNotFound if there is none of that id.
 func (c *Client) RestoreGroup(ctx context.Context, id string) (*GroupResult, error) {
-	if c.groups == nil {
+	if c.backend.Groups == nil {
 		return nil, ErrNoChords
 	}
-	raw, err := c.groups.LoadGroup(ctx, id)
+	raw, err := c.backend.Groups.LoadGroup(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("client: group %s: %w", id, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/internal/publish"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
@@ -90,7 +91,7 @@ func (w *Worker) completeChord(ctx context.Context, r *request, p part, count ba
 		return
 	}
 	finish := func(ctx context.Context) { w.finishChord(ctx, count.Claim, failed) }
-	if w.settler.concluder == nil || rest.fate != late || rest.flow.size+f.size > publishPortion {
+	if w.settler.concluder == nil || rest.fate != late || rest.flow.Size+f.Size > publish.Portion {
 		w.settleBody(ctx, r, f, finish)
 		return
 	}
@@ -120,7 +121,7 @@ func (w *Worker) settleBody(ctx context.Context, r *request, f *flow, finish fun
 
 func (w *Worker) finishChord(ctx context.Context, claim backend.ChordClaim, failed bool) {
 	w.settler.persist(ctx, "finish a chord", func() error {
-		err := w.chords.Finish(ctx, claim, failed)
+		err := w.backend.Chords.Finish(ctx, claim, failed)
 		if errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
 			return nil // there is nothing more to be done about it
 		}
@@ -131,7 +132,7 @@ func (w *Worker) finishChord(ctx context.Context, claim backend.ChordClaim, fail
 // renewClaim makes sure that a chord is still ours, whose results took a while to read.
 func (w *Worker) renewClaim(ctx context.Context, r *request, claim backend.ChordClaim) (ours bool) {
 	ok := w.settler.persist(ctx, "claim a chord", func() error {
-		err := w.chords.Renew(ctx, claim, chordPublish)
+		err := w.backend.Chords.Renew(ctx, claim, chordPublish)
 		if ours = err == nil; errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
 			w.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(),
 				logline.EventKey, "The body of a chord is not published here", "group_id", claim.GroupID, "task_id", r.ID, "error", err)

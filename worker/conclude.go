@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/publish"
 )
 
 // A message that is acknowledged late goes in the same step in which what follows from it is
@@ -27,7 +28,7 @@ func concluderOf(cfg *Config) broker.Concluder {
 // What is too large for one step does not.
 func (s *settler) concludes(one *settlement) bool {
 	f := one.flow
-	return s.concluder != nil && one.fate == late && f != nil && len(f.publish)+len(f.then) > 0 && f.size <= publishPortion
+	return s.concluder != nil && one.fate == late && f != nil && len(f.Messages)+len(f.then) > 0 && f.Size <= publish.Portion
 }
 
 // conclude publishes and acknowledges what concludes, in portions.
@@ -42,7 +43,7 @@ func (s *settler) conclude(ctx context.Context, group []settlement) {
 		for m := range one.flow.successors() {
 			size += m.Message.Size()
 		}
-		if size >= publishPortion {
+		if size >= publish.Portion {
 			s.concludeTogether(ctx, portion)
 			portion, size = portion[:0], 0
 		}
@@ -59,7 +60,7 @@ func (s *settler) conclude(ctx context.Context, group []settlement) {
 func (s *settler) concludeTogether(ctx context.Context, portion []*settlement) {
 	conclusions := make([]broker.Conclusion, len(portion))
 	for i, one := range portion {
-		messages := make([]broker.Publication, 0, len(one.flow.publish)+len(one.flow.then))
+		messages := make([]broker.Publication, 0, len(one.flow.Messages)+len(one.flow.then))
 		for m := range one.flow.successors() {
 			messages = append(messages, m.Publication)
 		}
@@ -86,19 +87,13 @@ func (s *settler) concludeTogether(ctx context.Context, portion []*settlement) {
 		case refused == nil:
 			one.fate = none
 			if done && !one.req.lost.Load() {
-				s.published(one.flow)
+				s.sender.Sent(ctx, one.flow.Messages)
+				s.sender.Sent(ctx, one.flow.then)
 			}
 		case len(portion) == 1:
-			s.publishTogether(ctx, slices.Collect(one.flow.successors())) // and acknowledge follows
+			s.sender.SendEach(ctx, slices.Concat(one.flow.Messages, one.flow.then), s.log.unpublished) // and acknowledge follows
 		default:
 			s.concludeTogether(ctx, portion[i:i+1])
 		}
-	}
-}
-
-// published tells the hooks what was published.
-func (s *settler) published(f *flow) {
-	for m := range f.successors() {
-		s.hooks.afterPublish(s.taskCtx(), m.task)
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/logline"
-	"github.com/apium/apium/protocol/canvas"
 )
 
 // countParts counts the parts of a group of settlements in one call. What completes a
@@ -25,7 +24,7 @@ func (s *settler) countParts(ctx context.Context, group []settlement) {
 	}
 	s.parts, s.partsOf = parts, of
 	defer clear(parts)
-	if s.chords == nil {
+	if s.Chords == nil {
 		s.log.Error("A task is part of a chord, and "+errNoChords.Error()+": its body will not run",
 			logline.EventKey, "A chord's body will not run", "error", errNoChords)
 		return
@@ -52,7 +51,7 @@ type partOf struct {
 
 func (s *settler) count(ctx context.Context, parts []backend.ChordPart) (counted []backend.ChordCount, ok bool) {
 	ok = s.persist(ctx, "count parts of chords", func() (err error) {
-		counted, err = s.chords.Count(ctx, parts...)
+		counted, err = s.Chords.Count(ctx, parts...)
 		if refused := refusedRecords(err); refused != nil {
 			for _, e := range refused {
 				s.log.Error("Cannot count task "+e.TaskID+" as part of its chord: "+e.Err.Error(),
@@ -69,9 +68,9 @@ func (s *settler) count(ctx context.Context, parts []backend.ChordPart) (counted
 func (s *settler) prepare(ctx context.Context, group []settlement) {
 	for i := range group {
 		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
-			for _, step := range f.prepare {
+			for _, step := range f.Writes {
 				s.persist(ctx, "prepare a chord", func() error {
-					err := s.prepareStep(ctx, step)
+					err := s.Write(ctx, step)
 					if errors.Is(err, backend.ErrUnreadable) {
 						s.log.taskError(group[i].req, "Cannot prepare a chord", "Cannot prepare a chord", err)
 						return nil
@@ -81,16 +80,4 @@ func (s *settler) prepare(ctx context.Context, group []settlement) {
 			}
 		}
 	}
-}
-
-func (s *settler) prepareStep(ctx context.Context, step canvas.Step) error {
-	switch step := step.(type) {
-	case canvas.SetChordSize:
-		return s.chords.SetSize(ctx, step.GroupID, step.Size)
-	case canvas.GrowChord:
-		return s.chords.Grow(ctx, step.GroupID, 1)
-	case canvas.SaveGroup:
-		return s.groups.SaveGroup(ctx, step.GroupID, step.Record)
-	}
-	return nil
 }

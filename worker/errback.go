@@ -49,9 +49,9 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 	if failed.id != failed.r.ID { // the task's own errbacks come after its record
 		failed.r.adopt(plan.Children)
 	}
-	f.prepare = append(f.prepare, after.prepare...)
-	f.then = append(f.then, after.publish...)
-	f.size += after.size
+	f.Writes = append(f.Writes, after.Writes...)
+	f.then = append(f.then, after.Messages...)
+	f.Size += after.Size
 }
 
 // callErrback runs an errback in this process. What goes wrong in it is logged, and

@@ -30,8 +30,8 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 	var record []byte
 	var unreadable error
 	ok := w.settler.persist(ctx, "read a chord", func() (err error) {
-		if record, err = w.groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
-			results, err = w.chords.Results(ctx, groupID)
+		if record, err = w.backend.Groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
+			results, err = w.backend.Chords.Results(ctx, groupID)
 		}
 		if errors.Is(err, backend.ErrUnreadable) {
 			unreadable, err = err, nil

@@ -3,13 +3,10 @@ package worker
 import (
 	"cmp"
 	"errors"
-	"time"
+	"slices"
 
-	"github.com/apium/apium/broker"
-	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/apium/apium/protocol/serializer"
 )
 
 var (
@@ -19,13 +16,8 @@ var (
 
 // environment is what a task contributes to what it publishes.
 func (w *Worker) environment(r *request) canvas.Environment {
-	env := canvas.Environment{
-		Now: time.Now(), NewID: protocol.NewID,
-		RootID: cmp.Or(r.RootID, r.ID), ParentID: r.ID,
-		Origin: w.origin, ReplyTo: w.replyTo,
-		Task: w.taskOptions, Check: w.cfg.Registry.CheckCall, Route: w.cfg.Route, Queue: w.cfg.Destination, DefaultQueue: w.cfg.DefaultQueue,
-		ErrbacksOnHeader: w.cfg.ErrbacksOnHeader,
-	}
+	env := w.maker.Environment()
+	env.RootID, env.ParentID = cmp.Or(r.RootID, r.ID), r.ID
 	if w.cfg.InheritParentPriority {
 		env.Priority = &r.Priority
 	}
@@ -59,28 +51,23 @@ func (w *Worker) follow(s *settlement, result []byte) error {
 	return nil
 }
 
-// carryOut adds a plan to a flow. Sizes of chords and records of groups come before all
-// messages: a member of a chord may be done before its siblings are published.
+// carryOut adds a plan to a flow.
 func (w *Worker) carryOut(f *flow, plan *canvas.Plan) error {
-	for _, step := range plan.Steps {
-		message, ok := step.(canvas.Publish)
-		if !ok {
-			f.prepare = append(f.prepare, step)
-			continue
-		}
-		publication, err := w.encodeStep(&message)
-		if err != nil {
-			return err
-		}
-		if f.size += publication.Message.Size(); f.size > publishPortion {
-			publication.Message, publication.later = protocol.Message{}, &message.Publication
-		}
-		f.publish = append(f.publish, publication)
+	if w.cfg.Publisher == nil && slices.ContainsFunc(plan.Steps, isMessage) {
+		return errNoPublisher
 	}
-	if len(f.prepare) > 0 && (w.chords == nil || w.groups == nil) {
+	if err := w.maker.Add(w.taskCtx, &f.Batch, plan); err != nil {
+		return err
+	}
+	if len(f.Writes) > 0 && !w.backend.Able() {
 		return errNoChords
 	}
 	return nil
+}
+
+func isMessage(step canvas.Step) bool {
+	_, is := step.(canvas.Publish)
+	return is
 }
 
 // adopt notes as children what was published on behalf of a task, unless it keeps no trail.
@@ -91,36 +78,6 @@ func (r *request) adopt(children []*canvas.Result) {
 	for _, child := range children {
 		r.publishedChild(child.Append(nil))
 	}
-}
-
-// encode makes the message of a task, after the hooks have seen it.
-func (w *Worker) encode(task *protocol.Task, p protocol.Publication) (outgoing, error) {
-	if w.cfg.Publisher == nil {
-		return outgoing{}, errNoPublisher
-	}
-	w.hooks.beforePublish(w.taskCtx, task)
-	message, err := protocol.EncodeTask(task, p)
-	if err != nil {
-		return outgoing{}, err
-	}
-	return outgoing{
-		Publication: broker.Publication{Exchange: task.Exchange, RoutingKey: task.RoutingKey, Message: message}, task: task,
-	}, nil
-}
-
-// encodeStep makes the message of a plan's step, in the form that its options ask for.
-func (w *Worker) encodeStep(step *canvas.Publish) (outgoing, error) {
-	step.Publication.Format = w.format
-	if step.Serializer != "" || step.Compression != "" {
-		format, err := serializer.Format(cmp.Or(step.Serializer, w.cfg.TaskSerializer), cmp.Or(step.Compression, w.cfg.TaskCompression))
-		if err != nil {
-			return outgoing{}, err
-		}
-		step.Publication.Format = format
-	}
-	publication, err := w.encode(step.Task, step.Publication)
-	publication.ExchangeType = step.ExchangeType
-	return publication, err
 }
 
 func textOf(raw []byte) string {

@@ -3,27 +3,19 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/internal/publish"
+	"github.com/apium/apium/protocol/canvas"
 )
-
-// publishPortion is how many bytes of messages are encoded at a time, and published in one
-// call: the tasks of a large group may have large arguments each. In Redis, where they are
-// base64, it becomes 16 MiB.
-const publishPortion = 12 << 20
-
-// outgoing is the message of a task.
-type outgoing struct {
-	broker.Publication
-	task  *protocol.Task        // for the hooks
-	later *protocol.Publication // not nil: the message is encoded when its turn comes
-}
 
 // publish sends the messages of a group that do not go along with an acknowledgement, in one
 // call if they are not too large for that. What follows a task whose lease was lost is left to
 // whoever runs it now.
-func (s *settler) publish(ctx context.Context, group []settlement, of func(*flow) []outgoing) {
+func (s *settler) publish(ctx context.Context, group []settlement, of func(*flow) []publish.Message) {
 	all := s.outgoing[:0]
 	for i := range group {
 		if f := group[i].flow; f != nil && !group[i].req.lost.Load() && !s.concludes(&group[i]) {
@@ -31,59 +23,35 @@ func (s *settler) publish(ctx context.Context, group []settlement, of func(*flow
 		}
 	}
 	s.outgoing = all
-	for rest := all; len(rest) > 0; {
-		n := encodePortion(rest)
-		s.publishTogether(ctx, rest[:n])
-		clear(rest[:n])
-		rest = rest[n:]
+	s.sender.SendEach(ctx, all, s.log.unpublished)
+	clear(all)
+}
+
+// newSender publishes for a settler: until it works, or the broker refuses it.
+func newSender(publisher broker.Publisher, hooks *hooks, p *persister) *publish.Sender {
+	return &publish.Sender{
+		Publisher: publisher, After: hooks.afterPublish,
+		Try: func(ctx context.Context, call func() error) (last error) {
+			p.persist(ctx, "publish messages", func() error {
+				last = call()
+				if errors.As(last, new(*broker.RefusedError)) {
+					return nil
+				}
+				return last
+			})
+			return last
+		},
 	}
 }
 
-// encodePortion encodes what is not encoded yet, and returns how many of the messages make
-// up a portion.
-func encodePortion(messages []outgoing) (n int) {
-	for size := 0; n < len(messages) && size < publishPortion; n++ {
-		m := &messages[n]
-		if m.later != nil {
-			m.Message, _ = protocol.EncodeTask(m.task, *m.later) // an error would have come the first time
-		}
-		size += m.Message.Size()
-	}
-	return n
-}
-
-// publishTogether sends messages in one call; if one of them is refused, one by one, so
-// that the others are published whatever is wrong with it.
-func (s *settler) publishTogether(ctx context.Context, portion []outgoing) {
-	messages := s.messages[:0]
-	for i := range portion {
-		messages = append(messages, portion[i].Publication)
-	}
-	s.messages = messages
-	refused := s.send(ctx, messages)
-	clear(messages)
-	switch {
-	case refused == nil:
-		for i := range portion {
-			s.hooks.afterPublish(s.taskCtx(), portion[i].task)
-		}
-	case len(portion) == 1:
-		s.log.unpublished(refused)
-	default:
-		for i := range portion {
-			s.publishTogether(ctx, portion[i:i+1])
-		}
-	}
-}
-
-// send publishes messages, trying again until it works, unless one of them is refused.
-func (s *settler) send(ctx context.Context, messages []broker.Publication) (refused *broker.RefusedError) {
-	s.persist(ctx, "publish messages", func() error {
-		err := s.publisher.Publish(ctx, messages...)
-		if errors.As(err, &refused) {
-			return nil
-		}
-		return err
+// newMaker makes the messages of what a worker publishes.
+func newMaker(cfg *Config, hooks *hooks, options func(task string) (canvas.Options, bool)) (*publish.Maker, error) {
+	return publish.NewMaker(publish.Config{
+		Environment: canvas.Environment{
+			Origin: fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
+			Task:   options, Check: cfg.Registry.CheckCall,
+			Route: cfg.Route, Queue: cfg.Destination, DefaultQueue: cfg.DefaultQueue, ErrbacksOnHeader: cfg.ErrbacksOnHeader,
+		},
+		Serializer: cfg.TaskSerializer, Compression: cfg.TaskCompression, Before: hooks.beforePublish,
 	})
-	return refused
 }

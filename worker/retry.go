@@ -56,17 +56,20 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 func (w *Worker) publishAgain(s *settlement, again *protocol.Task) error {
 	origin := pyjson.AppendString([]byte(`{"origin": `), again.Origin)
 	if again.Origin == "" {
-		origin, again.Origin = []byte(`{"origin": null`), w.origin
+		origin, again.Origin = []byte(`{"origin": null`), w.maker.Environment().Origin
 	}
-	p := protocol.Publication{Format: w.format, Properties: append(origin, '}')}
+	p := protocol.Publication{Format: w.maker.Format(), Properties: append(origin, '}')}
 	if !again.Expires.IsZero() {
 		p.Expiration = max(time.Until(again.Expires), 1) // 0 would leave the property out
 	}
-	publication, err := w.encode(again, p)
+	if w.cfg.Publisher == nil {
+		return errNoPublisher
+	}
+	message, err := w.maker.Make(w.taskCtx, again, p)
 	if err != nil {
 		return err
 	}
-	s.with().publish = append(s.with().publish, publication)
+	s.with().Messages = append(s.with().Messages, message)
 	return nil
 }
 

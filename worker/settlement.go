@@ -5,7 +5,7 @@ import (
 	"iter"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/internal/publish"
 )
 
 // fate is what becomes of a message, and when within its settlement.
@@ -38,14 +38,12 @@ type settlement struct {
 
 // flow is what a settlement means for other tasks, in the order in which it is written.
 type flow struct {
-	prepare []canvas.Step               // sizes of chords, records of groups
-	publish []outgoing                  // before the record: callbacks, the next step, a retry
-	size    int                         // of publish and then, as far as they come from plans, in bytes
-	records []backend.Record            // after it: the steps that will not run any more
-	parts   []part                      // to be counted
-	then    []outgoing                  // error callbacks
-	finish  []finisher                  // takes longer: on a goroutine of its own, before the fate
-	after   []func(ctx context.Context) // what a finisher wants done when all is written
+	publish.Batch                             // before the record: sizes of chords, records of groups, callbacks, the next step, a retry
+	records       []backend.Record            // after it: the steps that will not run any more
+	parts         []part                      // to be counted
+	then          []publish.Message           // error callbacks
+	finish        []finisher                  // takes longer: on a goroutine of its own, before the fate
+	after         []func(ctx context.Context) // what a finisher wants done when all is written
 }
 
 // finisher does what takes longer. It may add to what is left of its settlement.
@@ -61,9 +59,7 @@ func (s *settlement) with() *flow {
 
 // add adds what another flow means, after what this one does.
 func (f *flow) add(more *flow) {
-	f.prepare = append(f.prepare, more.prepare...)
-	f.publish = append(f.publish, more.publish...)
-	f.size += more.size
+	f.Append(&more.Batch)
 	f.records = append(f.records, more.records...)
 	f.parts = append(f.parts, more.parts...)
 	f.then = append(f.then, more.then...)
@@ -71,11 +67,11 @@ func (f *flow) add(more *flow) {
 }
 
 // successors yields all that is published.
-func (f *flow) successors() iter.Seq[outgoing] {
-	return func(yield func(outgoing) bool) {
-		for _, messages := range [][]outgoing{f.publish, f.then} {
-			for _, m := range messages {
-				if !yield(m) {
+func (f *flow) successors() iter.Seq[*publish.Message] {
+	return func(yield func(*publish.Message) bool) {
+		for _, messages := range [][]publish.Message{f.Messages, f.then} {
+			for i := range messages {
+				if !yield(&messages[i]) {
 					return
 				}
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/publish"
 )
 
 // settler is the only one that writes for tasks: it publishes, stores results, counts parts
@@ -25,8 +26,7 @@ type settler struct {
 	tags       []string
 	acked      []*request
 	records    []backend.Record
-	messages   []broker.Publication
-	outgoing   []outgoing
+	outgoing   []publish.Message
 	parts      []backend.ChordPart
 	partsOf    []partOf
 	concluding []*settlement
@@ -35,21 +35,18 @@ type settler struct {
 // settlerDeps is what a settler needs of others.
 type settlerDeps struct {
 	consumer  broker.Consumer
-	publisher broker.Publisher // nil: nothing is published
+	sender    *publish.Sender
 	concluder broker.Concluder // nil: publishing and acknowledging are two steps
 	mover     broker.Mover     // nil: there are no burials
 	parker    broker.Parker    // nil: nothing is parked
 	store     backend.Store
-	chords    backend.Chords // nil: the store does not count chords
-	groups    backend.Groups // nil: the store keeps no groups
+	publish.Backend
 
 	leases    *leases
-	hooks     *hooks
 	observers observers
 	// succeeded remembers the tasks that have, for Config.Deduplicate; nil: nobody asks.
 	succeeded *memory
 
-	taskCtx func() context.Context // of the hooks
 	// parked is called with what has gone to the broker's keeping.
 	parked func(ctx context.Context, requests []*request)
 	// complete runs the body of a chord whose last part was counted. It may add to what is
@@ -148,10 +145,10 @@ func (s *settler) run(ctx context.Context) {
 func (s *settler) write(ctx context.Context, group []settlement) {
 	s.prepare(ctx, group)
 	s.announceAll(group, isRetry)
-	s.publish(ctx, group, func(f *flow) []outgoing { return f.publish })
+	s.publish(ctx, group, func(f *flow) []publish.Message { return f.Messages })
 	s.storeRecords(ctx, group)
 	s.countParts(ctx, group)
-	s.publish(ctx, group, func(f *flow) []outgoing { return f.then })
+	s.publish(ctx, group, func(f *flow) []publish.Message { return f.then })
 	group = s.finishApart(ctx, group)
 	s.conclude(ctx, group)
 	s.acknowledge(ctx, group)
@@ -186,7 +183,7 @@ func (s *settler) finish(ctx context.Context, what settlement) {
 	f := what.flow
 	left := &flow{}
 	if s.concludes(&what) {
-		left.publish, left.then, left.size = f.publish, f.then, f.size
+		left.Messages, left.then, left.Size = f.Messages, f.then, f.Size
 	}
 	what.flow, what.record = left, nil
 	for _, finish := range f.finish {

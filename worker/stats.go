@@ -78,7 +78,7 @@ func (w *Worker) Executors() []ExecutorState {
 func (w *Worker) Decoder() *protocol.Decoder { return &w.decoder }
 
 // Serializer is what the worker writes messages with besides JSON; nil: nothing.
-func (w *Worker) Serializer() protocol.Serializer { return w.format.Serializer }
+func (w *Worker) Serializer() protocol.Serializer { return w.maker.Format().Serializer }
 
 // Ready returns nil while the worker claims messages, and else why it does not.
 // It does not tell whether the broker can be reached.

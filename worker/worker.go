@@ -3,16 +3,14 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/publish"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/serializer"
@@ -25,16 +23,13 @@ type Worker struct {
 	log       taskLog
 	observers observers
 	decoder   protocol.Decoder
-	format    protocol.Format // of what is published
+	maker     *publish.Maker // of the messages that are published
 	hooks     *hooks
 	tasks     *taskConfigs
 	limits    *limits
-	mover     broker.Mover   // nil: the consumer cannot move messages
-	chords    backend.Chords // nil: the store does not count chords
-	groups    backend.Groups // nil: likewise
+	mover     broker.Mover // nil: the consumer cannot move messages
+	backend   publish.Backend
 	loader    backend.Loader // nil: the store cannot be read
-	origin    string         // header of what the worker publishes
-	replyTo   string         // likewise
 
 	large       *large
 	schedule    *schedule // what waits for its ETA
@@ -75,7 +70,7 @@ func New(cfg Config) (*Worker, error) {
 	adaptive := cfg.PrefetchMultiplier == 0
 	cfg.setDefaults()
 	accept, acceptErr := protocol.NewAccept(cfg.AcceptContent...)
-	format, formatErr := serializer.Format(cfg.TaskSerializer, cfg.TaskCompression)
+	_, formatErr := serializer.Format(cfg.TaskSerializer, cfg.TaskCompression)
 	if err := errors.Join(cfg.validate(), acceptErr, formatErr); err != nil {
 		return nil, err
 	}
@@ -85,14 +80,11 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, log: taskLog{cfg.Logger}, observers: cfg.Observers, revocations: revocations,
-		format: format,
 		decoder: protocol.Decoder{
 			Accept: accept, Location: cfg.Location,
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
 		leases:     newLeases(&cfg),
-		origin:     fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
-		replyTo:    protocol.NewID(),
 		successful: newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
 		abort:      make(chan struct{}),
 		noStart:    make(chan struct{}),
@@ -101,9 +93,11 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.hooks = newHooks(cfg.Registry, w.log)
 	w.mover, _ = cfg.Consumer.(broker.Mover)
-	w.chords, _ = cfg.Store.(backend.Chords)
-	w.groups, _ = cfg.Store.(backend.Groups)
+	w.backend = publish.BackendOf(cfg.Store)
 	w.loader, _ = cfg.Store.(backend.Loader)
+	if w.maker, err = newMaker(&cfg, w.hooks, w.taskOptions); err != nil {
+		return nil, err
+	}
 	w.persister = &persister{log: w.log, stopping: w.noStart}
 	w.settler = newSettler(w.settlerDeps(), w.persister)
 	w.unstarted = &givenBack{consumer: cfg.Consumer, leases: w.leases, persister: w.persister, log: w.log}
@@ -132,10 +126,9 @@ func (w *Worker) runnerDeps() runnerDeps {
 func (w *Worker) settlerDeps() settlerDeps {
 	parker, _ := w.cfg.Consumer.(broker.Parker)
 	deps := settlerDeps{
-		consumer: w.cfg.Consumer, publisher: w.cfg.Publisher, concluder: concluderOf(&w.cfg), mover: w.mover, parker: parker,
-		store: w.cfg.Store, chords: w.chords, groups: w.groups, leases: w.leases, hooks: w.hooks, observers: w.observers,
-		taskCtx: func() context.Context { return w.taskCtx },
-		parked:  func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) }, complete: w.completeChord,
+		consumer: w.cfg.Consumer, sender: newSender(w.cfg.Publisher, w.hooks, w.persister), concluder: concluderOf(&w.cfg), mover: w.mover, parker: parker,
+		store: w.cfg.Store, Backend: w.backend, leases: w.leases, observers: w.observers,
+		parked: func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) }, complete: w.completeChord,
 	}
 	if w.cfg.Deduplicate {
 		deps.succeeded = w.successful

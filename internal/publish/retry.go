@@ -1,4 +1,4 @@
-package client
+package publish
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// retryPolicy is the client's, changed by the retry and retry_policy options of a call.
-func (c *Client) retryPolicy(call *canvas.Publish) (broker.RetryPolicy, error) {
-	policy, retry := *c.cfg.RetryPolicy, !c.cfg.NoRetry
+// Policy is how publishing is tried again: as a policy says, unless retry is false, and as the
+// retry and retry_policy options of a call change that.
+func Policy(policy broker.RetryPolicy, retry bool, call *canvas.Publish) (broker.RetryPolicy, error) {
 	if call.Retry != nil {
 		if err := pyjson.Unmarshal(call.Retry, &retry); err != nil {
 			return policy, fmt.Errorf("retry: %w", err)
@@ -30,15 +30,15 @@ func (c *Client) retryPolicy(call *canvas.Publish) (broker.RetryPolicy, error) {
 		return policy, fmt.Errorf("retry_policy: %w", err)
 	}
 	for name, value := range given {
-		if err := setRetryOption(&policy, name, value); err != nil {
+		if err := set(&policy, name, value); err != nil {
 			return policy, fmt.Errorf("retry_policy: %w", err)
 		}
 	}
 	return policy, nil
 }
 
-// setRetryOption sets a member of a retry_policy. Those that kombu alone has a use for are ignored.
-func setRetryOption(p *broker.RetryPolicy, name string, value any) error {
+// set sets a member of a retry_policy. Those that kombu alone has a use for are ignored.
+func set(p *broker.RetryPolicy, name string, value any) error {
 	if name == "max_retries" && value == nil {
 		p.MaxRetries = -1
 		return nil
@@ -64,8 +64,8 @@ func setRetryOption(p *broker.RetryPolicy, name string, value any) error {
 	return nil
 }
 
-// tryPublishing calls publish until it succeeds, the policy is exhausted, or trying again is no use.
-func tryPublishing(ctx context.Context, p broker.RetryPolicy, publish func() error) error {
+// Retry calls publish until it succeeds, the policy is exhausted, or trying again is no use.
+func Retry(ctx context.Context, p broker.RetryPolicy, publish func() error) error {
 	wait := min(p.IntervalStart, p.IntervalMax)
 	for retries := 0; ; retries++ {
 		err := publish()

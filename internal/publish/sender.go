@@ -1,0 +1,96 @@
+package publish
+
+import (
+	"context"
+	"errors"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
+)
+
+// Sender publishes messages. It is for one goroutine at a time.
+type Sender struct {
+	Publisher broker.Publisher
+	// After is called with each task whose message was published. Nil: nothing is.
+	After func(ctx context.Context, task *protocol.Task)
+	// Try calls what publishes until it need not be called any more, and returns its last error.
+	Try func(ctx context.Context, publish func() error) error
+
+	messages []broker.Publication // reused
+}
+
+// Send publishes messages in order, up to a portion of them in one call, and tells the hook
+// when all are out. It ends at the first error.
+func (s *Sender) Send(ctx context.Context, messages []Message) error {
+	err := portions(messages, func(portion []Message) error { return s.send(ctx, portion) })
+	if err == nil {
+		s.Sent(ctx, messages)
+	}
+	return err
+}
+
+// SendEach is Send for messages that do not belong together: if one of them is refused, the
+// others are published all the same, and refused is called. It drops messages when Try gives
+// up.
+func (s *Sender) SendEach(ctx context.Context, messages []Message, refused func(*broker.RefusedError)) {
+	_ = portions(messages, func(portion []Message) error {
+		s.sendEach(ctx, portion, refused)
+		return nil
+	})
+}
+
+func (s *Sender) sendEach(ctx context.Context, portion []Message, refused func(*broker.RefusedError)) {
+	var one *broker.RefusedError
+	switch err := s.send(ctx, portion); {
+	case err == nil:
+		s.Sent(ctx, portion)
+	case !errors.As(err, &one):
+	case len(portion) == 1:
+		refused(one)
+	default:
+		for i := range portion {
+			s.sendEach(ctx, portion[i:i+1], refused)
+		}
+	}
+}
+
+// send publishes a portion in one call, all of it or nothing.
+func (s *Sender) send(ctx context.Context, portion []Message) error {
+	messages := s.messages[:0]
+	for i := range portion {
+		messages = append(messages, portion[i].Publication)
+	}
+	s.messages = messages
+	err := s.Try(ctx, func() error { return s.Publisher.Publish(ctx, messages...) })
+	clear(messages)
+	return err
+}
+
+// Sent tells the hook what was published.
+func (s *Sender) Sent(ctx context.Context, messages []Message) {
+	for i := range messages {
+		if s.After != nil && messages[i].Task != nil {
+			s.After(ctx, messages[i].Task)
+		}
+	}
+}
+
+// portions calls each with as many messages as are published at a time, which it makes if
+// that was left for later. Only the tasks of what was published are kept.
+func portions(messages []Message, each func([]Message) error) error {
+	for len(messages) > 0 {
+		n := 0
+		for size := 0; n < len(messages) && size < Portion; n++ {
+			messages[n].makeLater()
+			size += messages[n].Message.Size()
+		}
+		if err := each(messages[:n]); err != nil {
+			return err
+		}
+		for i := range n {
+			messages[i].Publication = broker.Publication{}
+		}
+		messages = messages[n:]
+	}
+	return nil
+}
