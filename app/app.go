@@ -39,6 +39,10 @@ type App struct {
 // Open fails if the broker cannot be reached now; connections that are lost later are made
 // again. Results need no connection before the first one is read.
 func Open(ctx context.Context, conf *settings.Settings) (*App, error) {
+	conf, err := conf.Resolve()
+	if err != nil {
+		return nil, fmt.Errorf("app: %w", err)
+	}
 	connections := fromsettings.URLs(conf, "", "")
 	if err := connections.Read(conf); err != nil {
 		return nil, fmt.Errorf("app: %w", err)

@@ -1,12 +1,14 @@
 package app_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"go.uber.org/goleak"
@@ -91,6 +93,24 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// Settings assigned in Go count like those of a file: with broker_connection_timeout, a server
+// that does not answer is given up then, and not after ten seconds.
+func TestAssignedSettings(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() // it accepts, and says nothing
+	conf := settings.Default()
+	conf.BrokerURL, conf.BrokerConnectionTimeout = "redis://"+listener.Addr().String(), 50*time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+	defer cancel()
+	if _, err = app.Open(ctx, conf); err == nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", err, ctx.Err())
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -101,12 +121,12 @@ func TestOpenErrors(t *testing.T) {
 	listener.Close()
 	server := redistest.Start(t)
 	for want, set := range map[string]func(*settings.Settings){
-		"nothing listens":            func(s *settings.Settings) { s.BrokerURL = nobody },
-		"broker: ":                   func(s *settings.Settings) { s.BrokerURL = "amqp://localhost" },
-		"result backend: ":           func(s *settings.Settings) { s.ResultBackend = "db+sqlite:///x" },
-		"no database of that number": func(s *settings.Settings) { s.BrokerURL = server.URL(99) },
-		`unknown serializer "jsn"`:   func(s *settings.Settings) { s.TaskSerializer = "jsn" },
-		"Config.Serializer":          func(s *settings.Settings) { s.ResultBackend, s.ResultSerializer = server.URL(0), "jsn" },
+		"nothing listens":             func(s *settings.Settings) { s.BrokerURL = nobody },
+		"broker: ":                    func(s *settings.Settings) { s.BrokerURL = "amqp://localhost" },
+		"result backend: ":            func(s *settings.Settings) { s.ResultBackend = "db+sqlite:///x" },
+		"no database of that number":  func(s *settings.Settings) { s.BrokerURL = server.URL(99) },
+		"task_serializer: 'jsn' is":   func(s *settings.Settings) { s.TaskSerializer = "jsn" },
+		"result_serializer: 'jsn' is": func(s *settings.Settings) { s.ResultBackend, s.ResultSerializer = server.URL(0), "jsn" },
 	} {
 		conf := settings.Default()
 		conf.BrokerURL = server.URL(0)

@@ -20,10 +20,11 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	switch {
 	case conf.WorkerDisablePrefetch:
 		cfg.PrefetchMultiplier = 1
-	case conf.WorkerPrefetchMultiplier == 0:
+	case conf.WorkerPrefetchMultiplier == nil: // the worker adapts it
+	case *conf.WorkerPrefetchMultiplier == 0:
 		cfg.PrefetchMultiplier = worker.UnlimitedPrefetch
-	case conf.IsSet("worker_prefetch_multiplier"): // otherwise the worker adapts it
-		cfg.PrefetchMultiplier = conf.WorkerPrefetchMultiplier
+	default:
+		cfg.PrefetchMultiplier = *conf.WorkerPrefetchMultiplier
 	}
 	cfg.AcceptContent = conf.AcceptContent
 	cfg.Location = conf.Location()

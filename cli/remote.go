@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -97,7 +98,7 @@ func brokerInfo(server connection.Server, conf *settings.Settings) map[string]an
 	info := map[string]any{
 		"hostname": server.Host, "userid": nil, "virtual_host": strconv.Itoa(server.DB), "port": server.Port,
 		"insist": false, "ssl": server.TLS, "transport": strings.TrimSuffix(server.Scheme, "+socket"),
-		"connect_timeout": conf.BrokerConnectionTimeout.Seconds(), "transport_options": map[string]any{},
+		"connect_timeout": cmp.Or(conf.BrokerConnectionTimeout, 4*time.Second).Seconds(), "transport_options": map[string]any{},
 		"login_method": nil, "uri_prefix": nil, "heartbeat": 120.0, "failover_strategy": conf.BrokerFailoverStrategy,
 		"alternates": append([]string{}, server.Others...), "credential_provider": nil,
 	}

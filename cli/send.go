@@ -210,7 +210,7 @@ func readOptions(c *cli.Context, zone *time.Location) ([]canvas.Option, error) {
 // checkRoute reports a call that goes to a queue which is not declared, where
 // task_create_missing_queues is off.
 func checkRoute(c *cli.Context, conf *settings.Settings) error {
-	_, err := conf.Router().Route(c.Args().First(), settings.Options{
+	_, err := conf.Router().Route(c.Args().First(), settings.Route{
 		Queue: c.String("queue"), Exchange: c.String("exchange"), RoutingKey: c.String("routing-key"),
 	})
 	return err

@@ -324,6 +324,14 @@ print(json.dumps([sorted(body.get(timeout=tapp.PATIENCE)) for body in bodies]))`
 	}
 }
 
+// prefetchMultiplier is Celery's default unless it is given.
+func prefetchMultiplier(s *settings.Settings) float64 {
+	if s.WorkerPrefetchMultiplier == nil {
+		return 4
+	}
+	return float64(*s.WorkerPrefetchMultiplier)
+}
+
 // weMean answers for our settings the questions Python answered in want.
 func weMean(t *testing.T, s *settings.Settings, want effective) effective {
 	t.Helper()
@@ -344,7 +352,7 @@ func weMean(t *testing.T, s *settings.Settings, want effective) effective {
 		"broker_url": s.BrokerURL, "result_backend": optional(s.ResultBackend), "task_acks_late": s.TaskAcksLate,
 		"task_reject_on_worker_lost": deref(s.TaskRejectOnWorkerLost), "task_time_limit": seconds(s.TaskTimeLimit),
 		"task_soft_time_limit": seconds(s.TaskSoftTimeLimit), "result_expires": seconds(s.ResultExpires),
-		"worker_prefetch_multiplier": float64(s.WorkerPrefetchMultiplier), "worker_concurrency": seconds(time.Duration(s.WorkerConcurrency) * time.Second),
+		"worker_prefetch_multiplier": prefetchMultiplier(s), "worker_concurrency": seconds(time.Duration(s.WorkerConcurrency) * time.Second),
 		"task_default_rate_limit": deref(s.TaskDefaultRateLimit), "timezone": optional(s.Timezone), "task_ignore_result": s.TaskIgnoreResult,
 		"task_store_errors_even_if_ignored": s.TaskStoreErrorsEvenIfIgnored, "task_track_started": s.TaskTrackStarted,
 		"task_default_queue": s.TaskDefaultQueue, "worker_disable_rate_limits": s.WorkerDisableRateLimits,
@@ -378,7 +386,7 @@ func weMean(t *testing.T, s *settings.Settings, want effective) effective {
 	slices.SortFunc(got.Queues, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
 	router := s.Router()
 	for task := range want.Routes {
-		o, err := router.Route(task, settings.Options{})
+		o, err := router.Route(task, settings.Route{})
 		got.Routes[task] = route{o.Exchange, o.RoutingKey, o.Priority, o.DeliveryMode, err != nil}
 	}
 	for task := range want.Annotated {

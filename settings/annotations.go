@@ -2,6 +2,7 @@ package settings
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -84,62 +85,69 @@ func (a *Annotation) fields() map[string]any {
 	}
 }
 
-// Annotations is task_annotations: mappings of task names, or "*", to options.
-type Annotations []map[string]object
+// Annotations is task_annotations: options by the name of a task, or "*" for all. Of Celery's
+// lists of several mappings, what the first says about a name counts.
+type Annotations map[string]Annotation
 
-// For returns what is said about a task: the options under its name in the first
-// mapping that has it, then those of the first "*". As in Celery (Task.annotate), the
-// latter win where both give the same option.
-func (a *Annotations) For(task string) Annotation {
-	var merged Annotation
-	for _, name := range []string{task, "*"} {
-		for _, table := range *a {
-			if options, ok := table[name]; ok {
-				(&decoder{}).members(options, merged.fields())
-				break
-			}
+// For returns what is said about a task: the options under its name, then those of "*". As in
+// Celery (Task.annotate), the latter win where both give the same option.
+func (a Annotations) For(task string) Annotation {
+	merged, all := a[task], a["*"]
+	to, from := reflect.ValueOf(&merged).Elem(), reflect.ValueOf(&all).Elem()
+	for i := range from.NumField() {
+		if !from.Field(i).IsNil() {
+			to.Field(i).Set(from.Field(i))
 		}
 	}
 	return merged
 }
 
 // Tasks returns the names that are annotated, "*" not among them, in order.
-func (a *Annotations) Tasks() []string {
-	names := map[string]bool{}
-	for _, table := range *a {
-		for name := range table {
-			names[name] = true
-		}
-	}
-	delete(names, "*")
-	return slices.Sorted(maps.Keys(names))
+func (a Annotations) Tasks() []string {
+	names := slices.Sorted(maps.Keys(a))
+	return slices.DeleteFunc(names, func(name string) bool { return name == "*" })
 }
 
-func (a *Annotations) decode(d *decoder, value any) {
-	*a = nil
+// annotations is task_annotations as a file has it. What is no option is reported: Python sets
+// any attribute of a task in this way.
+type annotations struct{ dst *Annotations }
+
+func (a annotations) decode(d *decoder, value any) {
+	*a.dst = nil
 	each(d, value, func(v any) {
 		o, ok := d.object(v)
 		if !ok {
 			return
 		}
-		table := make(map[string]object, len(o))
+		if *a.dst == nil {
+			*a.dst = Annotations{}
+		}
 		for _, m := range o {
 			d.in(m.key, func() {
-				if options, ok := d.object(m.value); ok {
-					table[m.key] = options
-					checkAnnotation(d, options)
+				var annotation Annotation
+				options, ok := d.object(m.value)
+				if !ok {
+					return
+				}
+				d.members(options, annotation.fields())
+				if _, before := (*a.dst)[m.key]; !before {
+					(*a.dst)[m.key] = annotation
 				}
 			})
 		}
-		*a = append(*a, table)
 	})
 }
 
-// checkAnnotation reports what For will not be able to read. Python sets any attribute of
-// a task in this way.
-func checkAnnotation(d *decoder, options object) {
-	var a Annotation
-	d.members(options, a.fields())
+func (a annotations) encode() any {
+	if *a.dst == nil {
+		return absent{}
+	}
+	o := object{}
+	for _, name := range slices.Sorted(maps.Keys(*a.dst)) {
+		annotation := (*a.dst)[name]
+		o = append(o, member{name, encodeMembers(annotation.fields())})
+	}
+	return o
 }
 
 // lifted keeps apart an option that was given as None, which is its zero value, from
@@ -161,6 +169,16 @@ func (l lifted[T]) decode(d *decoder, value any) {
 	d.assign(field, value)
 }
 
+func (l lifted[T]) encode() any {
+	switch {
+	case *l.dst == nil:
+		return absent{}
+	case reflect.ValueOf(*l.dst).Elem().IsZero():
+		return nil
+	}
+	return encode(any(*l.dst))
+}
+
 // retries is a number of retries, -1 for Python's None.
 type retries struct{ dst **int }
 
@@ -170,6 +188,8 @@ func (r retries) decode(d *decoder, value any) {
 	*r.dst = n
 }
 
+func (r retries) encode() any { return encode(r.dst) }
+
 // retryKwargs are the arguments of the retry that autoretry_for brings about.
 type retryKwargs struct{ a *Annotation }
 
@@ -178,6 +198,8 @@ func (r retryKwargs) decode(d *decoder, value any) {
 		d.members(o, map[string]any{"max_retries": retries{&r.a.MaxRetries}, "countdown": &r.a.DefaultRetryDelay})
 	}
 }
+
+func (retryKwargs) encode() any { return absent{} }
 
 // backoff is a number of seconds, or true for one.
 type backoff struct{ dst **int }
@@ -197,6 +219,8 @@ func (b backoff) decode(d *decoder, value any) {
 	*b.dst = n
 }
 
+func (b backoff) encode() any { return encode(b.dst) }
+
 // optionalOf is oneOf, or nil.
 type optionalOf struct {
 	dst   **string
@@ -211,6 +235,8 @@ func (o optionalOf) decode(d *decoder, value any) {
 	}
 }
 
+func (o optionalOf) encode() any { return encode(o.dst) }
+
 // mode is deliveryMode, or nil.
 type mode struct{ dst **int }
 
@@ -221,3 +247,5 @@ func (m mode) decode(d *decoder, value any) {
 		*m.dst = n
 	}
 }
+
+func (m mode) encode() any { return encode(m.dst) }

@@ -119,7 +119,7 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	s := Default()
 	got := fmt.Sprint(
-		s.TaskAcksLate, s.TaskAcksOnFailureOrTimeout, s.ResultExpires, s.WorkerPrefetchMultiplier, s.TaskDefaultQueue, s.AcceptContent,
+		s.TaskAcksLate, s.TaskAcksOnFailureOrTimeout, s.ResultExpires, s.Table(true)["worker_prefetch_multiplier"], s.TaskDefaultQueue, s.AcceptContent,
 		s.TaskPublishRetryPolicy, s.BrokerConnectionMaxRetries, s.TaskProtocol, s.EnableUTC, s.Location(), s.UnknownTask.Default,
 	)
 	want := fmt.Sprint(
@@ -196,18 +196,17 @@ func loadRouter(t *testing.T, doc json.RawMessage) *Router {
 	return s.Router()
 }
 
-func optionsOf(t *testing.T, doc json.RawMessage) Options {
+func optionsOf(t *testing.T, doc json.RawMessage) (route Route) {
 	t.Helper()
 	o, err := parseJSON(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &decoder{}
-	options, ok := routeOptions(d, o)
-	if !ok || len(d.problems) > 0 {
+	if !routeOptions(d, &route, o) || len(d.problems) > 0 {
 		t.Fatalf("%s: %v", doc, d.problems)
 	}
-	return options
+	return route
 }
 
 func decodeJSON(t *testing.T, data []byte, into any) {

@@ -2,9 +2,7 @@ package settings
 
 import (
 	"cmp"
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -82,13 +80,8 @@ func (s *Settings) checkRoutes(d *decoder) {
 		}
 	}
 	use("task_default_queue", s.TaskDefaultQueue)
-	for _, table := range s.TaskRoutes {
-		for _, name := range slices.Sorted(maps.Keys(table.names)) {
-			use("task_routes", table.names[name].Queue)
-		}
-		for _, p := range table.patterns {
-			use("task_routes", p.options.Queue)
-		}
+	for _, route := range s.TaskRoutes {
+		use("task_routes", route.Queue)
 	}
 	for _, task := range s.TaskAnnotations.Tasks() {
 		if queue := s.TaskAnnotations.For(task).Queue; queue != nil {

@@ -24,6 +24,7 @@ type decoder struct {
 // decodable is a field that is more than one scalar, or has rules of its own.
 type decodable interface {
 	decode(d *decoder, value any)
+	encode() any // the value of a document that decodes into it
 }
 
 func (d *decoder) bad(format string, args ...any) { d.misspelt("", format, args...) }
@@ -88,11 +89,6 @@ func (d *decoder) assign(dst, value any) {
 			d.assign(&n, v)
 			*dst = append(*dst, n)
 		})
-	case *map[string]any:
-		o, ok := d.object(value)
-		if ok {
-			*dst = plain(o).(map[string]any)
-		}
 	default:
 		panic(fmt.Sprintf("settings: no decoding into %T", dst))
 	}
@@ -199,6 +195,15 @@ type nothing struct{}
 
 func (nothing) decode(*decoder, any) {}
 
+func (nothing) encode() any { return absent{} }
+
+// synonym is a further name of a text.
+type synonym struct{ dst *string }
+
+func (s synonym) decode(d *decoder, value any) { d.assign(s.dst, value) }
+
+func (synonym) encode() any { return absent{} }
+
 func asBool(value any) (bool, error) {
 	switch v := value.(type) {
 	case bool:
@@ -258,7 +263,7 @@ func asSeconds(value any) (time.Duration, error) {
 	if !(seconds >= 0 && seconds <= maxSeconds) {
 		return 0, fmt.Errorf("must be a number of seconds from 0 to %d, not %v", int64(maxSeconds), value)
 	}
-	return time.Duration(seconds * float64(time.Second)), nil
+	return time.Duration(math.Round(seconds * float64(time.Second))), nil
 }
 
 // oneOf is a text out of a list of known ones.
@@ -280,6 +285,8 @@ func (o oneOf) decode(d *decoder, value any) {
 	}
 	*o.dst = text
 }
+
+func (o oneOf) encode() any { return encodeText(*o.dst) }
 
 var rates = regexp.MustCompile(`^[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?(/[smh])?$`)
 
@@ -305,6 +312,8 @@ func (r rate) decode(d *decoder, value any) {
 	}
 	*r.dst = &text
 }
+
+func (r rate) encode() any { return encode(r.dst) }
 
 // describe names a value in a message, without repeating what may be long or secret.
 func describe(value any) string {

@@ -8,4 +8,7 @@
 // or of a wrong type is reported all at once, with where it stands.
 //
 // scripts/export_settings.py writes the settings of a Python app in this form.
+//
+// In Go, the fields of [Default] are assigned; [Settings.Resolve] reads them as if they stood
+// in a file.
 package settings

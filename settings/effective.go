@@ -1,7 +1,5 @@
 package settings
 
-import "maps"
-
 // Table returns settings by their names in Celery, as they were given, with or without
 // those that have their default. Nothing in it is masked.
 func (s *Settings) Table(withDefaults bool) map[string]any {
@@ -13,6 +11,8 @@ func (s *Settings) Table(withDefaults bool) map[string]any {
 			}
 		}
 	}
-	maps.Copy(table, s.given)
+	for name, g := range s.given {
+		table[name] = plain(g.value)
+	}
 	return table
 }

@@ -30,6 +30,7 @@ type entry struct {
 	def  any // Celery's default
 
 	field     func(s *Settings) any // where the value goes: what decoder.assign takes
+	ours      bool                  // Celery's default is shown and not taken: without a value, the field is zero and we choose
 	ignored   string                // why it has no effect although somebody may rely on it: said when the value is not the default
 	elsewhere string                // what else it concerns: nobody misses it in a worker in Go
 	retired   bool                  // of Celery 4, gone since

@@ -35,13 +35,7 @@ func Load(from Sources) (*Settings, error) {
 	for _, o := range from.Options {
 		l.option(o)
 	}
-	s := l.decode()
-	s.check(&l.decoder)
-	s.Warnings = l.warnings
-	if len(l.problems) > 0 {
-		return nil, &Error{Problems: l.problems}
-	}
-	return s, nil
+	return l.settings()
 }
 
 // loader collects what the sources give, before it is decoded.
@@ -147,8 +141,7 @@ func (l *loader) decode() *Settings {
 			continue
 		}
 		l.origin = g.origin
-		s.origins[e.name], s.changed[e.name] = g.origin, !isDefault(e, g.value)
-		s.given[e.name] = plain(g.value)
+		s.given[e.name], s.changed[e.name] = g, !isDefault(e, g.value)
 		if e.field != nil {
 			l.assign(e.field(s), g.value)
 			continue

@@ -93,7 +93,7 @@ func TestFormats(t *testing.T) {
 		}
 		router := s.Router()
 		queue := func(task string) string {
-			o, err := router.Route(task, Options{})
+			o, err := router.Route(task, Route{})
 			if err != nil {
 				t.Error(err)
 			}
@@ -355,7 +355,7 @@ func FuzzLoad(f *testing.F) {
 			s.check(&l.decoder)
 			for _, task := range append(s.TaskAnnotations.Tasks(), "x") {
 				s.TaskAnnotations.For(task)
-				_, _ = s.Router().Route(task, Options{})
+				_, _ = s.Router().Route(task, Route{})
 			}
 		}
 	})

@@ -18,7 +18,7 @@ func queueFields(q *Queue) map[string]any {
 		"exchange":      &q.Exchange,
 		"exchange_type": oneOf{&q.ExchangeType, exchangeTypes},
 		"routing_key":   &q.RoutingKey,
-		"binding_key":   &q.RoutingKey,
+		"binding_key":   synonym{&q.RoutingKey},
 		"alias":         &q.Alias,
 		"delivery_mode": deliveryMode{&q.DeliveryMode},
 		"no_ack":        noAck{},
@@ -42,10 +42,7 @@ func (b bindings) decode(d *decoder, value any) {
 	each(d, value, func(v any) {
 		if o, ok := d.object(v); ok {
 			var one broker.Source
-			d.members(o, map[string]any{
-				"exchange": &one.Exchange, "exchange_type": oneOf{&one.ExchangeType, exchangeTypes}, "routing_key": &one.RoutingKey,
-				"arguments": nothing{}, "unbind_arguments": nothing{},
-			})
+			d.members(o, bindingFields(&one))
 			if one.Exchange == "" {
 				d.bad("a binding needs an exchange")
 			}
@@ -58,6 +55,24 @@ func (b bindings) decode(d *decoder, value any) {
 	}
 }
 
+func (b bindings) encode() any {
+	if len(*b.dst) == 0 {
+		return absent{}
+	}
+	list := make([]any, len(*b.dst))
+	for i := range *b.dst {
+		list[i] = encodeMembers(bindingFields(&(*b.dst)[i]))
+	}
+	return list
+}
+
+func bindingFields(b *broker.Source) map[string]any {
+	return map[string]any{
+		"exchange": &b.Exchange, "exchange_type": oneOf{&b.ExchangeType, exchangeTypes}, "routing_key": &b.RoutingKey,
+		"arguments": nothing{}, "unbind_arguments": nothing{},
+	}
+}
+
 // noAck would lose what a worker that dies is running.
 type noAck struct{}
 
@@ -67,6 +82,8 @@ func (noAck) decode(d *decoder, value any) {
 		d.warn("has no effect: messages are always acknowledged, so that none is lost")
 	}
 }
+
+func (noAck) encode() any { return absent{} }
 
 // queueList is task_queues: a list, or a mapping of names. In the mapping, as in
 // Celery, a queue's routing key is its name unless it is given.
@@ -82,6 +99,17 @@ func (l queueList) decode(d *decoder, value any) {
 	for _, m := range byName {
 		d.in(m.key, func() { l.add(d, m.key, m.value) })
 	}
+}
+
+func (l queueList) encode() any {
+	if *l.dst == nil {
+		return absent{}
+	}
+	list := make([]any, len(*l.dst))
+	for i := range *l.dst {
+		list[i] = encodeMembers(queueFields(&(*l.dst)[i]))
+	}
+	return list
 }
 
 func (l queueList) add(d *decoder, name string, value any) {

@@ -5,39 +5,6 @@ import (
 	"fmt"
 )
 
-// Options are the options of apply_async that concern where a message goes and how.
-// What is zero was not given.
-type Options struct {
-	Queue        string
-	Exchange     string
-	ExchangeType string
-	RoutingKey   string
-	Priority     *int
-	DeliveryMode int
-	Serializer   string
-	Compression  string
-	Retry        *bool
-	RetryPolicy  *RetryPolicy
-}
-
-func (o *Options) fields() map[string]any {
-	return map[string]any{
-		"queue":         &o.Queue,
-		"exchange":      &o.Exchange,
-		"exchange_type": oneOf{&o.ExchangeType, exchangeTypes},
-		"routing_key":   &o.RoutingKey,
-		"priority":      priority{&o.Priority},
-		"delivery_mode": deliveryMode{&o.DeliveryMode},
-		"serializer":    oneOf{&o.Serializer, serializers},
-		"compression":   oneOf{&o.Compression, compressions},
-		"retry":         &o.Retry,
-		"retry_policy":  policy{&o.RetryPolicy},
-		"mandatory":     nothing{}, // RabbitMQ's
-		"immediate":     nothing{},
-		"declare":       nothing{},
-	}
-}
-
 // policy is a RetryPolicy that may be missing.
 type policy struct{ dst **RetryPolicy }
 
@@ -48,38 +15,45 @@ func (p policy) decode(d *decoder, value any) {
 	}
 }
 
-// over returns o with what p gives, which wins.
-func (o *Options) over(p Options) Options {
-	merged := Options{
-		Queue:        cmp.Or(p.Queue, o.Queue),
-		Exchange:     cmp.Or(p.Exchange, o.Exchange),
-		ExchangeType: cmp.Or(p.ExchangeType, o.ExchangeType),
-		RoutingKey:   cmp.Or(p.RoutingKey, o.RoutingKey),
+func (p policy) encode() any {
+	if *p.dst == nil {
+		return absent{}
+	}
+	return retryPolicy{*p.dst}.encode()
+}
+
+// over returns the options of r with what p gives, which wins.
+func (r *Route) over(p Route) Route {
+	merged := Route{
+		Queue:        cmp.Or(p.Queue, r.Queue),
+		Exchange:     cmp.Or(p.Exchange, r.Exchange),
+		ExchangeType: cmp.Or(p.ExchangeType, r.ExchangeType),
+		RoutingKey:   cmp.Or(p.RoutingKey, r.RoutingKey),
 		Priority:     p.Priority,
 		DeliveryMode: p.DeliveryMode,
-		Serializer:   cmp.Or(p.Serializer, o.Serializer),
-		Compression:  cmp.Or(p.Compression, o.Compression),
+		Serializer:   cmp.Or(p.Serializer, r.Serializer),
+		Compression:  cmp.Or(p.Compression, r.Compression),
 		Retry:        p.Retry,
 		RetryPolicy:  p.RetryPolicy,
 	}
 	if merged.Priority == nil {
-		merged.Priority = o.Priority
+		merged.Priority = r.Priority
 	}
 	if merged.DeliveryMode == 0 {
-		merged.DeliveryMode = o.DeliveryMode
+		merged.DeliveryMode = r.DeliveryMode
 	}
 	if merged.Retry == nil {
-		merged.Retry = o.Retry
+		merged.Retry = r.Retry
 	}
 	if merged.RetryPolicy == nil {
-		merged.RetryPolicy = o.RetryPolicy
+		merged.RetryPolicy = r.RetryPolicy
 	}
 	return merged
 }
 
 // Router decides where a task's message is published.
 type Router struct {
-	routes   Routes
+	routes   *matcher
 	queues   *Queues
 	defaults Settings
 }
@@ -87,13 +61,13 @@ type Router struct {
 // Router returns the router for task_routes, task_queues and the defaults. It is safe
 // for concurrent use.
 func (s *Settings) Router() *Router {
-	return &Router{routes: s.TaskRoutes, queues: s.Queues(), defaults: *s}
+	return &Router{routes: s.TaskRoutes.matcher(), queues: s.Queues(), defaults: *s}
 }
 
 // Lookup returns what the first route that knows a task says, and nothing else; the
 // alias of a queue has become its name.
-func (r *Router) Lookup(task string) Options {
-	route := r.routes.lookup(task)
+func (r *Router) Lookup(task string) Route {
+	route, _ := r.routes.lookup(task)
 	if queue, err := r.queues.Get(route.Queue); route.Queue != "" && err == nil {
 		route.Queue = queue.Name
 	}
@@ -107,10 +81,10 @@ func (r *Router) Lookup(task string) Options {
 //
 // A task's own options count as given: in Celery they win over routes, and so does
 // task_default_priority, for tasks that are registered where they are sent from.
-func (r *Router) Route(task string, given Options) (Options, error) {
-	route := r.routes.lookup(task)
+func (r *Router) Route(task string, given Route) (Route, error) {
+	route, _ := r.routes.lookup(task)
 	options := route.over(given)
-	if options.Queue == "" && (options.Exchange == "" || route == Options{}) {
+	if options.Queue == "" && (options.Exchange == "" || route == Route{}) {
 		options.Queue = r.defaults.TaskDefaultQueue
 	}
 	if given.Queue != "" && route.Queue != "" { // Celery looks up both

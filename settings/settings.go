@@ -14,7 +14,7 @@ type Settings struct {
 	BrokerWriteURL                 string // for publishing; "": BrokerURL
 	BrokerTransport                string // scheme of the URL made of BrokerHost and its like; "": as in BrokerURL
 	BrokerTransportOptions         TransportOptions
-	BrokerConnectionTimeout        time.Duration // until connected
+	BrokerConnectionTimeout        time.Duration // until connected; 0: 10 s, where Celery has 4
 	BrokerConnectionRetry          bool          // reconnect after a loss
 	BrokerConnectionRetryOnStartup *bool         // try again at the start; nil: as BrokerConnectionRetry
 	BrokerConnectionMaxRetries     int           // at the start; 0: for ever
@@ -30,13 +30,13 @@ type Settings struct {
 	// Results.
 	ResultAcceptContent       []string      // nil: as AcceptContent
 	RedisBackendUseSSL        *TLS          // nil: as the URL says
-	RedisDB                   int           // likewise
+	RedisDB                   int           // if the URL has none
 	RedisHost                 string        // of a ResultBackend that is just redis
 	RedisUsername             string        // if the URL has none
 	RedisPassword             string        // if the URL has none
-	RedisPort                 int           // likewise
+	RedisPort                 int           // if the URL has none
 	RedisClientName           string        // CLIENT SETNAME on every connection; "": none
-	RedisSocketTimeout        time.Duration // for a reply
+	RedisSocketTimeout        time.Duration // for a reply; 0: 30 s, where Celery has 120
 	RedisSocketConnectTimeout time.Duration // 0: DefaultConnectTimeout of the connection
 	// RedisBackendHealthCheckInterval is how long a connection may be idle until it is tried; 0: the connection's default.
 	RedisBackendHealthCheckInterval time.Duration
@@ -54,8 +54,8 @@ type Settings struct {
 	// Tasks.
 	TaskAcksLate                       bool        // acknowledge after the task has run
 	TaskAcksOnFailureOrTimeout         bool        // acknowledge late-acknowledged tasks that failed or timed out
-	TaskAcksOnFailure                  *bool       // likewise, those that failed; nil: as TaskAcksOnFailureOrTimeout
-	TaskAcksOnTimeout                  *bool       // likewise, those that timed out; nil: as TaskAcksOnFailureOrTimeout
+	TaskAcksOnFailure                  *bool       // of these, those that failed; nil: as TaskAcksOnFailureOrTimeout
+	TaskAcksOnTimeout                  *bool       // of these, those that timed out; nil: as TaskAcksOnFailureOrTimeout
 	TaskAnnotations                    Annotations // options of tasks by name
 	TaskCompression                    string      // of messages; "": none
 	TaskCreateMissingQueues            bool        // a queue that TaskQueues does not name may be used
@@ -95,8 +95,8 @@ type Settings struct {
 	WorkerDeduplicateSuccessfulTasks             bool          // do not run a redelivered task that has succeeded
 	WorkerEnableRemoteControl                    bool          // answer to celery inspect and control
 	WorkerLogColor                               *bool         // nil: if the log is a terminal
-	WorkerPool                                   string        // solo runs one task at a time; all others are goroutines
-	WorkerPrefetchMultiplier                     int           // messages held for each concurrent task; 0: no limit
+	WorkerPool                                   string        // solo runs one task at a time; all others are goroutines, as is ""
+	WorkerPrefetchMultiplier                     *int          // messages held for each concurrent task; 0: no limit, nil: 4, and more of short tasks
 	WorkerETATaskLimit                           int           // messages with an ETA held in memory at most; 0: the worker's default
 	WorkerDisablePrefetch                        bool          // hold only what a free slot can run
 	WorkerSendTaskEvents                         bool          // send task events
@@ -125,26 +125,29 @@ type Settings struct {
 	// Warnings say, in one line each, what was given without having an effect.
 	Warnings []string
 
-	origins map[string]Origin // of what was given, by name
-	changed map[string]bool   // of these, what differs from the default
-	given   map[string]any    // their values, as they were given
+	given    map[string]given // by name, what was given as Load or Resolve read it
+	changed  map[string]bool  // of these, what differs from the default
+	unread   []string         // warnings about what is no setting
+	resolved map[string]any   // every value as it came out of Load or Resolve, as a file would have it; nil: Default's
 }
 
-// Default returns Celery's defaults.
+// Default returns Celery's defaults, to be changed by assignment.
 func Default() *Settings {
-	s := &Settings{origins: map[string]Origin{}, changed: map[string]bool{}, given: map[string]any{}}
+	s := &Settings{changed: map[string]bool{}, given: map[string]given{}}
 	d := &decoder{}
 	for _, e := range entries() {
-		if e.field != nil {
+		if e.field != nil && !e.ours {
 			d.assign(e.field(s), e.def)
 		}
 	}
 	return s
 }
 
-// IsSet reports whether a setting was given, by its Celery name: task_acks_late.
+// IsSet reports whether a setting was given, by its Celery name: task_acks_late. Like Changed,
+// Origin and Table it knows what Load and Resolve have read; what was assigned since then is
+// news to it.
 func (s *Settings) IsSet(name string) bool {
-	_, ok := s.origins[name]
+	_, ok := s.given[name]
 	return ok
 }
 
@@ -152,7 +155,7 @@ func (s *Settings) IsSet(name string) bool {
 func (s *Settings) Changed(name string) bool { return s.changed[name] }
 
 // Origin tells where a setting was given; that of a default is the zero value.
-func (s *Settings) Origin(name string) Origin { return s.origins[name] }
+func (s *Settings) Origin(name string) Origin { return s.given[name].origin }
 
 // Location is the time zone of dates without an offset, as Celery's app.timezone.
 func (s *Settings) Location() *time.Location {

@@ -7,7 +7,7 @@ var brokerEntries = []entry{
 	{name: "broker_write_url", kind: text, field: func(s *Settings) any { return urls{&s.BrokerWriteURL} }},
 	{name: "broker_transport", kind: text, field: func(s *Settings) any { return &s.BrokerTransport }},
 	{name: "broker_transport_options", kind: mapping, def: object{}, field: func(s *Settings) any { return &s.BrokerTransportOptions }},
-	{name: "broker_connection_timeout", kind: float, def: int64(4), field: func(s *Settings) any { return &s.BrokerConnectionTimeout }},
+	{name: "broker_connection_timeout", kind: float, def: int64(4), ours: true, field: func(s *Settings) any { return &s.BrokerConnectionTimeout }},
 	{name: "broker_connection_retry", kind: boolean, def: true, field: func(s *Settings) any { return &s.BrokerConnectionRetry }},
 	{name: "broker_connection_retry_on_startup", kind: boolean, field: func(s *Settings) any { return &s.BrokerConnectionRetryOnStartup }},
 	{name: "broker_connection_max_retries", kind: integer, def: int64(100), field: func(s *Settings) any { return positive{&s.BrokerConnectionMaxRetries} }},

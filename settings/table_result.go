@@ -9,7 +9,7 @@ var resultEntries = []entry{
 	{name: "redis_username", old: "CELERY_REDIS_USERNAME", kind: text, field: func(s *Settings) any { return &s.RedisUsername }},
 	{name: "redis_password", old: "CELERY_REDIS_PASSWORD", kind: text, field: func(s *Settings) any { return &s.RedisPassword }},
 	{name: "redis_port", old: "CELERY_REDIS_PORT", kind: integer, field: func(s *Settings) any { return &s.RedisPort }},
-	{name: "redis_socket_timeout", old: "CELERY_REDIS_SOCKET_TIMEOUT", kind: float, def: 120.0, field: func(s *Settings) any { return &s.RedisSocketTimeout }},
+	{name: "redis_socket_timeout", old: "CELERY_REDIS_SOCKET_TIMEOUT", kind: float, def: 120.0, ours: true, field: func(s *Settings) any { return &s.RedisSocketTimeout }},
 	{name: "redis_socket_connect_timeout", old: "CELERY_REDIS_SOCKET_CONNECT_TIMEOUT", kind: float, field: func(s *Settings) any { return &s.RedisSocketConnectTimeout }},
 	{name: "result_backend", old: "CELERY_RESULT_BACKEND", kind: text, field: func(s *Settings) any { return &s.ResultBackend }},
 	{name: "result_compression", old: "CELERY_RESULT_COMPRESSION", kind: text, field: func(s *Settings) any { return oneOf{&s.ResultCompression, compressions} }},

@@ -6,7 +6,7 @@ var taskEntries = []entry{
 	{name: "task_acks_on_failure_or_timeout", old: "CELERY_ACKS_ON_FAILURE_OR_TIMEOUT", kind: boolean, def: true, field: func(s *Settings) any { return &s.TaskAcksOnFailureOrTimeout }},
 	{name: "task_acks_on_failure", old: "CELERY_ACKS_ON_FAILURE", kind: boolean, field: func(s *Settings) any { return &s.TaskAcksOnFailure }},
 	{name: "task_acks_on_timeout", old: "CELERY_ACKS_ON_TIMEOUT", kind: boolean, field: func(s *Settings) any { return &s.TaskAcksOnTimeout }},
-	{name: "task_annotations", old: "CELERY_ANNOTATIONS", kind: anything, field: func(s *Settings) any { return &s.TaskAnnotations }},
+	{name: "task_annotations", old: "CELERY_ANNOTATIONS", kind: anything, field: func(s *Settings) any { return annotations{&s.TaskAnnotations} }},
 	{name: "task_compression", old: "CELERY_MESSAGE_COMPRESSION", kind: text, field: func(s *Settings) any { return oneOf{&s.TaskCompression, compressions} }},
 	{name: "task_create_missing_queues", old: "CELERY_CREATE_MISSING_QUEUES", kind: boolean, def: true, field: func(s *Settings) any { return &s.TaskCreateMissingQueues }},
 	{name: "task_create_missing_queue_exchange_type", old: "CELERY_CREATE_MISSING_QUEUE_EXCHANGE_TYPE", kind: text, field: func(s *Settings) any { return oneOf{&s.TaskCreateMissingQueueExchangeType, exchangeTypes} }},

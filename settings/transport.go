@@ -2,6 +2,7 @@ package settings
 
 import (
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/apium/apium/settings/connection"
@@ -45,9 +46,9 @@ type ConnectionOptions = connection.Options
 
 func connectionFields(o *connection.Options) map[string]any {
 	return map[string]any{
-		"socket_timeout":           &o.SocketTimeout,
+		"socket_timeout":           limit{&o.SocketTimeout},
 		"socket_connect_timeout":   &o.SocketConnectTimeout,
-		"health_check_interval":    &o.HealthCheckInterval,
+		"health_check_interval":    limit{&o.HealthCheckInterval},
 		"client_name":              &o.ClientName,
 		"username":                 &o.Username,
 		"password":                 &o.Password,
@@ -74,6 +75,8 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 		d.in("visibility_timeout", func() { d.bad("%v is less than a second", o.VisibilityTimeout) })
 	}
 }
+
+func (o *TransportOptions) encode() any { return encodeMembers(o.fields()) }
 
 func (o *TransportOptions) fields() map[string]any {
 	fields := connectionFields(&o.ConnectionOptions)
@@ -108,28 +111,53 @@ func (o *TransportOptions) fields() map[string]any {
 
 func (o *ResultTransportOptions) decode(d *decoder, value any) {
 	*o = ResultTransportOptions{}
-	given, ok := d.object(value)
-	if !ok {
-		return
+	if given, ok := d.object(value); ok {
+		d.members(given, o.fields())
 	}
+}
+
+func (o *ResultTransportOptions) encode() any { return encodeMembers(o.fields()) }
+
+func (o *ResultTransportOptions) fields() map[string]any {
 	fields := connectionFields(&o.ConnectionOptions)
 	fields["global_keyprefix"] = &o.GlobalKeyprefix
 	fields["result_chord_ordered"] = unless{&o.NoResultChordOrdered}
 	fields["retry_policy"] = nothing{}       // results are stored as soon as there is a connection
 	fields["visibility_timeout"] = nothing{} // Celery's manual wants it here, too; nothing reads it
 	fields["additional_connection_errors"] = nothing{}
-	d.members(given, fields)
+	return fields
 }
 
 // sentinel takes the user and password for Sentinel itself.
 type sentinel struct{ o *connection.Options }
 
 func (s sentinel) decode(d *decoder, value any) {
-	o, ok := d.object(value)
-	if !ok {
-		return
+	if o, ok := d.object(value); ok {
+		d.members(o, s.fields())
 	}
-	d.members(o, map[string]any{"username": &s.o.SentinelUsername, "password": &s.o.SentinelPassword})
+}
+
+func (s sentinel) encode() any {
+	if o := encodeMembers(s.fields()); len(o) > 0 {
+		return o
+	}
+	return absent{}
+}
+
+func (s sentinel) fields() map[string]any {
+	return map[string]any{"username": &s.o.SentinelUsername, "password": &s.o.SentinelPassword}
+}
+
+// limit is a duration whose zero value is a default; a negative one, none, only Go can say.
+type limit struct{ dst *time.Duration }
+
+func (l limit) decode(d *decoder, value any) { d.assign(l.dst, value) }
+
+func (l limit) encode() any {
+	if *l.dst <= 0 {
+		return absent{}
+	}
+	return inSeconds(*l.dst)
 }
 
 // unless is a bool whose zero value in Go means Python's True. None is the default.
@@ -141,6 +169,13 @@ func (u unless) decode(d *decoder, value any) {
 		d.assign(&on, value)
 	}
 	*u.dst = !on
+}
+
+func (u unless) encode() any {
+	if *u.dst {
+		return false
+	}
+	return absent{}
 }
 
 // prefix is a text, or False for none, or True for the default.
@@ -157,6 +192,13 @@ func (p prefix) decode(d *decoder, value any) {
 	default:
 		d.assign(p.dst, v)
 	}
+}
+
+func (p prefix) encode() any {
+	if *p.dst != nil && **p.dst == "" {
+		return false
+	}
+	return encode(p.dst)
 }
 
 // TLS is broker_use_ssl or redis_backend_use_ssl.
@@ -180,15 +222,28 @@ func (t tlsOptions) decode(d *decoder, value any) {
 	}
 	tls := &TLS{}
 	*t.dst = tls
-	fields := map[string]any{}
-	for name, field := range map[string]any{
-		"cert_reqs": certReqs{&tls.CertReqs}, "ca_certs": &tls.CACerts, "certfile": &tls.CertFile, "keyfile": &tls.KeyFile,
-		"password": keyPassword{}, "ca_path": &tls.CAPath, "ca_data": &tls.CAData, "check_hostname": &tls.CheckHostname,
-	} {
-		fields["ssl_"+name] = field
-		fields[name] = field // as for other transports
+	fields := tlsFields(tls)
+	for name, field := range fields {
+		fields[strings.TrimPrefix(name, "ssl_")] = field // as for other transports
 	}
 	d.members(o, fields)
+}
+
+func (t tlsOptions) encode() any {
+	if *t.dst == nil {
+		return absent{}
+	}
+	if o := encodeMembers(tlsFields(*t.dst)); len(o) > 0 {
+		return o
+	}
+	return true
+}
+
+func tlsFields(tls *TLS) map[string]any {
+	return map[string]any{
+		"ssl_cert_reqs": certReqs{&tls.CertReqs}, "ssl_ca_certs": &tls.CACerts, "ssl_certfile": &tls.CertFile, "ssl_keyfile": &tls.KeyFile,
+		"ssl_password": keyPassword{}, "ssl_ca_path": &tls.CAPath, "ssl_ca_data": &tls.CAData, "ssl_check_hostname": &tls.CheckHostname,
+	}
 }
 
 // keyPassword is that of a private key, which crypto/tls cannot read.
@@ -200,6 +255,8 @@ func (keyPassword) decode(d *decoder, value any) {
 	}
 }
 
+func (keyPassword) encode() any { return absent{} }
+
 // certReqs is a name, or the number of ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED.
 type certReqs struct{ dst *string }
 
@@ -210,3 +267,5 @@ func (c certReqs) decode(d *decoder, value any) {
 	}
 	oneOf{c.dst, names}.decode(d, value)
 }
+
+func (c certReqs) encode() any { return encodeText(*c.dst) }

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,17 @@ func (u *UnknownTasks) decode(d *decoder, value any) {
 			u.Queues[m.key] = policy
 		})
 	}
+}
+
+func (u *UnknownTasks) encode() any {
+	if len(u.Queues) == 0 {
+		return u.Default.String()
+	}
+	o := object{{"*", u.Default.String()}}
+	for _, queue := range slices.Sorted(maps.Keys(u.Queues)) {
+		o = append(o, member{queue, u.Queues[queue].String()})
+	}
+	return o
 }
 
 func (d *decoder) unknownPolicy(value any) tasks.UnknownPolicy {

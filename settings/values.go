@@ -46,6 +46,17 @@ func (r retryPolicy) decode(d *decoder, value any) {
 	}
 }
 
+// encode writes everything: what is zero in Go is zero, and not kombu's default.
+func (r retryPolicy) encode() any {
+	p := r.p
+	return object{
+		{"max_retries", orNone{&p.MaxRetries}.encode()},
+		{"interval_start", inSeconds(p.IntervalStart)},
+		{"interval_max", inSeconds(p.IntervalMax)},
+		{"interval_step", inSeconds(p.IntervalStep)},
+	}
+}
+
 // orNone is a whole number; Python's None is -1, and in TOML, which has no null, written so.
 type orNone struct{ dst *int }
 
@@ -56,6 +67,8 @@ func (n orNone) decode(d *decoder, value any) {
 	}
 	positive(n).decode(d, value)
 }
+
+func (n orNone) encode() any { return int64(*n.dst) }
 
 // positive is a whole number that is not negative.
 type positive struct{ dst *int }
@@ -69,6 +82,19 @@ func (p positive) decode(d *decoder, value any) {
 	}
 	*p.dst = n
 }
+
+func (p positive) encode() any { return int64(*p.dst) }
+
+// multiplier is a whole number that is not negative, 0 for None, or nil if it was not given.
+type multiplier struct{ dst **int }
+
+func (m multiplier) decode(d *decoder, value any) {
+	n := new(int)
+	positive{n}.decode(d, value)
+	*m.dst = n
+}
+
+func (m multiplier) encode() any { return encode(m.dst) }
 
 // priority is 0 to 9, or none.
 type priority struct{ dst **int }
@@ -89,6 +115,8 @@ func (p priority) decode(d *decoder, value any) {
 	*p.dst = n
 }
 
+func (p priority) encode() any { return encode(p.dst) }
+
 // protocol is the version of task messages.
 type protocol struct{ dst *int }
 
@@ -105,6 +133,8 @@ func (p protocol) decode(d *decoder, value any) {
 	}
 }
 
+func (p protocol) encode() any { return int64(*p.dst) }
+
 // concurrency is a number, or "auto" or None, which are 0.
 type concurrency struct{ dst *int }
 
@@ -117,6 +147,13 @@ func (c concurrency) decode(d *decoder, value any) {
 		}
 	}
 	positive(c).decode(d, value)
+}
+
+func (c concurrency) encode() any {
+	if *c.dst == 0 {
+		return absent{}
+	}
+	return int64(*c.dst)
 }
 
 // deliveryMode is 1 or 2, or kombu's name for it.
@@ -133,6 +170,13 @@ func (m deliveryMode) decode(d *decoder, value any) {
 	}
 }
 
+func (m deliveryMode) encode() any {
+	if *m.dst == 0 {
+		return absent{}
+	}
+	return int64(*m.dst)
+}
+
 // urls is one URL or several, which are joined with semicolons.
 type urls struct{ dst *string }
 
@@ -141,6 +185,8 @@ func (u urls) decode(d *decoder, value any) {
 	d.assign(&parts, value)
 	*u.dst = strings.Join(parts, ";")
 }
+
+func (u urls) encode() any { return encodeText(*u.dst) }
 
 // zone is the name of a time zone.
 type zone struct{ dst *string }
@@ -152,6 +198,8 @@ func (z zone) decode(d *decoder, value any) {
 		*z.dst = ""
 	}
 }
+
+func (z zone) encode() any { return encodeText(*z.dst) }
 
 // content is a list of serializers that messages may have. One that Go does not know
 // only narrows the list; but messages meant to be signed must not be read unsigned.
@@ -176,3 +224,5 @@ func (c content) decode(d *decoder, value any) {
 		}
 	})
 }
+
+func (c content) encode() any { return encodeList(*c.dst) }

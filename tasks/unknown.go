@@ -45,3 +45,16 @@ func ParseUnknownPolicy(text string) (UnknownPolicy, error) {
 	}
 	return UnknownPolicy{}, fmt.Errorf("'%s' is not one of fail, leave, park, forward:<queue>", text)
 }
+
+// String is what ParseUnknownPolicy reads.
+func (p UnknownPolicy) String() string {
+	actions := map[UnknownAction]string{UnknownFail: "fail", UnknownForward: "forward", UnknownLeave: "leave", UnknownPark: "park"}
+	text, ok := actions[p.Action]
+	if !ok {
+		text = fmt.Sprintf("action %d", p.Action)
+	}
+	if p.Queue != "" {
+		text += ":" + p.Queue
+	}
+	return text
+}

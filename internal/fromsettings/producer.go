@@ -90,7 +90,7 @@ func publishOptions(conf *settings.Settings, task string) canvas.Options {
 }
 
 // routeOptions are a route as canvas takes it.
-func routeOptions(route settings.Options) canvas.Options {
+func routeOptions(route settings.Route) canvas.Options {
 	var o canvas.Options
 	for _, opt := range []struct{ name, value string }{
 		{"queue", route.Queue},

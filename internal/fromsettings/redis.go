@@ -58,9 +58,7 @@ func URLs(conf *settings.Settings, broker, backend string) Connections {
 func (cs *Connections) Read(conf *settings.Settings) (err error) {
 	cs.Consumer.URL, cs.Consumer.TLS = cs.BrokerURL, conf.BrokerUseSSL
 	cs.Consumer.Connection = conf.BrokerTransportOptions.ConnectionOptions
-	if cs.Consumer.Connection.SocketConnectTimeout == 0 && conf.IsSet("broker_connection_timeout") {
-		cs.Consumer.Connection.SocketConnectTimeout = conf.BrokerConnectionTimeout
-	}
+	cs.Consumer.Connection.SocketConnectTimeout = cmp.Or(cs.Consumer.Connection.SocketConnectTimeout, conf.BrokerConnectionTimeout)
 	shuffle := conf.BrokerFailoverStrategy == "shuffle"
 	cs.Consumer.Failover = &connection.Failover{Shuffle: shuffle}
 	applyTransport(&cs.Consumer, conf.BrokerTransportOptions)
@@ -103,9 +101,7 @@ func (cs *Connections) readResults(conf *settings.Settings) (err error) {
 	options := conf.ResultBackendTransportOptions.ConnectionOptions
 	options.Username = cmp.Or(conf.RedisUsername, options.Username)
 	options.Password = cmp.Or(conf.RedisPassword, options.Password)
-	if options.SocketTimeout == 0 && conf.IsSet("redis_socket_timeout") {
-		options.SocketTimeout = conf.RedisSocketTimeout
-	}
+	options.SocketTimeout = cmp.Or(options.SocketTimeout, conf.RedisSocketTimeout)
 	options.SocketConnectTimeout = cmp.Or(options.SocketConnectTimeout, conf.RedisSocketConnectTimeout)
 	options.HealthCheckInterval = cmp.Or(options.HealthCheckInterval, conf.RedisBackendHealthCheckInterval)
 	options.ClientName = cmp.Or(options.ClientName, conf.RedisClientName)
