@@ -15,7 +15,7 @@ var (
 // newHandler makes a Handler of whatever Register accepts.
 func newHandler(name string, fn any, opts *Options) (Handler, error) {
 	if opts.Errback {
-		return newErrbackHandler(fn, opts.params)
+		return newErrback(name, fn, opts.params)
 	}
 	var sig *signature
 	if opts.params != nil {

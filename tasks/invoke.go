@@ -53,8 +53,13 @@ func (p *function) newFrame() *frame {
 
 // Handle binds the arguments of a request and calls the function with them.
 func (p *function) Handle(ctx context.Context, req *Request) (any, error) {
+	return p.handle(ctx, req, req.Args)
+}
+
+// handle is Handle with other positional arguments than the request's.
+func (p *function) handle(ctx context.Context, req *Request, args []byte) (any, error) {
 	f := p.frames.Get().(*frame)
-	if err := p.fill(f, req); err != nil {
+	if err := p.fill(f, args, req.Kwargs); err != nil {
 		return nil, err
 	}
 	if p.context {
@@ -91,9 +96,9 @@ func (p *function) release(f *frame) {
 	p.frames.Put(f)
 }
 
-// fill decodes the request's arguments into the frame.
-func (p *function) fill(f *frame, req *Request) error {
-	if err := p.sig.bind(&f.bound, p.task, req.Args, req.Kwargs); err != nil {
+// fill decodes the arguments of a call into the frame.
+func (p *function) fill(f *frame, args, kwargs []byte) error {
+	if err := p.sig.bind(&f.bound, p.task, args, kwargs); err != nil {
 		return err
 	}
 	for i, raw := range f.slots {

@@ -14,8 +14,8 @@ import (
 func (w *Worker) begun(ctx context.Context, r *request, pid int) {
 	w.markStarted(ctx, r)
 	w.started(r, pid)
-	if r.task.entry.Options.Errback {
-		w.loadFailure(ctx, r)
+	if id, ok := r.task.entry.FailedID(&r.Request); ok {
+		w.loadFailure(ctx, r, id)
 	}
 	w.hooks.taskPrerun(ctx, r)
 }

@@ -57,9 +57,13 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 // callErrback runs an errback in this process. What goes wrong in it is logged, and
 // changes nothing.
 func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.Signature, failed *failedTask) {
+	args := []byte(errback.Args())
+	if !errback.IsImmutable() {
+		args = tasks.WithFailure(pyjson.Elements(args)...)
+	}
 	task := &protocol.Task{
 		Protocol: 2, Name: t.entry.Name, ID: protocol.NewID(), RootID: failed.rootID, ParentID: failed.id,
-		Args: errback.Args(), Kwargs: errback.Kwargs(),
+		Args: args, Kwargs: errback.Kwargs(),
 	}
 	req := &tasks.Request{
 		Task: task, Queue: failed.r.Queue, Hostname: w.cfg.Hostname, Log: w.cfg.Logger,
@@ -73,12 +77,7 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 }
 
 // loadFailure finds out about the failed task whose id an errback got as its argument.
-func (w *Worker) loadFailure(ctx context.Context, r *request) {
-	args := pyjson.Elements(r.Args)
-	if len(args) == 0 {
-		return
-	}
-	id := textOf(args[0])
+func (w *Worker) loadFailure(ctx context.Context, r *request, id string) {
 	r.Failed = &tasks.Failure{Request: &tasks.Request{Task: &protocol.Task{ID: id}}}
 	if w.loader == nil {
 		return
