@@ -8,11 +8,11 @@ import (
 
 // TaskNames returns the names of the registered tasks in alphabetical order, with those
 // of Celery's own tasks if builtins.
-func (w *Worker) TaskNames(builtins bool) []string {
-	names := w.cfg.Registry.Names()
+func (o *Operations) TaskNames(builtins bool) []string {
+	names := o.tasks.registered.Names()
 	if builtins {
-		for _, name := range w.tasks.builtin.Names() {
-			if _, replaced := w.cfg.Registry.Lookup(name); !replaced {
+		for _, name := range o.tasks.builtin.Names() {
+			if _, replaced := o.tasks.registered.Lookup(name); !replaced {
 				names = append(names, name)
 			}
 		}
@@ -25,8 +25,8 @@ func (w *Worker) TaskNames(builtins bool) []string {
 
 // TaskAttribute returns what Python's str makes of an attribute of a task, by its name in
 // Celery; false if the task is not registered, or has no such attribute, or has None.
-func (w *Worker) TaskAttribute(task, attribute string) (text string, ok bool) {
-	t := w.tasks.of(task)
+func (o *Operations) TaskAttribute(task, attribute string) (text string, ok bool) {
+	t := o.tasks.of(task)
 	if t == nil {
 		return "", false
 	}

@@ -106,8 +106,8 @@ type AutoscaleState struct {
 }
 
 // Autoscale returns the present state; false if the worker does not scale.
-func (w *Worker) Autoscale() (AutoscaleState, bool) {
-	a := w.runner.goroutines().autoscaler
+func (o *Operations) Autoscale() (AutoscaleState, bool) {
+	a := o.runner.goroutines().autoscaler
 	if a == nil {
 		return AutoscaleState{}, false
 	}
@@ -118,8 +118,8 @@ func (w *Worker) Autoscale() (AutoscaleState, bool) {
 
 // SetAutoscale changes the bounds, of which nil ones stay, and returns them. It reports
 // false if the worker does not scale.
-func (w *Worker) SetAutoscale(most, least *int) (AutoscaleState, bool) {
-	a := w.runner.goroutines().autoscaler
+func (o *Operations) SetAutoscale(most, least *int) (AutoscaleState, bool) {
+	a := o.runner.goroutines().autoscaler
 	if a == nil {
 		return AutoscaleState{}, false
 	}
@@ -133,5 +133,5 @@ func (w *Worker) SetAutoscale(most, least *int) (AutoscaleState, bool) {
 	}
 	a.resizeLocked(size)
 	a.mu.Unlock()
-	return w.Autoscale()
+	return o.Autoscale()
 }

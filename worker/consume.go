@@ -86,7 +86,7 @@ func (w *Worker) receive(d broker.Delivery, unparked bool) bool {
 // decode reads a request's message and sends it where it belongs. It tells whether it is to
 // run now.
 func (w *Worker) decode(r *request) bool {
-	task, err := w.read(r.content)
+	task, err := read(&w.decoder, r.content)
 	if r.Task = task; task != nil {
 		r.task = w.tasks.of(task.Name)
 	}

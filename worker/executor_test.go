@@ -181,13 +181,13 @@ func TestExecutorBeginsLate(t *testing.T) {
 		b.sleep(60 * time.Second)
 		b.wantQueued(0, 0)
 		b.wantEvents("received")
-		if active, reserved := b.w.Active(), b.w.Reserved(); len(active) != 0 || len(reserved) != 1 {
+		if active, reserved := b.w.Operations().Active(), b.w.Reserved(); len(active) != 0 || len(reserved) != 1 {
 			t.Errorf("before it begins: active %v, reserved %v", active, reserved)
 		}
 		b.sleep(time.Second)
 		b.wantEvents("received", "started")
 		b.wantResult(id, `STARTED {"hostname": "celery@test", "pid": 1001}`)
-		if active := b.w.Active(); len(active) != 1 || active[0].PID != 1001 || time.Since(active[0].Started) != 0 {
+		if active := b.w.Operations().Active(); len(active) != 1 || active[0].PID != 1001 || time.Since(active[0].Started) != 0 {
 			t.Errorf("active = %+v", active)
 		}
 		b.sleep(50 * time.Second)
@@ -270,7 +270,7 @@ func TestProcessDiesWhileItRuns(t *testing.T) {
 		b.sleep(time.Minute)
 		b.wantEvents("received", "started", "failed WorkerLostError",
 			"received", "started", "rejected", "received", "started", "succeeded")
-		if pids := b.w.Executors()[1].PIDs; !slices.Equal(pids, []int{1003}) {
+		if pids := b.w.Operations().Executors()[1].PIDs; !slices.Equal(pids, []int{1003}) {
 			t.Errorf("pids = %v, want the third process", pids)
 		}
 	})
@@ -337,12 +337,12 @@ func TestStopsReachTheProcess(t *testing.T) {
 
 		const revoked = `REVOKED {"exc_type": "TaskRevokedError", "exc_message": ["terminated"], "exc_module": "celery.exceptions"}`
 		long := b.send(canvas.Sig("py.long"))
-		b.w.Terminate(15, long)
+		b.w.Operations().Terminate(15, long)
 		b.sleep(time.Second)
 		b.wantResult(long, revoked)
 
 		slow := b.send(canvas.Sig("py.slow")) // has a slot, and has not begun
-		b.w.Terminate(2, slow)
+		b.w.Operations().Terminate(2, slow)
 		b.sleep(30 * time.Second)
 		b.wantResult(slow, "")
 		b.sleep(time.Minute)
@@ -398,26 +398,26 @@ func TestResizeAndRestartOfAnExecutor(t *testing.T) {
 		}
 		check := func(step string, active int, pids ...int) {
 			t.Helper()
-			s := b.w.Executors()[1]
+			s := b.w.Operations().Executors()[1]
 			if s.Name != "python" || s.Active != active || !slices.Equal(s.PIDs, pids) {
 				t.Errorf("%s: %+v, want %d active in %v", step, s, active, pids)
 			}
 		}
 		b.sleep(10 * time.Second)
 		check("at first", 1, 1001)
-		if err := b.w.ResizeExecutor("python", 3); err != nil {
+		if err := b.w.Operations().ResizeExecutor("python", 3); err != nil {
 			t.Fatal(err)
 		}
 		b.sleep(10 * time.Second)
 		check("grown", 3, 1001, 1002, 1003)
-		if err := b.w.Restart(t.Context()); err != nil {
+		if err := b.w.Operations().Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.sleep(10 * time.Second)
 		check("restarted", 3, 1001, 1002, 1003) // those that run go on
 		b.sleep(time.Minute)
 		check("restarted, and idle once", 3, 1004, 1005, 1006)
-		if err := b.w.ResizeExecutor("python", 1); err != nil {
+		if err := b.w.Operations().ResizeExecutor("python", 1); err != nil {
 			t.Fatal(err)
 		}
 		b.sleep(time.Hour)
@@ -425,7 +425,7 @@ func TestResizeAndRestartOfAnExecutor(t *testing.T) {
 		if n := len(e.Info().PIDs); n != 1 {
 			t.Errorf("%d slots are left", n)
 		}
-		if b.w.ResizeExecutor("python", 0) == nil || b.w.ResizeExecutor("ruby", 1) == nil {
+		if b.w.Operations().ResizeExecutor("python", 0) == nil || b.w.Operations().ResizeExecutor("ruby", 1) == nil {
 			t.Error("no slots, or no executor, is no error")
 		}
 		if n := b.w.Concurrency(); n != 2 {
@@ -462,7 +462,7 @@ func TestExecutorsDoNotStarveOneAnother(t *testing.T) {
 		if ran != short {
 			t.Errorf("%d of %d short tasks have run", ran, short)
 		}
-		states := b.w.Executors()
+		states := b.w.Operations().Executors()
 		if s := states[1]; s.Active != 2 || s.Reserved > s.Prefetch || s.Prefetch != 8 {
 			t.Errorf("python: %+v, want 2 active and no more than 8 reserved", s)
 		}

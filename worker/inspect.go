@@ -29,22 +29,22 @@ type TaskInfo struct {
 }
 
 // Active returns the tasks whose handlers run, the longest-running first.
-func (w *Worker) Active() []TaskInfo {
-	running := w.runner.active()
+func (o *Operations) Active() []TaskInfo {
+	running := o.runner.active()
 	slices.SortFunc(running, func(a, b *request) int { return a.started.Compare(b.started) })
 	return infos(running, StateActive)
 }
 
 // Reserved returns the tasks that wait for a slot, in their order.
-func (w *Worker) Reserved() []TaskInfo { return infos(w.runner.list(), StateReserved) }
+func (o *Operations) Reserved() []TaskInfo { return infos(o.runner.list(), StateReserved) }
 
 // Scheduled returns the tasks that wait for their ETA, the next first, and at most limit:
 // those in memory, and those that the broker keeps for later, if it can list them. These
 // are nobody's yet: every worker that consumes their queue lists them. With an error come
 // those in memory.
-func (w *Worker) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
-	list := infos(w.schedule.memory.list(limit), StateScheduled)
-	lister, ok := w.cfg.Consumer.(broker.ParkedLister)
+func (o *Operations) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
+	list := infos(o.schedule.memory.list(limit), StateScheduled)
+	lister, ok := o.consumer.(broker.ParkedLister)
 	if !ok || len(list) >= limit {
 		return list, nil
 	}
@@ -54,7 +54,7 @@ func (w *Worker) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
 	}
 	parked, err := lister.ListParked(ctx, limit-len(list))
 	for _, p := range parked {
-		task, err := w.read(p.Content)
+		task, err := read(o.decoder, p.Content)
 		if err != nil || seen[task.ID] || task.ETA.IsZero() { // without an ETA it waits for something else
 			continue
 		}
@@ -65,8 +65,8 @@ func (w *Worker) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
 
 // Find returns those of the tasks with these ids that the worker holds. As in Celery,
 // tasks that wait for their rate limit are only found if they had an ETA.
-func (w *Worker) Find(ids ...string) []TaskInfo {
-	held := w.held()
+func (o *Operations) Find(ids ...string) []TaskInfo {
+	held := o.held()
 	found := make([]TaskInfo, 0, len(ids))
 	for _, id := range ids {
 		if info, ok := held[id]; ok {
@@ -77,18 +77,48 @@ func (w *Worker) Find(ids ...string) []TaskInfo {
 }
 
 // held returns the tasks that Celery's worker_state.requests holds, by id.
-func (w *Worker) held() map[string]TaskInfo {
+func (o *Operations) held() map[string]TaskInfo {
 	held := map[string]TaskInfo{}
 	add := func(requests []*request, state TaskState) {
 		for _, info := range infos(requests, state) {
 			held[info.ID] = info
 		}
 	}
-	add(slices.DeleteFunc(w.limits.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
-	add(w.schedule.memory.list(0), StateScheduled)
-	add(w.runner.list(), StateReserved)
-	add(w.runner.active(), StateActive) // the last: a request that goes on meanwhile is found further on
+	add(slices.DeleteFunc(o.limits.list(), func(r *request) bool { return r.ETA.IsZero() }), StateScheduled)
+	add(o.schedule.memory.list(0), StateScheduled)
+	add(o.runner.list(), StateReserved)
+	add(o.runner.active(), StateActive) // the last: a request that goes on meanwhile is found further on
 	return held
+}
+
+// Prefetch is how many messages the worker may hold unacknowledged. As in Celery, one
+// that waits for its ETA makes room for another.
+func (o *Operations) Prefetch() int {
+	return o.runner.prefetch() + o.schedule.memory.len()
+}
+
+// ExecutorState is what an executor of the worker is doing right now.
+type ExecutorState struct {
+	Name string // "": the one that runs Go handlers
+	ExecutorInfo
+	Slots    int
+	Active   int // requests running
+	Reserved int // requests waiting for a slot
+	Prefetch int // how many requests it may hold unacknowledged
+	// Runs says how many requests each slot has taken, the busiest first.
+	Runs []int64
+}
+
+// Executors tells of all executors; the one that runs Go handlers is the first.
+func (o *Operations) Executors() []ExecutorState {
+	states := make([]ExecutorState, len(o.runner.pools))
+	for i, p := range o.runner.pools {
+		states[i] = ExecutorState{
+			Name: p.name, ExecutorInfo: p.executor.Info(), Slots: p.slots.size(), Active: len(p.slots.active()), Reserved: p.backlog.waiting(),
+			Prefetch: p.backlog.configured(), Runs: p.slots.runs(),
+		}
+	}
+	return states
 }
 
 func infos(requests []*request, state TaskState) []TaskInfo {

@@ -99,7 +99,7 @@ func TestRateLimitChanges(t *testing.T) {
 		b.start()
 		set := func(limit string) {
 			t.Helper()
-			if err := b.w.SetRateLimit("app.note", limit); err != nil {
+			if err := b.w.Operations().SetRateLimit("app.note", limit); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -109,10 +109,10 @@ func TestRateLimitChanges(t *testing.T) {
 				t.Errorf("%d tasks have run, want %d", got, n)
 			}
 		}
-		if err := b.w.SetRateLimit("no.such", "1/s"); err == nil {
+		if err := b.w.Operations().SetRateLimit("no.such", "1/s"); err == nil {
 			t.Error("an unknown task can be limited")
 		}
-		if err := b.w.SetRateLimit("app.note", "fast"); err == nil {
+		if err := b.w.Operations().SetRateLimit("app.note", "fast"); err == nil {
 			t.Error("a rate can be nonsense")
 		}
 		set("1/h")
@@ -152,7 +152,7 @@ func TestRateLimitsDisabled(t *testing.T) {
 		ran := b.noteRuns(tasks.RateLimit("1/h"))
 		b.cfg.DisableRateLimits = true
 		b.start()
-		if err := b.w.SetRateLimit("app.note", "1/m"); err != nil {
+		if err := b.w.Operations().SetRateLimit("app.note", "1/m"); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 10 {
@@ -203,7 +203,7 @@ func TestRateRaisedForParkedTasks(t *testing.T) {
 		if all, _ := ran.count(); all != 16 {
 			t.Errorf("%d ran at 30/h in half an hour", all)
 		}
-		if err := b.w.SetRateLimit("app.note", "1000/s"); err != nil {
+		if err := b.w.Operations().SetRateLimit("app.note", "1000/s"); err != nil {
 			t.Fatal(err)
 		}
 		b.sleep(2 * time.Minute)
@@ -246,7 +246,7 @@ func TestLimitedAndThenNotRun(t *testing.T) {
 		call = call.Set(canvas.ExpiresAt(time.Now().Add(time.Second)))
 		expired := b.send(call)
 		revoked := b.send(note("revoked", 0))
-		b.w.Revoke(t.Context(), revoked)
+		b.w.Operations().Revoke(t.Context(), revoked)
 		b.sleep(time.Hour)
 		b.wantResult(expired, expiredRecord)
 		if all, _ := ran.count(); all != 1 {

@@ -298,19 +298,19 @@ func TestResize(t *testing.T) {
 			b.send(canvas.Sig("app.sleep"))
 		}
 		active(2)
-		if err := b.w.Resize(5); err != nil {
+		if err := b.w.Operations().Resize(5); err != nil {
 			t.Fatal(err)
 		}
 		b.sleep(time.Second)
 		active(5)
-		if err := b.w.Resize(1); err != nil {
+		if err := b.w.Operations().Resize(1); err != nil {
 			t.Fatal(err)
 		}
 		b.sleep(time.Second)
 		active(5) // those that run go on
 		b.sleep(time.Minute)
 		active(1)
-		if err := b.w.Resize(0); err == nil {
+		if err := b.w.Operations().Resize(0); err == nil {
 			t.Error("a worker without slots")
 		}
 		b.sleep(time.Hour)

@@ -148,7 +148,7 @@ func TestParkedAndThenNotRun(t *testing.T) {
 		b.wantParked(3, 0)
 		b.sleep(2 * time.Minute)
 		b.wantResult(expired, "") // as in Celery, which looks when it is due
-		b.w.Revoke(t.Context(), revoked)
+		b.w.Operations().Revoke(t.Context(), revoked)
 		const revokedRecord = `REVOKED {"exc_type": "TaskRevokedError", "exc_message": ["revoked"], "exc_module": "celery.exceptions"}`
 		b.wantResult(revoked, revokedRecord)
 		b.sleep(time.Millisecond)
@@ -176,7 +176,7 @@ func TestRevokedLongBeforeItIsDue(t *testing.T) {
 		b.start()
 		revoked := b.send(note("revoked", 24*time.Hour))
 		b.send(note("runs", 24*time.Hour))
-		b.w.Revoke(t.Context(), "nobody", revoked)
+		b.w.Operations().Revoke(t.Context(), "nobody", revoked)
 		b.sleep(25 * time.Hour)
 		if all, _ := ran.count(); all != 1 || len(ran.at["revoked"]) > 0 {
 			t.Errorf("%d tasks ran, the revoked one %d times", all, len(ran.at["revoked"]))
@@ -190,7 +190,7 @@ func TestRevokedOnItsWayToBeParked(t *testing.T) {
 		ran := b.noteRuns()
 		consumer := b.broker.Consumer(queue)
 		var ids []string
-		b.cfg.Consumer = &parkHook{consumer, consumer.(broker.Parker), consumer.(broker.Recaller), func() { b.w.Revoke(t.Context(), ids...) }}
+		b.cfg.Consumer = &parkHook{consumer, consumer.(broker.Parker), consumer.(broker.Recaller), func() { b.w.Operations().Revoke(t.Context(), ids...) }}
 		ids = append(ids, b.send(note("revoked", 24*time.Hour)))
 		b.send(note("runs", 24*time.Hour))
 		b.start()

@@ -11,10 +11,10 @@ import (
 var received = sync.Pool{New: func() any { return new(protocol.Received) }}
 
 // read reads the task in a message.
-func (w *Worker) read(c broker.Content) (*protocol.Task, error) {
+func read(decoder *protocol.Decoder, c broker.Content) (*protocol.Task, error) {
 	m, _ := received.Get().(*protocol.Received)
 	c.Read(m)
-	task, err := w.decoder.Decode(m)
+	task, err := decoder.Decode(m)
 	*m = protocol.Received{} // it does not keep the message in memory
 	received.Put(m)
 	return task, err

@@ -68,6 +68,24 @@ func (w *Worker) discard(r *request, expired bool) {
 	w.hooks.taskRevoked(r, false, expired)
 }
 
+// discarded settles a request that has expired or was revoked while it waited.
+func (w *Worker) discarded(r *request) bool {
+	now := time.Now()
+	switch isExpired := isExpired(r, now); {
+	case isExpired || w.revocations.has(r.ID, now):
+		w.discard(r, isExpired)
+	default:
+		header, value, found := w.revocations.byStamp(r.Task)
+		if !found {
+			return false
+		}
+		w.log.discardedByStamp(r, header, value)
+		w.settle(w.revocation(r, "revoked", false))
+		w.hooks.taskRevoked(r, false, false)
+	}
+	return true
+}
+
 // revocation is the settlement of a task that is REVOKED.
 func (w *Worker) revocation(r *request, reason string, terminated bool) settlement {
 	exc := newException("celery.exceptions", "TaskRevokedError", reason)

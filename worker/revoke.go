@@ -15,57 +15,57 @@ import (
 // Config.RevokeExpires. Their state becomes REVOKED at once, unless they have another
 // one or run here: those that run go on (see Terminate). Those that the broker keeps for
 // later are discarded at once: they may be due when their revocation is forgotten.
-func (w *Worker) Revoke(ctx context.Context, ids ...string) {
-	w.revocations.add(ids...)
-	w.storeRevoked(ctx, ids)
-	w.parking.recall(ctx, ids)
+func (o *Operations) Revoke(ctx context.Context, ids ...string) {
+	o.revocations.add(ids...)
+	o.storeRevoked(ctx, ids)
+	o.parking.recall(ctx, ids)
 }
 
 // MergeRevoked takes over ids that were revoked elsewhere, the oldest first. As in
 // Celery they count from now on: other hosts' times say nothing here.
-func (w *Worker) MergeRevoked(ids ...string) {
+func (o *Operations) MergeRevoked(ids ...string) {
 	if len(ids) > 0 {
-		w.revocations.add(ids...)
+		o.revocations.add(ids...)
 	}
 }
 
 // Revoked returns the ids that are flagged as revoked, the oldest first.
-func (w *Worker) Revoked() []string { return w.revocations.list() }
+func (o *Operations) Revoked() []string { return o.revocations.list() }
 
 // Terminate stops the handlers of tasks by their ids: the context is cancelled with the
 // cause tasks.ErrRevoked, and after a moment, with SIGKILL at once, the handler is not
 // waited for any more. The state becomes REVOKED. The number of the signal has no other
 // meaning. It returns the ids that the worker holds; those among them that do not run yet
 // are discarded when their turn comes, if they are revoked as well.
-func (w *Worker) Terminate(signum int, ids ...string) (known []string) {
-	for _, info := range w.Find(ids...) {
+func (o *Operations) Terminate(signum int, ids ...string) (known []string) {
+	for _, info := range o.Find(ids...) {
 		known = append(known, info.ID)
-		w.log.Info(fmt.Sprintf("Terminating %s (%d)", info.ID, signum),
+		o.log.Info(fmt.Sprintf("Terminating %s (%d)", info.ID, signum),
 			logline.EventKey, "Terminating a task", "task_name", info.DisplayName(), "task_id", info.ID, "signum", signum)
 	}
 	wanted := map[string]bool{}
 	for _, id := range known {
 		wanted[id] = true
 	}
-	w.runner.terminate(signum, func(r *request) bool { return wanted[r.ID] })
+	o.runner.terminate(signum, func(r *request) bool { return wanted[r.ID] })
 	return known
 }
 
 // RevokeByStamps has the worker discard tasks that have one of these values in a stamped
 // header. Values are JSON as Python writes it.
-func (w *Worker) RevokeByStamps(headers map[string][]json.RawMessage) {
-	w.revocations.addStamps(headers)
+func (o *Operations) RevokeByStamps(headers map[string][]json.RawMessage) {
+	o.revocations.addStamps(headers)
 }
 
 // TerminateByStamps stops the handlers of tasks that have one of these values in a
 // stamped header, as Terminate does. It returns the stamps by which tasks were found.
-func (w *Worker) TerminateByStamps(signum int, headers map[string][]json.RawMessage) (found map[string][]json.RawMessage) {
+func (o *Operations) TerminateByStamps(signum int, headers map[string][]json.RawMessage) (found map[string][]json.RawMessage) {
 	var sought revokedStamps
 	for header, values := range headers {
 		sought.add(header, values...)
 	}
 	hits := revokedStamps{}
-	w.runner.terminate(signum, func(r *request) bool {
+	o.runner.terminate(signum, func(r *request) bool {
 		matches := sought.matches(r.Task)
 		for _, m := range matches {
 			hits.add(m.header, json.RawMessage(m.value))
@@ -83,18 +83,18 @@ func (w *Worker) TerminateByStamps(signum int, headers map[string][]json.RawMess
 
 // storeRevoked stores REVOKED for tasks that have not started anywhere. Those that run,
 // here or elsewhere, are left to their workers, and results that are there stay.
-func (w *Worker) storeRevoked(ctx context.Context, ids []string) {
-	if w.loader == nil || len(ids) == 0 {
+func (o *Operations) storeRevoked(ctx context.Context, ids []string) {
+	if o.loader == nil || len(ids) == 0 {
 		return
 	}
-	present, err := w.loader.LoadMany(ctx, ids...)
+	present, err := o.loader.LoadMany(ctx, ids...)
 	if err != nil {
-		w.log.Warn("Failed to mark tasks as revoked in backend: "+err.Error(),
+		o.log.Warn("Failed to mark tasks as revoked in backend: "+err.Error(),
 			logline.EventKey, "Failed to mark tasks as revoked in backend", "error", err)
 		return
 	}
 	running := map[string]bool{}
-	for _, r := range w.runner.active() {
+	for _, r := range o.runner.active() {
 		running[r.ID] = true
 	}
 	exc := newException("celery.exceptions", "TaskRevokedError", "revoked")
@@ -105,15 +105,15 @@ func (w *Worker) storeRevoked(ctx context.Context, ids []string) {
 		}
 		rec := protocol.Result{
 			State: protocol.Revoked, Result: exc.Append(nil), Children: []byte("null"), TaskID: id,
-			DateDone: time.Now().In(w.cfg.Location),
+			DateDone: time.Now().In(o.location),
 		}
 		records = append(records, backend.Record{TaskID: id, Document: rec.Append(nil)})
 	}
 	if len(records) == 0 {
 		return
 	}
-	if err := w.cfg.Store.Store(ctx, records...); err != nil {
-		w.log.Warn("Failed to mark tasks as revoked in backend: "+err.Error(),
+	if err := o.store.Store(ctx, records...); err != nil {
+		o.log.Warn("Failed to mark tasks as revoked in backend: "+err.Error(),
 			logline.EventKey, "Failed to mark tasks as revoked in backend", "error", err)
 	}
 }
@@ -127,22 +127,4 @@ func isWaiting(record []byte) bool {
 	default:
 		return false
 	}
-}
-
-// discarded settles a request that has expired or was revoked while it waited.
-func (w *Worker) discarded(r *request) bool {
-	now := time.Now()
-	switch isExpired := isExpired(r, now); {
-	case isExpired || w.revocations.has(r.ID, now):
-		w.discard(r, isExpired)
-	default:
-		header, value, found := w.revocations.byStamp(r.Task)
-		if !found {
-			return false
-		}
-		w.log.discardedByStamp(r, header, value)
-		w.settle(w.revocation(r, "revoked", false))
-		w.hooks.taskRevoked(r, false, false)
-	}
-	return true
 }

@@ -27,11 +27,11 @@ func TestStateDB(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("no file is made at once: %v", err)
 	}
-	w.Revoke(t.Context(), "b", "a")
+	w.Operations().Revoke(t.Context(), "b", "a")
 	if w, err = newWithState(path); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.Revoked(); !slices.Contains(got, "a") || !slices.Contains(got, "b") || len(got) != 2 {
+	if got := w.Operations().Revoked(); !slices.Contains(got, "a") || !slices.Contains(got, "b") || len(got) != 2 {
 		t.Errorf("revoked: %v, want a and b", got)
 	}
 }

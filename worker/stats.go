@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 )
 
@@ -44,34 +45,12 @@ func (w *Worker) Uptime() time.Duration { return time.Since(w.made) }
 // Concurrency is how many handlers may run at the same time.
 func (w *Worker) Concurrency() int { return w.runner.goroutines().slots.size() }
 
-// Prefetch is how many messages the worker may hold unacknowledged. As in Celery, one
-// that waits for its ETA makes room for another.
-func (w *Worker) Prefetch() int {
-	return w.runner.prefetch() + w.schedule.memory.len()
-}
-
-// ExecutorState is what an executor of the worker is doing right now.
-type ExecutorState struct {
-	Name string // "": the one that runs Go handlers
-	ExecutorInfo
-	Slots    int
-	Active   int // requests running
-	Reserved int // requests waiting for a slot
-	Prefetch int // how many requests it may hold unacknowledged
-	// Runs says how many requests each slot has taken, the busiest first.
-	Runs []int64
-}
-
-// Executors tells of all executors; the one that runs Go handlers is the first.
-func (w *Worker) Executors() []ExecutorState {
-	states := make([]ExecutorState, len(w.runner.pools))
-	for i, p := range w.runner.pools {
-		states[i] = ExecutorState{
-			Name: p.name, ExecutorInfo: p.executor.Info(), Slots: p.slots.size(), Active: len(p.slots.active()), Reserved: p.backlog.waiting(),
-			Prefetch: p.backlog.configured(), Runs: p.slots.runs(),
-		}
+// Queues returns the queues that are consumed now; nil if the consumer cannot tell.
+func (w *Worker) Queues() []broker.Queue {
+	if queues, ok := w.cfg.Consumer.(broker.Queues); ok {
+		return queues.Queues()
 	}
-	return states
+	return nil
 }
 
 // Decoder returns what reads messages as the worker's configuration has it.

@@ -74,8 +74,10 @@ func (m *Mailbox) list(held []worker.TaskInfo, safe bool) []taskInfo {
 	return list
 }
 
-func (m *Mailbox) active(safe any, _ others) any { return m.list(m.w.Active(), truthy(safe)) }
-func (m *Mailbox) reserved(others) any           { return m.list(m.w.Reserved(), false) }
+func (m *Mailbox) active(safe any, _ others) any {
+	return m.list(m.w.Operations().Active(), truthy(safe))
+}
+func (m *Mailbox) reserved(others) any { return m.list(m.w.Operations().Reserved(), false) }
 
 // scheduledShown bounds the reply of scheduled.
 const scheduledShown = 1000
@@ -92,7 +94,7 @@ func (m *Mailbox) scheduled(ctx context.Context, _ others) any {
 		Request  taskInfo `json:"request"`
 	}
 	list := []waiting{}
-	held, err := m.w.Scheduled(ctx, scheduledShown)
+	held, err := m.w.Operations().Scheduled(ctx, scheduledShown)
 	if err != nil {
 		m.log.Warn("Cannot list what is parked: "+err.Error(), logline.EventKey, "Cannot list what is parked", "error", err)
 	}
@@ -112,7 +114,7 @@ func (m *Mailbox) queryTask(ids json.RawMessage, _ others) (any, error) {
 		return nil, err
 	}
 	found := map[string][]any{}
-	for _, t := range m.w.Find(wanted...) {
+	for _, t := range m.w.Operations().Find(wanted...) {
 		found[t.ID] = []any{string(t.State), m.info(t, false)}
 	}
 	return found, nil
@@ -126,14 +128,14 @@ func (m *Mailbox) registered(attributes []any, builtins any, _ others) any {
 		attributes = shownAttributes
 	}
 	list := []string{}
-	for _, name := range m.w.TaskNames(truthy(builtins)) {
+	for _, name := range m.w.Operations().TaskNames(truthy(builtins)) {
 		var shown []string
 		for _, a := range attributes {
 			attribute, ok := a.(string)
 			if !ok || strings.HasPrefix(attribute, "_") {
 				continue
 			}
-			if text, ok := m.w.TaskAttribute(name, attribute); ok {
+			if text, ok := m.w.Operations().TaskAttribute(name, attribute); ok {
 				shown = append(shown, attribute+"="+text)
 			}
 		}
@@ -163,6 +165,6 @@ func (m *Mailbox) hello(fromNode string, revoked json.RawMessage, _ others) (any
 	default:
 		return nil, tasks.Raise("TypeError", "'"+pyjson.PythonType(revoked)+"' object is not iterable")
 	}
-	m.w.MergeRevoked(ids...)
-	return map[string]any{"revoked": m.w.Revoked(), "clock": m.w.Clock().Forward()}, nil
+	m.w.Operations().MergeRevoked(ids...)
+	return map[string]any{"revoked": m.w.Operations().Revoked(), "clock": m.w.Clock().Forward()}, nil
 }

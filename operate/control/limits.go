@@ -22,7 +22,7 @@ func (m *Mailbox) rateLimit(task string, limit json.RawMessage, _ others) (any, 
 	if unit != "" && unit != "s" && unit != "m" && unit != "h" {
 		return nil, tasks.Raise("KeyError", unit)
 	}
-	switch err := m.w.SetRateLimit(task, text); {
+	switch err := m.w.Operations().SetRateLimit(task, text); {
 	case errors.Is(err, worker.ErrUnknownTask):
 		m.log.Error("Rate limit attempt for unknown task "+task, logline.EventKey, "Rate limit attempt for unknown task", "task_name", task)
 		return failed("unknown task"), nil
@@ -61,7 +61,7 @@ func rateText(limit json.RawMessage) (string, error) {
 
 func (m *Mailbox) timeLimit(task any, hard, soft *float64, _ others) (any, error) {
 	name, _ := task.(string)
-	switch err := m.w.SetTimeLimits(name, limit(soft), limit(hard)); {
+	switch err := m.w.Operations().SetTimeLimits(name, limit(soft), limit(hard)); {
 	case errors.Is(err, worker.ErrUnknownTask):
 		m.log.Error("Change time limit attempt for unknown task "+name,
 			logline.EventKey, "Change time limit attempt for unknown task", "task_name", name)

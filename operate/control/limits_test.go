@@ -80,7 +80,7 @@ func TestPool(t *testing.T) {
 		b.want("pool_grow", `{"n": 2}`, `{"ok": "pool will grow"}`)
 		b.sleep(0)
 		b.wantActive(4)
-		if n := b.w.Prefetch(); n != 16 {
+		if n := b.w.Operations().Prefetch(); n != 16 {
 			t.Errorf("prefetch count %d, want 16", n)
 		}
 		b.want("pool_shrink", `{"n": 3}`, `{"ok": "pool will shrink"}`)
@@ -114,7 +114,7 @@ func TestAutoscale(t *testing.T) {
 		want("map[current:3 max:3 min:1 qty:5]")
 		b.wantActive(3)
 		b.want("autoscale", `{"max": 4, "min": 2}`, `{"ok": "autoscale now max=4 min=2"}`)
-		if n := b.w.Prefetch(); n != 16 {
+		if n := b.w.Operations().Prefetch(); n != 16 {
 			t.Errorf("prefetch count %d, want 16", n)
 		}
 		b.sleep(time.Second)

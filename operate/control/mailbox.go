@@ -260,7 +260,7 @@ func (m *Mailbox) run(ctx context.Context, r *protocol.ControlRequest) (any, err
 		return nil, tasks.Raise("KeyError", r.Method)
 	}
 	ctx = context.WithValue(ctx, workerKey{}, m.w)
-	return m.w.Call(ctx, entry, &tasks.Request{
+	return m.w.Operations().Call(ctx, entry, &tasks.Request{
 		Task: &protocol.Task{Name: entry.Name, Args: []byte("[]"), Kwargs: r.Arguments}, Hostname: m.hostname,
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func (m *Mailbox) poolGrow(n int, _ others) (any, error) {
-	if _, scales := m.w.Autoscale(); scales {
+	if _, scales := m.w.Operations().Autoscale(); scales {
 		return failed("pool_grow is not supported with autoscale. Adjust autoscale range instead."), nil
 	}
 	if err := m.resize(n); err != nil {
@@ -20,7 +20,7 @@ func (m *Mailbox) poolGrow(n int, _ others) (any, error) {
 }
 
 func (m *Mailbox) poolShrink(n int, _ others) (any, error) {
-	if _, scales := m.w.Autoscale(); scales {
+	if _, scales := m.w.Operations().Autoscale(); scales {
 		return failed("pool_shrink is not supported with autoscale. Adjust autoscale range instead."), nil
 	}
 	if err := m.resize(-n); err != nil {
@@ -34,7 +34,7 @@ func (m *Mailbox) resize(by int) error {
 	if size < 1 {
 		return tasks.Raise("ValueError", "Can't shrink pool. All processes busy!")
 	}
-	return m.w.Resize(size)
+	return m.w.Operations().Resize(size)
 }
 
 // poolRestart is for Python code that has changed. Where worker_pool_restarts allows it,
@@ -43,14 +43,14 @@ func (m *Mailbox) poolRestart(ctx context.Context, _, _, _ any, _ others) (any, 
 	if allowed, _ := m.settings(true)["worker_pool_restarts"].(bool); !allowed {
 		return nil, tasks.Raise("ValueError", "Pool restarts not enabled")
 	}
-	if err := m.w.Restart(ctx); err != nil {
+	if err := m.w.Operations().Restart(ctx); err != nil {
 		return nil, err
 	}
 	return succeeded("reload started"), nil
 }
 
 func (m *Mailbox) autoscale(most, least *int) (any, error) {
-	state, scales := m.w.SetAutoscale(most, least)
+	state, scales := m.w.Operations().SetAutoscale(most, least)
 	if !scales {
 		return nil, tasks.Raise("ValueError", "Autoscale not enabled")
 	}

@@ -23,7 +23,7 @@ func (m *Mailbox) addConsumer(ctx context.Context, queue string, exchange, excha
 			q.RoutingKey = cmp.Or(q.RoutingKey, queue)
 		}
 	}
-	if err := m.w.AddQueue(ctx, q); err != nil {
+	if err := m.w.Operations().AddQueue(ctx, q); err != nil {
 		return nil, tasks.Raise("ValueError", err.Error())
 	}
 	m.log.Info("Started consuming from "+queue, logline.EventKey, "Started consuming from a queue", "queue", queue)
@@ -39,7 +39,7 @@ func text(s *string) string {
 
 func (m *Mailbox) cancelConsumer(ctx context.Context, queue string, _ others) (any, error) {
 	m.log.Info("Canceling queue "+queue, logline.EventKey, "Canceling a queue", "queue", queue)
-	if err := m.w.CancelQueue(ctx, queue); err != nil {
+	if err := m.w.Operations().CancelQueue(ctx, queue); err != nil {
 		return nil, tasks.Raise("ValueError", err.Error())
 	}
 	return succeeded("no longer consuming from " + queue), nil

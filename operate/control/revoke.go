@@ -12,7 +12,7 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-func (m *Mailbox) revoked(others) any { return m.w.Revoked() }
+func (m *Mailbox) revoked(others) any { return m.w.Operations().Revoked() }
 
 func (m *Mailbox) revoke(ctx context.Context, taskID json.RawMessage, terminate, signal any, _ others) (any, error) {
 	ids, other, err := members(taskID)
@@ -22,7 +22,7 @@ func (m *Mailbox) revoke(ctx context.Context, taskID json.RawMessage, terminate,
 	if other != "" {
 		return nil, tasks.Raise("TypeError", "sequence item 0: expected str instance, "+other+" found")
 	}
-	m.w.Revoke(ctx, ids...)
+	m.w.Operations().Revoke(ctx, ids...)
 	if !truthy(terminate) {
 		m.log.Info("Tasks flagged as revoked: "+strings.Join(ids, ", "), logline.EventKey, "Tasks flagged as revoked", "task_ids", ids)
 		return succeeded("tasks " + setRepr(ids) + " flagged as revoked"), nil
@@ -31,7 +31,7 @@ func (m *Mailbox) revoke(ctx context.Context, taskID json.RawMessage, terminate,
 	if err != nil {
 		return nil, err
 	}
-	known := m.w.Terminate(signum, ids...)
+	known := m.w.Operations().Terminate(signum, ids...)
 	if len(known) == 0 {
 		return succeeded("terminate: tasks unknown"), nil
 	}
@@ -51,11 +51,11 @@ func (m *Mailbox) revokeByStamps(headers json.RawMessage, terminate, signal any,
 	if err != nil {
 		return nil, err
 	}
-	m.w.RevokeByStamps(stamps)
+	m.w.Operations().RevokeByStamps(stamps)
 	if !truthy(terminate) {
 		return succeeded("headers " + shown + " flagged as revoked, but not terminated"), nil
 	}
-	found := m.w.TerminateByStamps(signum, stamps)
+	found := m.w.Operations().TerminateByStamps(signum, stamps)
 	if len(found) == 0 {
 		return succeeded("headers " + shown + " were not terminated"), nil
 	}

@@ -19,10 +19,10 @@ func (m *Mailbox) stats(others) any {
 		"uptime":         int64(math.RoundToEven(m.w.Uptime().Seconds())),
 		"pool":           m.poolStats(),
 		"broker":         m.cfg.BrokerInfo,
-		"prefetch_count": m.w.Prefetch(),
+		"prefetch_count": m.w.Operations().Prefetch(),
 		"rusage":         rusage(),
 	}
-	if state, scales := m.w.Autoscale(); scales {
+	if state, scales := m.w.Operations().Autoscale(); scales {
 		stats["autoscaler"] = map[string]any{
 			"max": state.Max, "min": state.Min, "current": state.Current, "qty": state.Load,
 		}
@@ -31,12 +31,12 @@ func (m *Mailbox) stats(others) any {
 }
 
 func (m *Mailbox) poolStats() map[string]any {
-	pool := m.w.Executors()[0]
+	pool := m.w.Operations().Executors()[0]
 	processes := make([]int, pool.Slots)
 	for i := range processes {
 		processes[i] = pool.PIDs[i%len(pool.PIDs)]
 	}
-	hard, soft := m.w.TimeLimits()
+	hard, soft := m.w.Operations().TimeLimits()
 	return map[string]any{
 		"implementation":           pool.Implementation,
 		"max-concurrency":          pool.Slots,

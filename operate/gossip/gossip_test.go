@@ -261,20 +261,20 @@ func TestMingle(t *testing.T) {
 			}
 		}
 		a := h.mingler("a@h")
-		a.MergeRevoked("1", "2")
+		a.Operations().MergeRevoked("1", "2")
 		a.Clock().Adjust(100)
 		mingle(a, "mingle: searching for neighbors", "mingle: all alone")
 		b := h.mingler("b@h")
-		b.MergeRevoked("3")
+		b.Operations().MergeRevoked("3")
 		mingle(b, "mingle: sync with 1 nodes", "mingle: processing reply from a@h", "mingle: sync complete")
 		for _, w := range []*worker.Worker{a, b} {
-			if got := len(w.Revoked()); got != 3 || w.Clock().Value() < 100 {
-				t.Errorf("%s has revoked %v, and its clock is %d", w.Hostname(), w.Revoked(), w.Clock().Value())
+			if got := len(w.Operations().Revoked()); got != 3 || w.Clock().Value() < 100 {
+				t.Errorf("%s has revoked %v, and its clock is %d", w.Hostname(), w.Operations().Revoked(), w.Clock().Value())
 			}
 		}
-		h.mingler("c@h").MergeRevoked("4")
+		h.mingler("c@h").Operations().MergeRevoked("4")
 		mingle(a, "mingle: sync with 2 nodes")
-		if got := a.Revoked(); len(got) != 4 {
+		if got := a.Operations().Revoked(); len(got) != 4 {
 			t.Errorf("revoked: %v", got)
 		}
 	})

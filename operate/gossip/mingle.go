@@ -20,7 +20,7 @@ const mingleTimeout = time.Second
 // waits a second for them.
 func Mingle(ctx context.Context, w *worker.Worker, ask *control.Client, log *slog.Logger) error {
 	log.Info("mingle: searching for neighbors")
-	arguments, err := pyjson.Append(nil, map[string]any{"from_node": w.Hostname(), "revoked": w.Revoked()})
+	arguments, err := pyjson.Append(nil, map[string]any{"from_node": w.Hostname(), "revoked": w.Operations().Revoked()})
 	if err != nil {
 		return fmt.Errorf("mingle: %w", err)
 	}
@@ -49,7 +49,7 @@ func Mingle(ctx context.Context, w *worker.Worker, ask *control.Client, log *slo
 		}
 		revoked = append(revoked, ids...)
 	}
-	w.MergeRevoked(revoked...) // all at once: it writes the state file
+	w.Operations().MergeRevoked(revoked...) // all at once: it writes the state file
 	log.Info("mingle: sync complete")
 	return err
 }

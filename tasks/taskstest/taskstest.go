@@ -217,7 +217,7 @@ func (r *run) countdown(reason *tasks.RetryError) time.Duration {
 	case !reason.ETA.IsZero():
 		return time.Until(reason.ETA)
 	}
-	delay, _ := r.worker.TaskAttribute(r.name, "default_retry_delay")
+	delay, _ := r.worker.Operations().TaskAttribute(r.name, "default_retry_delay")
 	seconds, _ := strconv.ParseFloat(delay, 64)
 	return time.Duration(seconds * float64(time.Second))
 }

@@ -6,31 +6,59 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
 
 // ErrUnknownTask is returned for the name of a task that is not registered.
 var ErrUnknownTask = errors.New("worker: unknown task")
 
+// Operations are what operators ask of a running worker, and change in it: the methods
+// behind Celery's remote control. They may be called at any time, from any goroutine.
+type Operations struct {
+	consumer    broker.Consumer
+	decoder     *protocol.Decoder
+	tasks       *taskConfigs
+	revocations *revocations
+	schedule    *schedule
+	parking     *parking
+	limits      *limits
+	runner      *runner
+	store       backend.Store
+	loader      backend.Loader // nil: the store cannot be read
+	location    *time.Location
+	log         taskLog
+}
+
+// Operations returns what operators may ask of the worker.
+func (w *Worker) Operations() *Operations {
+	return &Operations{
+		consumer: w.cfg.Consumer, decoder: &w.decoder, tasks: w.tasks, revocations: w.revocations,
+		schedule: w.schedule, parking: w.parking, limits: w.limits, runner: w.runner,
+		store: w.cfg.Store, loader: w.loader, location: w.cfg.Location, log: w.log,
+	}
+}
+
 // SetRateLimit changes the rate limit of a task, in Celery's notation; "" and "0" lift it.
-func (w *Worker) SetRateLimit(task, limit string) error {
+func (o *Operations) SetRateLimit(task, limit string) error {
 	rate, err := tasks.ParseRateLimit(limit)
 	if err != nil {
 		return err
 	}
-	t := w.tasks.of(task)
+	t := o.tasks.of(task)
 	if t == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)
 	}
 	t.rateLimit.Store(&limit)
-	w.limits.set(t, rate)
+	o.limits.set(t, rate)
 	return nil
 }
 
 // SetTimeLimits changes both time limits of a task; 0: none. Tasks that run keep theirs.
-func (w *Worker) SetTimeLimits(task string, soft, hard time.Duration) error {
-	t := w.tasks.of(task)
+func (o *Operations) SetTimeLimits(task string, soft, hard time.Duration) error {
+	t := o.tasks.of(task)
 	if t == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)
 	}
@@ -43,18 +71,18 @@ func (w *Worker) SetTimeLimits(task string, soft, hard time.Duration) error {
 
 // Resize changes how many handlers run at the same time. When there are fewer, those
 // that run go on until they return.
-func (w *Worker) Resize(concurrency int) error {
+func (o *Operations) Resize(concurrency int) error {
 	if concurrency < 1 {
 		return fmt.Errorf("worker: a worker needs at least 1 slot, not %d", concurrency)
 	}
-	w.runner.goroutines().resize(concurrency, concurrency)
+	o.runner.goroutines().resize(concurrency, concurrency)
 	return nil
 }
 
 // ResizeExecutor changes how many requests an executor of Config.Executors runs at the same
 // time, as Resize does for Go handlers.
-func (w *Worker) ResizeExecutor(name string, slots int) error {
-	p := w.runner.pool(name)
+func (o *Operations) ResizeExecutor(name string, slots int) error {
+	p := o.runner.pool(name)
 	switch {
 	case p == nil:
 		return fmt.Errorf("worker: there is no executor %q", name)
@@ -66,9 +94,9 @@ func (w *Worker) ResizeExecutor(name string, slots int) error {
 }
 
 // Restart has all executors restart (see Executor.Restart): Celery's pool_restart.
-func (w *Worker) Restart(ctx context.Context) error {
+func (o *Operations) Restart(ctx context.Context) error {
 	var errs []error
-	for _, p := range w.runner.pools {
+	for _, p := range o.runner.pools {
 		if err := p.executor.Restart(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("worker: executor %q: %w", p.name, err))
 		}
@@ -78,13 +106,13 @@ func (w *Worker) Restart(ctx context.Context) error {
 
 // Call calls what is no task, such as a command of remote control, as a Go handler is called.
 // It may end its goroutine: that is an error.
-func (w *Worker) Call(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error) {
-	return callApart(ctx, w.runner.goroutines().executor, entry, req)
+func (o *Operations) Call(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error) {
+	return callApart(ctx, o.runner.goroutines().executor, entry, req)
 }
 
 // AddQueue starts consuming from a queue.
-func (w *Worker) AddQueue(ctx context.Context, q broker.Queue) error {
-	queues, err := w.queues()
+func (o *Operations) AddQueue(ctx context.Context, q broker.Queue) error {
+	queues, err := o.queues()
 	if err != nil {
 		return err
 	}
@@ -92,31 +120,23 @@ func (w *Worker) AddQueue(ctx context.Context, q broker.Queue) error {
 }
 
 // CancelQueue stops consuming from a queue.
-func (w *Worker) CancelQueue(ctx context.Context, name string) error {
-	queues, err := w.queues()
+func (o *Operations) CancelQueue(ctx context.Context, name string) error {
+	queues, err := o.queues()
 	if err != nil {
 		return err
 	}
 	return queues.CancelQueue(ctx, name)
 }
 
-func (w *Worker) queues() (broker.Queues, error) {
-	queues, ok := w.cfg.Consumer.(broker.Queues)
+func (o *Operations) queues() (broker.Queues, error) {
+	queues, ok := o.consumer.(broker.Queues)
 	if !ok {
-		return nil, fmt.Errorf("worker: %T cannot change its queues", w.cfg.Consumer)
+		return nil, fmt.Errorf("worker: %T cannot change its queues", o.consumer)
 	}
 	return queues, nil
 }
 
-// Queues returns the queues that are consumed now; nil if the consumer cannot tell.
-func (w *Worker) Queues() []broker.Queue {
-	if queues, ok := w.cfg.Consumer.(broker.Queues); ok {
-		return queues.Queues()
-	}
-	return nil
-}
-
 // TimeLimits returns the limits of tasks that say nothing themselves; 0: none.
-func (w *Worker) TimeLimits() (hard, soft time.Duration) {
-	return value(w.cfg.Defaults.TimeLimit, 0), value(w.cfg.Defaults.SoftTimeLimit, 0)
+func (o *Operations) TimeLimits() (hard, soft time.Duration) {
+	return value(o.tasks.defaults.TimeLimit, 0), value(o.tasks.defaults.SoftTimeLimit, 0)
 }
