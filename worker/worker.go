@@ -47,15 +47,11 @@ type Worker struct {
 
 	persister *persister
 	settler   *settler
+	shutdown  *shutdown
 
 	taskCtx     context.Context //nolint:containedctx // the parent of every handler's context
 	cancelTasks context.CancelCauseFunc
-	abort       chan struct{} // closed by Abort
 	noStart     chan struct{} // closed when nothing that was not accepted is to start any more
-	abortOnce   sync.Once
-	hurry       chan struct{} // closed by AbortNow
-	hurryOnce   sync.Once
-	endsBy      atomic.Int64 // see EndsBy; Unix nanoseconds
 
 	consuming atomic.Bool
 	stopping  atomic.Bool
@@ -86,9 +82,8 @@ func New(cfg Config) (*Worker, error) {
 		},
 		leases:     newLeases(&cfg),
 		successful: newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
-		abort:      make(chan struct{}),
 		noStart:    make(chan struct{}),
-		hurry:      make(chan struct{}),
+		shutdown:   newShutdown(&cfg),
 		made:       time.Now(),
 	}
 	w.hooks = newHooks(cfg.Registry, w.log)
@@ -195,11 +190,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	settleCtx, cancelSettle := context.WithCancel(base)
 	claimCtx, cancelClaim := context.WithCancel(ctx)
 	var bounding sync.WaitGroup
-	bounding.Go(func() { w.boundEnd(settleCtx, claimCtx, cancelSettle) })
+	bounding.Go(func() { w.shutdown.bound(settleCtx, claimCtx, w.persister.done.Load, w.runner.busy, cancelSettle) })
 	defer bounding.Wait()
 	defer cancelSettle()
 	defer cancelClaim()
-	stopOnAbort := w.onAbort(cancelClaim)
+	stopOnCold := w.shutdown.onCold(cancelClaim)
 	w.parking.try(claimCtx)
 
 	var holding, renewing sync.WaitGroup
@@ -215,16 +210,16 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.hooks.workerReady(w.cfg.Hostname)
 	err := w.consume(claimCtx)
-	w.hooks.workerShuttingDown(w.cfg.Hostname, w.howItEnds())
+	w.hooks.workerShuttingDown(w.cfg.Hostname, w.shutdown.kind())
 	cancelClaim()
-	stopOnAbort()
+	stopOnCold()
 
 	w.stopping.Store(true)
 	close(w.noStart)
 	close(stopHolding)
 	w.runner.stop()
 	returned := w.giveBackUnstarted(settleCtx, &holding)
-	w.awaitHandlers(settleCtx, waited(&w.runner.running), returned)
+	w.awaitHandlers(settleCtx, returned)
 	<-returned
 	w.unstarted.giveBack(settleCtx, broker.Front, w.unstarted.take())
 	w.settler.await(settleCtx)
@@ -237,27 +232,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// howItEnds is the name of the shutdown that has begun.
-func (w *Worker) howItEnds() string {
-	select {
-	case <-w.abort:
-		return "Cold"
-	default:
-		return "Warm"
+// awaitHandlers waits for what runs. What it leaves behind goes back to its queues behind
+// what has not started, when that is returned.
+func (w *Worker) awaitHandlers(ctx context.Context, returned <-chan struct{}) {
+	finished := waited(&w.runner.running)
+	if w.shutdown.wait(finished, func() int { return len(w.runner.active()) }) {
+		return
 	}
-}
-
-// onAbort calls f when Abort is called, until the returned function is.
-func (w *Worker) onAbort(f func()) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-w.abort:
-			f()
-		case <-done:
-		}
-	}()
-	return func() { close(done) }
+	w.runner.aborted.Store(true)
+	w.cancelTasks(tasks.ErrShutdown)
+	select {
+	case <-finished:
+	case <-time.After(coldGrace):
+	}
+	<-returned
+	w.abandonRunning(ctx)
 }
 
 func waited(wg *sync.WaitGroup) <-chan struct{} {
@@ -265,6 +254,22 @@ func waited(wg *sync.WaitGroup) <-chan struct{} {
 	go func() { defer close(done); wg.Wait() }()
 	return done
 }
+
+// Abort ends Run without waiting for running handlers (Celery's cold shutdown), after it
+// has let them finish for Config.SoftShutdownTimeout. Then their contexts are cancelled
+// with tasks.ErrShutdown. Messages that are acknowledged late go back to their queues; a
+// task that was acknowledged when it started is lost, and its state RETRY, unless its
+// handler finishes at once. Abort may be called at any time, from any goroutine, more
+// than once.
+func (w *Worker) Abort() { w.shutdown.begin() }
+
+// AbortNow is Abort, and does not wait for Config.SoftShutdownTimeout, or any longer for it.
+func (w *Worker) AbortNow() { w.shutdown.beginNow() }
+
+// EndsBy tells until when Run has waited, or would have waited, for a broker or backend
+// that cannot be reached. It is known when Run has returned: what is closed after it should
+// be by then, too, so that the whole of a shutdown keeps within its time.
+func (w *Worker) EndsBy() time.Time { return w.shutdown.end() }
 
 // giveBackUnstarted returns everything that was claimed and has not started, in the order
 // in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
