@@ -3,7 +3,7 @@
 //
 // The way of a message, each step in the file of its name:
 //
-//	consume    claim as many messages as there is room for; decode (large: elsewhere)
+//	intake     claim as many messages as there is room for; decode (large: elsewhere)
 //	gate       unknown, expired, not yet due, or to be run?
 //	schedule   wait for the ETA; timetable: in memory; parking: kept by the broker
 //	limits     wait for the task's turn
@@ -18,20 +18,20 @@
 //
 //	goroutine    how many      owns                        ends
 //	Run          the caller's  the order of start and stop when all others have
-//	consume      in Run        seq; the calls of Claim     when ctx is done
-//	large        1             nothing                     when consume has ended
-//	timetable    2             the timers of the next ETA  when consume has ended
+//	intake       in Run        seq; the calls of Claim     when ctx is done
+//	large        1             nothing                     when intake has ended
+//	timetable    2             the timers of the next ETA  when intake has ended
 //	                           and of what is kept
-//	unpark       1             the calls of Due            when consume has ended
-//	returnSurplus 1 a pool     nothing                     when consume has ended
-//	autoscaler   1 a pool, if wanted  the number of slots  when consume has ended
+//	unpark       1             the calls of Due            when intake has ended
+//	returnSurplus 1 a pool     nothing                     when intake has ended
+//	autoscaler   1 a pool, if wanted  the number of slots  when intake has ended
 //	acknowledgeEarly 1 a pool  the calls of Ack for early  when the backlog is closed
 //	slot         Concurrency   the request it runs         when the backlog is closed
 //	settler.run  1             Ack and Store calls         when the settler is closed and all is written
 //	leases       1             nothing                     last, with the settle context
 //
 // A pool is an executor (goroutines for Go handlers, and those of Config.Executors) with its
-// slots and its backlog. Senders stop before receivers: consume and schedule feed the backlog, slots feed
+// slots and its backlog. Senders stop before receivers: intake and schedule feed the backlog, slots feed
 // the settler, and each is waited for before what it feeds is closed.
 //
 // # Contexts

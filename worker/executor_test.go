@@ -181,7 +181,7 @@ func TestExecutorBeginsLate(t *testing.T) {
 		b.sleep(60 * time.Second)
 		b.wantQueued(0, 0)
 		b.wantEvents("received")
-		if active, reserved := b.w.Operations().Active(), b.w.Reserved(); len(active) != 0 || len(reserved) != 1 {
+		if active, reserved := b.w.Operations().Active(), b.w.Operations().Reserved(); len(active) != 0 || len(reserved) != 1 {
 			t.Errorf("before it begins: active %v, reserved %v", active, reserved)
 		}
 		b.sleep(time.Second)

@@ -16,22 +16,29 @@ const (
 	crowded                 // its executor has enough, and is not to hold what others could run
 )
 
-// gate decides about a request that was just received, or has waited for its ETA.
-func (w *Worker) gate(r *request, now time.Time) verdict {
+// gate decides about requests, and changes nothing.
+type gate struct {
+	revocations     *revocations
+	maxRedeliveries int // negative: no limit
+	runner          *runner
+}
+
+// decide decides about a request that was just received, or has waited for its ETA.
+func (g *gate) decide(r *request, now time.Time) verdict {
 	switch {
 	case r.task == nil:
 		return unknown
 	case isExpired(r, now):
 		return expired
-	case w.revocations.has(r.ID, now):
+	case g.revocations.has(r.ID, now):
 		return revoked
-	case w.cfg.MaxRedeliveries >= 0 && r.redeliveries > w.cfg.MaxRedeliveries:
+	case g.maxRedeliveries >= 0 && r.redeliveries > g.maxRedeliveries:
 		return poisoned
 	case r.ETA.After(now):
 		return hold
 	case r.task.limiter.Load() != nil && !r.limited:
 		return limit
-	case r.due.IsZero() && !r.unparked && w.runner.crowded(r):
+	case r.due.IsZero() && !r.unparked && g.runner.crowded(r):
 		return crowded
 	}
 	return run

@@ -11,12 +11,14 @@ import (
 func TestGate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	w := &Worker{cfg: Config{MaxRedeliveries: 2}, revocations: &revocations{ids: newMemory(10, time.Hour)}}
 	room := &pool{backlog: newBacklog(1, 1, false, nil)}
 	full := &pool{backlog: newBacklog(0, 1, false, nil)}
-	w.runner = &runner{pools: []*pool{room, full}}
-	w.revocations.ids.add(now.Add(-time.Minute), "revoked")
-	w.revocations.ids.add(now.Add(-2*time.Hour), "revoked long ago")
+	g := gate{
+		maxRedeliveries: 2, revocations: &revocations{ids: newMemory(10, time.Hour)},
+		runner: &runner{pools: []*pool{room, full}},
+	}
+	g.revocations.ids.add(now.Add(-time.Minute), "revoked")
+	g.revocations.ids.add(now.Add(-2*time.Hour), "revoked long ago")
 	known, limited, busy := &taskConfig{pool: room}, &taskConfig{pool: room}, &taskConfig{pool: full}
 	limited.limiter.Store(newLimiter(new(limits), 1))
 	tests := []struct {
@@ -54,8 +56,8 @@ func TestGate(t *testing.T) {
 			t.Parallel()
 			r := &tt.request
 			r.Task, r.task = &tt.task, tt.config
-			if got := w.gate(r, now); got != tt.want {
-				t.Errorf("gate = %v, want %v", got, tt.want)
+			if got := g.decide(r, now); got != tt.want {
+				t.Errorf("decide = %v, want %v", got, tt.want)
 			}
 		})
 	}

@@ -199,3 +199,20 @@ func (r *request) ackAfter() fate {
 	}
 	return none
 }
+
+// revocation is the settlement of a task that is REVOKED.
+func (w *Worker) revocation(r *request, reason string, terminated bool) settlement {
+	exc := newException("celery.exceptions", "TaskRevokedError", reason)
+	s := settlement{
+		req: r, fate: late, record: w.record(r, revokedRecord(exc), r.storeErrors),
+		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: time.Now()},
+	}
+	if signum := r.terminated.Load(); terminated && signum != nil {
+		s.end.signum = *signum
+	}
+	if terminated && !r.acksLate {
+		s.fate = none // it was acknowledged when it started
+	}
+	w.countPart(&s, protocol.Revoked, exc.Append(nil))
+	return s
+}

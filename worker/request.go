@@ -116,13 +116,13 @@ func (r *request) event(kind Kind) Event {
 }
 
 // apply works out what holds for this request: the message's header wins over the
-// task's own option, and that over the worker's setting.
-func (w *Worker) apply(r *request) {
+// task's own option, and that over the worker's setting. stores tells that there is a result backend.
+func (r *request) apply(stores bool) {
 	t := r.task
 	ignore := value(r.IgnoreResult, t.ignoreResult)
 	r.acksLate = t.acksLate
-	r.storeResult = w.cfg.Store != nil && !ignore
-	r.storeErrors = r.storeResult || w.cfg.Store != nil && t.storeErrors
+	r.storeResult = stores && !ignore
+	r.storeErrors = r.storeResult || stores && t.storeErrors
 	r.trackStarted = r.storeResult && t.trackStarted
 }
 

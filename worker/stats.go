@@ -65,7 +65,7 @@ func (w *Worker) Ready() error {
 	switch {
 	case w.stopping.Load():
 		return errors.New("shutting down")
-	case !w.consuming.Load():
+	case !w.intake.consuming.Load():
 		return errors.New("not started")
 	}
 	return nil

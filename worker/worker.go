@@ -31,7 +31,8 @@ type Worker struct {
 	backend   publish.Backend
 	loader    backend.Loader // nil: the store cannot be read
 
-	large       *large
+	intake      *intake
+	refusals    *refusals
 	schedule    *schedule // what waits for its ETA
 	leases      *leases
 	runner      *runner
@@ -39,7 +40,6 @@ type Worker struct {
 	handover    *handover
 	unknown     *unknownTasks
 	parking     *parking
-	claimPause  claimPause
 	counts      counts
 	made        time.Time
 	revocations *revocations
@@ -53,11 +53,8 @@ type Worker struct {
 	cancelTasks context.CancelCauseFunc
 	noStart     chan struct{} // closed when nothing that was not accepted is to start any more
 
-	consuming atomic.Bool
-	stopping  atomic.Bool
-	ran       atomic.Bool
-
-	seq atomic.Uint64 // order of claiming
+	stopping atomic.Bool
+	ran      atomic.Bool
 }
 
 // New checks the configuration, naming every problem in it, and builds a worker.
@@ -97,14 +94,13 @@ func New(cfg Config) (*Worker, error) {
 	w.settler = newSettler(w.settlerDeps(), w.persister)
 	w.unstarted = &givenBack{consumer: cfg.Consumer, leases: w.leases, persister: w.persister, log: w.log}
 	w.unstarted.returner, _ = cfg.Consumer.(broker.Returner)
-	w.large = newLarge(func(r *request) {
-		w.decode(r)
-		w.runner.goroutines().backlog.reserve(-1)
-	})
+	w.refusals = &refusals{
+		revocations: w.revocations, stores: cfg.Store != nil, buries: w.mover != nil,
+		failure: w.failure, revocation: w.revocation, record: w.record, settle: w.settle, hooks: w.hooks, log: w.log,
+	}
 	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
 	w.counts.init()
-	w.waitingPlaces()
-	w.tasks = newTaskConfigs(&cfg, w.builtins(), w.limits, w.runner)
+	w.takeIn()
 	return w, nil
 }
 
@@ -112,7 +108,7 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
 		log: w.log, leases: w.leases, noStart: w.noStart,
-		refused: w.discarded, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
+		refused: w.refusals.discardLate, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
 		answers: answers{outcome: w.outcomeOf, timedOut: w.timedOut, terminated: w.terminated, gaveUp: w.gaveUp, cutOff: w.cutOff},
 		settle:  w.settler.settle, unstarted: w.unstarted,
 	}
@@ -134,35 +130,50 @@ func (w *Worker) settlerDeps() settlerDeps {
 // settle hands over to the settler what is to be written.
 func (w *Worker) settle(s settlement) { w.settler.settle(s) }
 
-// waitingPlaces makes the places where requests wait for something else than a slot.
-func (w *Worker) waitingPlaces() {
+// takeIn makes what takes messages in, and the places where they wait for something else than
+// a slot.
+func (w *Worker) takeIn() {
 	cfg := &w.cfg
-	takeBack := func(d broker.Delivery) { w.receive(d, true) }
+	in := w.newIntake()
+	takeBack := func(d broker.Delivery) { in.receive(d, true) }
 	w.parking = &parking{revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log}
 	w.parking.parker, _ = cfg.Consumer.(broker.Parker)
 	w.parking.recaller, _ = cfg.Consumer.(broker.Recaller)
 	w.schedule = &schedule{
-		memory: newTimetable(w.due), parking: w.parking, parkAfter: cfg.ParkAfter, most: cfg.ETATaskLimit,
+		memory: newTimetable(in.due), parking: w.parking, parkAfter: cfg.ParkAfter, most: cfg.ETATaskLimit,
 		waiting: w.runner.waiting, giveBack: w.unstarted.add, takeBack: takeBack, log: w.log,
 	}
 	w.limits = &limits{
 		disabled: cfg.DisableRateLimits, parks: w.parking.able,
-		start: w.enqueue, park: w.parking.park, giveBack: w.unstarted.add,
+		start: in.start, park: w.parking.park, giveBack: w.unstarted.add,
 	}
 	w.handover = &handover{
-		moves: w.mover != nil, makeWay: w.makeWay, reconsider: w.reconsider, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
+		moves: w.mover != nil, makeWay: in.makeWay, reconsider: in.reconsider, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
 	}
 	w.handover.kept = newTimetable(w.handover.release)
 	w.unknown = &unknownTasks{
-		policy: cfg.Unknown, byQueue: cfg.UnknownByQueue, handover: w.handover, fail: w.failUnknown, bury: w.bury,
+		policy: cfg.Unknown, byQueue: cfg.UnknownByQueue, handover: w.handover, fail: w.refusals.failUnknown, bury: w.refusals.bury,
 	}
 	w.handover.policy = w.unknown.policyOf
+	w.tasks = newTaskConfigs(cfg, w.builtins(), w.limits, w.runner)
+	in.tasks, in.schedule, in.limits, in.unknown = w.tasks, w.schedule, w.limits, w.unknown
+	w.intake = in
 }
 
-// makeWay claims nothing for a moment.
-func (w *Worker) makeWay() {
-	w.claimPause.extend(headStart, headStartMost)
-	signal(w.runner.room)
+func (w *Worker) newIntake() *intake {
+	in := &intake{
+		consumer: w.cfg.Consumer, decoder: &w.decoder, stores: w.cfg.Store != nil, worker: w, hostname: w.cfg.Hostname,
+		gate:   gate{revocations: w.revocations, maxRedeliveries: w.cfg.MaxRedeliveries, runner: w.runner},
+		leases: w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add,
+		hooks: w.hooks, observers: w.observers, log: w.log,
+	}
+	in.large = newLarge(in.decodeLarge)
+	in.start = func(r *request) {
+		if !r.task.pool.backlog.push(r) {
+			w.unstarted.add(r)
+		}
+	}
+	return in
 }
 
 // Run claims and runs tasks until ctx is done. Then it stops claiming, gives back
@@ -199,7 +210,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var holding, renewing sync.WaitGroup
 	stopHolding := make(chan struct{})
-	holding.Go(func() { w.large.run(stopHolding) })
+	holding.Go(func() { w.intake.large.run(stopHolding) })
 	holding.Go(func() { w.schedule.memory.run(stopHolding) })
 	holding.Go(func() { w.handover.kept.run(stopHolding) })
 	holding.Go(func() { w.schedule.unpark(claimCtx) })
@@ -209,7 +220,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.runner.start(w.taskCtx, settleCtx, &holding, stopHolding)
 
 	w.hooks.workerReady(w.cfg.Hostname)
-	err := w.consume(claimCtx)
+	err := w.intake.run(claimCtx)
 	w.hooks.workerShuttingDown(w.cfg.Hostname, w.shutdown.kind())
 	cancelClaim()
 	stopOnCold()
@@ -275,7 +286,7 @@ func (w *Worker) EndsBy() time.Time { return w.shutdown.end() }
 // in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
 // the messages are back is told by the channel: running handlers need not wait for it.
 func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
-	left := slices.Concat(w.large.close(), w.runner.close(), w.schedule.memory.close(), w.handover.kept.close(), w.limits.close())
+	left := slices.Concat(w.intake.large.close(), w.runner.close(), w.schedule.memory.close(), w.handover.kept.close(), w.limits.close())
 	var accepted []*request
 	if w.unstarted.takesBack() { // else the slots run them
 		accepted = w.runner.takeAccepted()
