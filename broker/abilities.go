@@ -35,6 +35,14 @@ type Leaser interface {
 	Beat()
 }
 
+// Unclaimer is implemented by consumers that can undo a claim.
+type Unclaimer interface {
+	// Unclaim puts deliveries back in front of their queues just as they were, to be served
+	// in the order given: they were claimed in vain, and are not to pass for messages that
+	// somebody may have run. Deliveries whose lease was lost are left alone.
+	Unclaim(ctx context.Context, deliveries ...Delivery) error
+}
+
 // Returner is implemented by consumers that can take back an acknowledgement.
 type Returner interface {
 	// Return puts messages that this consumer has acknowledged, and that nobody has started,
@@ -127,8 +135,10 @@ type Queues interface {
 	Queues() []Queue
 }
 
-// Mover is implemented by consumers that can move held deliveries elsewhere, each
-// in one atomic step. Deliveries whose lease was lost are left alone.
+// Mover is implemented by consumers that can move held deliveries elsewhere. Where the broker
+// can, each goes in one step, and deliveries whose lease was lost are left alone; elsewhere a
+// message is published anew before its delivery is acknowledged, so that it is never lost, and
+// may be there twice.
 type Mover interface {
 	// Forward puts deliveries, just as they are, at the end of another queue, in order.
 	Forward(ctx context.Context, queue string, deliveries ...Delivery) error

@@ -69,14 +69,13 @@ const (
 	// Front puts a message where it is served next: work that was claimed and
 	// not started goes back this way.
 	Front Place = iota
-	// Back puts a message where it is served last: kombu's reject(requeue=True).
+	// Back puts a message where it is served last: kombu's reject(requeue=True). A broker
+	// that has but one place for what is given back puts it there.
 	Back
-	// Untouched puts a message where Front does, just as it was: it was claimed in vain, and
-	// is not to pass for one that somebody may have run.
-	Untouched
 )
 
-// Consumer claims messages from the queues it was opened with and settles them.
+// Consumer claims messages from the queues it was opened with and settles them. What it may
+// be able to do besides is in [Abilities].
 // All methods are safe for concurrent use, except that Claim has one caller at a time.
 type Consumer interface {
 	// Claim returns between 1 and limit deliveries. It blocks until there is at
@@ -90,10 +89,9 @@ type Consumer interface {
 	// message.
 	Ack(ctx context.Context, tags ...string) (lost []string, err error)
 
-	// Requeue gives deliveries back to their queues, marked as redelivered unless they
-	// are Untouched. With Front and Untouched, deliveries given in the order they were
-	// claimed are served in that order again. Deliveries whose lease was lost are left
-	// alone.
+	// Requeue gives deliveries back to their queues, marked as redelivered. With Front,
+	// deliveries given in the order they were claimed are served in that order again.
+	// Deliveries whose lease was lost are left alone.
 	Requeue(ctx context.Context, place Place, deliveries ...Delivery) error
 
 	// Extend renews the leases and returns the tags that are no longer ours.

@@ -14,10 +14,14 @@ import (
 var ErrUnroutable = errors.New("no queue is bound for it")
 
 // RefusedError says that a message cannot be published, however often it is tried.
-// Nothing of the call was published, but for what went out in a portion before.
 type RefusedError struct {
 	Publication
-	Err error // ErrUnroutable, or what is wrong with the message or its queue
+	// Index is its place among the messages of the call. It may be the first if it is not
+	// known which one was refused.
+	Index int
+	// OthersSent says that all others of the call were published; else none was.
+	OthersSent bool
+	Err        error // ErrUnroutable, or what is wrong with the message or its queue
 }
 
 func (e *RefusedError) Error() string {
@@ -49,13 +53,43 @@ type Publication struct {
 
 // Publisher puts messages on queues.
 type Publisher interface {
-	// Publish sends messages in order and in one round trip where possible, all or
-	// none; of many megabytes a part may be published when it fails. Each message's own
-	// priority chooses the priority list. A *RefusedError is final. When the connection
-	// breaks, Publish finds out what became of the messages, if the broker can tell, and
-	// takes until ctx is done for it: so it may be repeated after an error.
+	// Publish sends messages in order and in one round trip where possible. When only single
+	// messages were refused for good, the error joins one *RefusedError for each, or is one
+	// with which none was published. When the connection breaks, Publish finds
+	// out what became of the messages, if the broker can tell, and takes until ctx is done
+	// for it: so it may be repeated after another error. Where the broker cannot tell, it
+	// publishes messages twice rather than not at all.
 	Publish(ctx context.Context, messages ...Publication) error
 	Close() error
+}
+
+// AllOrNone is implemented by publishers that publish all messages of a call or none, whatever
+// happens; only of many megabytes a part may be published when it fails.
+type AllOrNone interface {
+	PublishesAllOrNone()
+}
+
+// Refusals returns the refusals that an error of Publish joins; nil: it is another error.
+func Refusals(err error) []*RefusedError {
+	switch e := err.(type) { //nolint:errorlint // this walks the tree
+	case nil:
+		return nil
+	case *RefusedError:
+		return []*RefusedError{e}
+	case interface{ Unwrap() []error }:
+		var all []*RefusedError
+		for _, part := range e.Unwrap() {
+			refused := Refusals(part)
+			if refused == nil {
+				return nil // some of it is to be tried again
+			}
+			all = append(all, refused...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return Refusals(e.Unwrap())
+	}
+	return nil
 }
 
 // Broadcaster sends messages to all who are listening at that moment: events,

@@ -116,8 +116,8 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(cfg.Loader)}
-	c.broadcaster, _ = cfg.Publisher.(broker.Broadcaster)
+	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(backend.AbilitiesOf(cfg.Loader))}
+	c.broadcaster = broker.PublisherAbilitiesOf(cfg.Publisher).Broadcaster
 	return c, nil
 }
 

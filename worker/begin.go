@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
@@ -26,13 +25,12 @@ const markTimeout = time.Second
 // markStarted tells the broker that a message which has cost a worker its life is about
 // to be run, so that it is known for it if this one dies as well.
 func (w *Worker) markStarted(ctx context.Context, r *request) {
-	starter, ok := w.cfg.Consumer.(broker.Starter)
-	if !ok || r.redeliveries == 0 || !r.acksLate {
+	if w.able.Starter == nil || r.redeliveries == 0 || !r.acksLate {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, markTimeout)
 	defer cancel()
-	if err := starter.Started(ctx, r.tag); err != nil {
+	if err := w.able.Starter.Started(ctx, r.tag); err != nil {
 		w.log.Warn("Cannot mark a redelivered message as started: "+err.Error(),
 			logline.EventKey, "Cannot mark a redelivered message as started", "task_id", r.ID, "error", err)
 	}

@@ -169,7 +169,7 @@ func (w *Worker) runBody(f *flow, r *request, body, results []byte) (ids []strin
 // states tell nothing, as they may be those of a task that was replaced by the chord.
 func (w *Worker) anyDone(ctx context.Context, ids []string) (done bool) {
 	w.settler.persist(ctx, "look for the body of a chord", func() error {
-		records, err := w.loader.LoadMany(ctx, ids...)
+		records, err := w.stored.Loader.LoadMany(ctx, ids...)
 		done = slices.ContainsFunc(records, func(record []byte) bool {
 			state, err := backend.State(record)
 			return record != nil && err == nil && state.Ready()

@@ -66,11 +66,13 @@ func TestBodyIsPublishedOnce(t *testing.T) {
 		deliveries = append(deliveries, copies(t, b, consumer, deliveries[0], 2)...)
 		b.start()
 		for i, d := range deliveries {
-			place := broker.Front // marked as redelivered
+			var err error
 			if i == 0 {
-				place = broker.Untouched
+				err = broker.AbilitiesOf(consumer).Unclaimer.Unclaim(t.Context(), d)
+			} else { // marked as redelivered
+				err = consumer.Requeue(t.Context(), broker.Front, d)
 			}
-			if err := consumer.Requeue(t.Context(), place, d); err != nil {
+			if err != nil {
 				t.Fatal(err)
 			}
 			b.sleep(2 * time.Minute)

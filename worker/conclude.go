@@ -16,12 +16,11 @@ import (
 
 // concluderOf resolves the ability. worker_deduplicate_successful_tasks does without: there,
 // who gets a message again whose task's success is stored takes what follows for published.
-func concluderOf(cfg *Config) broker.Concluder {
-	consumer, able := cfg.Consumer.(broker.Concluders)
-	if !able || cfg.Publisher == nil || cfg.Deduplicate {
+func concluderOf(cfg *Config, able broker.Abilities) broker.Concluder {
+	if able.Concluders == nil || cfg.Publisher == nil || cfg.Deduplicate {
 		return nil
 	}
-	return consumer.Concluder(cfg.Publisher)
+	return able.Concluders.Concluder(cfg.Publisher)
 }
 
 // concludes tells whether what a settlement publishes goes along with the acknowledgement.

@@ -22,10 +22,10 @@ func (w *Worker) deduplicated(r *request) bool {
 		w.settle(s)
 		return true
 	}
-	if w.loader == nil {
+	if w.stored.Loader == nil {
 		return false
 	}
-	raw, err := w.loader.Load(w.taskCtx, r.ID)
+	raw, err := w.stored.Loader.Load(w.taskCtx, r.ID)
 	if err != nil {
 		return false // none, or unreadable: as Celery, run it
 	}

@@ -172,6 +172,8 @@ type slowAck struct {
 	most, returned int
 }
 
+func (s *slowAck) Unwrap() broker.Consumer { return s.Consumer }
+
 func (s *slowAck) Ack(ctx context.Context, tags ...string) ([]string, error) {
 	time.Sleep(s.takes)
 	s.most = max(s.most, len(tags))

@@ -79,10 +79,10 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 // loadFailure finds out about the failed task whose id an errback got as its argument.
 func (w *Worker) loadFailure(ctx context.Context, r *request, id string) {
 	r.Failed = &tasks.Failure{Request: &tasks.Request{Task: &protocol.Task{ID: id}}}
-	if w.loader == nil {
+	if w.stored.Loader == nil {
 		return
 	}
-	raw, err := w.loader.Load(ctx, id)
+	raw, err := w.stored.Loader.Load(ctx, id)
 	if err != nil {
 		return
 	}

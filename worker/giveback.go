@@ -15,10 +15,11 @@ import (
 // that nothing holds any more: their place to wait was closed, or their handler returned
 // after a cold shutdown.
 type givenBack struct {
-	consumer broker.Consumer
-	returner broker.Returner // nil: an acknowledgement cannot be taken back
-	leases   *leases
-	log      taskLog
+	consumer  broker.Consumer
+	unclaimer broker.Unclaimer // nil: a claim cannot be undone
+	returner  broker.Returner  // nil: an acknowledgement cannot be taken back
+	leases    *leases
+	log       taskLog
 	*persister
 
 	mu       sync.Mutex
@@ -39,23 +40,44 @@ func (g *givenBack) take() []*request {
 	return taken
 }
 
-// giveBack puts messages back in their queues, in the order in which they were claimed.
-func (g *givenBack) giveBack(ctx context.Context, place broker.Place, requests []*request) {
-	requests = slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() })
-	if len(requests) == 0 {
+// giveBack puts messages back in their queues, in the order in which they were claimed:
+// somebody may have run them.
+func (g *givenBack) giveBack(ctx context.Context, requests []*request) {
+	deliveries := g.letGo(requests)
+	if len(deliveries) == 0 {
 		return
 	}
+	// Said before it is done, as kombu does.
+	g.log.Info(fmt.Sprintf("Restoring %d unacknowledged message(s)", len(deliveries)),
+		logline.EventKey, "Restoring unacknowledged messages", "count", len(deliveries))
+	g.persist(ctx, "give messages back", func() error {
+		return g.consumer.Requeue(ctx, broker.Front, deliveries...)
+	})
+}
+
+// unclaims tells whether messages can go back as if nobody had claimed them. Otherwise nothing
+// is claimed ahead.
+func (g *givenBack) unclaims() bool { return g.unclaimer != nil }
+
+// unclaim puts messages back in their queues that nobody has run.
+func (g *givenBack) unclaim(ctx context.Context, requests []*request) {
+	if g.unclaimer == nil {
+		g.giveBack(ctx, requests)
+		return
+	}
+	if deliveries := g.letGo(requests); len(deliveries) > 0 {
+		g.persist(ctx, "give messages back", func() error { return g.unclaimer.Unclaim(ctx, deliveries...) })
+	}
+}
+
+// letGo returns the deliveries of requests that are to go back, in the order in which they
+// were claimed. They are not held any more.
+func (g *givenBack) letGo(requests []*request) []broker.Delivery {
+	requests = slices.DeleteFunc(requests, func(r *request) bool { return r.lost.Load() })
 	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.seq, b.seq) })
 	requests = slices.Compact(requests) // one may have returned while it was collected
 	g.leases.remove(requests...)
-	deliveries := deliveriesOf(requests)
-	if place == broker.Front { // said before it is done, as kombu does
-		g.log.Info(fmt.Sprintf("Restoring %d unacknowledged message(s)", len(requests)),
-			logline.EventKey, "Restoring unacknowledged messages", "count", len(requests))
-	}
-	g.persist(ctx, "give messages back", func() error {
-		return g.consumer.Requeue(ctx, place, deliveries...)
-	})
+	return deliveriesOf(requests)
 }
 
 func deliveriesOf(requests []*request) []broker.Delivery {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 )
 
@@ -44,15 +43,14 @@ func (o *Operations) Reserved() []TaskInfo { return infos(o.runner.list(), State
 // those in memory.
 func (o *Operations) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
 	list := infos(o.schedule.memory.list(limit), StateScheduled)
-	lister, ok := o.consumer.(broker.ParkedLister)
-	if !ok || len(list) >= limit {
+	if o.able.ParkedLister == nil || len(list) >= limit {
 		return list, nil
 	}
 	seen := map[string]bool{}
 	for _, t := range list {
 		seen[t.ID] = true
 	}
-	parked, err := lister.ListParked(ctx, limit-len(list))
+	parked, err := o.able.ParkedLister.ListParked(ctx, limit-len(list))
 	for _, p := range parked {
 		task, err := read(o.decoder, p.Content)
 		if err != nil || seen[task.ID] || task.ETA.IsZero() { // without an ETA it waits for something else

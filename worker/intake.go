@@ -31,6 +31,7 @@ type intake struct {
 	unknown  *unknownTasks
 	refusals *refusals
 	giveBack func(*request)
+	unclaims bool // what is claimed in vain can go back as it was
 
 	hooks     *hooks
 	observers observers
@@ -92,6 +93,9 @@ func (in *intake) want(stray int) int {
 	limit := in.runner.want()
 	if limit == 0 {
 		return 0
+	}
+	if !in.unclaims {
+		return limit
 	}
 	return max(limit, min(2*stray, strayMost))
 }

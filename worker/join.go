@@ -85,7 +85,7 @@ func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byt
 	ok := w.settler.persist(ctx, "read the results of a chord", func() error {
 		waiting, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
 		defer cancel()
-		records, err = backend.WaitAll(waiting, w.loader, ids...)
+		records, err = backend.WaitAll(waiting, w.stored.Loader, ids...)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			records, err = w.unjoined(ctx, ids)
 		}
@@ -104,7 +104,7 @@ func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byt
 // that others never came to run, or there is no telling. All may be done by now, if it was
 // the backend that could not be reached.
 func (w *Worker) unjoined(ctx context.Context, ids []string) ([][]byte, error) {
-	records, err := w.loader.LoadMany(ctx, ids...)
+	records, err := w.stored.Loader.LoadMany(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}

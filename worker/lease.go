@@ -26,13 +26,11 @@ type leases struct {
 	held map[string]*request
 }
 
-func newLeases(cfg *Config) *leases {
-	l := &leases{
-		consumer: cfg.Consumer, every: cfg.VisibilityTimeout / 3, log: taskLog{cfg.Logger}, observers: cfg.Observers,
+func newLeases(cfg *Config, leaser broker.Leaser) *leases {
+	return &leases{
+		consumer: cfg.Consumer, leaser: leaser, every: cfg.VisibilityTimeout / 3, log: taskLog{cfg.Logger}, observers: cfg.Observers,
 		ask: make(chan struct{}, 1), held: make(map[string]*request),
 	}
-	l.leaser, _ = cfg.Consumer.(broker.Leaser)
-	return l
 }
 
 // lapsed carries a token when all leases are to be looked at.

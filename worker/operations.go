@@ -15,10 +15,12 @@ import (
 // ErrUnknownTask is returned for the name of a task that is not registered.
 var ErrUnknownTask = errors.New("worker: unknown task")
 
+var errQueues = errors.New("worker: the queues of this broker's consumers cannot be changed")
+
 // Operations are what operators ask of a running worker, and change in it: the methods
 // behind Celery's remote control. They may be called at any time, from any goroutine.
 type Operations struct {
-	consumer    broker.Consumer
+	able        broker.Abilities // of the consumer
 	decoder     *protocol.Decoder
 	tasks       *taskConfigs
 	revocations *revocations
@@ -35,9 +37,9 @@ type Operations struct {
 // Operations returns what operators may ask of the worker.
 func (w *Worker) Operations() *Operations {
 	return &Operations{
-		consumer: w.cfg.Consumer, decoder: &w.decoder, tasks: w.tasks, revocations: w.revocations,
+		able: w.able, decoder: &w.decoder, tasks: w.tasks, revocations: w.revocations,
 		schedule: w.schedule, parking: w.parking, limits: w.limits, runner: w.runner,
-		store: w.cfg.Store, loader: w.loader, location: w.cfg.Location, log: w.log,
+		store: w.cfg.Store, loader: w.stored.Loader, location: w.cfg.Location, log: w.log,
 	}
 }
 
@@ -129,11 +131,10 @@ func (o *Operations) CancelQueue(ctx context.Context, name string) error {
 }
 
 func (o *Operations) queues() (broker.Queues, error) {
-	queues, ok := o.consumer.(broker.Queues)
-	if !ok {
-		return nil, fmt.Errorf("worker: %T cannot change its queues", o.consumer)
+	if o.able.Queues == nil {
+		return nil, errQueues
 	}
-	return queues, nil
+	return o.able.Queues, nil
 }
 
 // TimeLimits returns the limits of tasks that say nothing themselves; 0: none.

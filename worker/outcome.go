@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -89,7 +88,7 @@ func stateOf(kind Kind) protocol.State {
 // success publishes what follows, then stores the result.
 func (w *Worker) success(r *request, result any, runtime time.Duration) settlement {
 	encoded, err := pyjson.Append(nil, result)
-	if encoder, ok := w.cfg.Store.(backend.Encoder); ok && err == nil && r.storeResult {
+	if encoder := w.stored.Encoder; encoder != nil && err == nil && r.storeResult {
 		err = encoder.CanEncode(encoded)
 	}
 	if err != nil && r.needsResult() {

@@ -356,6 +356,8 @@ type spy struct {
 	early  int   // as long as no more were parked, what is parked comes back an hour early
 }
 
+func (s *spy) Unwrap() broker.Consumer { return s.Consumer }
+
 func (s *spy) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
 	ds, err := s.Consumer.Claim(ctx, limit)
 	s.mu.Lock()

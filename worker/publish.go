@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -34,7 +33,7 @@ func newSender(publisher broker.Publisher, hooks *hooks, p *persister) *publish.
 		Try: func(ctx context.Context, call func() error) (last error) {
 			p.persist(ctx, "publish messages", func() error {
 				last = call()
-				if errors.As(last, new(*broker.RefusedError)) {
+				if broker.Refusals(last) != nil {
 					return nil
 				}
 				return last

@@ -61,6 +61,7 @@ func newRunner(cfg *Config, adaptive bool, deps runnerDeps) *runner {
 }
 
 func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) int, adaptive bool) {
+	adaptive = adaptive && rn.unstarted.unclaims()
 	p := &pool{name: name, executor: cfg.Executor, runner: rn, prefetch: prefetch, concurrency: cfg.Concurrency}
 	p.backlog = newBacklog(prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive, rn.room)
 	if adaptive && rn.unstarted.takesBack() {

@@ -47,10 +47,10 @@ func (w *Worker) Concurrency() int { return w.runner.goroutines().slots.size() }
 
 // Queues returns the queues that are consumed now; nil if the consumer cannot tell.
 func (w *Worker) Queues() []broker.Queue {
-	if queues, ok := w.cfg.Consumer.(broker.Queues); ok {
-		return queues.Queues()
+	if w.able.Queues == nil {
+		return nil
 	}
-	return nil
+	return w.able.Queues.Queues()
 }
 
 // Decoder returns what reads messages as the worker's configuration has it.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/apium/apium/broker"
 )
 
 // When handlers take microseconds, a worker that holds a few messages per slot spends
@@ -85,7 +83,7 @@ func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 			}
 			var surplus, accepted []*request
 			if surplus, accepted, over = p.backlog.stalled(); len(surplus)+len(accepted) > 0 {
-				p.runner.unstarted.giveBack(ctx, broker.Untouched, surplus)
+				p.runner.unstarted.unclaim(ctx, surplus)
 				p.runner.unstarted.takeBack(ctx, accepted)
 			}
 		}

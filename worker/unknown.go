@@ -11,7 +11,7 @@ import (
 )
 
 func (c *Config) validatePolicies() (errs []error) {
-	_, moves := c.Consumer.(broker.Mover)
+	moves := broker.AbilitiesOf(c.Consumer).Mover != nil
 	check := func(where string, p tasks.UnknownPolicy) {
 		switch {
 		case p.Action == tasks.UnknownForward && p.Queue == "":

@@ -19,7 +19,7 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 	switch {
 	case !ok:
 		return tasks.ErrOutsideTask
-	case w.loader == nil:
+	case w.stored.Loader == nil:
 		return errors.New("celery.chord_unlock: this worker has no result backend")
 	}
 	tree := append(pyjson.AppendArray([]byte(`[["", null], `), result), ']')
@@ -73,7 +73,7 @@ func (w *Worker) pollAgain(ctx context.Context, r *request, body []byte, cause e
 
 // allReady tells whether all tasks have a result.
 func (w *Worker) allReady(ctx context.Context, ids []string) (bool, error) {
-	records, err := w.loader.LoadMany(ctx, ids...)
+	records, err := w.stored.Loader.LoadMany(ctx, ids...)
 	if err != nil {
 		return false, err
 	}

@@ -27,9 +27,9 @@ type Worker struct {
 	hooks     *hooks
 	tasks     *taskConfigs
 	limits    *limits
-	mover     broker.Mover // nil: the consumer cannot move messages
+	able      broker.Abilities  // of the consumer
+	stored    backend.Abilities // of the store
 	backend   publish.Backend
-	loader    backend.Loader // nil: the store cannot be read
 
 	intake      *intake
 	refusals    *refusals
@@ -71,31 +71,32 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	able := broker.AbilitiesOf(cfg.Consumer)
 	w := &Worker{
 		cfg: cfg, log: taskLog{cfg.Logger}, observers: cfg.Observers, revocations: revocations,
 		decoder: protocol.Decoder{
 			Accept: accept, Location: cfg.Location,
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
-		leases:     newLeases(&cfg),
+		able: able, stored: backend.AbilitiesOf(cfg.Store),
+		leases:     newLeases(&cfg, able.Leaser),
 		successful: newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
 		noStart:    make(chan struct{}),
 		shutdown:   newShutdown(&cfg),
 		made:       time.Now(),
 	}
 	w.hooks = newHooks(cfg.Registry, w.log)
-	w.mover, _ = cfg.Consumer.(broker.Mover)
-	w.backend = publish.BackendOf(cfg.Store)
-	w.loader, _ = cfg.Store.(backend.Loader)
+	w.backend = publish.BackendOf(w.stored)
 	if w.maker, err = newMaker(&cfg, w.hooks, w.taskOptions); err != nil {
 		return nil, err
 	}
 	w.persister = &persister{log: w.log, stopping: w.noStart}
 	w.settler = newSettler(w.settlerDeps(), w.persister)
-	w.unstarted = &givenBack{consumer: cfg.Consumer, leases: w.leases, persister: w.persister, log: w.log}
-	w.unstarted.returner, _ = cfg.Consumer.(broker.Returner)
+	w.unstarted = &givenBack{
+		consumer: cfg.Consumer, unclaimer: able.Unclaimer, returner: able.Returner, leases: w.leases, persister: w.persister, log: w.log,
+	}
 	w.refusals = &refusals{
-		revocations: w.revocations, stores: cfg.Store != nil, buries: w.mover != nil,
+		revocations: w.revocations, stores: cfg.Store != nil, buries: able.Mover != nil,
 		failure: w.failure, revocation: w.revocation, record: w.record, settle: w.settle, hooks: w.hooks, log: w.log,
 	}
 	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
@@ -115,9 +116,9 @@ func (w *Worker) runnerDeps() runnerDeps {
 }
 
 func (w *Worker) settlerDeps() settlerDeps {
-	parker, _ := w.cfg.Consumer.(broker.Parker)
 	deps := settlerDeps{
-		consumer: w.cfg.Consumer, sender: newSender(w.cfg.Publisher, w.hooks, w.persister), concluder: concluderOf(&w.cfg), mover: w.mover, parker: parker,
+		consumer: w.cfg.Consumer, sender: newSender(w.cfg.Publisher, w.hooks, w.persister),
+		concluder: concluderOf(&w.cfg, w.able), mover: w.able.Mover, parker: w.able.Parker,
 		store: w.cfg.Store, Backend: w.backend, leases: w.leases, observers: w.observers,
 		parked: func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) }, complete: w.completeChord,
 	}
@@ -136,9 +137,9 @@ func (w *Worker) takeIn() {
 	cfg := &w.cfg
 	in := w.newIntake()
 	takeBack := func(d broker.Delivery) { in.receive(d, true) }
-	w.parking = &parking{revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log}
-	w.parking.parker, _ = cfg.Consumer.(broker.Parker)
-	w.parking.recaller, _ = cfg.Consumer.(broker.Recaller)
+	w.parking = &parking{
+		parker: w.able.Parker, recaller: w.able.Recaller, revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log,
+	}
 	w.schedule = &schedule{
 		memory: newTimetable(in.due), parking: w.parking, parkAfter: cfg.ParkAfter, most: cfg.ETATaskLimit,
 		waiting: w.runner.waiting, giveBack: w.unstarted.add, takeBack: takeBack, log: w.log,
@@ -148,7 +149,7 @@ func (w *Worker) takeIn() {
 		start: in.start, park: w.parking.park, giveBack: w.unstarted.add,
 	}
 	w.handover = &handover{
-		moves: w.mover != nil, makeWay: in.makeWay, reconsider: in.reconsider, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
+		moves: w.able.Mover != nil, makeWay: in.makeWay, reconsider: in.reconsider, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
 	}
 	w.handover.kept = newTimetable(w.handover.release)
 	w.unknown = &unknownTasks{
@@ -164,7 +165,7 @@ func (w *Worker) newIntake() *intake {
 	in := &intake{
 		consumer: w.cfg.Consumer, decoder: &w.decoder, stores: w.cfg.Store != nil, worker: w, hostname: w.cfg.Hostname,
 		gate:   gate{revocations: w.revocations, maxRedeliveries: w.cfg.MaxRedeliveries, runner: w.runner},
-		leases: w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add,
+		leases: w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add, unclaims: w.able.Unclaimer != nil,
 		hooks: w.hooks, observers: w.observers, log: w.log,
 	}
 	in.large = newLarge(in.decodeLarge)
@@ -232,7 +233,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	returned := w.giveBackUnstarted(settleCtx, &holding)
 	w.awaitHandlers(settleCtx, returned)
 	<-returned
-	w.unstarted.giveBack(settleCtx, broker.Front, w.unstarted.take())
+	w.unstarted.giveBack(settleCtx, w.unstarted.take())
 	w.settler.await(settleCtx)
 	w.settler.close()
 	<-settled
@@ -303,7 +304,7 @@ func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup)
 				left = append(left, r)
 			}
 		}
-		w.unstarted.giveBack(ctx, broker.Front, append(left, w.unstarted.take()...))
+		w.unstarted.giveBack(ctx, append(left, w.unstarted.take()...))
 		// It was claimed before all that, so it goes in front of it.
 		w.unstarted.takeBack(ctx, slices.DeleteFunc(accepted, func(r *request) bool { return r.acksLate }))
 	}()
@@ -324,5 +325,5 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 			w.settle(w.cutOff(r))
 		}
 	}
-	w.unstarted.giveBack(ctx, broker.Front, append(back, w.unstarted.take()...))
+	w.unstarted.giveBack(ctx, append(back, w.unstarted.take()...))
 }

@@ -22,7 +22,7 @@ func (f *fixture) subscribe(exchange, bindingKey string) <-chan heard {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() {
-		ended <- f.Broadcaster.Subscribe(ctx, broker.Subscription{
+		ended <- f.broadcaster.Subscribe(ctx, broker.Subscription{
 			Exchange: exchange, BindingKey: bindingKey, Queue: "listener",
 			Handle: func(key string, message broker.Content) { all <- heard{key, message} },
 			OnState: func(subscribed bool, _ error) {
@@ -49,7 +49,7 @@ func testBroadcast(t *testing.T, f *fixture) {
 	}
 	other := m("task.x")
 	other.Exchange = "ex2"
-	if err := f.Broadcaster.Broadcast(f.context(), m(""), other, m("task.a.b"), m("worker.c"), m("task.d")); err != nil {
+	if err := f.broadcaster.Broadcast(f.context(), m(""), other, m("task.a.b"), m("worker.c"), m("task.d")); err != nil {
 		t.Fatal(err)
 	}
 	want := func(all <-chan heard, keys ...string) {

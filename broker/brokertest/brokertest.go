@@ -18,70 +18,31 @@ const patience = 20 * time.Second
 
 // Fixture is one fresh broker under test.
 type Fixture struct {
-	// Open returns a consumer, which the test may close. It is a Parker, a Mover
-	// and has Queues.
+	// Open returns a consumer, which the test may close.
 	Open func(t *testing.T, queues ...string) broker.Consumer
 	// Publisher publishes to the same broker.
-	Publisher   broker.Publisher
-	Broadcaster broker.Broadcaster
+	Publisher broker.Publisher
 	// TakeAway ends a lease as another worker would: the message goes back to
 	// its queue, marked as redelivered, to be served next.
 	TakeAway func(t *testing.T, tag string)
 	// Leased counts the messages claimed and not settled.
 	Leased func(t *testing.T) int
-	// DeadLetters returns what was buried, the oldest first.
+	// DeadLetters returns what was buried, the oldest first. It comes with Features.Moves.
 	DeadLetters func(t *testing.T) []broker.DeadLetter
 }
 
-// Run runs the tests, each on a broker of its own.
-func Run(t *testing.T, fresh func(t *testing.T) Fixture) {
-	tests := map[string]func(t *testing.T, f *fixture){
-		"order":               testOrder,
-		"limit":               testLimit,
-		"priorities":          testPriorities,
-		"round robin":         testRoundRobin,
-		"claim waits":         testClaimWaits,
-		"claim interrupted":   testClaimInterrupted,
-		"bad limit":           testBadLimit,
-		"ack":                 testAck,
-		"requeue front":       testRequeueFront,
-		"return":              testReturn,
-		"requeue untouched":   testRequeueUntouched,
-		"requeue back":        testRequeueBack,
-		"requeue priority":    testRequeuePriority,
-		"lost lease":          testLostLease,
-		"idle does not hoard": testIdleDoesNotHoard,
-		"shared queue":        testSharedQueue,
-		"undecodable":         testUndecodable,
-		"close":               testClose,
-		"close wakes claim":   testCloseWakesClaim,
-
-		"park":            testPark,
-		"parked queues":   testParkedQueues,
-		"list parked":     testListParked,
-		"recall":          testRecall,
-		"one id":          testParkedUnderOneID,
-		"overdue":         testOverdue,
-		"due interrupted": testDueInterrupted,
-
-		"conclude":         testConclude,
-		"conclude refused": testConcludeRefused,
-
-		"forward":      testForward,
-		"bury":         testBury,
-		"redeliveries": testRedeliveries,
-
-		"queues":                testQueues,
-		"queues while claiming": testQueuesWhileClaiming,
-		"exchanges":             testExchanges,
-		"fanout queue":          testFanoutQueue,
-		"broadcast":             testBroadcast,
-		"reply":                 testReply,
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
+// Run runs the tests that concern what an implementation promises, each on a broker of its
+// own, and one that it promises what it can do.
+func Run(t *testing.T, promised Features, fresh func(t *testing.T) Fixture) {
+	for _, test := range tests {
+		if test.needs != nil && !test.needs(promised) {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test(t, &fixture{Fixture: fresh(t), t: t})
+			f := &fixture{Fixture: fresh(t), t: t, promised: promised}
+			f.broadcaster = broker.PublisherAbilitiesOf(f.Publisher).Broadcaster
+			test.run(t, f)
 		})
 	}
 }
@@ -98,7 +59,9 @@ func Message(id string, priority int) protocol.Message {
 
 type fixture struct {
 	Fixture
-	t *testing.T
+	t           *testing.T
+	promised    Features
+	broadcaster broker.Broadcaster
 }
 
 func (f *fixture) context() context.Context {
@@ -112,7 +75,7 @@ func (f *fixture) open(queues ...string) *consumer {
 	f.t.Helper()
 	c := f.Open(f.t, queues...)
 	f.t.Cleanup(func() { c.Close() })
-	return &consumer{Consumer: c, f: f}
+	return &consumer{Consumer: c, able: broker.AbilitiesOf(c), f: f}
 }
 
 // publish publishes one message per id, of priority 0.
@@ -150,7 +113,8 @@ func (f *fixture) wantLeased(n int) {
 // consumer fails the test on every error.
 type consumer struct {
 	broker.Consumer
-	f *fixture
+	able broker.Abilities
+	f    *fixture
 }
 
 func (c *consumer) claim(limit int) []broker.Delivery {

@@ -12,7 +12,7 @@ import (
 // concluder returns the consumer's ability to publish along with acknowledgements.
 func (c *consumer) concluder() broker.Concluder {
 	c.f.t.Helper()
-	concluder := c.Consumer.(broker.Concluders).Concluder(c.f.Publisher)
+	concluder := c.able.Concluders.Concluder(c.f.Publisher)
 	if concluder == nil {
 		c.f.t.Fatal("the consumer cannot publish to its own broker")
 	}

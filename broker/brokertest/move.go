@@ -11,9 +11,27 @@ import (
 
 func (c *consumer) forward(queue string, ds ...broker.Delivery) {
 	c.f.t.Helper()
-	if err := c.Consumer.(broker.Mover).Forward(c.f.context(), queue, ds...); err != nil {
+	if err := c.able.Mover.Forward(c.f.context(), queue, ds...); err != nil {
 		c.f.t.Fatalf("Forward: %v", err)
 	}
+}
+
+// testMove moves what is held.
+func testMove(t *testing.T, f *fixture) {
+	c, other := f.open("q"), f.open("other")
+	f.publish("q", "1", "2", "3")
+	ds := c.collect(3, 3)
+	c.forward("other", ds[:2]...)
+	if err := c.able.Mover.Bury(f.context(), broker.DeadLetter{Delivery: ds[2], Reason: "poison", At: time.Now()}); err != nil {
+		t.Fatalf("Bury: %v", err)
+	}
+	f.wantLeased(0)
+	wantIDs(t, other.collect(2, 2), "1", "2")
+	letters := f.DeadLetters(t)
+	if len(letters) != 1 || letters[0].Reason != "poison" {
+		t.Fatalf("dead letters: %+v", letters)
+	}
+	wantMessage(t, letters[0].Content, Message("3", 0))
 }
 
 func testForward(t *testing.T, f *fixture) {
@@ -40,7 +58,7 @@ func testBury(t *testing.T, f *fixture) {
 	for i, d := range ds {
 		letters[i] = broker.DeadLetter{Delivery: d, Reason: "poison", At: at.Add(time.Duration(i) * time.Millisecond)}
 	}
-	if err := c.Consumer.(broker.Mover).Bury(f.context(), letters...); err != nil {
+	if err := c.able.Mover.Bury(f.context(), letters...); err != nil {
 		t.Fatalf("Bury: %v", err)
 	}
 	f.wantLeased(0)
@@ -80,7 +98,7 @@ func testRedeliveries(t *testing.T, f *fixture) {
 	f.TakeAway(t, d.Tag) // held, but not started
 	d = want(1, c.claim(1))
 	for i := range 2 {
-		if err := c.Consumer.(broker.Starter).Started(f.context(), d.Tag); err != nil {
+		if err := c.able.Starter.Started(f.context(), d.Tag); err != nil {
 			t.Fatal(err)
 		}
 		f.TakeAway(t, d.Tag)

@@ -16,7 +16,7 @@ func (c *consumer) park(in time.Duration, ds ...broker.Delivery) (lost []string)
 	for i, d := range ds {
 		parked[i] = broker.Parked{Delivery: d, Due: time.Now().Add(in + time.Duration(i)*time.Millisecond)}
 	}
-	lost, err := c.Consumer.(broker.Parker).Park(c.f.context(), parked...)
+	lost, err := c.able.Parker.Park(c.f.context(), parked...)
 	if err != nil {
 		c.f.t.Fatalf("Park: %v", err)
 	}
@@ -25,7 +25,7 @@ func (c *consumer) park(in time.Duration, ds ...broker.Delivery) (lost []string)
 
 func (c *consumer) due(in time.Duration, limit int) []broker.Delivery {
 	c.f.t.Helper()
-	ds, err := c.Consumer.(broker.Parker).Due(c.f.context(), time.Now().Add(in), limit)
+	ds, err := c.able.Parker.Due(c.f.context(), time.Now().Add(in), limit)
 	if err != nil {
 		c.f.t.Fatalf("Due: %v", err)
 	}
@@ -98,7 +98,7 @@ func testDueInterrupted(t *testing.T, f *fixture) {
 	for range n {
 		ctx, cancel := context.WithCancel(f.context())
 		go cancel()
-		ds, err := c.Consumer.(broker.Parker).Due(ctx, time.Now().Add(2*time.Hour), 1)
+		ds, err := c.able.Parker.Due(ctx, time.Now().Add(2*time.Hour), 1)
 		if err == nil {
 			got = append(got, ds...)
 		}
@@ -129,7 +129,7 @@ func testListParked(t *testing.T, f *fixture) {
 	c.park(time.Hour, ds[1:]...)
 	list := func(limit int) []broker.Parked {
 		t.Helper()
-		list, err := c.Consumer.(broker.ParkedLister).ListParked(f.context(), limit)
+		list, err := c.able.ParkedLister.ListParked(f.context(), limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func testRecall(t *testing.T, f *fixture) {
 	parkAs := func(c *consumer, d broker.Delivery, id string) {
 		t.Helper()
 		p := broker.Parked{Delivery: d, Due: time.Now().Add(time.Hour), TaskID: id}
-		if lost, err := c.Consumer.(broker.Parker).Park(f.context(), p); len(lost) > 0 || err != nil {
+		if lost, err := c.able.Parker.Park(f.context(), p); len(lost) > 0 || err != nil {
 			t.Fatalf("Park: lost %v, %v", lost, err)
 		}
 	}
@@ -168,7 +168,7 @@ func testRecall(t *testing.T, f *fixture) {
 	parkAs(other, other.claim(1)[0], "x")
 	recall := func(c *consumer, ids ...string) []broker.Delivery {
 		t.Helper()
-		ds, err := c.Consumer.(broker.Recaller).Recall(f.context(), ids...)
+		ds, err := c.able.Recaller.Recall(f.context(), ids...)
 		if err != nil {
 			t.Fatalf("Recall: %v", err)
 		}
@@ -201,10 +201,10 @@ func testParkedUnderOneID(t *testing.T, f *fixture) {
 	for i, d := range c.collect(n, n) {
 		parked = append(parked, broker.Parked{Delivery: d, Due: time.Now().Add(time.Hour + time.Duration(i)*time.Millisecond), TaskID: "x"})
 	}
-	if lost, err := c.Consumer.(broker.Parker).Park(f.context(), parked...); len(lost) > 0 || err != nil {
+	if lost, err := c.able.Parker.Park(f.context(), parked...); len(lost) > 0 || err != nil {
 		t.Fatalf("Park: lost %v, %v", lost, err)
 	}
-	ds, err := c.Consumer.(broker.Recaller).Recall(f.context(), "x")
+	ds, err := c.able.Recaller.Recall(f.context(), "x")
 	if err != nil || len(ds) < 8 {
 		t.Errorf("recalled %v, %v", ids(t, ds), err)
 	}

@@ -14,14 +14,14 @@ import (
 
 func (c *consumer) addQueue(q broker.Queue) {
 	c.f.t.Helper()
-	if err := c.Consumer.(broker.Queues).AddQueue(c.f.context(), q); err != nil {
+	if err := c.able.Queues.AddQueue(c.f.context(), q); err != nil {
 		c.f.t.Fatalf("AddQueue(%q): %v", q.Name, err)
 	}
 }
 
 func (c *consumer) cancelQueue(name string) {
 	c.f.t.Helper()
-	if err := c.Consumer.(broker.Queues).CancelQueue(c.f.context(), name); err != nil {
+	if err := c.able.Queues.CancelQueue(c.f.context(), name); err != nil {
 		c.f.t.Fatalf("CancelQueue(%q): %v", name, err)
 	}
 }
@@ -29,7 +29,7 @@ func (c *consumer) cancelQueue(name string) {
 func (c *consumer) wantQueues(names ...string) {
 	c.f.t.Helper()
 	var got []string
-	for _, q := range c.Consumer.(broker.Queues).Queues() {
+	for _, q := range c.able.Queues.Queues() {
 		got = append(got, q.Name)
 	}
 	if diff := cmp.Diff(names, got); diff != "" {
@@ -61,7 +61,7 @@ func testQueues(t *testing.T, f *fixture) {
 	c.wantQueues()
 	c.addQueue(broker.Queue{Name: "b"})
 	wantIDs(t, c.collect(2, 2), "b2", "b3")
-	if err := c.Consumer.(broker.Queues).AddQueue(f.context(), broker.Queue{}); err == nil {
+	if err := c.able.Queues.AddQueue(f.context(), broker.Queue{}); err == nil {
 		t.Error("a queue without a name was added")
 	}
 }
@@ -133,12 +133,8 @@ func testExchanges(t *testing.T, f *fixture) {
 	}
 	both := []broker.Publication{
 		{RoutingKey: "plain", Message: Message("9", 0)},
-		{Exchange: "direct", RoutingKey: "other", Message: Message("10", 0)},
+		{Exchange: "direct", RoutingKey: "key", Message: Message("10", 0)},
 	}
-	if err := f.Publisher.Publish(f.context(), both...); err == nil {
-		t.Error("published in spite of a message without a queue")
-	}
-	both[1].RoutingKey = "key"
 	if err := f.Publisher.Publish(f.context(), both...); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +152,7 @@ func testFanoutQueue(t *testing.T, f *fixture) {
 		c.addQueue(broker.Queue{Name: "news", Exchange: "ex", ExchangeType: broker.Fanout, Broadcast: true})
 	}
 	f.broadcastUntil(broker.Publication{Exchange: "ex", Message: Message("hello", 0)}, consumers...)
-	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Message("1", 0)}); err != nil {
+	if err := f.broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Message("1", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range consumers {
@@ -173,7 +169,7 @@ func testFanoutQueue(t *testing.T, f *fixture) {
 		c.cancelQueue("news")
 		c.wantQueues("q")
 	}
-	if err := f.Broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Message("2", 0)}); err != nil {
+	if err := f.broadcaster.Broadcast(f.context(), broker.Publication{Exchange: "ex", Message: Message("2", 0)}); err != nil {
 		t.Fatal(err)
 	}
 	f.publish("q", "3")
@@ -191,7 +187,7 @@ func (f *fixture) broadcastUntil(m broker.Publication, consumers ...*consumer) {
 		}
 	}()
 	for {
-		if err := f.Broadcaster.Broadcast(f.context(), m); err != nil {
+		if err := f.broadcaster.Broadcast(f.context(), m); err != nil {
 			f.t.Fatal(err)
 		}
 		select {

@@ -40,7 +40,7 @@ func testReturn(t *testing.T, f *fixture) {
 	if lost := c.ack(ds...); len(lost) > 0 {
 		t.Fatalf("lost %v", lost)
 	}
-	if err := c.Consumer.(broker.Returner).Return(f.context(), ds[1:]...); err != nil {
+	if err := c.able.Returner.Return(f.context(), ds[1:]...); err != nil {
 		t.Fatal(err)
 	}
 	f.wantLeased(0)
@@ -63,12 +63,14 @@ func testRequeueFront(t *testing.T, f *fixture) {
 	}
 }
 
-// testRequeueUntouched gives back what nobody has run: nothing of it changes.
-func testRequeueUntouched(t *testing.T, f *fixture) {
+// testUnclaim gives back what nobody has run: nothing of it changes.
+func testUnclaim(t *testing.T, f *fixture) {
 	c := f.open("q")
 	f.publish("q", "1", "2", "3")
 	ds := c.collect(2, 2)
-	c.requeue(broker.Untouched, ds...)
+	if err := c.able.Unclaimer.Unclaim(f.context(), ds...); err != nil {
+		t.Fatal(err)
+	}
 	f.wantLeased(0)
 	again := c.collect(3, 3)
 	wantIDs(t, again, "1", "2", "3")

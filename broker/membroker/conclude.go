@@ -13,7 +13,7 @@ var _ broker.Concluders = (*consumer)(nil)
 
 // Concluder implements [broker.Concluders].
 func (c *consumer) Concluder(p broker.Publisher) broker.Concluder {
-	if to, ours := p.(*publisher); !ours || to.b != c.b {
+	if to := broker.PublisherAs[*publisher](p); to == nil || to.b != c.b {
 		return nil
 	}
 	return concluder{c}

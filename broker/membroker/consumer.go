@@ -28,11 +28,13 @@ type source struct {
 }
 
 var (
-	_ broker.Consumer = (*consumer)(nil)
-	_ broker.Parker   = (*consumer)(nil)
-	_ broker.Mover    = (*consumer)(nil)
-	_ broker.Queues   = (*consumer)(nil)
-	_ broker.Starter  = (*consumer)(nil)
+	_ broker.Consumer  = (*consumer)(nil)
+	_ broker.Unclaimer = (*consumer)(nil)
+	_ broker.Returner  = (*consumer)(nil)
+	_ broker.Parker    = (*consumer)(nil)
+	_ broker.Mover     = (*consumer)(nil)
+	_ broker.Queues    = (*consumer)(nil)
+	_ broker.Starter   = (*consumer)(nil)
 )
 
 func (c *consumer) isClosed() bool {
@@ -111,6 +113,22 @@ func (c *consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	}
 	for _, d := range slices.Backward(deliveries) {
 		c.b.giveBack(d.Tag, place)
+	}
+	return nil
+}
+
+// Unclaim implements [broker.Unclaimer].
+func (c *consumer) Unclaim(ctx context.Context, deliveries ...broker.Delivery) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	for _, d := range slices.Backward(deliveries) {
+		if l := c.b.leases[d.Tag]; l != nil {
+			delete(c.b.leases, d.Tag)
+			c.b.put(l.list, broker.Front, l.message)
+		}
 	}
 	return nil
 }

@@ -151,18 +151,12 @@ func (b *Broker) bereave(tag string) {
 }
 
 func (b *Broker) giveBack(tag string, place broker.Place) {
-	l := b.leases[tag]
-	if l == nil {
-		return
-	}
-	delete(b.leases, tag)
-	m := l.message
-	if place != broker.Untouched {
-		marked := *m
+	if l := b.leases[tag]; l != nil {
+		delete(b.leases, tag)
+		marked := *l.message
 		marked.info.Redelivered = true
-		m = &marked
+		b.put(l.list, place, &marked)
 	}
-	b.put(l.list, place, m)
 }
 
 // put puts a message into a queue.

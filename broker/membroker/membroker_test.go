@@ -2,6 +2,7 @@ package membroker_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,20 +12,74 @@ import (
 	"github.com/apium/apium/broker/membroker"
 )
 
-func TestBroker(t *testing.T) {
-	t.Parallel()
-	brokertest.Run(t, func(*testing.T) brokertest.Fixture {
+var features = brokertest.Features{
+	Unclaims: true, Returns: true, Parks: true, Recalls: true, ListsParked: true, Queues: true, Moves: true,
+	Concludes: true, CountsStart: true, AllOrNone: true, Broadcasts: true, Replies: true, Asks: true,
+	KombuOrder: true, Back: true, AtomicMoves: true,
+}
+
+func fixture(open func(broker.Consumer) broker.Consumer, publish func(broker.Publisher) broker.Publisher) func(*testing.T) brokertest.Fixture {
+	return func(*testing.T) brokertest.Fixture {
 		b := new(membroker.Broker)
 		return brokertest.Fixture{
-			Open:      func(_ *testing.T, queues ...string) broker.Consumer { return b.Consumer(queues...) },
-			Publisher: b.Publisher(),
-			TakeAway:  func(_ *testing.T, tag string) { b.Expire(tag) },
-			Leased:    func(*testing.T) int { return b.Leased() },
-
-			Broadcaster: b.Broadcaster(),
+			Open:        func(_ *testing.T, queues ...string) broker.Consumer { return open(b.Consumer(queues...)) },
+			Publisher:   publish(b.Publisher()),
+			TakeAway:    func(_ *testing.T, tag string) { b.Expire(tag) },
+			Leased:      func(*testing.T) int { return b.Leased() },
 			DeadLetters: func(*testing.T) []broker.DeadLetter { return b.DeadLetters() },
 		}
-	})
+	}
+}
+
+func TestBroker(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, features, fixture(
+		func(c broker.Consumer) broker.Consumer { return c },
+		func(p broker.Publisher) broker.Publisher { return p }))
+}
+
+// wrapped has the abilities of what it wraps.
+type (
+	wrapped          struct{ broker.Consumer }
+	wrappedPublisher struct{ broker.Publisher }
+)
+
+func (w wrapped) Unwrap() broker.Consumer           { return w.Consumer }
+func (w wrappedPublisher) Unwrap() broker.Publisher { return w.Publisher }
+
+// Who wraps a broker loses nothing.
+func TestWrappedBroker(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, features, fixture(
+		func(c broker.Consumer) broker.Consumer { return wrapped{wrapped{c}} },
+		func(p broker.Publisher) broker.Publisher { return wrappedPublisher{p} }))
+}
+
+// plain has no abilities but that its broker serves queues in kombu's order.
+type (
+	plain          struct{ broker.Consumer }
+	plainPublisher struct{ broker.Publisher }
+)
+
+// Publish publishes one by one: a message that is refused keeps no other from it.
+func (p plainPublisher) Publish(ctx context.Context, messages ...broker.Publication) error {
+	var errs []error
+	for i, m := range messages {
+		err := p.Publisher.Publish(ctx, m)
+		for _, refused := range broker.Refusals(err) {
+			refused.Index, refused.OthersSent = i, true
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// A broker that promises nothing passes what concerns every broker.
+func TestPlainBroker(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, brokertest.Features{KombuOrder: true, Back: true}, fixture(
+		func(c broker.Consumer) broker.Consumer { return plain{c} },
+		func(p broker.Publisher) broker.Publisher { return plainPublisher{p} }))
 }
 
 func TestVisibilityTimeout(t *testing.T) {

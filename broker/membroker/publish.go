@@ -22,6 +22,7 @@ type publisher struct {
 
 var (
 	_ broker.Publisher   = (*publisher)(nil)
+	_ broker.AllOrNone   = (*publisher)(nil)
 	_ broker.Broadcaster = (*publisher)(nil)
 )
 
@@ -33,6 +34,9 @@ func (p *publisher) usable(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// PublishesAllOrNone implements [broker.AllOrNone].
+func (p *publisher) PublishesAllOrNone() {}
 
 // Publish implements [broker.Publisher].
 func (p *publisher) Publish(ctx context.Context, messages ...broker.Publication) error {
@@ -53,10 +57,10 @@ func (b *Broker) prepare(messages []broker.Publication) (send func(), err error)
 	queues := make([][]string, len(messages))
 	for i, m := range messages {
 		if err := pyjson.Valid(m.Message.Headers); m.Message.Headers != nil && err != nil {
-			return nil, &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: headers: %w", i+1, err)}
+			return nil, &broker.RefusedError{Publication: m, Index: i, Err: fmt.Errorf("message %d: headers: %w", i+1, err)}
 		}
 		if queues[i], err = b.route(m); err != nil {
-			return nil, &broker.RefusedError{Publication: m, Err: fmt.Errorf("message %d: %w", i+1, err)}
+			return nil, &broker.RefusedError{Publication: m, Index: i, Err: fmt.Errorf("message %d: %w", i+1, err)}
 		}
 	}
 	return func() {

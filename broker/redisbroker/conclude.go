@@ -22,8 +22,8 @@ type concluder struct {
 // Concluder implements [broker.Concluders]. Both have to be of the same database, or one
 // script could not write for both.
 func (c *Consumer) Concluder(p broker.Publisher) broker.Concluder {
-	to, ours := p.(*Publisher)
-	if !ours || c.cfg.NoAckEmulation || !c.redis.Same(to.redis) {
+	to := broker.PublisherAs[*Publisher](p)
+	if to == nil || c.cfg.NoAckEmulation || !c.redis.Same(to.redis) {
 		return nil
 	}
 	return &concluder{c, to}
@@ -66,7 +66,7 @@ func (f *concluder) Conclude(ctx context.Context, conclusions ...broker.Conclusi
 		for j := range conclusion.Publish {
 			m := &conclusion.Publish[j]
 			if err := s.add(ctx, m); err != nil {
-				return nil, f.p.refusal(*m, fmt.Errorf("publish to %s: %w", address(*m), closedError(err)))
+				return nil, f.p.refusal(j, *m, fmt.Errorf("publish to %s: %w", address(*m), closedError(err)))
 			}
 		}
 		ends[i] = len(s.messages)
@@ -84,7 +84,7 @@ func (f *concluder) Conclude(ctx context.Context, conclusions ...broker.Conclusi
 	}
 	lost, err = redis.Strings(c.pipe.Script(ctx, concludeScript, args...))
 	if err != nil {
-		return nil, f.p.refusal(firstOf(conclusions), fmt.Errorf("publish and acknowledge: %w", closedError(err)))
+		return nil, f.p.refusal(0, firstOf(conclusions), fmt.Errorf("publish and acknowledge: %w", closedError(err)))
 	}
 	f.p.noteDeclared(s.queues)
 	c.forget(ctx, c.released(len(conclusions), func(i int) string { return conclusions[i].Tag }))

@@ -68,11 +68,14 @@ type Consumer struct {
 }
 
 var (
-	_ broker.Consumer = (*Consumer)(nil)
-	_ broker.Parker   = (*Consumer)(nil)
-	_ broker.Mover    = (*Consumer)(nil)
-	_ broker.Queues   = (*Consumer)(nil)
-	_ broker.Starter  = (*Consumer)(nil)
+	_ broker.Consumer  = (*Consumer)(nil)
+	_ broker.Leaser    = (*Consumer)(nil)
+	_ broker.Unclaimer = (*Consumer)(nil)
+	_ broker.Returner  = (*Consumer)(nil)
+	_ broker.Parker    = (*Consumer)(nil)
+	_ broker.Mover     = (*Consumer)(nil)
+	_ broker.Queues    = (*Consumer)(nil)
+	_ broker.Starter   = (*Consumer)(nil)
 )
 
 // Open connects, declares the queues' bindings, registers and starts consuming.

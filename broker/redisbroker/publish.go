@@ -51,7 +51,13 @@ type Publisher struct {
 	declared map[string]bool // queues whose binding we have written
 }
 
-var _ broker.Publisher = (*Publisher)(nil)
+var (
+	_ broker.Publisher = (*Publisher)(nil)
+	_ broker.AllOrNone = (*Publisher)(nil)
+)
+
+// PublishesAllOrNone implements [broker.AllOrNone].
+func (p *Publisher) PublishesAllOrNone() {}
 
 // OpenPublisher connects. It fails if Redis cannot be reached now.
 func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error) {
@@ -124,13 +130,13 @@ func (p *Publisher) Publish(ctx context.Context, messages ...broker.Publication)
 	for i := range messages {
 		m := &messages[i]
 		if err := s.add(ctx, m); err != nil {
-			return p.refusal(*m, fmt.Errorf("publish message %d to %s: %w", i+1, address(*m), closedError(err)))
+			return p.refusal(i, *m, fmt.Errorf("publish message %d to %s: %w", i+1, address(*m), closedError(err)))
 		}
 	}
 	for first := true; first || len(s.messages) > 0; first = false {
 		keys, args := s.next()
 		if _, err := p.pipe.Once(ctx, p.marks, publishScript, keys, args); err != nil {
-			return p.refusal(messages[0], fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err)))
+			return p.refusal(0, messages[0], fmt.Errorf("publish to %s: %w", address(messages[0]), closedError(err)))
 		}
 		p.noteDeclared(s.queues)
 		s.queues = nil
@@ -149,10 +155,10 @@ func (p *Publisher) noteDeclared(queues []string) {
 // refusal makes a *broker.RefusedError of what would be the same at every try: a message
 // that cannot be read or routed, a queue whose key is something else. Of several messages
 // it names the first.
-func (p *Publisher) refusal(m broker.Publication, err error) error {
+func (p *Publisher) refusal(index int, m broker.Publication, err error) error {
 	var bad *protocol.DecodeError
 	if errors.As(err, &bad) || errors.Is(err, broker.ErrUnroutable) || redisconn.IsRefused(err) {
-		return &broker.RefusedError{Publication: m, Err: err}
+		return &broker.RefusedError{Publication: m, Index: index, Err: err}
 	}
 	return err
 }

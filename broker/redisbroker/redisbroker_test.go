@@ -17,6 +17,12 @@ import (
 	"github.com/apium/apium/internal/redistest"
 )
 
+var features = brokertest.Features{
+	Leases: true, Unclaims: true, Returns: true, Parks: true, Recalls: true, ListsParked: true, Queues: true, Moves: true,
+	Concludes: true, CountsStart: true, AllOrNone: true, Broadcasts: true, Replies: true, Asks: true,
+	KombuOrder: true, Back: true, AtomicMoves: true,
+}
+
 func TestBroker(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]redistest.Option{
@@ -25,7 +31,7 @@ func TestBroker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			brokertest.Run(t, func(t *testing.T) brokertest.Fixture {
+			brokertest.Run(t, features, func(t *testing.T) brokertest.Fixture {
 				return newServer(t, opts...).fixture(t)
 			})
 		})
@@ -48,8 +54,7 @@ func (s *server) fixture(t *testing.T) brokertest.Fixture {
 		Open: func(t *testing.T, queues ...string) broker.Consumer {
 			return s.open(t, redisbroker.Config{Queues: broker.Named(queues...)})
 		},
-		Publisher:   p,
-		Broadcaster: p,
+		Publisher: p,
 		TakeAway: func(t *testing.T, tag string) {
 			other := s.open(t, redisbroker.Config{Queues: broker.Named("unused")})
 			for s.int(t, "HEXISTS", "unacked", tag) == 1 { // not while somebody else sweeps

@@ -137,11 +137,21 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	moves := make([]move, len(deliveries))
 	for i, d := range deliveries {
 		raw, priority := redeliver(d.Raw)
-		if place == broker.Untouched {
-			raw = d.Raw
-		}
 		moves[i] = move{tag: d.Tag, raw: raw, lists: []string{c.keys.list(c.listOf(d.Queue), c.keys.step(priority))}}
 	}
+	return c.requeue(ctx, place, moves)
+}
+
+// Unclaim gives deliveries back to their queues, byte for byte, to be served next.
+func (c *Consumer) Unclaim(ctx context.Context, deliveries ...broker.Delivery) error {
+	moves := make([]move, len(deliveries))
+	for i, d := range deliveries {
+		moves[i] = move{tag: d.Tag, raw: d.Raw, lists: []string{c.keys.list(c.listOf(d.Queue), c.stepOf(d.Raw))}}
+	}
+	return c.requeue(ctx, broker.Front, moves)
+}
+
+func (c *Consumer) requeue(ctx context.Context, place broker.Place, moves []move) error {
 	if place != broker.Back {
 		slices.Reverse(moves) // pushed last, served first
 	}
@@ -154,7 +164,7 @@ func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	if err != nil {
 		return fmt.Errorf("requeue: %w", closedError(err))
 	}
-	c.released(len(deliveries), func(i int) string { return deliveries[i].Tag })
+	c.released(len(moves), func(i int) string { return moves[i].tag })
 	return nil
 }
 

@@ -13,11 +13,9 @@ type Backend struct {
 	Groups backend.Groups // nil: no groups are kept
 }
 
-// BackendOf finds out what a result backend keeps.
-func BackendOf(results any) (b Backend) {
-	b.Chords, _ = results.(backend.Chords)
-	b.Groups, _ = results.(backend.Groups)
-	return b
+// BackendOf tells what a result backend keeps.
+func BackendOf(able backend.Abilities) Backend {
+	return Backend{Chords: able.Chords, Groups: able.Groups}
 }
 
 // Able tells whether Write can write.

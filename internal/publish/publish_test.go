@@ -21,6 +21,7 @@ import (
 type shelf struct {
 	calls  []string
 	refuse string // a routing key
+	single bool   // what is refused keeps no other from being published
 	fail   int    // how many calls fail first
 }
 
@@ -31,14 +32,19 @@ func (s *shelf) Publish(_ context.Context, messages ...broker.Publication) error
 		s.fail--
 		return errAway
 	}
-	keys := make([]string, len(messages))
+	var keys []string
+	var refused error
 	for i, m := range messages {
-		if keys[i] = m.RoutingKey; keys[i] == s.refuse {
-			return &broker.RefusedError{Publication: m, Err: broker.ErrUnroutable}
+		if m.RoutingKey != s.refuse {
+			keys = append(keys, m.RoutingKey)
+			continue
 		}
+		refused = errors.Join(refused, &broker.RefusedError{Publication: m, Index: i, OthersSent: s.single, Err: broker.ErrUnroutable})
 	}
-	s.calls = append(s.calls, strings.Join(keys, " "))
-	return nil
+	if refused == nil || s.single {
+		s.calls = append(s.calls, strings.Join(keys, " "))
+	}
+	return refused
 }
 
 func (s *shelf) Close() error { return nil }
@@ -115,14 +121,14 @@ func TestChordBecomesABatch(t *testing.T) {
 		t.Errorf("size %d, want %d", b.Size, size)
 	}
 	results := membackend.New()
-	backend := publish.BackendOf(results)
-	if !backend.Able() {
+	keeper := publish.BackendOf(backend.AbilitiesOf(results))
+	if !keeper.Able() {
 		t.Fatal("the backend keeps no chords")
 	}
-	if err := backend.Write(t.Context(), b.Writes[0]); err != nil {
+	if err := keeper.Write(t.Context(), b.Writes[0]); err != nil {
 		t.Fatal(err)
 	}
-	if none := publish.BackendOf(nil); none.Able() {
+	if none := publish.BackendOf(backend.Abilities{}); none.Able() {
 		t.Error("no backend keeps chords")
 	}
 	countsTo(t, results, b, 3)
@@ -228,6 +234,21 @@ func TestOneRefusedMessage(t *testing.T) {
 		if !slices.Equal(s.calls, []string{"a", "c"}) {
 			t.Errorf("published %q", s.calls)
 		}
+	}
+}
+
+// TestRefusedAlone: what was published beside a refused message is not published again.
+func TestRefusedAlone(t *testing.T) {
+	s := shelf{refuse: "bad", single: true}
+	var after, refused []string
+	sender := publish.Sender{Publisher: &s, Try: once, After: func(_ context.Context, task *protocol.Task) {
+		after = append(after, task.RoutingKey)
+	}}
+	messages := batchOf(t, newMaker(t, publish.Config{}), canvas.Sig("t").Set(canvas.Queue("a")),
+		canvas.Sig("t").Set(canvas.Queue("bad")), canvas.Sig("t").Set(canvas.Queue("c"))).Messages
+	sender.SendEach(t.Context(), messages, func(e *broker.RefusedError) { refused = append(refused, e.RoutingKey) })
+	if !slices.Equal(s.calls, []string{"a c"}) || !slices.Equal(after, []string{"a", "c"}) || !slices.Equal(refused, []string{"bad"}) {
+		t.Errorf("published %q, told %q, refused %q", s.calls, after, refused)
 	}
 }
 

@@ -83,6 +83,5 @@ func Retry(ctx context.Context, p broker.RetryPolicy, publish func() error) erro
 
 // isFinal says that trying again is no use.
 func isFinal(err error) bool {
-	var refused *broker.RefusedError
-	return errors.Is(err, broker.ErrClosed) || errors.As(err, &refused)
+	return errors.Is(err, broker.ErrClosed) || broker.Refusals(err) != nil
 }

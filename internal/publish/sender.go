@@ -2,7 +2,7 @@ package publish
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
@@ -40,21 +40,29 @@ func (s *Sender) SendEach(ctx context.Context, messages []Message, refused func(
 }
 
 func (s *Sender) sendEach(ctx context.Context, portion []Message, refused func(*broker.RefusedError)) {
-	var one *broker.RefusedError
-	switch err := s.send(ctx, portion); {
+	err := s.send(ctx, portion)
+	refusals := broker.Refusals(err)
+	switch {
 	case err == nil:
 		s.Sent(ctx, portion)
-	case !errors.As(err, &one):
-	case len(portion) == 1:
-		refused(one)
-	default:
+	case refusals == nil:
+	case !refusals[0].OthersSent && len(portion) > 1:
 		for i := range portion {
 			s.sendEach(ctx, portion[i:i+1], refused)
+		}
+	default: // the others are published
+		for i := range portion {
+			at := slices.IndexFunc(refusals, func(r *broker.RefusedError) bool { return r.Index == i })
+			if at < 0 {
+				s.Sent(ctx, portion[i:i+1])
+			} else {
+				refused(refusals[at])
+			}
 		}
 	}
 }
 
-// send publishes a portion in one call, all of it or nothing.
+// send publishes a portion in one call.
 func (s *Sender) send(ctx context.Context, portion []Message) error {
 	messages := s.messages[:0]
 	for i := range portion {
