@@ -339,6 +339,11 @@ func FuzzLoad(f *testing.F) {
 	} {
 		f.Add(seed.ext, []byte(seed.doc))
 	}
+	for name, values := range samples {
+		for _, value := range values {
+			f.Add(".json", []byte(`{"`+name+`": `+value+`}`))
+		}
+	}
 	f.Fuzz(func(t *testing.T, ext string, doc []byte) {
 		parse, ok := formats[ext]
 		if !ok {
@@ -351,8 +356,11 @@ func FuzzLoad(f *testing.F) {
 					l.add(l.given, e, m.value)
 				}
 			}
-			s := l.decode()
-			s.check(&l.decoder)
+			s, err := l.settings()
+			if err != nil {
+				return
+			}
+			sameInGo(t, s)
 			for _, task := range append(s.TaskAnnotations.Tasks(), "x") {
 				s.TaskAnnotations.For(task)
 				_, _ = s.Router().Route(task, Route{})

@@ -37,6 +37,11 @@ func (s *Settings) Resolve() (*Settings, error) {
 		return nil, err
 	}
 	r.takeInexpressible(s)
+	for _, warning := range s.Warnings {
+		if !slices.Contains(s.warned, warning) {
+			r.Warnings = append(r.Warnings, warning)
+		}
+	}
 	return r, nil
 }
 
@@ -48,7 +53,7 @@ func (l *loader) settings() (*Settings, error) {
 	if len(l.problems) > 0 {
 		return nil, &Error{Problems: l.problems}
 	}
-	s.Warnings, s.unread = l.warnings, unread
+	s.Warnings, s.warned, s.unread = l.warnings, slices.Clone(l.warnings), unread
 	s.resolved = documents(s)
 	return s, nil
 }

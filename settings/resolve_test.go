@@ -177,9 +177,23 @@ func sameSettings(t *testing.T, what string, want, got *Settings, given bool) {
 				want.IsSet(e.name), want.Changed(e.name), got.IsSet(e.name), got.Changed(e.name))
 		}
 	}
-	if len(want.Warnings) != len(got.Warnings) && !strings.Contains(strings.Join(want.Warnings, ""), "counts as 9") {
+	if given && len(want.Warnings) != len(got.Warnings) && !strings.Contains(strings.Join(want.Warnings, ""), "counts as 9") {
 		t.Errorf("%s: warnings %q from the file, %q in Go", what, want.Warnings, got.Warnings)
 	}
+}
+
+// sameInGo assigns all fields of settings to other ones, which must come to the same.
+func sameInGo(t *testing.T, s *Settings) {
+	t.Helper()
+	assigned := Default()
+	for _, field := range changedFields(t, s) {
+		reflect.ValueOf(assigned).Elem().FieldByName(field).Set(reflect.ValueOf(s).Elem().FieldByName(field))
+	}
+	resolved, err := assigned.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameSettings(t, "assigned", s, resolved, false)
 }
 
 // What is wrong in Go is said as of a file, under Celery's name.
@@ -228,12 +242,15 @@ func TestResolveReports(t *testing.T) {
 	}
 	s := Default()
 	s.TaskTimeLimit, s.TaskSoftTimeLimit, s.TaskDefaultPriority = time.Second, time.Second, new(11)
+	s.TaskRoutes = Routes{{Queue: "q"}}
 	r, err := s.Resolve()
 	want := []string{
-		"task_default_priority counts as 9: priorities are 0 to 9", "task_soft_time_limit has no effect: it is not less than task_time_limit",
+		"task_default_priority counts as 9: priorities are 0 to 9",
+		"task_routes:  has no effect: a route needs a task, or a regular expression",
+		"task_soft_time_limit has no effect: it is not less than task_time_limit",
 	}
 	if err != nil || !slices.Equal(r.Warnings, want) || *r.TaskDefaultPriority != 9 || *s.TaskDefaultPriority != 11 {
-		t.Errorf("%v, %+v", err, r)
+		t.Errorf("%v, %q", err, r.Warnings)
 	}
 }
 
@@ -243,20 +260,24 @@ func TestResolveAfterLoad(t *testing.T) {
 	s := loadJSON(t, json.RawMessage(`{"result_backend": "redis", "redis_host": "r", "task_time_limit": 5, "task_ack_late": true, "beat_schedule": {"x": 1},
 		"task_queues": ["a"], "task_track_started": true, "worker_max_tasks_per_child": 3}`))
 	s.RedisHost, s.TaskTimeLimit, s.TaskTrackStarted, s.TaskQueues[0].RoutingKey = "other", 7*time.Second, false, "k"
+	s.Warnings = append(s.Warnings, "of mine")
 	r, err := s.Resolve()
+	if err == nil {
+		r, err = r.Resolve() // which changes nothing
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := []any{
 		r.ResultBackend, r.TaskTimeLimit, r.TaskTrackStarted, r.TaskQueues, r.Origin("task_time_limit"), r.IsSet("beat_schedule"),
-		r.Changed("task_track_started"), len(r.Warnings), slices.Sorted(maps.Keys(r.Table(false))), r.Table(false)["task_time_limit"],
+		r.Changed("task_track_started"), len(r.Warnings), r.Warnings[len(r.Warnings)-1], slices.Sorted(maps.Keys(r.Table(false))), r.Table(false)["task_time_limit"],
 	}
 	want := []any{
 		"redis://other/0", 7 * time.Second, false,
 		[]broker.Queue{{Name: "a", RoutingKey: "k"}},
 		Origin{Key: "task_time_limit"},
 		true,
-		false, 2,
+		false, 3, "of mine",
 		[]string{
 			"beat_schedule", "redis_host", "result_backend", "task_queues", "task_time_limit", "task_track_started", "worker_max_tasks_per_child",
 		},

@@ -124,6 +124,9 @@ func (r *Routes) addPair(d *decoder, value any) {
 
 // add enters a route for the tasks that it names already.
 func (r *Routes) add(d *decoder, route Route, value any) {
+	if route.Task == "" && route.Regexp == "" {
+		d.warn("has no effect: a route needs a task, or a regular expression")
+	}
 	_, err := route.pattern()
 	if err != nil {
 		d.bad("the pattern cannot be used in Go: %v", err)

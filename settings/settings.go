@@ -122,12 +122,14 @@ type Settings struct {
 	MetricsAddr     string        // of the Prometheus endpoint; "": none
 	LogFormat       string        // text or json
 
-	// Warnings say, in one line each, what was given without having an effect.
+	// Warnings say, in one line each, what was given without having an effect. Resolve keeps
+	// those that were appended.
 	Warnings []string
 
 	given    map[string]given // by name, what was given as Load or Resolve read it
 	changed  map[string]bool  // of these, what differs from the default
 	unread   []string         // warnings about what is no setting
+	warned   []string         // Warnings as Load or Resolve left them
 	resolved map[string]any   // every value as it came out of Load or Resolve, as a file would have it; nil: Default's
 }
 
