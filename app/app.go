@@ -15,8 +15,10 @@ package app
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
@@ -26,7 +28,7 @@ import (
 // for each set of settings.
 type App struct {
 	*client.Client
-	close func() error
+	closers []func() error
 }
 
 // Open connects to the broker and, if the settings name one, to the result backend:
@@ -36,23 +38,43 @@ type App struct {
 // task_send_sent_event say. Settings of workers have no effect, nor have changes that are made
 // to conf later.
 //
-// Open fails if the broker cannot be reached now; connections that are lost later are made
-// again. Results need no connection before the first one is read.
+// Open fails with a *ConfigError or, if the broker cannot be reached now, a *ConnectionError;
+// connections that are lost later are made again. Results need no connection before the first one is read.
 func Open(ctx context.Context, conf *settings.Settings) (*App, error) {
 	conf, err := conf.Resolve()
 	if err != nil {
-		return nil, fmt.Errorf("app: %w", err)
+		return nil, &ConfigError{err}
 	}
-	connections := fromsettings.URLs(conf, "", "")
-	if err := connections.Read(conf); err != nil {
-		return nil, fmt.Errorf("app: %w", err)
+	places := fromsettings.URLs(conf)
+	if err := places.Read(conf); err != nil {
+		return nil, &ConfigError{err}
 	}
-	c, closeAll, err := connections.OpenClient(ctx, fromsettings.Producer(conf))
+	publisher, err := redisbroker.OpenPublisher(ctx, places.Publisher)
 	if err != nil {
-		return nil, fmt.Errorf("app: %w", err)
+		return nil, connectionError(err, RoleBroker, places.Written)
 	}
-	return &App{c, closeAll}, nil
+	a := &App{closers: []func() error{publisher.Close}}
+	cfg := fromsettings.Producer(conf)
+	cfg.Publisher = publisher
+	if places.Results.URL != "" {
+		results, err := redisbackend.New(places.Results)
+		if err != nil {
+			return nil, errors.Join(&ConfigError{err}, a.Close())
+		}
+		cfg.Loader = results
+		a.closers = append(a.closers, results.Close)
+	}
+	if a.Client, err = client.New(cfg); err != nil {
+		return nil, errors.Join(&ConfigError{err}, a.Close())
+	}
+	return a, nil
 }
 
 // Close ends the connections. Calls that are under way, and later ones, fail.
-func (a *App) Close() error { return a.close() }
+func (a *App) Close() error {
+	var errs []error
+	for _, end := range a.closers {
+		errs = append(errs, end())
+	}
+	return errors.Join(errs...)
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
@@ -58,7 +59,7 @@ func writeConfig(t *testing.T, text string) string {
 	return "--config=" + path
 }
 
-func queueNames(s *workerSettings) (names []string) {
+func queueNames(s *asRead) (names []string) {
 	for _, q := range s.Consumer.Queues {
 		names = append(names, q.Name)
 	}
@@ -183,8 +184,8 @@ task_time_limit = 5
 		t.Errorf("soft limits %v and %v, want none", soft, annotated)
 	}
 	s = readSettings(t, "worker", "task_protocol=1", "worker_direct=true")
-	for _, setting := range unheeded {
-		if name := setting.name; s.conf.Changed(name) != (name == "task_protocol") {
+	for _, setting := range fromsettings.Unheeded {
+		if name := setting.Name; s.conf.Changed(name) != (name == "task_protocol") {
 			t.Errorf("%s is changed: %t", name, s.conf.Changed(name))
 		}
 	}

@@ -12,18 +12,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/embedded"
-	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/tasks/sample"
-	"github.com/apium/apium/worker"
 )
 
 // demoMany is how many tasks the demo sends at once.
@@ -73,31 +69,17 @@ type demo struct {
 // run starts the worker and plays the producer.
 func (d *demo) run(ctx context.Context, reg *tasks.Registry, log *slog.Logger) (err error) {
 	conf := settings.Default()
-	cs := fromsettings.URLs(conf, d.url, d.url)
-	if err := cs.Read(conf); err != nil {
-		return err
-	}
-	cs.Consumer.Queues, cs.Consumer.Logger = broker.Named(client.DefaultQueue), log
-	consumer, err := redisbroker.Open(ctx, cs.Consumer)
+	useEmbedded(conf, d.url)
+	w, err := app.NewWorker(ctx, reg, conf, app.Options{Logger: log, WithoutMingle: true})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, consumer.Close()) }()
-	store, err := redisbackend.New(cs.Results)
+	producer, err := app.Open(ctx, conf)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	producer, closeProducer, err := cs.OpenClient(ctx, fromsettings.Producer(conf))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeProducer()) }()
-	d.client = producer
-	w, err := worker.New(worker.Config{Registry: reg, Consumer: consumer, Store: store, Logger: log})
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, producer.Close()) }()
+	d.client = producer.Client
 	running, stopWorker := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(running) }()

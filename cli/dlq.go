@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/broker/redisbroker"
 )
 
@@ -60,7 +61,7 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	defer stop()
 	letters, err := redisbroker.OpenDeadLetters(ctx, cs.Publisher)
 	if err != nil {
-		return &unavailableError{fmt.Errorf("cannot connect to %s: %w", cs.Written, err)}
+		return &app.ConnectionError{Role: app.RoleBroker, Server: cs.Written.String(), Err: err}
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
 	switch action {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/internal/fromsettings"
 )
@@ -34,7 +36,7 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// unavailableError says that the broker, the result backend or all workers are away.
+// unavailableError says that workers, or what they are asked through, are away.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string { return e.err.Error() }
@@ -45,6 +47,7 @@ func exitStatus(err error, stderr io.Writer) int {
 	var usage *usageError
 	var running *runningError
 	var unavailable *unavailableError
+	var connection *app.ConnectionError
 	var status statusError
 	switch {
 	case err == nil:
@@ -59,11 +62,14 @@ func exitStatus(err error, stderr io.Writer) int {
 		return exitRunning
 	}
 	fmt.Fprintf(stderr, "Error: %v\n", err)
-	if errors.As(err, &unavailable) {
+	if errors.As(err, &unavailable) || errors.As(err, &connection) {
 		return exitUnavailable
 	}
 	return exitFailure
 }
+
+// storeTimeout is how long the result backend is waited for.
+const storeTimeout = 5 * time.Second
 
 // openResults connects to the result backend. One that is away is no reason to wait for it.
 func openResults(ctx context.Context, urls *fromsettings.Connections) (*redisbackend.Backend, error) {
@@ -74,8 +80,8 @@ func openResults(ctx context.Context, urls *fromsettings.Connections) (*redisbac
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := store.Ping(ctx); err != nil {
-		err = fmt.Errorf("cannot connect to the result backend %s: %w", urls.Backend, err)
-		return nil, errors.Join(&unavailableError{err}, store.Close())
+		err = &app.ConnectionError{Role: app.RoleResults, Server: urls.Backend.String(), Err: err}
+		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
 }

@@ -34,7 +34,11 @@ func loadSettings(c *cli.Context, args []string) (*settings.Settings, error) {
 	if errors.As(err, &problems) && problems.OnCommandLine() {
 		return nil, usage(c, err, false)
 	}
-	return conf, err
+	if err != nil {
+		return nil, err
+	}
+	takeURLs(c, conf)
+	return conf, nil
 }
 
 func transportOption(flag, value string) settings.Option {

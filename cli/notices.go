@@ -6,13 +6,14 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/internal/logline"
 )
 
 // notices is where a worker says what Celery's prints beside its log: the banner, and what
 // a signal does. Among lines of JSON they are such lines, too.
 func (s *workerSettings) notices(out io.Writer) io.Writer {
-	if s.logFormat == "json" {
+	if s.conf.LogFormat == "json" {
 		return noticeLog{s.log}
 	}
 	return out
@@ -31,10 +32,10 @@ func (n noticeLog) Write(p []byte) (int, error) {
 }
 
 // showBanner shows what a starting worker is made of.
-func (p *program) showBanner(s *workerSettings) {
-	b := p.banner(s)
+func (p *program) showBanner(s *workerSettings, w *app.Worker) {
+	b := p.banner(s, w)
 	switch {
-	case s.logFormat == "json":
+	case s.conf.LogFormat == "json":
 		var queues []string
 		for _, q := range b.queues {
 			queues = append(queues, q.Name)
@@ -49,9 +50,9 @@ func (p *program) showBanner(s *workerSettings) {
 
 // logger is the worker's: text as Celery's, or JSON that names the worker in every line.
 func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
-	log := slog.New(newLogHandler(out, s.logFormat, s.level, color))
-	if s.logFormat == "json" {
-		return log.With("worker", s.hostname)
+	log := slog.New(newLogHandler(out, s.conf.LogFormat, s.level, color))
+	if s.conf.LogFormat == "json" {
+		return log.With("worker", s.opts.Hostname)
 	}
 	return log
 }
@@ -59,7 +60,7 @@ func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
 // purged tells how much --purge has dropped.
 func (s *workerSettings) purged(out io.Writer, total int) {
 	text := fmt.Sprintf("purge: Erased %d %s from the queue.", total, plural(total, "message"))
-	if s.logFormat == "json" {
+	if s.conf.LogFormat == "json" {
 		s.log.Warn(text, logline.EventKey, "Purged", "count", total)
 		return
 	}

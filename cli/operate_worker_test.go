@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apium/apium/internal/build"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/tasks"
 )
@@ -97,7 +98,7 @@ func TestOperateWorker(t *testing.T) {
 		{"result t1", 0, "3.0\n"},
 		{"result t1 --traceback", 0, "\n"},
 		{"result none --timeout 0.01", 1, ""},
-		{"report --json", 0, fmt.Sprintf(`{"platform": %q, "settings": {"broker_url": %q, "result_backend": %q}, "transport": "redis", "version": "(devel)"}`+"\n", platform(), o.url, o.url)},
+		{"report --json", 0, fmt.Sprintf(`{"platform": %q, "settings": {"broker_url": %q, "result_backend": %q}, "transport": "redis", "version": "(devel)"}`+"\n", build.Platform(), o.url, o.url)},
 		{"control shutdown -d w@h -t 0.05", exitUnavailable, ""},
 	}
 	for _, test := range tests {

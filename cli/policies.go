@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -12,19 +14,16 @@ import (
 // readWaiting reads what becomes of tasks that are due later or come back too often.
 func (s *workerSettings) readWaiting(c *cli.Context) error {
 	if c.IsSet("park-after") {
-		s.worker.ParkAfter = flagSeconds(c, "park-after")
+		s.conf.ParkAfter = flagSeconds(c, "park-after")
 	}
 	if c.IsSet("eta-task-limit") {
-		if s.worker.ETATaskLimit = c.Int("eta-task-limit"); s.worker.ETATaskLimit < 1 {
-			return fmt.Errorf("invalid value for '--eta-task-limit': %d is not at least 1", s.worker.ETATaskLimit)
+		if s.conf.WorkerETATaskLimit = c.Int("eta-task-limit"); s.conf.WorkerETATaskLimit < 1 {
+			return fmt.Errorf("invalid value for '--eta-task-limit': %d is not at least 1", s.conf.WorkerETATaskLimit)
 		}
 	}
 	if c.IsSet("max-redeliveries") {
-		switch s.worker.MaxRedeliveries = c.Int("max-redeliveries"); {
-		case s.worker.MaxRedeliveries < 0:
-			return fmt.Errorf("invalid value for '--max-redeliveries': %d is negative", s.worker.MaxRedeliveries)
-		case s.worker.MaxRedeliveries == 0:
-			s.worker.MaxRedeliveries = -1 // no limit
+		if s.conf.MaxRedeliveries = c.Int("max-redeliveries"); s.conf.MaxRedeliveries < 0 {
+			return fmt.Errorf("invalid value for '--max-redeliveries': %d is negative", s.conf.MaxRedeliveries)
 		}
 	}
 	return nil
@@ -34,6 +33,10 @@ func (s *workerSettings) readWaiting(c *cli.Context) error {
 // queues are added to the settings'.
 func (s *workerSettings) readUnknown(c *cli.Context) error {
 	var named []string
+	queues := s.conf.UnknownTask.Queues
+	if s.conf.UnknownTask.Queues = maps.Clone(queues); queues == nil {
+		s.conf.UnknownTask.Queues = map[string]tasks.UnknownPolicy{}
+	}
 	for _, given := range c.StringSlice("unknown-task") {
 		for _, item := range commaList(given) {
 			queue, text, single := strings.Cut(item, "=")
@@ -49,13 +52,23 @@ func (s *workerSettings) readUnknown(c *cli.Context) error {
 			case policy.Action == tasks.UnknownForward && policy.Queue == queue:
 				return fmt.Errorf("invalid value for '--unknown-task': '%s' forwards a queue to itself", item)
 			case queue == "*":
-				s.worker.Unknown = policy
+				s.conf.UnknownTask.Default = policy
 			default:
-				s.worker.UnknownByQueue[queue] = policy
+				s.conf.UnknownTask.Queues[queue] = policy
 				named = append(named, queue)
 			}
 		}
 	}
 	s.warnOfPolicies(named)
 	return nil
+}
+
+// warnOfPolicies tells of policies for queues that this worker does not consume.
+func (s *workerSettings) warnOfPolicies(queues []string) {
+	for _, queue := range queues {
+		if !slices.Contains(s.queues, queue) {
+			s.warn("--unknown-task " + queue + "=… has no effect: this worker consumes " +
+				strings.Join(s.queues, ", ") + "." + didYouMean(queue, s.queues, ""))
+		}
+	}
 }

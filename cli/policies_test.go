@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,5 +70,14 @@ func TestPoliciesOfSettingsAndFlags(t *testing.T) {
 		if status, _, stderr := call(t, append([]string{"worker"}, strings.Fields(args)...)...); status != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d, %s", args, status, stderr)
 		}
+	}
+}
+
+func TestPolicyOfAQueueThatIsNotConsumed(t *testing.T) {
+	t.Parallel()
+	s := readSettings(t, "worker", "-Q", "mail,web", "--unknown-task", "fail,mial=leave,web=park")
+	want := "--unknown-task mial=… has no effect: this worker consumes mail, web. Did you mean 'mail'?"
+	if !slices.Equal(s.warnings, []string{want}) {
+		t.Errorf("warnings %q, want %q", s.warnings, want)
 	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/settings"
 )
@@ -84,23 +84,6 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 	return nil
 }
 
-// purgeAtStart drops what waits in the queues that a worker is about to consume.
-func purgeAtStart(ctx context.Context, cfg redisbroker.Config) (total int, err error) {
-	m, err := redisbroker.OpenManagement(ctx, cfg)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	for _, q := range cfg.Queues {
-		n, err := m.Purge(ctx, q.Name)
-		if err != nil {
-			return total, err
-		}
-		total += n
-	}
-	return total, nil
-}
-
 // purgedQueues returns the names of the queues to purge, sorted.
 func purgedQueues(c *cli.Context, conf *settings.Settings) []string {
 	names := commaList(c.String("queues"))
@@ -149,7 +132,7 @@ func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Manag
 	cfg.URL, cfg.Failover = urls.Publisher.URL, urls.Publisher.Failover
 	m, err := redisbroker.OpenManagement(c.Context, cfg)
 	if err != nil {
-		return nil, &unavailableError{fmt.Errorf("cannot connect to %s: %w", urls.Written, err)}
+		return nil, &app.ConnectionError{Role: app.RoleBroker, Server: urls.Written.String(), Err: err}
 	}
 	return m, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/operate/control"
@@ -63,9 +64,9 @@ func openOperator(c *cli.Context) (*operator, error) {
 		return nil, err
 	}
 	o.ctx, o.stop = signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
-	if o.publisher, err = o.urls.OpenPublisher(o.ctx); err != nil {
+	if o.publisher, err = redisbroker.OpenPublisher(o.ctx, o.urls.Publisher); err != nil {
 		o.stop()
-		return nil, &unavailableError{err}
+		return nil, &app.ConnectionError{Role: app.RoleBroker, Server: o.urls.Written.String(), Err: err}
 	}
 	return o, nil
 }

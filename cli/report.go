@@ -6,6 +6,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/internal/build"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/operate/control"
 )
 
@@ -26,17 +28,17 @@ func (p *program) runReport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	urls := readURLs(c, conf)
+	urls := fromsettings.URLs(conf)
 	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
 	}
-	shown := effective(conf, &urls, false)
+	shown := urls.Shown(conf.Table(false))
 	transport := strings.TrimSuffix(urls.Broker.Scheme, "+socket")
 	if c.Bool("json") {
 		return p.printJSON(map[string]any{
-			"version": version(), "platform": platform(), "transport": transport, "settings": control.Censor(shown),
+			"version": build.Version(), "platform": build.Platform(), "transport": transport, "settings": control.Censor(shown),
 		})
 	}
-	_, err = fmt.Fprintln(p.stdout, control.Report(version(), transport, shown))
+	_, err = fmt.Fprintln(p.stdout, control.Report(build.Version(), transport, shown))
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
 )
 
@@ -43,7 +44,7 @@ func (p *program) runResult(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	urls := readURLs(c, conf)
+	urls := fromsettings.URLs(conf)
 	if urls.BackendURL == "" {
 		return usage(c, errors.New("there is no --result-backend to read the result from"), false)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
@@ -65,12 +66,12 @@ func (p *program) runSend(c *cli.Context) (err error) {
 		return err
 	}
 	wait := c.Bool("wait")
-	urls := readURLs(c, conf)
+	urls := fromsettings.URLs(conf)
 	if wait && urls.BackendURL == "" {
 		return usage(c, errors.New("--wait needs a --result-backend to read the result from"), false)
 	}
 	if !wait {
-		urls.BackendURL = ""
+		urls.BackendURL, conf.ResultBackend = "", ""
 	}
 	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
@@ -84,11 +85,11 @@ func (p *program) runSend(c *cli.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()
 	}
-	producer, closeProducer, err := urls.OpenClient(ctx, fromsettings.Producer(conf))
+	producer, err := app.Open(ctx, conf)
 	if err != nil {
-		return &unavailableError{err}
+		return err
 	}
-	defer func() { err = errors.Join(err, closeProducer()) }()
+	defer func() { err = errors.Join(err, producer.Close()) }()
 	result, err := producer.Send(ctx, call)
 	if err != nil {
 		return err

@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,44 +12,33 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/internal/nodename"
 	"github.com/apium/apium/settings"
-	"github.com/apium/apium/worker"
 )
 
 // workerSettings is what the settings file, the environment and the worker's flags say.
 type workerSettings struct {
-	conf      *settings.Settings
-	app       string
-	hostname  string
-	level     slog.Level
-	logFormat string
-	logfile   string
-	pidfile   string
-	quiet     bool
-	color     bool
-
-	taskEvents        bool
-	withoutHeartbeat  bool
-	withoutMingle     bool
-	withoutGossip     bool
-	heartbeatInterval time.Duration
-
-	consumersAgain time.Duration
-
-	pool         string // as the banner names it
-	metricsAddr  string
-	purge        bool // not done yet
-	embedded     bool
-	embeddedPort int
-
-	fromsettings.Connections
-	worker      worker.Config
-	brokerStats brokerStats
-
+	conf     *settings.Settings
+	opts     app.Options
+	app      string
+	level    slog.Level
+	logfile  string
+	pidfile  string
+	quiet    bool
+	color    bool
+	queues   []string // names
+	pool     string   // as the banner names it
+	purge    bool
+	embedded bool
+	port     int // of the embedded Redis
 	log      *slog.Logger
 	warnings []string // one line for each flag without effect
 }
+
+// warn has the worker warn of a flag without effect.
+func (s *workerSettings) warn(line string) { s.warnings = append(s.warnings, line) }
 
 // readWorkerSettings checks every flag whose type does not check itself.
 func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
@@ -68,39 +55,34 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 		return nil, err
 	}
 	s := &workerSettings{
-		conf:        conf,
-		app:         c.String("app"),
-		hostname:    nodeName(c.String("hostname"), hostName()),
-		logFormat:   conf.LogFormat,
-		quiet:       c.Bool("quiet"),
-		color:       !c.Bool("no-color") && (conf.WorkerLogColor == nil || *conf.WorkerLogColor),
-		metricsAddr: conf.MetricsAddr,
-		taskEvents:  conf.WorkerSendTaskEvents || c.Bool("task-events"),
-
-		withoutHeartbeat:  c.Bool("without-heartbeat"),
-		withoutMingle:     c.Bool("without-mingle"),
-		withoutGossip:     c.Bool("without-gossip"),
-		heartbeatInterval: flagSeconds(c, "heartbeat-interval"),
-
-		consumersAgain: consumersAgain,
-
-		embedded:     c.Bool("embedded"),
-		embeddedPort: c.Int("port"),
-		Connections:  readURLs(c, conf),
-		warnings:     slices.Concat(conf.Warnings, unheededWarnings(conf)),
+		conf: conf,
+		opts: app.Options{
+			Hostname:          nodename.Of(c.String("hostname"), nodename.Host()),
+			ExcludeQueues:     commaList(c.String("exclude-queues")),
+			WithoutHeartbeat:  c.Bool("without-heartbeat"),
+			WithoutMingle:     c.Bool("without-mingle") || c.Bool("embedded"), // nobody else can be there
+			WithoutGossip:     c.Bool("without-gossip"),
+			HeartbeatInterval: flagSeconds(c, "heartbeat-interval"),
+			Shown:             conf.Table,
+		},
+		app:      c.String("app"),
+		quiet:    c.Bool("quiet"),
+		color:    !c.Bool("no-color") && (conf.WorkerLogColor == nil || *conf.WorkerLogColor),
+		purge:    c.Bool("purge"),
+		embedded: c.Bool("embedded"),
+		port:     c.Int("port"),
 	}
-	applyWorker(&s.worker, conf)
-	given(c, "log-format", c.String, &s.logFormat)
-	given(c, "metrics-addr", c.String, &s.metricsAddr)
-	s.logfile = nodePath(c.String("logfile"), s.hostname)
-	s.pidfile = nodePath(c.String("pidfile"), s.hostname)
-	for _, read := range []func(*cli.Context) error{s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown} {
+	conf.WorkerSendTaskEvents = conf.WorkerSendTaskEvents || c.Bool("task-events")
+	given(c, "log-format", c.String, &conf.LogFormat)
+	given(c, "metrics-addr", c.String, &conf.MetricsAddr)
+	s.logfile = nodename.Path(c.String("logfile"), s.opts.Hostname)
+	s.pidfile = nodename.Path(c.String("pidfile"), s.opts.Hostname)
+	for _, read := range []func(*cli.Context) error{
+		s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown, s.readIgnored,
+	} {
 		if err := read(c); err != nil {
 			return nil, usage(c, err, false)
 		}
-	}
-	if err := s.readIgnored(c); err != nil {
-		return nil, usage(c, err, false)
 	}
 	return s, nil
 }
@@ -116,8 +98,8 @@ func (s *workerSettings) readLevel(c *cli.Context) (err error) {
 	if s.level, err = parseLevel(c.String("loglevel")); err != nil {
 		return fmt.Errorf("invalid value for '-l' / '--loglevel': %w", err)
 	}
-	if !slices.Contains(logFormats, s.logFormat) {
-		return fmt.Errorf("invalid value for '--log-format': '%s' is not one of %s", s.logFormat, strings.Join(logFormats, ", "))
+	if !slices.Contains(logFormats, s.conf.LogFormat) {
+		return fmt.Errorf("invalid value for '--log-format': '%s' is not one of %s", s.conf.LogFormat, strings.Join(logFormats, ", "))
 	}
 	return nil
 }
@@ -125,20 +107,18 @@ func (s *workerSettings) readLevel(c *cli.Context) (err error) {
 func (s *workerSettings) readPool(c *cli.Context) (err error) {
 	s.pool = "goroutines"
 	if value := c.String("concurrency"); c.IsSet("concurrency") {
-		s.worker.Concurrency = 0
+		s.conf.WorkerConcurrency = 0
 		if value != "auto" {
-			if s.worker.Concurrency, err = strconv.Atoi(value); err != nil || s.worker.Concurrency < 0 {
+			if s.conf.WorkerConcurrency, err = strconv.Atoi(value); err != nil || s.conf.WorkerConcurrency < 0 {
 				return fmt.Errorf("invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '%s'", value)
 			}
 		}
-	}
-	if s.worker.Concurrency == 0 {
-		s.worker.Concurrency = runtime.GOMAXPROCS(0)
 	}
 	pool, origin := s.conf.WorkerPool, s.conf.Origin("worker_pool").String()
 	isClass := strings.ContainsAny(pool, ".:") // the setting may name one, the option may not
 	if c.IsSet("pool") {
 		pool, origin, isClass = c.String("pool"), "-P/--pool "+c.String("pool"), false
+		s.conf.WorkerPool = pool
 	}
 	if err := oneOf(pool, pools); pool != "" && !isClass && err != nil {
 		return fmt.Errorf("invalid value for '-P' / '--pool': %w", err)
@@ -146,47 +126,37 @@ func (s *workerSettings) readPool(c *cli.Context) (err error) {
 	switch {
 	case origin == "" || pool == "": // Celery's default, prefork
 	case pool == "solo" || strings.HasPrefix(pool, "celery.concurrency.solo"):
-		s.pool, s.worker.Concurrency = "solo", 1
+		s.pool = "solo"
 	default:
-		s.warnings = append(s.warnings, origin+" has no effect: tasks run in goroutines")
+		s.warn(origin + " has no effect: tasks run in goroutines")
 	}
 	if value := c.String("autoscale"); value != "" {
-		if s.worker.Autoscale, err = parseAutoscale(value, os.Getenv("AUTOSCALE_KEEPALIVE")); err != nil {
+		if s.opts.Autoscale, err = parseAutoscale(value, os.Getenv("AUTOSCALE_KEEPALIVE")); err != nil {
 			return fmt.Errorf("invalid value for '--autoscale': %w", err)
 		}
 	}
 	prefetch := c.Int("prefetch-multiplier")
-	switch {
-	case prefetch < 0:
+	if prefetch < 0 {
 		return fmt.Errorf("invalid value for '--prefetch-multiplier': %d is negative", prefetch)
-	case c.Bool("disable-prefetch"):
-		s.worker.PrefetchMultiplier = 1
-	case c.IsSet("prefetch-multiplier") && prefetch == 0:
-		s.worker.PrefetchMultiplier = worker.UnlimitedPrefetch
-	case c.IsSet("prefetch-multiplier"):
-		s.worker.PrefetchMultiplier = prefetch
+	}
+	if c.IsSet("prefetch-multiplier") {
+		s.conf.WorkerPrefetchMultiplier = &prefetch
+	}
+	if c.IsSet("prefetch-multiplier") || c.IsSet("disable-prefetch") {
+		s.conf.WorkerDisablePrefetch = c.Bool("disable-prefetch")
 	}
 	return nil
 }
 
 func (s *workerSettings) readQueues(c *cli.Context) error {
-	var include []string
 	if c.IsSet("queues") {
-		include = commaList(c.String("queues"))
+		s.opts.Queues = commaList(c.String("queues"))
 	}
-	queues, err := s.conf.Queues().Select(include, commaList(c.String("exclude-queues")))
-	if err != nil {
-		return err
+	queues, err := fromsettings.Consumed(s.conf, s.opts.Queues, s.opts.ExcludeQueues, s.opts.Hostname)
+	for _, q := range queues {
+		s.queues = append(s.queues, q.Name)
 	}
-	if len(queues) == 0 {
-		return errors.New("no queue is left to consume from")
-	}
-	if s.conf.WorkerDirect {
-		queues = append(queues, settings.DirectQueue(s.hostname))
-	}
-	s.Consumer.Queues = queues
-	s.purge = c.Bool("purge")
-	return nil
+	return err
 }
 
 func (s *workerSettings) readIgnored(c *cli.Context) error {
@@ -197,47 +167,45 @@ func (s *workerSettings) readIgnored(c *cli.Context) error {
 		if err := oneOf(c.String(f.name), f.choices); f.choices != nil && err != nil {
 			return fmt.Errorf("invalid value for '--%s': %w", f.name, err)
 		}
-		s.warnings = append(s.warnings, f.names()+" has no effect: "+f.why)
+		s.warn(f.names() + " has no effect: " + f.why)
 	}
 	if s.app != "" && c.String("config") == "" {
-		s.warnings = append(s.warnings, "-A/--app "+s.app+" is only a name here: the app's settings and routes are not read. "+
+		s.warn("-A/--app " + s.app + " is only a name here: the app's settings and routes are not read. " +
 			"Export them with scripts/export_settings.py and give them with --config")
 	}
 	for _, name := range []string{"loader", "skip-checks"} {
 		if c.IsSet(name) {
-			s.warnings = append(s.warnings, "--"+name+" has no effect: it concerns Python")
+			s.warn("--" + name + " has no effect: it concerns Python")
 		}
 	}
 	return nil
 }
 
-func (s *workerSettings) readTaskOptions(c *cli.Context) error {
-	s.worker.Hostname = s.hostname
+func (s *workerSettings) readTaskOptions(c *cli.Context) (err error) {
+	conf := s.conf
 	if c.IsSet("accept-content") {
-		s.worker.AcceptContent = commaList(c.String("accept-content"))
+		conf.AcceptContent = commaList(c.String("accept-content"))
 	}
 	seconds := func(flag string) time.Duration { return flagSeconds(c, flag) }
-	given(c, "acks-late", c.Bool, s.worker.Defaults.AcksLate)
-	given(c, "ignore-result", c.Bool, s.worker.Defaults.IgnoreResult)
-	given(c, "track-started", c.Bool, s.worker.Defaults.TrackStarted)
-	given(c, "time-limit", seconds, s.worker.Defaults.TimeLimit)
-	given(c, "soft-time-limit", seconds, s.worker.Defaults.SoftTimeLimit)
-	if dropLateSoftLimit(&s.worker.Defaults) && (c.IsSet("time-limit") || c.IsSet("soft-time-limit")) {
-		s.warnings = append(s.warnings, "--soft-time-limit has no effect: it is not less than the time limit")
+	given(c, "acks-late", c.Bool, &conf.TaskAcksLate)
+	given(c, "ignore-result", c.Bool, &conf.TaskIgnoreResult)
+	given(c, "track-started", c.Bool, &conf.TaskTrackStarted)
+	given(c, "time-limit", seconds, &conf.TaskTimeLimit)
+	given(c, "soft-time-limit", seconds, &conf.TaskSoftTimeLimit)
+	late := conf.TaskTimeLimit > 0 && conf.TaskSoftTimeLimit > conf.TaskTimeLimit
+	if late && (c.IsSet("time-limit") || c.IsSet("soft-time-limit")) {
+		conf.TaskSoftTimeLimit = 0
+		s.warn("--soft-time-limit has no effect: it is not less than the time limit")
 	}
-	given(c, "statedb", c.String, &s.worker.StateDB)
-	s.worker.StateDB = nodePath(s.worker.StateDB, s.hostname)
-	given(c, "result-extended", c.Bool, &s.worker.ResultExtended)
-	given(c, "shutdown-timeout", seconds, &s.worker.ShutdownTimeout)
-	given(c, "settle-timeout", seconds, &s.worker.SettleTimeout)
-	expires := s.conf.ResultExpires
+	given(c, "statedb", c.String, &conf.WorkerStateDB)
+	given(c, "result-extended", c.Bool, &conf.ResultExtended)
+	given(c, "shutdown-timeout", seconds, &conf.ShutdownTimeout)
+	given(c, "settle-timeout", seconds, &conf.SettleTimeout)
 	if c.IsSet("result-expires") {
-		var err error
-		if expires, err = parseSeconds(c.String("result-expires")); err != nil {
+		if conf.ResultExpires, err = parseSeconds(c.String("result-expires")); err != nil {
 			return fmt.Errorf("invalid value for '--result-expires': %w", err)
 		}
 	}
-	s.Results.Expires = fromsettings.ForEver(expires)
 	return nil
 }
 
@@ -249,21 +217,6 @@ func oneOf(value string, known []string) error {
 	if !slices.Contains(known, value) {
 		return fmt.Errorf("'%s' is not one of '%s'", value, strings.Join(known, "', '"))
 	}
-	return nil
-}
-
-// readConsumer reads what concerns the broker, which may be an embedded one by now.
-func (s *workerSettings) readConsumer() error {
-	s.Consumer.Hostname, s.Consumer.Logger = s.hostname, s.log
-	s.Consumer.MaxReconnects = s.conf.BrokerConnectionMaxRetries
-	if !s.conf.BrokerConnectionRetry {
-		s.Consumer.MaxReconnects = -1
-	}
-	if err := s.Read(s.conf); err != nil {
-		return err
-	}
-	s.warnings = append(s.warnings, s.Warnings...)
-	s.worker.VisibilityTimeout = s.Consumer.VisibilityTimeout
 	return nil
 }
 

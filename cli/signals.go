@@ -49,13 +49,10 @@ type stopper struct {
 
 	voice atomic.Pointer[voice] // nil: nobody can be told yet
 
-	closeBy atomic.Int64 // see closing; Unix nanoseconds, 0: not known
-
 	level       int
 	interrupted bool // SIGINT came before
 	status      int  // exit status
 	restart     bool // the program is to start again
-	hard        <-chan time.Time
 
 	last   os.Signal
 	lastAt time.Time
@@ -63,9 +60,8 @@ type stopper struct {
 
 // voice is how a worker says what signals do.
 type voice struct {
-	out  io.Writer
-	log  *slog.Logger
-	soft time.Duration // how long a soft shutdown takes
+	out io.Writer
+	log *slog.Logger
 }
 
 func newStopper(ctx context.Context) *stopper {
@@ -83,25 +79,14 @@ func (s *stopper) release() { s.stopWarm(); s.stopCold(); s.stopSoft() }
 // supervisors send it to the process and once more to its group.
 const echo = 100 * time.Millisecond
 
-const (
-	// coldTime is what a cold shutdown may take, after the soft one.
-	coldTime = 2 * time.Second
-	// hardAfter is how much later the process ends, whatever holds it up.
-	hardAfter = 3 * time.Second
-)
-
-// watch handles signals until done is closed, or a cold shutdown takes too long: then it
-// returns true.
-func (s *stopper) watch(signals <-chan os.Signal, done <-chan struct{}) (hard bool) {
+// watch handles signals until done is closed.
+func (s *stopper) watch(signals <-chan os.Signal, done <-chan struct{}) {
 	for {
 		select {
 		case sig := <-signals:
 			s.handle(sig, time.Now())
-		case <-s.hard:
-			s.say("worker: Hard shutdown (MainProcess)")
-			return true
 		case <-done:
-			return false
+			return
 		}
 	}
 }
@@ -146,14 +131,12 @@ func (s *stopper) goCold() {
 	switch s.level {
 	case stageServing, stageWarm:
 		s.level = stageCold
-		s.hard = time.After(s.softTime() + hardAfter)
 		s.stopWarm()
 		s.stopCold()
 		s.say("worker: Hitting Ctrl+C again will terminate all running tasks!")
 		s.say("worker: Cold shutdown (MainProcess)")
 	case stageCold:
 		s.level = stageHurried
-		s.hard = time.After(hardAfter)
 		s.stopSoft()
 		s.say("Waiting gracefully for cold shutdown to complete...")
 	}
@@ -175,21 +158,14 @@ func (s *stopper) hangUp() {
 }
 
 // speak tells where to say what signals do.
-func (s *stopper) speak(out io.Writer, log *slog.Logger, soft time.Duration) {
-	s.voice.Store(&voice{out, log, soft})
+func (s *stopper) speak(out io.Writer, log *slog.Logger) {
+	s.voice.Store(&voice{out, log})
 }
 
 func (s *stopper) say(text string) {
 	if v := s.voice.Load(); v != nil {
 		fmt.Fprint(v.out, "\n"+text+"\n")
 	}
-}
-
-func (s *stopper) softTime() time.Duration {
-	if v := s.voice.Load(); v != nil {
-		return v.soft
-	}
-	return 0
 }
 
 // dump logs the stacks of all goroutines (Celery's cry).
@@ -205,21 +181,6 @@ func (s *stopper) dump() {
 			return
 		}
 	}
-}
-
-// closing bounds what is still said to Redis when a worker has ended, as by its signals.
-func (s *stopper) closing() (context.Context, context.CancelFunc) {
-	by := time.Now().Add(coldTime)
-	if told := s.closeBy.Load(); told != 0 {
-		by = time.Unix(0, told)
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), by)
-	stop := context.AfterFunc(s.cold, func() {
-		if s.warm.Err() != nil { // it was a signal, not the end
-			time.AfterFunc(coldTime, cancel)
-		}
-	})
-	return ctx, func() { stop(); cancel() }
 }
 
 // catch has signals sent to a channel instead of ending the program.

@@ -57,7 +57,7 @@ func TestStopper(t *testing.T) {
 			s := newStopper(t.Context())
 			defer s.release()
 			s.remapTerm, s.restarts = test.remap, true
-			s.speak(&out, nil, 0)
+			s.speak(&out, nil)
 			var calls []string
 			s.stopWarm, s.stopCold, s.stopSoft = noting(&calls, "warm"), noting(&calls, "cold"), noting(&calls, "soft")
 			for i, letter := range test.signals {
@@ -95,7 +95,7 @@ func TestFirstCtrlCPrintsTheHint(t *testing.T) {
 	var out strings.Builder
 	s := newStopper(t.Context())
 	defer s.release()
-	s.speak(&out, nil, 0)
+	s.speak(&out, nil)
 	s.handle(syscall.SIGINT, logTime)
 	want := "\nworker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!\n" +
 		"\nworker: Warm shutdown (MainProcess)\n"
@@ -117,19 +117,5 @@ func TestSignalAndItsEchoAreOne(t *testing.T) {
 	s.handle(syscall.SIGQUIT, logTime.Add(2*time.Millisecond))
 	if s.cold.Err() == nil {
 		t.Error("another signal right after the first was lost")
-	}
-}
-
-// A worker that ends cold does end, whatever keeps it.
-func TestColdShutdownHasAnEnd(t *testing.T) {
-	t.Parallel()
-	s := newStopper(t.Context())
-	defer s.release()
-	late := make(chan time.Time, 1)
-	s.handle(syscall.SIGQUIT, logTime)
-	s.hard = late
-	late <- logTime
-	if !s.watch(nil, nil) {
-		t.Error("the worker is waited for")
 	}
 }

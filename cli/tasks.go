@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/internal/build"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/tasks/sample"
 )
@@ -18,16 +19,16 @@ const demoTasksFlag = "demo-tasks"
 // waits there would be failed as unknown at the first contact. A program without any task
 // is warned.
 func (p *program) checkTasks(c *cli.Context, s *workerSettings) error {
-	fails := s.worker.Unknown.Action == tasks.UnknownFail
+	fails := s.conf.UnknownTask.Default.Action == tasks.UnknownFail
 	switch {
 	case s.embedded || c.Bool(demoTasksFlag):
 	case sample.Only(p.reg):
 		return errors.New("this program has only the sample tasks " + strings.Join(p.reg.Names(), ", ") + ".\n" +
 			"It would fail and drop every other task that waits at the broker. Either build a program with\n" +
-			"tasks of your own (ten lines: https://" + modulePath + "#ten-lines-of-go), or, for a broker\n" +
+			"tasks of your own (ten lines: https://" + build.Module + "#ten-lines-of-go), or, for a broker\n" +
 			"where only these are sent, say --" + demoTasksFlag + ". --embedded tries them without a broker")
 	case len(p.reg.Names()) == 0 && fails:
-		s.warnings = append(s.warnings, "No tasks are registered: all but Celery's own will fail (see --unknown-task)")
+		s.warn("No tasks are registered: all but Celery's own will fail (see --unknown-task)")
 	}
 	return nil
 }

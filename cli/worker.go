@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,14 +13,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/app"
+	"github.com/apium/apium/internal/build"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/internal/logline"
-	"github.com/apium/apium/operate/events"
-	"github.com/apium/apium/operate/metrics"
-	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/tasks"
-	"github.com/apium/apium/worker"
 )
 
 const embeddedNote = "This Redis is for trying out: it lives in this process, keeps everything in memory\n" +
@@ -55,9 +52,7 @@ func (p *program) runWorker(c *cli.Context) (err error) {
 		defer close(done)
 		err = p.startWorker(c, stop)
 	}()
-	if hard := stop.watch(signals, done); hard {
-		return statusError(exitFailure)
-	}
+	stop.watch(signals, done)
 	p.restart = stop.restart
 	if err == nil && stop.status != exitOK {
 		return statusError(stop.status)
@@ -97,7 +92,7 @@ func (p *program) startWorker(c *cli.Context, stop *stopper) error {
 		s.log.Warn(fmt.Sprintf("%d lines of the log were dropped: they could not be written", lines),
 			logline.EventKey, "Lines of the log were dropped", "count", lines)
 	}
-	stop.speak(s.notices(p.stdout), s.log, s.worker.SoftShutdownTimeout)
+	stop.speak(s.notices(p.stdout), s.log)
 	if s.pidfile != "" {
 		remove, err := writePidfile(s.pidfile, s.notices(p.stderr))
 		if err != nil {
@@ -106,209 +101,65 @@ func (p *program) startWorker(c *cli.Context, stop *stopper) error {
 		defer remove()
 	}
 	if s.embedded {
-		server, err := embedded.Start(s.embeddedPort)
+		server, err := embedded.Start(s.port)
 		if err != nil {
 			return err
 		}
 		defer server.Close()
-		useEmbedded(&s.Connections, server.URL(), s.conf)
-	}
-	if err := s.readConsumer(); err != nil {
-		return usage(c, err, false)
+		useEmbedded(s.conf, server.URL())
 	}
 	if stop.warm.Err() != nil {
 		return nil // before anything has begun
 	}
-	return p.serve(stop, s)
+	return p.serve(c, stop, s)
 }
 
-// serve connects and runs a worker until it is stopped.
-func (p *program) serve(stop *stopper, s *workerSettings) (err error) {
-	warm := stop.warm
-	p.showBanner(s)
+// serve runs a worker until it is stopped.
+func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) error {
+	s.opts.Logger = s.log
+	if s.purge {
+		s.opts.Purge = func(messages int) { s.purged(p.stdout, messages) }
+	}
+	w, err := app.NewWorker(context.WithoutCancel(c.Context), p.reg, s.conf, s.opts)
+	if err != nil {
+		return usage(c, err, false)
+	}
+	p.showBanner(s, w)
 	for _, warning := range s.warnings {
 		s.log.Warn(warning, logline.EventKey, "Configuration warning", "warning", warning)
 	}
-	cfg := s.worker
-	cfg.Registry, cfg.Logger = p.reg, s.log
-	figures, endMetrics, err := s.startMetrics(&cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { s.whileClosing(stop, endMetrics) }()
-	consumer, err := s.openConsumer(warm, p.stdout)
-	if err != nil {
-		return unlessDone(warm, err)
-	}
-	defer s.whileClosing(stop, consumer.CloseWithin)
-	cfg.Consumer = consumer
-	s.brokerStats.consumer.Store(consumer)
-	publisher, err := s.OpenPublisher(warm)
-	if err != nil {
-		return unlessDone(warm, err)
-	}
-	defer func() { err = errors.Join(err, publisher.Close()) }()
-	cfg.Publisher = publisher
-	s.log.Info("Connected to "+s.Broker.String(), logline.EventKey, "Connected to the broker", "broker", s.Broker.String())
-	if s.Results.URL != "" {
-		store, err := s.openStore(warm)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		cfg.Store = store
-		if figures != nil {
-			figures.WatchReconnects("backend", store.Reconnects)
-		}
-	}
-	dispatcher, err := p.newDispatcher(s, &cfg, publisher)
-	if err != nil {
-		return err
-	}
-	w, err := worker.New(cfg)
-	if err != nil {
-		return err
-	}
-	if figures != nil {
-		figures.WatchEvents(dispatcher.Dropped)
-		figures.Watch(watched{Worker: w, consumer: consumer})
-		figures.WatchReconnects("broker", consumer.Reconnects)
-	}
 	defer context.AfterFunc(stop.cold, w.Abort)()
 	defer context.AfterFunc(stop.hurried, w.AbortNow)()
-	return p.work(stop, s, w, publisher, dispatcher)
-}
-
-// whileClosing closes something within the time there is for it. What is left in the broker
-// is handed back by other workers.
-func (s *workerSettings) whileClosing(stop *stopper, end func(context.Context) error) {
-	ctx, cancel := stop.closing()
-	defer cancel()
-	if err := end(ctx); err != nil {
-		s.log.Error("Left without saying so: "+err.Error(), logline.EventKey, "Left without saying so", "error", err.Error())
+	err = w.Run(stop.warm)
+	if errors.Is(err, app.ErrHardShutdown) {
+		stop.say("worker: Hard shutdown (MainProcess)")
+		return statusError(exitFailure)
 	}
-}
-
-// work runs a worker, and has it answer to remote control, listen to other workers
-// and send events while it runs.
-func (p *program) work(
-	stop *stopper, s *workerSettings, w *worker.Worker, publisher *redisbroker.Publisher, dispatcher *events.Dispatcher,
-) error {
-	warm, end := context.WithCancel(stop.warm)
-	defer end()
-	s.mingle(warm, w, publisher)
-	node, err := s.newNode(w, publisher, dispatcher)
-	if err != nil {
-		return err
-	}
-	endControl, err := p.startControl(warm, end, s, w, publisher, dispatcher, node)
-	if err != nil {
-		return err
-	}
-	endGossip := s.startGossip(warm, node)
-	endEvents := startEvents(warm, w, dispatcher)
-	endForwarding := s.watchForwarding(warm, w, publisher)
-	endMemory := beside(func() { giveBackMemory(warm) })
-	s.log.Info(s.hostname+" ready.", logline.EventKey, "Worker ready")
-	err = w.Run(warm)
-	stop.closeBy.Store(w.EndsBy().UnixNano())
-	end()
-	s.whileClosing(stop, func(ctx context.Context) error {
-		return waitFor(ctx, func() { endControl(); endGossip(); endEvents(); endForwarding(); endMemory() })
-	})
 	return err
 }
 
-// beside runs something on a goroutine of its own; the returned function waits for its end.
-func beside(run func()) (wait func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		run()
-	}()
-	return func() { <-done }
-}
-
-// waitFor calls wait, which is left to itself when ctx is done.
-func waitFor(ctx context.Context, wait func()) error {
-	done := make(chan struct{})
-	go func() { defer close(done); wait() }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("the last events: %w", ctx.Err())
-	}
-}
-
-// unlessDone is err, or nil if it came while the worker was being stopped.
-func unlessDone(ctx context.Context, err error) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	default:
-		return err
-	}
-}
-
-// startMetrics serves metrics and has them observe the worker; nil if they are not wanted.
-func (s *workerSettings) startMetrics(cfg *worker.Config) (figures *metrics.Metrics, end func(context.Context) error, err error) {
-	if s.metricsAddr == "" {
-		return nil, func(context.Context) error { return nil }, nil
-	}
-	figures = metrics.New(metrics.Options{
-		Hostname: s.hostname, Version: version(), Broker: &s.brokerStats,
-	})
-	server, err := figures.Listen(s.metricsAddr)
-	if err != nil {
-		return nil, nil, err
-	}
-	served := ""
-	if metrics.Address(s.metricsAddr) != s.metricsAddr {
-		served = " (for this machine only; give an address such as 0.0.0.0:9808 to serve others)"
-	}
-	s.log.Info("Metrics at http://"+server.Addr()+"/metrics"+served, logline.EventKey, "Metrics are served", "address", server.Addr())
-	cfg.Observers = append(cfg.Observers, figures)
-	if s.conf.TaskSendSentEvent {
-		cfg.Registry.Connect(tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { figures.TaskSent(task) }})
-	}
-	s.Consumer.OnClaim = figures.Claimed
-	return figures, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_ = server.Shutdown(ctx) // scrapes under way may be cut short
-		return nil
-	}, nil
-}
-
-func (p *program) banner(s *workerSettings) *banner {
+func (p *program) banner(s *workerSettings, w *app.Worker) *banner {
 	b := &banner{
-		hostname:    s.hostname,
-		version:     "apium " + version(),
-		platform:    platform(),
+		hostname:    w.Hostname(),
+		version:     "apium " + build.Version(),
+		platform:    build.Platform(),
 		now:         time.Now(),
-		app:         s.app,
-		transport:   s.Broker.String(),
-		results:     "disabled://",
-		concurrency: fmt.Sprint(s.worker.Concurrency),
+		app:         cmp.Or(s.app, p.name),
+		transport:   w.Broker(),
+		results:     cmp.Or(w.ResultBackend(), "disabled://"),
+		concurrency: fmt.Sprint(w.Concurrency()),
 		pool:        s.pool,
-		taskEvents:  s.taskEvents,
-		queues:      s.Consumer.Queues,
+		taskEvents:  s.conf.WorkerSendTaskEvents,
+		queues:      w.Queues(),
 	}
-	if scale := s.worker.Autoscale; scale.Max > 0 {
+	if scale := s.opts.Autoscale; scale.Max > 0 {
 		b.concurrency = fmt.Sprintf("{min=%d, max=%d}", scale.Min, scale.Max)
-	}
-	if b.app == "" {
-		b.app = p.name
-	}
-	if s.Results.URL != "" {
-		b.results = s.Backend.String()
 	}
 	if s.level <= slog.LevelInfo {
 		b.tasks = p.reg.Names()
 	}
 	if s.embedded {
-		b.notes = append(b.notes, embeddedNote+"'"+s.BrokerURL+"'")
+		b.notes = append(b.notes, embeddedNote+"'"+s.conf.BrokerURL+"'")
 	}
 	return b
 }

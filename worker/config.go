@@ -11,7 +11,9 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/serializer"
 	"github.com/apium/apium/tasks"
 )
 
@@ -164,6 +166,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Observers are told each step of each task.
 	Observers []Observer
+	// Hooks are called as those of Registry are, after them: they are this worker's alone.
+	Hooks []tasks.Hooks
 }
 
 // ExecutorConfig is an executor with its slots.
@@ -235,7 +239,15 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// validate returns every problem at once.
+// Validate returns every problem of a configuration at once, but for a missing Consumer. New
+// does the same.
+func (c *Config) Validate() error {
+	own := *c
+	own.setDefaults()
+	return own.validate()
+}
+
+// validate returns every problem at once, but for a missing Consumer.
 func (c *Config) validate() error {
 	var errs []error
 	check := func(bad bool, format string, args ...any) {
@@ -244,7 +256,6 @@ func (c *Config) validate() error {
 		}
 	}
 	check(c.Registry == nil, "Registry is required")
-	check(c.Consumer == nil, "Consumer is required")
 	check(c.Concurrency < 1, "Concurrency must be at least 1, not %d", c.Concurrency)
 	check(!c.Autoscale.valid(), "Autoscale must have bounds 0 <= Min <= Max, not %d and %d", c.Autoscale.Min, c.Autoscale.Max)
 	for name, e := range c.Executors {
@@ -267,7 +278,9 @@ func (c *Config) validate() error {
 	}
 	errs = append(errs, c.validatePolicies()...)
 	errs = append(errs, c.validateOptions()...)
-	return errors.Join(errs...)
+	_, acceptErr := protocol.NewAccept(c.AcceptContent...)
+	_, formatErr := serializer.Format(c.TaskSerializer, c.TaskCompression)
+	return errors.Join(append(errs, acceptErr, formatErr)...)
 }
 
 // prefetch is the most messages that so many slots hold unacknowledged.

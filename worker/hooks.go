@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
@@ -16,8 +17,8 @@ type hooks struct {
 	log       taskLog
 }
 
-func newHooks(registry *tasks.Registry, log taskLog) *hooks {
-	return &hooks{connected: registry.Hooks(), log: log}
+func newHooks(cfg *Config, log taskLog) *hooks {
+	return &hooks{connected: slices.Concat(cfg.Registry.Hooks(), cfg.Hooks), log: log}
 }
 
 // each gives every set of hooks to call, which calls the one it is about, if there is one.

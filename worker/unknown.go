@@ -11,7 +11,7 @@ import (
 )
 
 func (c *Config) validatePolicies() (errs []error) {
-	moves := broker.AbilitiesOf(c.Consumer).Mover != nil
+	moves := c.Consumer == nil || broker.AbilitiesOf(c.Consumer).Mover != nil // nil: not known yet
 	check := func(where string, p tasks.UnknownPolicy) {
 		switch {
 		case p.Action == tasks.UnknownForward && p.Queue == "":

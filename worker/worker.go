@@ -62,11 +62,14 @@ type Worker struct {
 func New(cfg Config) (*Worker, error) {
 	adaptive := cfg.PrefetchMultiplier == 0
 	cfg.setDefaults()
-	accept, acceptErr := protocol.NewAccept(cfg.AcceptContent...)
-	_, formatErr := serializer.Format(cfg.TaskSerializer, cfg.TaskCompression)
-	if err := errors.Join(cfg.validate(), acceptErr, formatErr); err != nil {
+	err := cfg.validate()
+	if cfg.Consumer == nil {
+		err = errors.Join(errors.New("worker: Consumer is required"), err)
+	}
+	if err != nil {
 		return nil, err
 	}
+	accept, _ := protocol.NewAccept(cfg.AcceptContent...) // validate has tried both
 	revocations, err := newRevocations(&cfg)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func New(cfg Config) (*Worker, error) {
 		shutdown:   newShutdown(&cfg),
 		made:       time.Now(),
 	}
-	w.hooks = newHooks(cfg.Registry, w.log)
+	w.hooks = newHooks(&cfg, w.log)
 	w.backend = publish.BackendOf(w.stored)
 	if w.maker, err = newMaker(&cfg, w.hooks, w.taskOptions); err != nil {
 		return nil, err

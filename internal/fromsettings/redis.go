@@ -4,15 +4,15 @@ package fromsettings
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
-	"github.com/apium/apium/client"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/settings/connection"
 )
@@ -35,22 +35,40 @@ type Connections struct {
 // DefaultURL is used when no broker is named. Celery's own default is RabbitMQ.
 const DefaultURL = "redis://localhost:6379/0"
 
-// URLs returns where to connect: what the settings say, unless broker or backend are
-// given. Read does the rest.
-func URLs(conf *settings.Settings, broker, backend string) Connections {
+// URLs returns where to connect. Read does the rest.
+func URLs(conf *settings.Settings) Connections {
 	cs := Connections{
-		BrokerURL: conf.BrokerURL, WriteURL: conf.BrokerWriteURL, BackendURL: conf.ResultURL(cmp.Or(backend, conf.ResultBackend)),
-		Results: redisbackend.Config{Expires: ForEver(conf.ResultExpires)},
+		BrokerURL: conf.BrokerURL, WriteURL: conf.BrokerWriteURL, BackendURL: conf.ResultURL(conf.ResultBackend),
+		Results: redisbackend.Config{Expires: forEver(conf.ResultExpires)},
 	}
 	if conf.BrokerReadURL != "" {
 		cs.WriteURL = cmp.Or(cs.WriteURL, conf.BrokerURL)
 		cs.BrokerURL = conf.BrokerReadURL
 	}
-	if broker != "" {
-		cs.BrokerURL, cs.WriteURL = broker, ""
-	}
 	cs.BrokerURL = cmp.Or(cs.BrokerURL, DefaultURL)
 	return cs
+}
+
+// ForWorker returns how a worker connects that consumes these queues. logger may be nil.
+func ForWorker(conf *settings.Settings, hostname string, queues []broker.Queue, logger *slog.Logger) (Connections, error) {
+	cs := URLs(conf)
+	cs.Consumer = redisbroker.Config{
+		Queues: queues, Hostname: hostname, Logger: logger, MaxReconnects: conf.BrokerConnectionMaxRetries,
+	}
+	if !conf.BrokerConnectionRetry {
+		cs.Consumer.MaxReconnects = -1
+	}
+	return cs, cs.Read(conf)
+}
+
+// Shown adds to a table of the settings that were given what the command line says about broker
+// and results, as Celery shows it to operators.
+func (cs *Connections) Shown(table map[string]any) map[string]any {
+	table["broker_url"] = cs.BrokerURL
+	if cs.BackendURL != "" {
+		table["result_backend"] = cs.BackendURL
+	}
+	return table
 }
 
 // Read makes Consumer, Publisher and Results out of URLs and settings. What Consumer says that
@@ -110,10 +128,10 @@ func (cs *Connections) readResults(conf *settings.Settings) (err error) {
 	cs.Results.ChordUnordered = conf.ResultBackendTransportOptions.NoResultChordOrdered
 	cs.Results.Serializer, cs.Results.Compression = conf.ResultSerializer, conf.ResultCompression
 	if conf.ResultFailureExpires != nil {
-		cs.Results.FailureExpires = ForEver(*conf.ResultFailureExpires)
+		cs.Results.FailureExpires = forEver(*conf.ResultFailureExpires)
 	}
 	if conf.ResultChordExpires != nil {
-		cs.Results.ChordExpires = ForEver(*conf.ResultChordExpires)
+		cs.Results.ChordExpires = forEver(*conf.ResultChordExpires)
 	}
 	if !strings.Contains(cs.BackendURL, "://") {
 		return fmt.Errorf("result backend: '%s' is not supported; a redis:// URL is, and disabled:// stores no results", cs.BackendURL)
@@ -137,44 +155,28 @@ func (cs *Connections) server(what string, cfg interface {
 	return server, nil
 }
 
-// ForEver is a time for which results are kept as redisbackend has it, where 0 is the default.
-func ForEver(d time.Duration) time.Duration {
+// forEver is a time for which results are kept as redisbackend has it, where 0 is the default.
+func forEver(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
 	}
 	return d
 }
 
-// OpenPublisher connects for what tasks publish.
-func (cs *Connections) OpenPublisher(ctx context.Context) (*redisbroker.Publisher, error) {
-	publisher, err := redisbroker.OpenPublisher(ctx, cs.Publisher)
+// Consumed are the queues that a worker of that name consumes: those included, or all, but for
+// those excluded.
+func Consumed(conf *settings.Settings, include, exclude []string, hostname string) ([]broker.Queue, error) {
+	queues, err := conf.Queues().Select(include, exclude)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", cs.Written, err)
+		return nil, err
 	}
-	return publisher, nil
-}
-
-// OpenClient connects a producer, and a reader of results if there is a result backend.
-func (cs *Connections) OpenClient(ctx context.Context, cfg client.Config) (*client.Client, func() error, error) {
-	publisher, err := cs.OpenPublisher(ctx)
-	if err != nil {
-		return nil, nil, err
+	if len(queues) == 0 {
+		return nil, errors.New("no queue is left to consume from")
 	}
-	cfg.Publisher = publisher
-	closeAll := publisher.Close
-	if cs.Results.URL != "" {
-		results, err := redisbackend.New(cs.Results)
-		if err != nil {
-			return nil, nil, errors.Join(err, publisher.Close())
-		}
-		cfg.Loader = results
-		closeAll = func() error { return errors.Join(publisher.Close(), results.Close()) }
+	if conf.WorkerDirect {
+		queues = append(queues, settings.DirectQueue(hostname))
 	}
-	producer, err := client.New(cfg)
-	if err != nil {
-		return nil, nil, errors.Join(err, closeAll())
-	}
-	return producer, closeAll, nil
+	return queues, nil
 }
 
 // applyTransport is broker_transport_options.

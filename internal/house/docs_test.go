@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -94,9 +95,9 @@ func imports(source string) string {
 	source = regexp.MustCompile(`(?m)//.*$`).ReplaceAllString(source, "")
 	known := []string{"app", "protocol/canvas", "cli", "client", "protocol", "settings", "tasks", "worker"}
 	lines := []string{`"context"`, `"github.com/apium/apium/tasks"`}
-	for _, standard := range []string{"fmt", "time"} {
-		if strings.Contains(source, standard+".") {
-			lines = append(lines, `"`+standard+`"`)
+	for _, other := range []string{"fmt", "log/slog", "net/http", "time", "github.com/prometheus/client_golang/prometheus"} {
+		if regexp.MustCompile(`\b` + path.Base(other) + `\.[A-Za-z]`).MatchString(source) {
+			lines = append(lines, strconv.Quote(other))
 		}
 	}
 	for _, known := range known {

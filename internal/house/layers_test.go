@@ -79,10 +79,16 @@ var layers = map[string][]string{
 	"internal/fnmatch":    {},
 	"internal/nearest":    {},
 
+	"internal/nodename": {},
+	"internal/build":    {},
 	"internal/fromsettings": {
-		"settings", "protocol/canvas", "client", "operate/events", "broker", "broker/redisbroker", "backend/redisbackend", "settings/connection",
+		"settings", "protocol/canvas", "client", "tasks", "worker", "operate/events", "broker", "broker/redisbroker", "backend/redisbackend",
+		"settings/connection", "internal/nodename",
 	},
-	"app": {"settings", "client", "internal/fromsettings"},
+	"app": {
+		"settings", "client", "tasks", "worker", "protocol", "protocol/canvas", "broker", "operate/control", "operate/events", "operate/gossip", "operate/metrics",
+		"broker/redisbroker", "backend/redisbackend", "settings/connection", "internal/redisconn", "internal/fromsettings", "internal/logline", "internal/nodename", "internal/build", "prometheus",
+	},
 
 	"internal/redisconn":    {"settings/connection", "redigo", "sentinel", "internal/logline"},
 	"internal/logline":      {},
@@ -93,9 +99,9 @@ var layers = map[string][]string{
 	"internal/embedded":     {"miniredis"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "operate/control", "operate/events", "operate/gossip", "client", "operate/metrics",
-		"broker/redisbroker", "backend/redisbackend", "internal/redisconn", "internal/embedded", "internal/fromsettings", "internal/logline", "cli/v2",
-		"settings", "settings/connection", "protocol/canvas", "internal/nearest", "protocol/serializer", "protocol/compression", "term",
+		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "operate/control", "operate/events", "client", "app",
+		"broker/redisbroker", "backend/redisbackend", "internal/embedded", "internal/fromsettings", "internal/logline", "internal/build", "internal/nodename", "cli/v2",
+		"settings", "protocol/canvas", "internal/nearest", "protocol/serializer", "protocol/compression", "term",
 	},
 	".": {"cli", "tasks", "tasks/sample"},
 }

@@ -28,6 +28,9 @@ type Options struct {
 	Broker Broker
 	// ScrapeTimeout is how long a scrape waits for Broker. Default 2 s.
 	ScrapeTimeout time.Duration
+	// Gatherer is what Handler serves at /metrics. Nil: these metrics, and those of the Go
+	// runtime and the process.
+	Gatherer prometheus.Gatherer
 }
 
 // Worker is what the metrics and the health checks ask a worker.
@@ -42,19 +45,25 @@ type Worker interface {
 	Queues() []broker.Queue
 }
 
-// Metrics counts what a worker tells it. It is a [worker.Observer].
+// Metrics counts what a worker tells it. It is a [worker.Observer], and a
+// [prometheus.Collector] to be registered wherever a program has its metrics.
 type Metrics struct {
-	registry *prometheus.Registry
+	gatherer prometheus.Gatherer
+	registry *prometheus.Registry // our own; nil if gatherer is another
 	tasks    *tasks
 	sent     *named
 	own      *own
 	worker   *workerCollector
+	counts   *counts
+	all      []prometheus.Collector
 }
 
-var _ worker.Observer = (*Metrics)(nil)
+var (
+	_ worker.Observer      = (*Metrics)(nil)
+	_ prometheus.Collector = (*Metrics)(nil)
+)
 
-// New returns metrics in a registry of their own, along with those of the Go runtime
-// and the process.
+// New returns metrics that are registered nowhere but where Handler serves them.
 func New(opts Options) *Metrics {
 	if len(opts.RuntimeBuckets) == 0 {
 		opts.RuntimeBuckets = pythonBuckets
@@ -64,29 +73,42 @@ func New(opts Options) *Metrics {
 	}
 	host := hostLabel(opts.Hostname)
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
+		gatherer: opts.Gatherer,
 		tasks:    newTasks(host, opts.RuntimeBuckets),
 		sent:     newSent(host),
 		own:      newOwn(opts.Version),
 		worker:   newWorkerCollector(host),
+		counts:   newCounts(),
 	}
-	m.registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.tasks, m.sent.total, m.own, m.worker,
-	)
+	m.all = []prometheus.Collector{m.tasks, m.sent.total, m.own, m.worker, m.counts}
 	if opts.Broker != nil {
-		m.registry.MustRegister(newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
+		m.all = append(m.all, newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
+	}
+	if m.gatherer == nil {
+		m.registry = prometheus.NewRegistry()
+		m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m)
+		m.gatherer = m.registry
 	}
 	return m
+}
+
+// Describe implements [prometheus.Collector].
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.all {
+		c.Describe(ch)
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.all {
+		c.Collect(ch)
+	}
 }
 
 // Watch makes w the worker whose state is served. Until it is called, the worker
 // counts as starting.
 func (m *Metrics) Watch(w Worker) { m.worker.watch(w) }
-
-// Registry is where a program that embeds the worker registers metrics of its own.
-func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Observe counts one step of a task.
 func (m *Metrics) Observe(e worker.Event) {
@@ -114,25 +136,6 @@ func (m *Metrics) Observe(e worker.Event) {
 
 // Claimed counts one claim that brought n messages.
 func (m *Metrics) Claimed(n int) { m.own.claim.Observe(float64(n)) }
-
-// WatchReconnects serves how often a connection broke and was made again, which count
-// tells at each scrape. role says which one: "broker" or "backend".
-func (m *Metrics) WatchReconnects(role string, count func() int64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name:        "apium_reconnects_total",
-		Help:        "Connections to Redis that broke and were made again.",
-		ConstLabels: prometheus.Labels{"connection": role},
-	}, func() float64 { return float64(count()) }))
-}
-
-// WatchEvents serves how many events there was no room for, which dropped tells at each
-// scrape.
-func (m *Metrics) WatchEvents(dropped func() int64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "apium_events_dropped_total",
-		Help: "Events that were not sent because too many waited for the broker.",
-	}, func() float64 { return float64(dropped()) }))
-}
 
 // hostLabel is celery's nodesplit: what follows the first @, or everything.
 func hostLabel(node string) string {

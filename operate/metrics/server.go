@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -25,8 +26,12 @@ type Server struct {
 // server already.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		Registry: m.registry,
+	var counted prometheus.Registerer // errors of scrapes
+	if m.registry != nil {
+		counted = m.registry
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.gatherer, promhttp.HandlerOpts{
+		Registry: counted,
 		// With OpenMetrics the bounds of buckets are written "1.0" and "5.0", as the
 		// Python client writes them in every format: the same series.
 		EnableOpenMetrics: true,

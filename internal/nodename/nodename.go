@@ -1,14 +1,16 @@
-package cli
+// Package nodename knows how workers are named: celery@host, and what stands for parts of that
+// in the names of workers and their files.
+package nodename
 
 import (
 	"os"
 	"strings"
 )
 
-// nodeName expands a --hostname value as Celery does: %h is the full host name,
+// Of expands a --hostname value as Celery does: %h is the full host name,
 // %n its first part, %d its domain, %% a percent sign. A value without @ names
 // the host; the name is then "celery".
-func nodeName(value, host string) string {
+func Of(value, host string) string {
 	name, domain, found := strings.Cut(value, "@")
 	if !found {
 		name, domain = "", value
@@ -23,9 +25,9 @@ func nodeName(value, host string) string {
 	return expand(name+"@"+domain, map[byte]string{'h': host, 'n': short, 'd': rest})
 }
 
-// nodePath expands a log or pid file name: %n is the node's name, %h its host,
+// Path expands a log or pid file name: %n is the node's name, %h its host,
 // %d its domain, %p both, %i and %I the pool process, of which there is one.
-func nodePath(path, node string) string {
+func Path(path, node string) string {
 	name, host, _ := strings.Cut(node, "@")
 	_, domain, _ := strings.Cut(host, ".")
 	return expand(path, map[byte]string{'n': name, 'h': host, 'd': domain, 'p': node, 'i': "0", 'I': ""})
@@ -52,8 +54,8 @@ func expand(s string, values map[byte]string) string {
 	return b.String()
 }
 
-// hostName is this machine's name, as Python's socket.gethostname gives it.
-func hostName() string {
+// Host is this machine's name, as Python's socket.gethostname gives it.
+func Host() string {
 	name, err := os.Hostname()
 	if err != nil {
 		return "localhost"

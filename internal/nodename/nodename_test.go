@@ -1,6 +1,10 @@
-package cli
+package nodename_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/apium/apium/internal/nodename"
+)
 
 func TestNodeName(t *testing.T) {
 	t.Parallel()
@@ -18,8 +22,8 @@ func TestNodeName(t *testing.T) {
 		"":          "celery@" + host,
 		"a@%z%":     "a@%z%",
 	} {
-		if got := nodeName(value, host); got != want {
-			t.Errorf("nodeName(%q) = %q, want %q", value, got, want)
+		if got := nodename.Of(value, host); got != want {
+			t.Errorf("Of(%q) = %q, want %q", value, got, want)
 		}
 	}
 }
@@ -33,8 +37,8 @@ func TestNodePath(t *testing.T) {
 		"%h-%d-%n%I-%i.%%": "web1.example.com-example.com-w1-0.%",
 		"":                 "",
 	} {
-		if got := nodePath(path, node); got != want {
-			t.Errorf("nodePath(%q) = %q, want %q", path, got, want)
+		if got := nodename.Path(path, node); got != want {
+			t.Errorf("Path(%q) = %q, want %q", path, got, want)
 		}
 	}
 }

@@ -1,22 +1,29 @@
-package cli
+package fromsettings
 
 import (
+	"cmp"
 	"maps"
+	"runtime"
+	"strings"
 	"time"
 
-	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/internal/nodename"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
-// This file turns Celery's settings into the configuration of a worker; fromsettings does
-// the same for the rest. Flags come after it and win. What both leave out must stand in
-// unheeded.go.
-
-// applyWorker is everything about the worker that needs no registry.
-func applyWorker(cfg *worker.Config, conf *settings.Settings) {
-	cfg.Concurrency = conf.WorkerConcurrency
+// Worker is what the settings say to a worker of that node name. What runs and what connects
+// it is left to the caller. What it leaves out must stand in unheeded.go.
+func Worker(conf *settings.Settings, hostname string) worker.Config {
+	var cfg worker.Config
+	cfg.Hostname = hostname
+	switch {
+	case strings.HasPrefix(conf.WorkerPool, "celery.concurrency.solo"), conf.WorkerPool == "solo":
+		cfg.Concurrency = 1
+	default:
+		cfg.Concurrency = cmp.Or(conf.WorkerConcurrency, runtime.GOMAXPROCS(0))
+	}
 	switch {
 	case conf.WorkerDisablePrefetch:
 		cfg.PrefetchMultiplier = 1
@@ -33,7 +40,7 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.ResultExtended = conf.ResultExtended
 	cfg.InheritParentPriority = conf.TaskInheritParentPriority
 	cfg.Deduplicate = conf.WorkerDeduplicateSuccessfulTasks
-	cfg.StateDB = conf.WorkerStateDB
+	cfg.StateDB = nodename.Path(conf.WorkerStateDB, hostname)
 	cfg.ETATaskLimit = conf.WorkerETATaskLimit
 	cfg.ShutdownTimeout, cfg.SettleTimeout = conf.ShutdownTimeout, conf.SettleTimeout
 	cfg.ParkAfter = conf.ParkAfter
@@ -48,9 +55,10 @@ func applyWorker(cfg *worker.Config, conf *settings.Settings) {
 	cfg.ChordJoinTimeout, cfg.ChordRetryInterval = conf.ResultChordJoinTimeout, conf.ResultChordRetryInterval
 	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression
 	cfg.ErrbacksOnHeader = conf.TaskAllowErrorCbOnChordHeader
-	cfg.PublishOptions = fromsettings.Publishing(conf)
+	cfg.PublishOptions = Publishing(conf)
 	cfg.DefaultQueue = conf.TaskDefaultQueue
-	cfg.Route, cfg.Destination = fromsettings.Routing(conf)
+	cfg.Route, cfg.Destination = Routing(conf)
+	return cfg
 }
 
 // taskDefaults are the options of tasks that do not say otherwise.
@@ -74,12 +82,13 @@ func taskDefaults(conf *settings.Settings) tasks.Options {
 	if conf.TaskAcksOnTimeout != nil {
 		o.AcksOnTimeout = conf.TaskAcksOnTimeout
 	}
+	DropLateSoftLimit(&o)
 	return o
 }
 
-// dropLateSoftLimit lifts a soft time limit that comes after the hard one, which a Python
+// DropLateSoftLimit lifts a soft time limit that comes after the hard one, which a Python
 // worker may have: package worker refuses it. It tells whether it did.
-func dropLateSoftLimit(o *tasks.Options) bool {
+func DropLateSoftLimit(o *tasks.Options) bool {
 	late := o.TimeLimit != nil && o.SoftTimeLimit != nil && *o.TimeLimit > 0 && *o.SoftTimeLimit > *o.TimeLimit
 	if late {
 		o.SoftTimeLimit = new(time.Duration)
@@ -100,7 +109,7 @@ func annotations(conf *settings.Settings) []map[string]tasks.Options {
 			SendEvents: a.SendEvents, Trail: a.Trail, MaxRetries: a.MaxRetries, RetryDelay: a.DefaultRetryDelay,
 			TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit, RateLimit: a.RateLimit,
 		}
-		dropLateSoftLimit(&o)
+		DropLateSoftLimit(&o)
 		table[name] = o
 	}
 	return []map[string]tasks.Options{table}

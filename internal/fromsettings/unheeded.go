@@ -1,4 +1,4 @@
-package cli
+package fromsettings
 
 import (
 	"slices"
@@ -7,9 +7,9 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// unheeded are the settings that are understood, and have no effect in a worker, with the
+// Unheeded are the settings that are understood, and have no effect in a worker, with the
 // reason. Those that have none anywhere are in the tables of package settings.
-var unheeded = []struct{ name, why string }{
+var Unheeded = []struct{ Name, Why string }{
 	{"event_serializer", "events are JSON, which every receiver accepts"},
 	{"result_accept_content", "results are read as plain data, whatever their serializer"},
 	{"task_protocol", "messages are published in protocol 2, which Celery reads since 4.0"},
@@ -22,12 +22,12 @@ var unheeded = []struct{ name, why string }{
 	},
 }
 
-// unheededWarnings has a line for each of these settings that is not as Celery's default is.
-func unheededWarnings(conf *settings.Settings) []string {
+// UnheededWarnings has a line for each setting without effect that is not as Celery's default is.
+func UnheededWarnings(conf *settings.Settings) []string {
 	var lines []string
-	for _, setting := range unheeded {
-		if conf.Changed(setting.name) {
-			lines = append(lines, conf.Origin(setting.name).String()+" has no effect: "+setting.why)
+	for _, setting := range Unheeded {
+		if conf.Changed(setting.Name) {
+			lines = append(lines, conf.Origin(setting.Name).String()+" has no effect: "+setting.Why)
 		}
 	}
 	for _, name := range append(conf.TaskAnnotations.Tasks(), "*") {
@@ -36,7 +36,7 @@ func unheededWarnings(conf *settings.Settings) []string {
 		if a.RetryBackoff != nil || a.RetryBackoffMax != nil || a.RetryJitter != nil || len(a.AutoretryFor) > 0 {
 			lines = append(lines, origin+"automatic retries are set in Go, with tasks.AutoRetry")
 		}
-		if dropLateSoftLimit(&tasks.Options{TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit}) {
+		if DropLateSoftLimit(&tasks.Options{TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit}) {
 			lines = append(lines, origin+"soft_time_limit has no effect: it is not less than time_limit")
 		}
 	}

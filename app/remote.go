@@ -1,4 +1,4 @@
-package cli
+package app
 
 import (
 	"cmp"
@@ -9,14 +9,11 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/internal/build"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/control"
-	"github.com/apium/apium/operate/events"
-	"github.com/apium/apium/operate/gossip"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/settings/connection"
-	"github.com/apium/apium/worker"
 )
 
 // listenTimeout is how long a worker waits at its start until it hears remote control. It
@@ -25,21 +22,18 @@ const listenTimeout = 5 * time.Second
 
 // startControl has a worker answer to remote control until ctx is done; shutdown is what
 // the command of that name does. The returned function waits for the end.
-func (p *program) startControl(
-	ctx context.Context, shutdown func(), s *workerSettings, w *worker.Worker,
-	publisher control.Broker, dispatcher *events.Dispatcher, node *gossip.Node,
-) (wait func(), err error) {
+func (s *service) startControl(ctx context.Context, shutdown func()) (wait func(), err error) {
 	if !s.conf.WorkerEnableRemoteControl {
 		return func() {}, nil
 	}
-	server, err := s.Consumer.Server() // of several, the one in use
+	server, err := s.places.Consumer.Server() // of several, the one in use
 	if err != nil {
 		return nil, err
 	}
 	queues := s.conf.Queues()
 	cfg := control.Config{
-		Worker: w, Broker: publisher, Commands: p.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
-		Settings: s.effective, BrokerInfo: brokerInfo(server, s.conf), Version: version(), Logger: s.log,
+		Worker: s.runner, Broker: s.publisher, Commands: s.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
+		Settings: s.effective, BrokerInfo: brokerInfo(server, s.conf), Version: build.Version(), Logger: s.log,
 		Queue: func(name string) (broker.Queue, bool) {
 			for _, q := range queues.All() {
 				if q.Name == name || q.Alias == name {
@@ -50,10 +44,10 @@ func (p *program) startControl(
 		},
 	}
 	if s.sendsEvents() {
-		cfg.Events = dispatcher
+		cfg.Events = s.dispatcher
 	}
-	if node != nil {
-		cfg.Gossip = node
+	if s.node != nil {
+		cfg.Gossip = s.node
 	}
 	mailbox, err := control.New(cfg)
 	if err != nil {
@@ -75,21 +69,16 @@ func (p *program) startControl(
 
 // effective are the settings that remote control shows: those given, and what the command
 // line says about broker and results, as in Celery.
-func (s *workerSettings) effective(withDefaults bool) map[string]any {
-	table := effective(s.conf, &s.Connections, withDefaults)
+func (w *Worker) effective(withDefaults bool) map[string]any {
+	shown := w.opts.Shown
+	if shown == nil {
+		shown = w.conf.Table
+	}
+	table := w.places.Shown(shown(withDefaults))
 	// What a Python worker's table has besides what anybody has set.
 	table["deprecated_settings"] = nil
 	include, _ := table["include"].([]any)
 	table["include"] = append(slices.Clone(include), "celery.app.builtins")
-	return table
-}
-
-func effective(conf *settings.Settings, cs *fromsettings.Connections, withDefaults bool) map[string]any {
-	table := conf.Table(withDefaults)
-	table["broker_url"] = cs.BrokerURL
-	if cs.BackendURL != "" {
-		table["result_backend"] = cs.BackendURL
-	}
 	return table
 }
 

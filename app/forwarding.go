@@ -1,19 +1,16 @@
-package cli
+package app
 
 import (
 	"context"
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/tasks"
-	"github.com/apium/apium/worker"
 )
 
 const (
@@ -24,27 +21,13 @@ const (
 	consumersAgain = 10 * time.Second
 )
 
-// warnOfPolicies tells of policies for queues that this worker does not consume.
-func (s *workerSettings) warnOfPolicies(queues []string) {
-	var names []string
-	for _, q := range s.Consumer.Queues {
-		names = append(names, q.Name)
-	}
-	for _, queue := range queues {
-		if !slices.Contains(names, queue) {
-			s.warnings = append(s.warnings, "--unknown-task "+queue+"=… has no effect: this worker consumes "+
-				strings.Join(names, ", ")+"."+didYouMean(queue, names, ""))
-		}
-	}
-}
-
 // forwardedTo are the queues to which the consumed queues' unknown tasks go.
-func (s *workerSettings) forwardedTo() []string {
+func (w *Worker) forwardedTo() []string {
 	targets := map[string]bool{}
-	for _, q := range s.Consumer.Queues {
-		policy, own := s.worker.UnknownByQueue[q.Name]
+	for _, q := range w.places.Consumer.Queues {
+		policy, own := w.cfg.UnknownByQueue[q.Name]
 		if !own {
-			policy = s.worker.Unknown
+			policy = w.cfg.Unknown
 		}
 		if policy.Action == tasks.UnknownForward && policy.Queue != q.Name {
 			targets[policy.Queue] = true
@@ -56,14 +39,14 @@ func (s *workerSettings) forwardedTo() []string {
 // watchForwarding finds out, beside the worker, whether anybody else consumes the queues that
 // unknown tasks are forwarded to, and warns of those that nobody does. The workers know:
 // Python's and ours answer what they consume, and nothing in Redis says so of both.
-func (s *workerSettings) watchForwarding(ctx context.Context, w *worker.Worker, publisher *redisbroker.Publisher) (wait func()) {
+func (s *service) watchForwarding(ctx context.Context) (wait func()) {
 	idle := s.forwardedTo()
 	if len(idle) == 0 {
 		return func() {}
 	}
-	client := &control.Client{Broadcaster: publisher, Asker: publisher, Exchange: s.conf.ControlExchange, Decoder: *w.Decoder()}
+	client := s.operator()
 	return beside(func() {
-		for _, pause := range []time.Duration{0, s.consumersAgain} {
+		for _, pause := range []time.Duration{0, s.asksAgain} {
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
@@ -87,14 +70,14 @@ func (s *workerSettings) watchForwarding(ctx context.Context, w *worker.Worker, 
 
 // unconsumed drops the queues that another worker says it consumes. One beside this worker may
 // have the same node name, and is known by what it consumes.
-func (s *workerSettings) unconsumed(queues []string, replies []control.Reply) []string {
+func (w *Worker) unconsumed(queues []string, replies []control.Reply) []string {
 	return slices.DeleteFunc(queues, func(name string) bool {
-		own := slices.ContainsFunc(s.Consumer.Queues, func(q broker.Queue) bool { return q.Name == name })
+		own := slices.ContainsFunc(w.places.Consumer.Queues, func(q broker.Queue) bool { return q.Name == name })
 		return slices.ContainsFunc(replies, func(r control.Reply) bool {
 			var consumed []struct {
 				Name string `json:"name"`
 			}
-			if own && r.Node == s.hostname || json.Unmarshal(r.Value, &consumed) != nil {
+			if own && r.Node == w.cfg.Hostname || json.Unmarshal(r.Value, &consumed) != nil {
 				return false
 			}
 			for _, q := range consumed {

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/internal/redisconn"
+)
+
+// connect connects to the broker and the result backend.
+func (s *service) connect(ctx context.Context) (err error) {
+	if s.consumer, err = s.openConsumer(ctx); err != nil {
+		return err
+	}
+	s.onClose(s.consumer.CloseWithin)
+	if s.publisher, err = redisbroker.OpenPublisher(ctx, s.places.Publisher); err != nil {
+		return connectionError(err, RoleBroker, s.places.Written)
+	}
+	s.onClose(func(context.Context) error { return s.publisher.Close() })
+	s.log.Info("Connected to "+s.Broker(), logline.EventKey, "Connected to the broker", "broker", s.Broker())
+	if s.places.Results.URL == "" {
+		return nil
+	}
+	if s.store, err = s.openStore(ctx); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.store.Close() })
+	return nil
+}
+
+func connectionError(err error, role string, server fmt.Stringer) error {
+	return &ConnectionError{Role: role, Server: server.String(), Err: err}
+}
+
+// openConsumer connects to the broker, trying again as Celery does while it
+// cannot be reached. When ctx ends first, that is its error.
+func (s *service) openConsumer(ctx context.Context) (*redisbroker.Consumer, error) {
+	for try := 1; ; try++ {
+		consumer, err := s.purgeAndOpen(ctx)
+		if err == nil {
+			return consumer, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if redisconn.IsConfig(err) || !s.triesAgain(try) {
+			s.logNoRetry(err)
+			return nil, connectionError(err, RoleBroker, s.places.Broker)
+		}
+		redisconn.LogRetry(s.log, s.places.Broker, err, try, s.conf.BrokerConnectionMaxRetries)
+		select {
+		case <-time.After(redisconn.RetryDelay(try)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// purgeAndOpen opens the consumer, after what Options.Purge asks for.
+func (s *service) purgeAndOpen(ctx context.Context) (*redisbroker.Consumer, error) {
+	cfg := s.places.Consumer
+	if s.opts.Purge != nil && !s.purged {
+		total, err := purge(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		if total > 0 {
+			s.opts.Purge(total)
+		}
+		s.purged = true // once, however often the rest is tried
+	}
+	if s.figures.wanted.Load() {
+		cfg.OnClaim = s.figures.Claimed
+	}
+	return redisbroker.Open(ctx, cfg)
+}
+
+// purge drops what waits in the queues that a worker is about to consume.
+func purge(ctx context.Context, cfg redisbroker.Config) (total int, err error) {
+	m, err := redisbroker.OpenManagement(ctx, cfg)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	for _, q := range cfg.Queues {
+		n, err := m.Purge(ctx, q.Name)
+		if err != nil {
+			return total, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// logNoRetry is Celery's line where settings say not to connect again.
+func (s *service) logNoRetry(err error) {
+	name, retry := "broker_connection_retry", s.conf.BrokerConnectionRetry
+	if s.conf.BrokerConnectionRetryOnStartup != nil {
+		name, retry = "broker_connection_retry_on_startup", *s.conf.BrokerConnectionRetryOnStartup
+	}
+	switch {
+	case redisconn.IsConfig(err): // is the user's mistake, and said as that
+	case retry:
+		redisconn.LogGivenUp(s.log, err)
+	default:
+		s.log.Log(context.Background(), logline.LevelCritical, "Retrying to establish a connection to the message broker after a connection loss has been disabled "+
+			"(app.conf."+name+"=False). Shutting down...", logline.EventKey, "Shutting down: connecting again is disabled", "error", err)
+	}
+}
+
+// triesAgain tells whether to connect once more at the start, after so many times.
+func (s *service) triesAgain(tries int) bool {
+	retry := s.conf.BrokerConnectionRetry
+	if s.conf.BrokerConnectionRetryOnStartup != nil {
+		retry = *s.conf.BrokerConnectionRetryOnStartup
+	}
+	limit := s.conf.BrokerConnectionMaxRetries
+	return retry && (limit == 0 || tries <= limit)
+}
+
+// storeTimeout is how long a worker waits at its start for the result backend. It
+// starts without: results are stored as soon as there is a connection.
+const storeTimeout = 5 * time.Second
+
+// openStore connects to the result backend. A wrong password or database is an
+// error; that Redis is away, or takes no writes just now, is none.
+func (s *service) openStore(ctx context.Context) (*redisbackend.Backend, error) {
+	store, err := redisbackend.New(s.places.Results)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := store.Ping(ctx); err != nil {
+		if redisconn.IsConfig(err) {
+			return nil, errors.Join(connectionError(err, RoleResults, s.places.Backend), store.Close())
+		}
+		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.places.Backend, err),
+			logline.EventKey, "Cannot connect to the result backend", "backend", s.places.Backend.String(), "error", err)
+	}
+	return store, nil
+}

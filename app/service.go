@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/operate/events"
+	"github.com/apium/apium/operate/gossip"
+	"github.com/apium/apium/worker"
+)
+
+// service is a worker that runs: what it has connected, and what it is made of.
+type service struct {
+	*Worker
+	consumer   *redisbroker.Consumer
+	publisher  *redisbroker.Publisher
+	store      *redisbackend.Backend // nil: results go nowhere
+	runner     *worker.Worker
+	dispatcher *events.Dispatcher
+	node       *gossip.Node // nil: without gossip
+	purged     bool
+	closers    []func(context.Context) error
+}
+
+// onClose has something closed at the end, before what was opened earlier.
+func (s *service) onClose(end func(context.Context) error) { s.closers = append(s.closers, end) }
+
+// close closes everything, the last first.
+func (s *service) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.whileClosing(s.closers[i])
+	}
+}
+
+// assemble makes what runs tasks, and what tells others of them.
+func (s *service) assemble() (err error) {
+	cfg := s.cfg
+	cfg.Consumer, cfg.Publisher = s.consumer, s.publisher
+	if s.store != nil {
+		cfg.Store = s.store
+	}
+	s.count(&cfg)
+	if err := s.newDispatcher(&cfg); err != nil {
+		return err
+	}
+	if s.runner, err = worker.New(cfg); err != nil {
+		return err
+	}
+	s.watch()
+	s.node, err = s.newNode()
+	return err
+}
+
+// run runs tasks, and has the worker answer to remote control, listen to other workers and
+// send events meanwhile.
+func (s *service) run(ctx context.Context, shutdown func()) error {
+	defer context.AfterFunc(s.ending.cold, s.runner.Abort)()
+	defer context.AfterFunc(s.ending.hurried, s.runner.AbortNow)()
+	s.mingle(ctx)
+	endControl, err := s.startControl(ctx, shutdown)
+	if err != nil {
+		return &ConfigError{err}
+	}
+	endGossip := s.startGossip(ctx)
+	endEvents := s.startEvents(ctx)
+	endForwarding := s.watchForwarding(ctx)
+	endMemory := beside(func() { giveBackMemory(ctx) })
+	s.log.Info(s.cfg.Hostname+" ready.", logline.EventKey, "Worker ready")
+	err = s.runner.Run(ctx)
+	s.ending.closeBy.Store(s.runner.EndsBy().UnixNano())
+	shutdown()
+	s.whileClosing(func(ctx context.Context) error {
+		return waitFor(ctx, func() { endControl(); endGossip(); endEvents(); endForwarding(); endMemory() })
+	})
+	return err
+}
