@@ -50,7 +50,8 @@ func TestWhatARetryChanges(t *testing.T) {
 		{"at", []tasks.RetryOption{tasks.RetryETA(at)}, "[1] {x: 2}", 90 * time.Second, "Retry at 2000-01-01 00:01:30+00:00"},
 		{"arguments", []tasks.RetryOption{tasks.RetryArgs(5), tasks.RetryCountdown(0)}, "[5] {x: 2}", 0, "Retry in 0s"},
 		{
-			"keyword arguments", []tasks.RetryOption{tasks.RetryKwargs(map[string]any{"x": 6}), tasks.RetryCountdown(0)},
+			"keyword arguments",
+			[]tasks.RetryOption{tasks.RetryKwargs(map[string]any{"x": 6}), tasks.RetryCountdown(0)},
 			"[1] {x: 6}", 0, "Retry in 0s",
 		},
 	} {
