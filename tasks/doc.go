@@ -8,8 +8,9 @@
 // # Arguments
 //
 // A function takes its arguments in Go types, decoded as package pyjson decodes them:
-// integers, floats, strings, bool, []byte, slices, maps, structs, pointers (nil for
-// None), time.Time, big.Int, json.RawMessage, types with UnmarshalJSON, and any. With
+// integers, floats, strings, bool, []byte, slices, maps with keys of strings or integers,
+// structs, pointers (nil for None), time.Time, big.Int, json.RawMessage, types with
+// UnmarshalJSON, and any. With
 // Params it is called as the Python function with those parameters would be. Without,
 // it has no names for its parameters and takes positional arguments only.
 //
@@ -27,7 +28,8 @@
 //
 // Names in json tags count, too.
 //
-// Python's date, time, Decimal and UUID have types in package pyjson. What the Python side
+// Python's date, time, Decimal and UUID have types in package pyjson; a UUID may also be a
+// string. What the Python side
 // has registered with kombu's register_type is taught to Go with pyjson.RegisterType.
 //
 // Arguments that do not fit fail the task with the TypeError that Python raises, and
@@ -40,6 +42,17 @@
 // A task returns a result, an error, both or neither. ExceptionOf tells how an error
 // looks to Python; Raise makes one of any class. A panic is a RuntimeError, unless the
 // handler panics with an error that names its class.
+//
+// # In a task
+//
+// Current is Python's self.request, Logger logs as get_task_logger does, Send, Replace,
+// AddToChord and UpdateState are what the methods of a task are in Python, and Retry, Ignore
+// and Reject are returned where Python raises.
+//
+// # Calling and testing
+//
+// Define defines a task once, with the types of its arguments and its result, to register and to
+// call it. Package taskstest runs a registered task in memory, for tests.
 //
 // # gocelery
 //

@@ -3,7 +3,11 @@ package tasks_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
 
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 
@@ -59,4 +63,56 @@ func ExampleRaise() {
 	exc := tasks.ExceptionOf(err)
 	fmt.Println(exc.Module, exc.Type, string(exc.Message))
 	// Output: builtins ValueError ["order 7: bad id"]
+}
+
+// One definition is registered, and makes the calls that fit it.
+func ExampleDefine() {
+	type AddArgs struct {
+		X int
+		Y int `celery:"y"`
+	}
+	add := tasks.Define("shop.tasks.add", func(_ context.Context, args AddArgs) (int, error) { return args.X + args.Y, nil })
+
+	reg := tasks.NewRegistry()
+	add.Register(reg)
+	entry, _ := reg.Lookup(add.Name())
+	fmt.Println(entry.Call(context.Background(), request(`[1]`, `{"y": 2}`)))
+
+	step := add.Partial(AddArgs{Y: 3}) // X is the result of the step before
+	fmt.Println(string(add.S(AddArgs{X: 1, Y: 2}).Kwargs()), string(step.Kwargs()))
+	_ = canvas.Chain(add.S(AddArgs{X: 1, Y: 2}), step)
+	// Output:
+	// 3 <nil>
+	// {"x": 1, "y": 2} {"y": 3}
+}
+
+func ExampleLogger() {
+	reg := tasks.NewRegistry()
+	reg.Register("shop.tasks.charge", func(ctx context.Context, cents int) {
+		tasks.Logger(ctx).Info("charged", "cents", cents)
+	}, tasks.Params("cents"))
+
+	worker := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	entry, _ := reg.Lookup("shop.tasks.charge")
+	_, _ = entry.Call(context.Background(), &tasks.Request{
+		Task: &protocol.Task{Name: entry.Name, ID: "9b1deb4d", Args: []byte(`[250]`)}, Log: worker, // a worker does this
+	})
+	// Output: level=INFO msg=charged task_name=shop.tasks.charge task_id=9b1deb4d cents=250
+}
+
+// An error callback with an argument of its own.
+func ExampleErrback() {
+	reg := tasks.NewRegistry()
+	reg.Register("shop.tasks.on_error", func(failed tasks.Failure, to string) string {
+		return fmt.Sprintf("to %s: %s failed with %s", to, failed.Request.ID, failed.Exception.Repr())
+	}, tasks.Errback(), tasks.Params("request, exc, traceback, to='root'"))
+
+	entry, _ := reg.Lookup("shop.tasks.on_error")
+	fmt.Println(entry.Call(context.Background(), request(`["order-1", "no tea", null]`, `{"to": "ann"}`)))
+	// Output: to ann: order-1 failed with Exception('no tea') <nil>
 }
