@@ -107,9 +107,6 @@ func New(cfg Config) (*Client, error) {
 	env := canvas.Environment{
 		Origin: cfg.Origin, Route: cfg.Route, Queue: cfg.Destination, DefaultQueue: cfg.Queue, ErrbacksOnHeader: cfg.ErrbacksOnHeader,
 	}
-	if known := cfg.Registry; known != nil {
-		env.Task, env.Check = known.Publishing, known.CheckCall
-	}
 	maker, err := publish.NewMaker(publish.Config{
 		Environment: env, Serializer: cfg.Serializer, Compression: cfg.Compression, Before: cfg.BeforePublish, Event: cfg.TaskSent,
 	})
@@ -119,6 +116,26 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(backend.AbilitiesOf(cfg.Loader))}
 	c.broadcaster = broker.PublisherAbilitiesOf(cfg.Publisher).Broadcaster
 	return c, nil
+}
+
+// Knowing returns a client that knows the tasks of a registry, as with Config.Registry, and
+// shares everything else with c:
+//
+//	shop, err := app.Open(ctx, conf)
+//	c := shop.Knowing(reg)
+func (c *Client) Knowing(reg *tasks.Registry) *Client {
+	knowing := *c
+	knowing.cfg.Registry = reg
+	return &knowing
+}
+
+// environment is what this client contributes to what it sends now.
+func (c *Client) environment() canvas.Environment {
+	env := c.maker.Environment()
+	if known := c.cfg.Registry; known != nil {
+		env.Task, env.Check = known.Publishing, known.CheckCall
+	}
+	return env
 }
 
 // Delay sends a task with positional arguments, like Python's task.delay. Args are
@@ -131,7 +148,7 @@ func (c *Client) Delay(ctx context.Context, task string, args ...any) (*AsyncRes
 // which override its own. It returns once the broker has the messages; of a chain or
 // chord it returns the result of the last task.
 func (c *Client) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*AsyncResult, error) {
-	plan, err := canvas.Apply(sig, nil, opts, c.maker.Environment())
+	plan, err := canvas.Apply(sig, nil, opts, c.environment())
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -148,7 +165,7 @@ func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*Asyn
 	plans := make([]*canvas.Plan, len(sigs))
 	for i, sig := range sigs {
 		var err error
-		if plans[i], err = canvas.Apply(sig, nil, nil, c.maker.Environment()); err != nil {
+		if plans[i], err = canvas.Apply(sig, nil, nil, c.environment()); err != nil {
 			return nil, fmt.Errorf("client: signature %d: %w", i+1, err)
 		}
 	}

@@ -54,12 +54,15 @@ func TestHowTasksArePublished(t *testing.T) {
 	reg, routes := published()
 	var sent *protocol.Task
 	var queues membroker.Broker
-	known, err := client.New(client.Config{
-		Publisher: queues.Publisher(), Registry: reg, Route: routes,
-		AfterPublish: func(_ context.Context, task *protocol.Task) { sent = task },
+	c, err := client.New(client.Config{
+		Publisher: queues.Publisher(), Route: routes, AfterPublish: func(_ context.Context, task *protocol.Task) { sent = task },
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	known := c.Knowing(reg)
+	if _, err := c.Send(t.Context(), canvas.Sig("w.both", 1, 2)); err != nil || howSent(sent) != (sentAs{key: "routed", priority: 7}) {
+		t.Errorf("by a client that does not know it: %+v, %v", howSent(sent), err)
 	}
 	both := canvas.Sig("w.both")
 	for _, test := range []struct {
