@@ -59,14 +59,28 @@ func (d *Decoder) DecodeHeaders(r *Received) (*Task, error) {
 	if t.ContentType == "" && !isV2 {
 		return nil, ErrUnknownMessage // raw bytes to kombu, and so no protocol 1 body
 	}
-	if t.ContentType != "" && !d.Accept.Accepts(t.ContentType) {
-		return t.orNil(), &ContentDisallowedError{Task: t.Name, ID: t.ID, ContentType: t.ContentType}
+	disallowed := d.disallowed(t)
+	whole := t.ID == "" || h.eta == nil || h.expires == nil
+	if disallowed != nil && whole {
+		return t.orNil(), disallowed
 	}
 	t.body = wrapped{unread: true, text: r.Body, unwrap: r.Unwrap, compression: string(h.compression)}
-	if t.ID == "" || h.eta == nil || h.expires == nil {
+	if whole {
 		return d.decodeWhole(h, t)
 	}
-	return t, h.fill(t, time.UTC)
+	err := h.fill(t, time.UTC)
+	if disallowed != nil {
+		err = disallowed // the headers are read all the same: it concerns who reads the body
+	}
+	return t, err
+}
+
+// disallowed returns an error for a body that is not to be read.
+func (d *Decoder) disallowed(t *Task) error {
+	if t.ContentType == "" || d.Accept.Accepts(t.ContentType) {
+		return nil
+	}
+	return &ContentDisallowedError{Task: t.Name, ID: t.ID, ContentType: t.ContentType}
 }
 
 // DecodeBody reads the body of a task whose headers were read: its arguments, and what runs
@@ -74,6 +88,9 @@ func (d *Decoder) DecodeHeaders(r *Received) (*Task, error) {
 func (d *Decoder) DecodeBody(t *Task) error {
 	if !t.body.unread {
 		return nil
+	}
+	if err := d.disallowed(t); err != nil {
+		return err
 	}
 	body, err := t.content(d)
 	if err != nil {

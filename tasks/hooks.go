@@ -19,7 +19,7 @@ type Hooks struct {
 	WorkerReady        func(hostname string)                   // it claims now
 	WorkerShuttingDown func(hostname, how string)              // how: "Warm" or "Cold"
 	WorkerShutdown     func(hostname string)                   // everything has stopped; in the place of worker_process_shutdown, too
-	TaskReceived       func(req *Request)                      // known, not expired, not revoked
+	TaskReceived       func(req *Request)                      // known, not expired, not revoked; its arguments are not read yet
 	TaskPrerun         func(ctx context.Context, req *Request) // just before the handler
 	// TaskPostrun comes after the handler, whatever came out: result is JSON and nil
 	// unless state is SUCCESS.

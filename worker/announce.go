@@ -44,7 +44,7 @@ func (s *settler) announce(one *settlement) {
 		s.observers.tell(e)
 	}
 	e := one.req.event(one.end.kind)
-	e.Runtime, e.Result = one.end.runtime, one.end.result
+	e.Runtime, e.Result, e.Repr = one.end.runtime, one.end.result, one.end.repr
 	e.Terminated, e.Expired, e.Requeue = one.end.terminated, one.end.expired, one.end.requeue
 	e.Signum = one.end.signum
 	e.Reason, e.Traceback, e.Raised = one.end.reason, one.end.traceback, one.end.exception

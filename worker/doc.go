@@ -3,7 +3,7 @@
 //
 // The way of a message, each step in the file of its name:
 //
-//	intake     claim as many messages as there is room for; decode (large: elsewhere)
+//	intake     claim as many messages as there is room for; read the headers (large: elsewhere)
 //	gate       unknown, expired, not yet due, or to be run?
 //	schedule   wait for the ETA; timetable: in memory; parking: kept by the broker
 //	limits     wait for the task's turn

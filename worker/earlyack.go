@@ -32,7 +32,7 @@ func (p *pool) acknowledgeEarly(ctx context.Context) {
 			if r.acksLate {
 				return false // its slot looks, right before it starts
 			}
-			if rn.refused(r) {
+			if !p.prepared(r) {
 				return true
 			}
 			early, tags = append(early, r), append(tags, r.tag)

@@ -71,6 +71,8 @@ type Event struct {
 	Settle time.Duration
 	// Result is the JSON of a Succeeded task's result.
 	Result []byte
+	// Repr is Python's repr of the result where that is not known as JSON.
+	Repr string
 	// Raised is the exception of a Failed task, and the cause of a Retried one if it has any.
 	Raised    *protocol.Exception
 	Traceback string

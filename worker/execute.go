@@ -34,7 +34,7 @@ func (p *pool) execute(s *slot, r *request) (stay bool) {
 // seen to.
 func (p *pool) mayBegin(r *request) bool {
 	rn := p.runner
-	if rn.refused(r) || rn.finished(r) {
+	if !p.prepared(r) || rn.finished(r) {
 		return false
 	}
 	if !rn.leases.await(r, rn.noStart) {

@@ -20,6 +20,9 @@ type Executor interface {
 	Start(ctx context.Context) error
 	// NewSlot adds a slot: a place in which one request runs at a time.
 	NewSlot() Slot
+	// Prepare is called when a request is about to be acknowledged, or to begin. An error refuses
+	// its message, which then is among the dead letters: the arguments cannot be read.
+	Prepare(run *Run) error
 	// Call runs a task in the midst of something else: an item of celery.map, an error
 	// callback, a command of remote control. It returns when the task is done, which it asks
 	// it to be when ctx is.

@@ -55,6 +55,8 @@ func (e *processes) NewSlot() worker.Slot {
 	return p
 }
 
+func (e *processes) Prepare(*worker.Run) error { return nil }
+
 func (e *processes) Call(_ context.Context, entry *tasks.Entry, req *tasks.Request) (any, error) {
 	e.called = append(e.called, entry.Name+string(req.Args))
 	return len(req.Args), nil

@@ -8,18 +8,22 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
 
 // goroutines is the executor of Go handlers: they run in the goroutines of the slots. A
 // goroutine cannot be killed: one whose request is stopped for good is let go, and its
 // stack logged.
-type goroutines struct{}
+type goroutines struct{ decoder *protocol.Decoder }
 
 func (goroutines) Start(context.Context) error   { return nil }
 func (goroutines) NewSlot() Slot                 { return &goroutineSlot{name: goroutineName()} }
 func (goroutines) Restart(context.Context) error { return nil } // its code is that of the process
 func (goroutines) Close(context.Context) error   { return nil }
+
+// Prepare decodes the arguments.
+func (g goroutines) Prepare(run *Run) error { return (*request)(run).readBody(g.decoder) }
 
 func (goroutines) Info() ExecutorInfo {
 	return ExecutorInfo{Implementation: "apium.worker:goroutines", PIDs: []int{os.Getpid()}}

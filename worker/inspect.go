@@ -31,18 +31,18 @@ type TaskInfo struct {
 func (o *Operations) Active() []TaskInfo {
 	running := o.runner.active()
 	slices.SortFunc(running, func(a, b *request) int { return a.started.Compare(b.started) })
-	return infos(running, StateActive)
+	return o.infos(running, StateActive)
 }
 
 // Reserved returns the tasks that wait for a slot, in their order.
-func (o *Operations) Reserved() []TaskInfo { return infos(o.runner.list(), StateReserved) }
+func (o *Operations) Reserved() []TaskInfo { return o.infos(o.runner.list(), StateReserved) }
 
 // Scheduled returns the tasks that wait for their ETA, the next first, and at most limit:
 // those in memory, and those that the broker keeps for later, if it can list them. These
 // are nobody's yet: every worker that consumes their queue lists them. With an error come
 // those in memory.
 func (o *Operations) Scheduled(ctx context.Context, limit int) ([]TaskInfo, error) {
-	list := infos(o.schedule.memory.list(limit), StateScheduled)
+	list := o.infos(o.schedule.memory.list(limit), StateScheduled)
 	if o.able.ParkedLister == nil || len(list) >= limit {
 		return list, nil
 	}
@@ -53,6 +53,9 @@ func (o *Operations) Scheduled(ctx context.Context, limit int) ([]TaskInfo, erro
 	parked, err := o.able.ParkedLister.ListParked(ctx, limit-len(list))
 	for _, p := range parked {
 		task, err := read(o.decoder, p.Content)
+		if err == nil {
+			err = o.decoder.DecodeBody(task)
+		}
 		if err != nil || seen[task.ID] || task.ETA.IsZero() { // without an ETA it waits for something else
 			continue
 		}
@@ -78,7 +81,7 @@ func (o *Operations) Find(ids ...string) []TaskInfo {
 func (o *Operations) held() map[string]TaskInfo {
 	held := map[string]TaskInfo{}
 	add := func(requests []*request, state TaskState) {
-		for _, info := range infos(requests, state) {
+		for _, info := range o.infos(requests, state) {
 			held[info.ID] = info
 		}
 	}
@@ -119,10 +122,10 @@ func (o *Operations) Executors() []ExecutorState {
 	return states
 }
 
-func infos(requests []*request, state TaskState) []TaskInfo {
+func (o *Operations) infos(requests []*request, state TaskState) []TaskInfo {
 	list := make([]TaskInfo, 0, len(requests))
 	for _, r := range requests {
-		info := TaskInfo{Task: r.Task, State: state}
+		info := TaskInfo{Task: r.withBody(o.decoder), State: state}
 		if state == StateActive {
 			info.Started, info.PID, info.Acknowledged = r.started, r.pid, !r.acksLate
 		}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -111,7 +112,7 @@ func (in *intake) receive(d broker.Delivery, unparked bool) bool {
 	}
 	in.leases.add(r)
 	if !isLarge(r.content) {
-		return in.decode(r)
+		return in.decode(r, false)
 	}
 	in.runner.goroutines().backlog.reserve(1)
 	if !in.large.add(r) {
@@ -120,12 +121,18 @@ func (in *intake) receive(d broker.Delivery, unparked bool) bool {
 	return true
 }
 
-// decode reads a request's message and sends it where it belongs. It tells whether it is to
-// run now.
-func (in *intake) decode(r *request) bool {
+// decode reads the headers of a request's message and sends it where it belongs; a body that
+// takes long is read at once, while nobody waits for it. It tells whether it is to run now.
+func (in *intake) decode(r *request, long bool) bool {
 	task, err := read(in.decoder, r.content)
 	if r.Task = task; task != nil {
 		r.task = in.tasks.of(task.Name)
+	}
+	if r.task != nil && err == nil && long {
+		err = r.task.pool.executor.Prepare((*Run)(r))
+	}
+	if r.task != nil && r.task.pool.readsItself() && errors.As(err, new(*protocol.ContentDisallowedError)) {
+		err = nil
 	}
 	switch {
 	case err != nil && (task == nil || task.ID == "" || r.task != nil):
@@ -196,7 +203,7 @@ func (in *intake) pass(r *request, v verdict) {
 
 // decodeLarge decodes a request that receive has counted.
 func (in *intake) decodeLarge(r *request) {
-	in.decode(r)
+	in.decode(r, true)
 	in.runner.goroutines().backlog.reserve(-1)
 }
 

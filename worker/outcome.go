@@ -136,6 +136,7 @@ func (w *Worker) fail(r *request, err error, runtime time.Duration) settlement {
 
 // failure is the settlement of a task that failed, or could not run. The caller logs it.
 func (w *Worker) failure(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
+	_ = r.readBody(&w.decoder)
 	s := settlement{
 		req: r, fate: r.ackAfter(), record: w.record(r, failureRecord(exc), r.storeErrors),
 		end: &outcome{kind: Failed, exception: exc, traceback: exc.Traceback, runtime: runtime, returned: time.Now()},
@@ -179,7 +180,7 @@ func (w *Worker) reject(r *request, back bool, reason any, text string, runtime 
 // lostProcess is the settlement of a task whose process it would have ended in Celery.
 func (w *Worker) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
 	w.log.handlerError(r, exc, "")
-	if r.task.retryOnLost && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
+	if r.task.retryOnLost && r.readBody(&w.decoder) == nil && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
 		return w.retry(r, &tasks.RetryError{Cause: exc}, runtime)
 	}
 	if r.acksLate && r.task.rejectOnLost {
@@ -201,6 +202,7 @@ func (r *request) ackAfter() fate {
 
 // revocation is the settlement of a task that is REVOKED.
 func (w *Worker) revocation(r *request, reason string, terminated bool) settlement {
+	_ = r.readBody(&w.decoder)
 	exc := newException("celery.exceptions", "TaskRevokedError", reason)
 	s := settlement{
 		req: r, fate: late, record: w.record(r, revokedRecord(exc), r.storeErrors),

@@ -20,6 +20,21 @@ type pool struct {
 	autoscaler *autoscaler // nil: it keeps its size
 }
 
+// readsItself tells whether the executor reads bodies itself, of whatever content type.
+func (p *pool) readsItself() bool { return p.name != "" }
+
+// prepared tells whether a request may be acknowledged, or begin. If not, it is seen to.
+func (p *pool) prepared(r *request) bool {
+	if p.runner.refused(r) {
+		return false
+	}
+	if err := p.executor.Prepare((*Run)(r)); err != nil {
+		p.runner.unreadable(r, err)
+		return false
+	}
+	return true
+}
+
 // resize has so many slots, and as much prefetched as most slots would have.
 func (p *pool) resize(slots, most int) {
 	p.slots.resize(slots)

@@ -48,6 +48,7 @@ func (w *Worker) extended(r *request) *protocol.Extended {
 	if r.task == nil {
 		return &protocol.Extended{}
 	}
+	_ = r.readBody(&w.decoder)
 	return &protocol.Extended{
 		Name: r.Name, Args: reencoded(r.Args), Kwargs: reencoded(r.Kwargs), Worker: w.cfg.Hostname,
 		Retries: r.Retries, Queue: r.RoutingKey,

@@ -13,6 +13,7 @@ import (
 // refusals answers for messages that do not run: what cannot be read, is unknown, has expired,
 // was revoked or kills workers.
 type refusals struct {
+	decoder     *protocol.Decoder
 	revocations *revocations
 	stores      bool // there is a result backend
 	buries      bool // there are dead letters
@@ -106,6 +107,7 @@ func (f *refusals) discardLate(r *request) bool {
 // failUnknown drops the message; the task fails, so that its caller learns of it. As in
 // Celery neither a chord nor errbacks hear of it.
 func (f *refusals) failUnknown(r *request) {
+	_ = r.readBody(f.decoder) // for the log
 	f.log.unknown(r)
 	f.hooks.taskUnknown(r)
 	r.storeErrors = f.stores

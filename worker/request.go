@@ -55,6 +55,8 @@ type request struct {
 	started    time.Time                               // set before the phase is running
 
 	mu       sync.Mutex
+	bodyRead bool // of Task
+	bodyErr  error
 	children [][]byte // what the task has published, as a record's children tell it
 
 	replacement *flow // is to run in the task's place, once its handler has returned
@@ -71,6 +73,31 @@ const (
 
 func (r *request) delivery() broker.Delivery {
 	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Content: r.content, Redeliveries: r.redeliveries}
+}
+
+// readBody reads the arguments and what runs after the task, if that was not done before. Who
+// only wants to know what the end of a task means for others, may do without the error: of
+// what cannot be read nothing is known.
+func (r *request) readBody(d *protocol.Decoder) error {
+	if r.Task == nil {
+		return nil
+	}
+	r.mu.Lock() // others may look at the task: see TaskInfo
+	defer r.mu.Unlock()
+	if !r.bodyRead {
+		r.bodyRead, r.bodyErr = true, d.DecodeBody(r.Task)
+	}
+	return r.bodyErr
+}
+
+// withBody returns the task as it is, or as it will be when its body is read; without the
+// arguments if they cannot be.
+func (r *request) withBody(d *protocol.Decoder) *protocol.Task {
+	r.mu.Lock()
+	task := *r.Task
+	r.mu.Unlock()
+	_ = d.DecodeBody(&task) // without the arguments, then
+	return &task
 }
 
 // finish notes that the handler has returned, or is not waited for any more. It

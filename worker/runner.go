@@ -30,10 +30,11 @@ type runnerDeps struct {
 	leases  *leases
 	noStart <-chan struct{} // closed when nothing that was not accepted is to start any more
 
-	refused  func(r *request) bool // settles a request that expired or was revoked while it waited
-	finished func(r *request) bool // settles a request whose task is known to have succeeded
-	ack      func(ctx context.Context, requests []*request, tags []string) (known bool)
-	begun    func(ctx context.Context, r *request, pid int) // tells that its handler starts
+	refused    func(r *request) bool       // settles a request that expired or was revoked while it waited
+	unreadable func(r *request, err error) // refuses its message
+	finished   func(r *request) bool       // settles a request whose task is known to have succeeded
+	ack        func(ctx context.Context, requests []*request, tags []string) (known bool)
+	begun      func(ctx context.Context, r *request, pid int) // tells that its handler starts
 
 	answers
 	settle func(settlement)
@@ -50,10 +51,10 @@ type answers struct {
 	cutOff     func(r *request) settlement                      // by a cold shutdown
 }
 
-func newRunner(cfg *Config, adaptive bool, deps runnerDeps) *runner {
+func newRunner(cfg *Config, adaptive bool, goroutines Executor, deps runnerDeps) *runner {
 	rn := &runner{runnerDeps: deps, room: make(chan struct{}, 1)}
 	rn.readyCtx, rn.unready = context.WithCancel(context.Background())
-	rn.add("", ExecutorConfig{Executor: goroutines{}, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
+	rn.add("", ExecutorConfig{Executor: goroutines, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
 	for name, e := range cfg.Executors {
 		rn.add(name, e, cfg.prefetch, adaptive)
 	}

@@ -99,10 +99,10 @@ func New(cfg Config) (*Worker, error) {
 		consumer: cfg.Consumer, unclaimer: able.Unclaimer, returner: able.Returner, leases: w.leases, persister: w.persister, log: w.log,
 	}
 	w.refusals = &refusals{
-		revocations: w.revocations, stores: cfg.Store != nil, buries: able.Mover != nil,
+		decoder: &w.decoder, revocations: w.revocations, stores: cfg.Store != nil, buries: able.Mover != nil,
 		failure: w.failure, revocation: w.revocation, record: w.record, settle: w.settle, hooks: w.hooks, log: w.log,
 	}
-	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
+	w.runner = newRunner(&cfg, adaptive, goroutines{&w.decoder}, w.runnerDeps())
 	w.counts.init()
 	w.takeIn()
 	return w, nil
@@ -112,7 +112,7 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
 		log: w.log, leases: w.leases, noStart: w.noStart,
-		refused: w.refusals.discardLate, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
+		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
 		answers: answers{outcome: w.outcomeOf, timedOut: w.timedOut, terminated: w.terminated, gaveUp: w.gaveUp, cutOff: w.cutOff},
 		settle:  w.settler.settle, unstarted: w.unstarted,
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/apium/apium/internal/logline"
@@ -53,8 +52,7 @@ func (m *Mailbox) info(t worker.TaskInfo, safe bool) taskInfo {
 	}
 	if t.State == worker.StateActive {
 		seconds := float64(t.Started.UnixMicro()) / 1e6
-		pid := os.Getpid()
-		info.TimeStart, info.WorkerPID = &seconds, &pid
+		info.TimeStart, info.WorkerPID = &seconds, &t.PID
 	}
 	return info
 }

@@ -407,3 +407,33 @@ func TestNew(t *testing.T) {
 		t.Error("no error without a broadcaster")
 	}
 }
+
+// As in Celery, the texts of arguments and results are those that came with the message, and
+// from whoever ran the task.
+func TestTextsOfArgumentsAndResults(t *testing.T) {
+	bare := &protocol.Task{Protocol: 2, Name: "tapp.add", ID: "a", Args: []byte(`[2]`), Kwargs: []byte(`{}`)}
+	old := *bare
+	old.Protocol = 1
+	tests := []struct {
+		event worker.Event
+		want  string
+	}{
+		{worker.Event{Kind: worker.Received, Task: task("a")}, `"args": "(2, 3)", "kwargs": "{}"`},
+		{worker.Event{Kind: worker.Received, Task: bare}, `"args": "", "kwargs": ""`},
+		{worker.Event{Kind: worker.Received, Task: &old}, `"args": "(2,)", "kwargs": "{}"`},
+		{worker.Event{Kind: worker.Succeeded, Task: bare, Result: []byte(`"x"`), Runtime: time.Second}, `"result": "'x'", "runtime": 1.0`},
+		{worker.Event{Kind: worker.Succeeded, Task: bare, Repr: "<Order 7>", Runtime: time.Second}, `"result": "<Order 7>", "runtime": 1.0`},
+		{worker.Event{Kind: worker.Succeeded, Task: bare}, `"result": null, "runtime": null`},
+	}
+	inBubble(t, events.Config{Heartbeat: -1, TaskEvents: true}, func(t *testing.T, b *bench) {
+		b.sleep(10 * time.Millisecond)
+		b.wire.take(t)
+		for _, tt := range tests {
+			b.Observe(tt.event)
+			b.sleep(time.Second)
+			if got := strings.Join(b.wire.take(t), "\n"); !strings.Contains(got, tt.want) {
+				t.Errorf("got %s\nwant %s", got, tt.want)
+			}
+		}
+	})
+}

@@ -30,6 +30,8 @@ func outcomeText(of *worker.Event) string {
 		return of.Raised.Repr()
 	case of.Kind == worker.Succeeded && of.Result != nil:
 		return protocol.SafeRepr(of.Result)
+	case of.Kind == worker.Succeeded && of.Repr != "":
+		return of.Repr
 	}
 	return "None"
 }
@@ -53,11 +55,15 @@ func taskFields(f fields, of *worker.Event, outcome string) fields {
 	f = f.text("uuid", t.ID)
 	switch of.Kind {
 	case worker.Received:
-		return f.text("name", t.DisplayName()).text("args", t.ShownArgs()).text("kwargs", t.ShownKwargs()).
+		args, kwargs := t.ArgsRepr, t.KwargsRepr
+		if t.Protocol == 1 { // it has none, and its body has been read
+			args, kwargs = t.ShownArgs(), t.ShownKwargs()
+		}
+		return f.text("name", t.DisplayName()).text("args", args).text("kwargs", kwargs).
 			textOrNull("root_id", t.RootID).textOrNull("parent_id", t.ParentID).integer("retries", int64(t.Retries)).
 			time("eta", t.ETA).time("expires", t.Expires)
 	case worker.Succeeded:
-		if of.Result == nil { // not run again: it had succeeded before
+		if of.Result == nil && of.Repr == "" { // not run again: it had succeeded before
 			return f.raw("result", "null").raw("runtime", "null")
 		}
 		return f.text("result", outcome).float("runtime", of.Runtime.Seconds())
