@@ -49,9 +49,7 @@ func (r *ControlRequest) Encode() Message {
 // Encode makes the reply's message as kombu does, with the serializer of task_serializer;
 // nil: JSON. The error says which value has no form in it.
 func (r *ControlReply) Encode(serializer Serializer) (Message, error) {
-	body := pyjson.AppendString([]byte{'{'}, r.Node)
-	body = append(body, ": "...)
-	body = appendRaw(body, r.Value, "null")
+	body := appendRaw(pyjson.AppendKey([]byte{'{'}, r.Node), r.Value, "null")
 	body = append(body, '}')
 	headers := append([]byte(`{"ticket": `), appendText(nil, r.Ticket)...)
 	headers = append(headers, `, "clock": `...)

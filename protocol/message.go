@@ -55,15 +55,13 @@ func (m *Message) text(properties []byte) []byte {
 // priority, which stands further back there.
 func (p *Properties) AppendMembers(dst []byte) []byte {
 	if p.CorrelationID != "" {
-		dst = append(dst, `"correlation_id": `...)
-		dst = pyjson.AppendString(dst, p.CorrelationID)
-		dst = append(dst, `, "reply_to": `...)
-		dst = append(pyjson.AppendString(dst, p.ReplyTo), ", "...)
+		dst = pyjson.AppendString(pyjson.AppendKey(dst, "correlation_id"), p.CorrelationID)
+		dst = pyjson.AppendString(pyjson.AppendKey(dst, "reply_to"), p.ReplyTo)
 	}
 	if len(p.Others) > len("{}") {
-		dst = append(append(dst, p.Others[1:len(p.Others)-1]...), ", "...)
+		dst = append(pyjson.AppendComma(dst), p.Others[1:len(p.Others)-1]...)
 	}
-	dst = append(dst, `"delivery_mode": `...)
+	dst = pyjson.AppendKey(dst, "delivery_mode")
 	dst = strconv.AppendInt(dst, int64(p.DeliveryMode), 10)
 	if p.Expiration != 0 {
 		dst = append(dst, `, "expiration": "`...)

@@ -107,8 +107,7 @@ func (p *Properties) other(name string, value []byte) {
 	if p.Others == nil {
 		p.Others = []byte{'{'}
 	} else {
-		p.Others = append(p.Others[:len(p.Others)-1], ", "...)
+		p.Others = p.Others[:len(p.Others)-1]
 	}
-	p.Others = append(pyjson.AppendString(p.Others, name), ": "...)
-	p.Others = append(append(p.Others, value...), '}')
+	p.Others = append(append(pyjson.AppendKey(p.Others, name), value...), '}')
 }

@@ -171,7 +171,7 @@ func (h errback) Handle(ctx context.Context, req *Request) (any, error) {
 func WithFailure(args ...[]byte) []byte {
 	list := []byte("[null, null, null")
 	for _, arg := range args {
-		list = append(append(list, ", "...), arg...)
+		list = append(pyjson.AppendComma(list), arg...)
 	}
 	return append(list, ']')
 }
