@@ -92,9 +92,6 @@ type Config struct {
 	// InheritParentPriority gives callbacks and chain steps the priority of the task
 	// before them (task_inherit_parent_priority).
 	InheritParentPriority bool
-	// PublishOptions tells the options that a registered task gives to what is published of
-	// it: priority, queue, serializer and others of annotations. Nil: none.
-	PublishOptions func(task string) canvas.Options
 	// ErrbacksOnHeader links the errbacks of chords that are published here to their
 	// header's tasks, too (task_allow_error_cb_on_chord_header).
 	ErrbacksOnHeader bool

@@ -54,7 +54,6 @@ type taskConfigs struct {
 	builtin     *tasks.Registry // the tasks that every Celery worker has
 	defaults    tasks.Options
 	annotations []map[string]tasks.Options
-	publishing  func(task string) canvas.Options // of annotations; nil: none
 	limits      *limits
 	runner      *runner
 
@@ -63,7 +62,7 @@ type taskConfigs struct {
 
 func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits, runner *runner) *taskConfigs {
 	return &taskConfigs{
-		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, publishing: cfg.PublishOptions,
+		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations,
 		limits: limits, runner: runner,
 	}
 }
@@ -108,9 +107,6 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 		throws:        o.Throws,
 	}
 	t.published = append(canvas.Options{canvas.IgnoreResult(t.ignoreResult)}, o.Publishing...)
-	if c.publishing != nil {
-		t.published = append(t.published, c.publishing(entry.Name)...)
-	}
 	t.limits.Store(&timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
 	limit := value(o.RateLimit, "")
 	t.rateLimit.Store(&limit)

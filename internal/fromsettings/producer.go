@@ -39,30 +39,9 @@ func Routing(conf *settings.Settings) (route func(task string) canvas.Options, t
 	return route, to
 }
 
-// Publishing tells the options that a worker gives to what it publishes. They are worked
-// out once for each task that is annotated, and once for all others.
-func Publishing(conf *settings.Settings) func(task string) canvas.Options {
-	named := map[string]canvas.Options{}
-	for _, task := range conf.TaskAnnotations.Tasks() {
-		named[task] = publishOptions(conf, task)
-	}
-	others := publishOptions(conf, "*")
-	return func(task string) canvas.Options {
-		if options, ok := named[task]; ok {
-			return options
-		}
-		return others
-	}
-}
-
-// publishOptions are what task_annotations and task_default_priority say about publishing
-// a task that is registered.
-func publishOptions(conf *settings.Settings, task string) canvas.Options {
+// publishing is what an annotation says about publishing a task that is registered.
+func publishing(a *settings.Annotation) canvas.Options {
 	var o canvas.Options
-	if conf.TaskDefaultPriority != nil {
-		o = append(o, canvas.Priority(*conf.TaskDefaultPriority))
-	}
-	a := conf.TaskAnnotations.For(task)
 	for _, opt := range []struct {
 		name  string
 		value *string

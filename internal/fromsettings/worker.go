@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/internal/nodename"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -55,7 +56,6 @@ func Worker(conf *settings.Settings, hostname string) worker.Config {
 	cfg.ChordJoinTimeout, cfg.ChordRetryInterval = conf.ResultChordJoinTimeout, conf.ResultChordRetryInterval
 	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression
 	cfg.ErrbacksOnHeader = conf.TaskAllowErrorCbOnChordHeader
-	cfg.PublishOptions = Publishing(conf)
 	cfg.DefaultQueue = conf.TaskDefaultQueue
 	cfg.Route, cfg.Destination = Routing(conf)
 	return cfg
@@ -75,6 +75,9 @@ func taskDefaults(conf *settings.Settings) tasks.Options {
 		TimeLimit:                &conf.TaskTimeLimit,
 		SoftTimeLimit:            &conf.TaskSoftTimeLimit,
 		RateLimit:                conf.TaskDefaultRateLimit,
+	}
+	if conf.TaskDefaultPriority != nil {
+		o.Publishing = canvas.Options{canvas.Priority(*conf.TaskDefaultPriority)}
 	}
 	if conf.TaskAcksOnFailure != nil {
 		o.AcksOnFailure = conf.TaskAcksOnFailure
@@ -108,6 +111,7 @@ func annotations(conf *settings.Settings) []map[string]tasks.Options {
 			IgnoreResult:      a.IgnoreResult, StoreErrorsEvenIfIgnored: a.StoreErrorsEvenIfIgnored, TrackStarted: a.TrackStarted,
 			SendEvents: a.SendEvents, Trail: a.Trail, MaxRetries: a.MaxRetries, RetryDelay: a.DefaultRetryDelay,
 			TimeLimit: a.TimeLimit, SoftTimeLimit: a.SoftTimeLimit, RateLimit: a.RateLimit,
+			Publishing: publishing(&a),
 		}
 		DropLateSoftLimit(&o)
 		table[name] = o
