@@ -9,14 +9,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// usageError is a mistake on the command line: exit status 2, as Celery's.
-type usageError struct {
-	command string // "shopworker worker"
-	message string
+// UsageError is a mistake on the command line: exit status 2, as Celery's.
+type UsageError struct {
+	Command string // "shopworker worker"
+	Message string
 }
 
-func (e *usageError) Error() string {
-	return fmt.Sprintf("Usage: %s [OPTIONS]\nTry '%s --help' for help.\n\nError: %s", e.command, e.command, e.message)
+func (e *UsageError) Error() string {
+	return fmt.Sprintf("Usage: %s [OPTIONS]\nTry '%s --help' for help.\n\nError: %s", e.Command, e.Command, e.Message)
 }
 
 // normalise rewrites a command line as Celery users write it into what package
@@ -163,7 +163,7 @@ func (p *argParser) fail(format string, args ...any) error {
 	if p.command != nil {
 		command += " " + p.command.Name
 	}
-	return &usageError{command: command, message: fmt.Sprintf(format, args...)}
+	return &UsageError{Command: command, Message: fmt.Sprintf(format, args...)}
 }
 
 func findFlag(flags []cli.Flag, name string) cli.Flag {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,13 +40,32 @@ func Main(reg *tasks.Registry) {
 //
 //	err := cli.Run(ctx, reg, "worker", "--config", "celery.json")
 //
-// What went wrong has been printed by then; the error names Main's exit status.
+// What went wrong has been printed by then, and comes as an *Error. Programs that want a worker
+// without flags, output and signals take app.NewWorker.
 func Run(ctx context.Context, reg *tasks.Registry, args ...string) error {
-	if status := run(ctx, reg, append(os.Args[:1:1], args...), os.Stdout, os.Stderr); status != exitOK {
-		return statusError(status)
+	args = append(os.Args[:1:1], args...)
+	p := newProgram(reg, args, os.Stdout, os.Stderr)
+	if status := p.run(ctx, args); status != exitOK {
+		return &Error{ExitStatus: status, Err: p.failed}
 	}
 	return nil
 }
+
+// Error is what Run fails with.
+type Error struct {
+	ExitStatus int   // what Main would have ended the program with, as docs/operating.md lists them
+	Err        error // a *UsageError, an *app.ConnectionError or another; nil: all was said by the status
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return "cli: the command has failed"
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns what went wrong.
+func (e *Error) Unwrap() error { return e.Err }
 
 // program is what the commands share.
 type program struct {
@@ -59,6 +79,7 @@ type program struct {
 	signals chan os.Signal // nil: they are somebody else's
 	restart bool           // the program is to start again
 	atEnd   func()         // nil: nothing is left to do
+	failed  error          // what run has failed with
 }
 
 // run is Main without the process around it: args[0] is the program's name, ctx
@@ -78,6 +99,10 @@ func (p *program) run(ctx context.Context, args []string) (status int) {
 		err = app.RunContext(ctx, append(args[:1:1], options...))
 	}
 	status = exitStatus(err, p.stderr)
+	var silent statusError
+	if !errors.As(err, &silent) {
+		p.failed = err
+	}
 	if p.atEnd != nil {
 		p.atEnd()
 	}
@@ -161,7 +186,7 @@ func (p *program) app() *cli.App {
 	return app
 }
 
-// usage turns an error about flags into a usageError of the command it concerns.
+// usage turns an error about flags into a UsageError of the command it concerns.
 func usage(c *cli.Context, err error, _ bool) error {
 	command := c.App.Name
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != command {
@@ -169,5 +194,5 @@ func usage(c *cli.Context, err error, _ bool) error {
 	}
 	message := strings.TrimSuffix(strings.Replace(err.Error(), " for flag -", " for --", 1), ": parse error")
 	first, size := utf8.DecodeRuneInString(message)
-	return &usageError{command: command, message: string(unicode.ToUpper(first)) + message[size:]}
+	return &UsageError{Command: command, Message: string(unicode.ToUpper(first)) + message[size:]}
 }

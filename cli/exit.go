@@ -44,7 +44,7 @@ func (e *unavailableError) Unwrap() error { return e.err }
 
 // exitStatus prints an error, and is the status it ends the program with.
 func exitStatus(err error, stderr io.Writer) int {
-	var usage *usageError
+	var usage *UsageError
 	var running *runningError
 	var unavailable *unavailableError
 	var connection *app.ConnectionError

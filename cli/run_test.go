@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"testing"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/tasks"
 )
 
@@ -18,7 +20,14 @@ func TestRun(t *testing.T) {
 	if err := Run(ctx, reg, "worker", "--embedded", "--quiet"); err != nil || !ready {
 		t.Errorf("ready: %v, error: %v", ready, err)
 	}
-	if err := Run(t.Context(), reg, "worker", "-b", "amqp://h"); err == nil || err.Error() != "exit status 2" {
+	var failed *Error
+	var usage *UsageError
+	if err := Run(t.Context(), reg, "worker", "-b", "amqp://h"); !errors.As(err, &failed) || failed.ExitStatus != exitUsage || !errors.As(err, &usage) {
+		t.Errorf("error: %v", err)
+	}
+	var away *app.ConnectionError
+	err := Run(t.Context(), reg, "worker", "--quiet", "-b", "redis://127.0.0.1:1", "broker_connection_retry=0")
+	if !errors.As(err, &failed) || failed.ExitStatus != exitUnavailable || !errors.As(err, &away) {
 		t.Errorf("error: %v", err)
 	}
 }
