@@ -70,7 +70,6 @@ func (w *Worker) configure() error {
 		return err
 	}
 	w.places = places
-	w.cfg.VisibilityTimeout = places.Consumer.VisibilityTimeout
 	w.conf.Warnings = slices.Concat(w.conf.Warnings, fromsettings.UnheededWarnings(w.conf), places.Warnings)
 	return nil
 }

@@ -73,14 +73,14 @@ func TestConfigFile(t *testing.T) {
 	got := []any{
 		s.Broker.String(), s.Backend.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
 		*o.RateLimit, s.Results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
-		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.Consumer.VisibilityTimeout, s.worker.VisibilityTimeout,
+		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.Consumer.VisibilityTimeout,
 		s.Consumer.Connection.ClientName, s.Consumer.TLS.CertReqs, len(s.warnings), queueNames(s),
 	}
 	want := []any{
 		"redis://file:6379/1", "redis://file:6379/2", 3, true, false, true, time.Minute, "5/m", time.Duration(-1), "Asia/Shanghai", "json yaml",
 		tasks.UnknownPark,
 		tasks.UnknownPolicy{Action: tasks.UnknownForward, Queue: "python"},
-		-1, ":9", "json", 2 * time.Hour, 2 * time.Hour,
+		-1, ":9", "json", 2 * time.Hour,
 		"file", "none", 1,
 		[]string{"celery", "feeds"},
 	}

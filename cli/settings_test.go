@@ -45,7 +45,6 @@ func readSettings(t *testing.T, args ...string) *asRead {
 			return err
 		}
 		s.Connections, err = fromsettings.ForWorker(s.conf, s.hostname, queues, nil)
-		s.worker.VisibilityTimeout = s.Consumer.VisibilityTimeout
 		s.warnings = slices.Concat(s.conf.Warnings, fromsettings.UnheededWarnings(s.conf), s.workerSettings.warnings, s.Warnings)
 		return err
 	}
@@ -92,7 +91,6 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker --result-expires 1h", func(s *asRead) any { return s.Results.Expires }, time.Hour},
 		{"worker --result-backend redis redis_host=h redis_port=7 redis_db=3", backendOf, "redis://h:7/3"},
 		{"worker --visibility-timeout 90", func(s *asRead) any { return s.Consumer.VisibilityTimeout }, 90 * time.Second},
-		{"worker --visibility-timeout 90", func(s *asRead) any { return s.worker.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *asRead) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
 		{"worker -n w1@%h -S /run/%n.state", func(s *asRead) any { return s.worker.StateDB }, "/run/w1.state"},
 		{"worker -n w1@%h worker_state_db=/run/%n.db", func(s *asRead) any { return s.worker.StateDB }, "/run/w1.db"},

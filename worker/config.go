@@ -19,7 +19,6 @@ import (
 
 const (
 	defaultPrefetchMultiplier = 4
-	defaultVisibilityTimeout  = time.Hour
 	defaultParkAfter          = 10 * time.Second
 	defaultETATaskLimit       = 10_000
 	defaultMaxRedeliveries    = 10
@@ -140,9 +139,6 @@ type Config struct {
 	SuccessfulMax     int
 	SuccessfulExpires time.Duration
 
-	// VisibilityTimeout is the broker's: leases are renewed at a third of it.
-	// Default one hour.
-	VisibilityTimeout time.Duration
 	// ShutdownTimeout is how long a warm shutdown waits for running handlers
 	// before it cancels their contexts. Default: as long as they take.
 	ShutdownTimeout time.Duration
@@ -225,7 +221,6 @@ func (c *Config) setDefaults() {
 	setDefault(&c.SuccessfulExpires, 3*time.Hour)
 	setDefault(&c.ChordJoinTimeout, 3*time.Second)
 	setDefault(&c.ChordRetryInterval, time.Second)
-	setDefault(&c.VisibilityTimeout, defaultVisibilityTimeout)
 	setDefault(&c.SettleTimeout, 5*time.Second)
 }
 
@@ -262,7 +257,7 @@ func (c *Config) validate() error {
 	}
 	check(c.PrefetchMultiplier < UnlimitedPrefetch, "PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
 	for name, d := range map[string]time.Duration{
-		"VisibilityTimeout": c.VisibilityTimeout, "ShutdownTimeout": c.ShutdownTimeout, "SettleTimeout": c.SettleTimeout, "ParkAfter": c.ParkAfter,
+		"ShutdownTimeout": c.ShutdownTimeout, "SettleTimeout": c.SettleTimeout, "ParkAfter": c.ParkAfter,
 		"Autoscale.KeepAlive": c.Autoscale.KeepAlive, "RevokeExpires": c.RevokeExpires, "SuccessfulExpires": c.SuccessfulExpires,
 		"ChordJoinTimeout": c.ChordJoinTimeout, "ChordRetryInterval": c.ChordRetryInterval, "SoftShutdownTimeout": c.SoftShutdownTimeout,
 	} {

@@ -17,7 +17,6 @@ import (
 type leases struct {
 	consumer  broker.Consumer
 	leaser    broker.Leaser // nil: what is held is never given to others
-	every     time.Duration // they are renewed this often
 	log       taskLog
 	observers observers
 	ask       chan struct{} // token: somebody waits until leases are renewed
@@ -28,16 +27,13 @@ type leases struct {
 
 func newLeases(cfg *Config, leaser broker.Leaser) *leases {
 	return &leases{
-		consumer: cfg.Consumer, leaser: leaser, every: cfg.VisibilityTimeout / 3, log: taskLog{cfg.Logger}, observers: cfg.Observers,
+		consumer: cfg.Consumer, leaser: leaser, log: taskLog{cfg.Logger}, observers: cfg.Observers,
 		ask: make(chan struct{}, 1), held: make(map[string]*request),
 	}
 }
 
 // lapsed carries a token when all leases are to be looked at.
 func (l *leases) lapsed() <-chan struct{} {
-	if l.leaser == nil {
-		return nil
-	}
 	return l.leaser.Lapsed()
 }
 
@@ -128,10 +124,13 @@ func (l *leases) len() int {
 // extendBatch bounds how many leases are renewed in one round trip.
 const extendBatch = 1000
 
-// run renews what the worker holds, again and again, and as soon as somebody may have been
-// given it.
+// run renews what the worker holds, three times while a lease lasts, and as soon as somebody
+// may have been given it.
 func (l *leases) run(ctx context.Context) {
-	ticker := time.NewTicker(l.every)
+	if l.leaser == nil {
+		return
+	}
+	ticker := time.NewTicker(l.leaser.LeaseLasts() / 3)
 	defer ticker.Stop()
 	for {
 		select {

@@ -474,10 +474,27 @@ func TestLeasesAreRenewed(t *testing.T) {
 	})
 }
 
+// How often leases are renewed follows from how long they last for the broker.
+func TestShortLeasesAreRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		runs := 0
+		b.reg.Register("app.long", func() { runs++; time.Sleep(time.Hour) }, tasks.AcksLate(true))
+		b.broker.VisibilityTimeout = time.Minute
+		b.start()
+		id := b.send(canvas.Sig("app.long"))
+		b.sleep(2 * time.Hour)
+		b.wantResult(id, "SUCCESS null")
+		if runs != 1 {
+			t.Errorf("the task ran %d times", runs)
+		}
+	})
+}
+
 func TestLostLease(t *testing.T) {
 	for _, succeeds := range []bool{true, false} {
 		t.Run(fmt.Sprintf("succeeds=%v", succeeds), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bench) {
+				b.broker.VisibilityTimeout = time.Hour
 				causes := make(chan error, 10)
 				b.reg.Register("app.wait", func(ctx context.Context) error {
 					<-ctx.Done()
@@ -511,6 +528,8 @@ type noteTags struct {
 	broker.Consumer
 	tags []string
 }
+
+func (n *noteTags) Unwrap() broker.Consumer { return n.Consumer }
 
 func (n *noteTags) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
 	ds, err := n.Consumer.Claim(ctx, limit)

@@ -1,6 +1,7 @@
 package membroker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,6 +30,7 @@ type source struct {
 
 var (
 	_ broker.Consumer  = (*consumer)(nil)
+	_ broker.Leaser    = (*consumer)(nil)
 	_ broker.Unclaimer = (*consumer)(nil)
 	_ broker.Returner  = (*consumer)(nil)
 	_ broker.Parker    = (*consumer)(nil)
@@ -177,6 +179,21 @@ func (c *consumer) Extend(ctx context.Context, tags ...string) (lost []string, e
 	}
 	return lost, nil
 }
+
+// forEver is how long a lease lasts that does not end by itself.
+const forEver = 100 * 365 * 24 * time.Hour
+
+// Lease implements [broker.Leaser]: the broker is never out of touch.
+func (c *consumer) Lease() broker.Lease { return broker.Lease{Until: time.Now().Add(forEver)} }
+
+// LeaseLasts implements [broker.Leaser].
+func (c *consumer) LeaseLasts() time.Duration { return cmp.Or(c.b.VisibilityTimeout, forEver) }
+
+// Lapsed implements [broker.Leaser].
+func (c *consumer) Lapsed() <-chan struct{} { return nil }
+
+// Beat implements [broker.Leaser].
+func (c *consumer) Beat() {}
 
 // Started implements [broker.Starter].
 func (c *consumer) Started(ctx context.Context, tags ...string) error {

@@ -216,7 +216,7 @@ func (b *Broker) lease(s source, m *message) broker.Delivery {
 	b.tags++
 	tag := fmt.Sprint("mem:", b.tags)
 	b.leases[tag] = &lease{tag: tag, message: m, list: s.list, until: time.Now().Add(b.VisibilityTimeout)}
-	return broker.Delivery{Tag: tag, Queue: s.Name, Content: m.content(), Redeliveries: m.deaths}
+	return broker.Delivery{Tag: tag, Queue: s.Name, Content: m.content(), Claimed: time.Now(), Redeliveries: m.deaths}
 }
 
 // expire gives back what has not been renewed in time, the newest first, and what
