@@ -13,14 +13,6 @@ import (
 	"github.com/apium/apium/backend"
 )
 
-// Backend is what a test opens.
-type Backend interface {
-	backend.Store
-	backend.Loader
-	backend.Chords
-	backend.Groups
-}
-
 // patience is how long anything may take that should happen at once.
 const patience = 20 * time.Second
 
@@ -28,53 +20,6 @@ const patience = 20 * time.Second
 func Record(status, taskID, result string) backend.Record {
 	return backend.Record{TaskID: taskID, Document: fmt.Appendf(nil, `{"status": %q, "result": %s, "traceback": null, "children": [], `+
 		`"date_done": "2026-11-23T07:05:15.108624+00:00", "task_id": %q}`, status, result, taskID)}
-}
-
-// Run runs the tests. open returns an empty backend; Run closes it.
-func Run(t *testing.T, open func(t *testing.T) Backend) {
-	tests := []struct {
-		name string
-		run  func(*testing.T, context.Context, Backend)
-	}{
-		{"load what was stored", loadStored},
-		{"groups", groups},
-		{"no record", noRecord},
-		{"success is final", successIsFinal},
-		{"other states are not", otherStates},
-		{"records of other shapes", otherShapes},
-		{"the record is not kept", recordNotKept},
-		{"wait for what is there", waitThere},
-		{"wait past unready states", waitPastUnready},
-		{"many waiters", manyWaiters},
-		{"wait is interrupted", waitInterrupted},
-		{"close", closeEndsWaits},
-		{"concurrent use", concurrent},
-		{"load and forget many", loadMany},
-		{"watch", watch},
-		{"watch slowly", watchSlow},
-		{"wait for all", waitAll},
-		{"group record", groupRecord},
-		{"chord in order", chordInOrder},
-		{"chord with duplicates", chordDuplicates},
-		{"chord with a task twice", chordSameTask},
-		{"chord taken over", chordTakenOver},
-		{"chord finished late", chordLate},
-		{"chord that failed", chordFailed},
-		{"sizes of chords", chordSizes},
-		{"chords together", chordsTogether},
-		{"chord counted at once", chordRace},
-		{"the part is not kept", partNotKept},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			b := open(t)
-			defer b.Close()
-			test.run(t, ctx, b)
-		})
-	}
 }
 
 func store(t *testing.T, ctx context.Context, b Backend, records ...backend.Record) {

@@ -12,9 +12,33 @@ import (
 	"github.com/apium/apium/backend/membackend"
 )
 
+var features = backendtest.Features{Loads: true, Chords: true, Groups: true}
+
 func TestBackend(t *testing.T) {
 	t.Parallel()
-	backendtest.Run(t, func(t *testing.T) backendtest.Backend { return membackend.New() })
+	backendtest.Run(t, features, func(*testing.T) backend.Store { return membackend.New() })
+}
+
+// wrapped has the abilities of what it wraps.
+type (
+	wrapped struct{ inner }
+	inner   interface{ backend.Store }
+)
+
+func (w wrapped) Unwrap() backend.Store { return w.inner }
+
+// plain has none.
+type plain struct{ inner }
+
+// A backend that promises nothing is not asked for it.
+func TestPlainBackend(t *testing.T) {
+	t.Parallel()
+	backendtest.Run(t, backendtest.Features{}, func(*testing.T) backend.Store { return plain{membackend.New()} })
+}
+
+func TestWrappedBackend(t *testing.T) {
+	t.Parallel()
+	backendtest.Run(t, features, func(*testing.T) backend.Store { return wrapped{wrapped{membackend.New()}} })
 }
 
 func TestWaitBlocksDurably(t *testing.T) {

@@ -22,7 +22,7 @@ func TestBackendInSerializers(t *testing.T) {
 	for _, name := range serializers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backendtest.Run(t, func(t *testing.T) backendtest.Backend {
+			backendtest.Run(t, features, func(t *testing.T) backend.Store {
 				return open(t, redistest.Start(t).URL(0), redisbackend.Config{Serializer: name})
 			})
 		})

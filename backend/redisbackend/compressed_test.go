@@ -17,7 +17,7 @@ import (
 // compressed, and read by one that does not compress.
 func TestResultCompression(t *testing.T) {
 	t.Parallel()
-	backendtest.Run(t, func(t *testing.T) backendtest.Backend {
+	backendtest.Run(t, features, func(t *testing.T) backend.Store {
 		return open(t, redistest.Start(t).URL(1), redisbackend.Config{Compression: "gzip"})
 	})
 	s := redistest.Start(t)

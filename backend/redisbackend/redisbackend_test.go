@@ -30,16 +30,18 @@ func open(tb testing.TB, url string, cfg redisbackend.Config) *redisbackend.Back
 	return b
 }
 
+var features = backendtest.Features{Loads: true, Chords: true, Groups: true, Encodes: true}
+
 func TestBackend(t *testing.T) {
 	t.Parallel()
-	backendtest.Run(t, func(t *testing.T) backendtest.Backend {
+	backendtest.Run(t, features, func(t *testing.T) backend.Store {
 		return open(t, redistest.Start(t).URL(1), redisbackend.Config{})
 	})
 }
 
 func TestOldRedis(t *testing.T) {
 	t.Parallel()
-	backendtest.Run(t, func(t *testing.T) backendtest.Backend {
+	backendtest.Run(t, features, func(t *testing.T) backend.Store {
 		return open(t, redistest.Start(t, redistest.Redis32()).URL(1), redisbackend.Config{})
 	})
 }
