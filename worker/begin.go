@@ -14,7 +14,7 @@ func (w *Worker) begun(ctx context.Context, r *request, pid int) {
 	w.markStarted(ctx, r)
 	w.started(r, pid)
 	if id, ok := r.task.entry.FailedID(&r.Request); ok {
-		w.loadFailure(ctx, r, id)
+		w.errbacks.loadFailure(ctx, r, id)
 	}
 	w.hooks.taskPrerun(ctx, r)
 }
@@ -49,7 +49,7 @@ func (w *Worker) started(r *request, pid int) {
 	if err != nil {
 		return
 	}
-	if record := w.record(r, recordOf{state: protocol.Started, result: meta}, true); record != nil {
-		w.settle(settlement{req: r, record: record})
+	if record := w.outcomes.record(r, recordOf{state: protocol.Started, result: meta}, true); record != nil {
+		w.settler.settle(settlement{req: r, record: record})
 	}
 }

@@ -23,7 +23,7 @@ func (w *Worker) builtins() *tasks.Registry {
 	reg.Register("celery.chain", func([]any, map[string]any) error { return errOnlyInCanvas }, tasks.Params("*args, **kwargs"))
 	reg.Register("celery.chord", w.sendChord, tasks.Params("header, body, partial_args=None, interval=None, countdown=1, max_retries=None, eager=False, **kwargs"))
 	reg.Register("celery.backend_cleanup", func() {}, tasks.Params("")) // Redis forgets results by itself
-	reg.Register("celery.chord_unlock", w.unlockChord, tasks.IgnoreResult(true), tasks.MaxRetries(-1),
+	reg.Register("celery.chord_unlock", w.chords.unlock, tasks.IgnoreResult(true), tasks.MaxRetries(-1),
 		tasks.Params("group_id, callback, interval=None, max_retries=None, result=None, **kwargs"))
 	return reg
 }
@@ -128,7 +128,7 @@ func (w *Worker) sendGroup(ctx context.Context, members []json.RawMessage, resul
 		if err != nil {
 			return nil, err
 		}
-		plan, err := canvas.Apply(sig, partial, canvas.Options{canvas.Opt("group_id", groupID), canvas.Opt("add_to_parent", false)}, w.environment(r))
+		plan, err := canvas.Apply(sig, partial, canvas.Options{canvas.Opt("group_id", groupID), canvas.Opt("add_to_parent", false)}, w.outcomes.environment(r))
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func (w *Worker) sendChord(ctx context.Context, header []json.RawMessage, body j
 	if err != nil {
 		return nil, err
 	}
-	plan, err := canvas.Apply(canvas.Chord(members, sig), partial, nil, w.environment(r))
+	plan, err := canvas.Apply(canvas.Chord(members, sig), partial, nil, w.outcomes.environment(r))
 	if err != nil {
 		return nil, err
 	}

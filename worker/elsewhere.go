@@ -8,18 +8,18 @@ import (
 
 // settledElsewhere is the settlement of a task whose executor has seen to all but the record
 // and the message.
-func (w *Worker) settledElsewhere(r *request, o *Settled, runtime time.Duration) settlement {
-	if o.Runtime > 0 {
-		runtime = o.Runtime
+func (o *outcomes) settledElsewhere(r *request, by *Settled, runtime time.Duration) settlement {
+	if by.Runtime > 0 {
+		runtime = by.Runtime
 	}
 	s := settlement{
-		req: r, fate: r.ackAfter(), record: o.Record,
-		end: &outcome{repr: o.Repr, exception: o.Exception, runtime: runtime, silent: true},
+		req: r, fate: r.ackAfter(), record: by.Record,
+		end: &outcome{repr: by.Repr, exception: by.Exception, runtime: runtime, silent: true},
 	}
-	if o.Exception != nil {
-		s.end.traceback = o.Exception.Traceback
+	if by.Exception != nil {
+		s.end.traceback = by.Exception.Traceback
 	}
-	switch o.State {
+	switch by.State {
 	case protocol.Success:
 		s.end.kind = Succeeded
 	case protocol.Retry:
@@ -28,7 +28,7 @@ func (w *Worker) settledElsewhere(r *request, o *Settled, runtime time.Duration)
 		s.end.kind = Ignored
 	case protocol.Rejected:
 		s.end.kind = Rejected
-		if s.end.requeue = o.Requeue; o.Requeue && r.acksLate {
+		if s.end.requeue = by.Requeue; by.Requeue && r.acksLate {
 			s.fate = requeue
 		}
 	default:
@@ -37,12 +37,5 @@ func (w *Worker) settledElsewhere(r *request, o *Settled, runtime time.Duration)
 			s.rejected = rejectedFirst
 		}
 	}
-	return s
-}
-
-// terminated is the settlement of a task that an operator has stopped.
-func (w *Worker) terminated(r *request) settlement {
-	s := w.revocation(r, "terminated", true)
-	w.hooks.taskRevoked(r, true, false)
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
@@ -23,28 +24,33 @@ type failedTask struct {
 	traceback string
 }
 
+// errbackCall is an error callback that is called in this process.
+type errbackCall struct {
+	task    *taskConfig
+	errback canvas.Signature
+	failed  *failedTask
+}
+
 // callErrbacks adds error callbacks to a flow (Backend._call_task_errbacks). Those that
 // are registered here as Errback are called in this process once the failure is stored;
 // all others are published with the failed task's id.
-func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed failedTask) {
+func (o *outcomes) callErrbacks(f *flow, errbacks []canvas.Signature, failed failedTask) (remarks []remark) {
 	var published []canvas.Signature
 	for _, errback := range errbacks {
-		t := w.tasks.of(errback.Task())
+		t := o.tasks.of(errback.Task())
 		if t == nil || !t.entry.Options.Errback {
 			published = append(published, errback)
 			continue
 		}
-		f.finish = append(f.finish, func(ctx context.Context, _ *settlement) { w.callErrback(ctx, t, errback, &failed) })
+		f.calls = append(f.calls, errbackCall{t, errback, &failed})
 	}
-	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, w.environment(failed.r))
+	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, o.environment(failed.r))
 	after := &flow{}
 	if err == nil {
-		err = w.carryOut(after, plan)
+		err = o.carryOut(after, plan)
 	}
 	if err != nil {
-		w.log.Error("Cannot publish the errbacks of task "+failed.id+": "+err.Error(),
-			logline.EventKey, "Cannot publish the errbacks", "task_id", failed.id, "error", err)
-		return
+		return []remark{trouble("Cannot publish the errbacks", "Cannot publish the errbacks of task "+failed.id, err)}
 	}
 	if failed.id != failed.r.ID { // the task's own errbacks come after its record
 		failed.r.adopt(plan.Children)
@@ -52,11 +58,20 @@ func (w *Worker) callErrbacks(f *flow, errbacks []canvas.Signature, failed faile
 	f.Writes = append(f.Writes, after.Writes...)
 	f.then = append(f.then, after.Messages...)
 	f.Size += after.Size
+	return nil
 }
 
-// callErrback runs an errback in this process. What goes wrong in it is logged, and
+// errbacks calls error callbacks in this process.
+type errbacks struct {
+	hostname string
+	loader   backend.Loader // nil: results cannot be read
+	log      taskLog
+}
+
+// call runs an errback in this process. What goes wrong in it is logged, and
 // changes nothing.
-func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.Signature, failed *failedTask) {
+func (e *errbacks) call(ctx context.Context, c *errbackCall) {
+	t, errback, failed := c.task, c.errback, c.failed
 	args := []byte(errback.Args())
 	if !errback.IsImmutable() {
 		args = tasks.WithFailure(pyjson.Elements(args)...)
@@ -66,23 +81,23 @@ func (w *Worker) callErrback(ctx context.Context, t *taskConfig, errback canvas.
 		Args: args, Kwargs: errback.Kwargs(),
 	}
 	req := &tasks.Request{
-		Task: task, Queue: failed.r.Queue, Hostname: w.cfg.Hostname, Log: w.cfg.Logger,
+		Task: task, Queue: failed.r.Queue, Hostname: e.hostname, Log: e.log.Logger,
 		Failed: &tasks.Failure{Request: failed.request, Exception: failed.exc, Traceback: failed.traceback},
 	}
 	if _, err := callApart(ctx, t.pool.executor, t.entry, req); err != nil {
 		exc := tasks.ExceptionOf(err)
-		w.log.Error(fmt.Sprintf("Errback '%s' raised an exception: %s", t.entry.Name, exc.Repr()),
+		e.log.Error(fmt.Sprintf("Errback '%s' raised an exception: %s", t.entry.Name, exc.Repr()),
 			logline.EventKey, "Errback raised an exception", "task_name", t.entry.Name, "exception", exc.Repr(), TracebackKey, exc.Traceback)
 	}
 }
 
 // loadFailure finds out about the failed task whose id an errback got as its argument.
-func (w *Worker) loadFailure(ctx context.Context, r *request, id string) {
+func (e *errbacks) loadFailure(ctx context.Context, r *request, id string) {
 	r.Failed = &tasks.Failure{Request: &tasks.Request{Task: &protocol.Task{ID: id}}}
-	if w.stored.Loader == nil {
+	if e.loader == nil {
 		return
 	}
-	raw, err := w.stored.Loader.Load(ctx, id)
+	raw, err := e.loader.Load(ctx, id)
 	if err != nil {
 		return
 	}

@@ -10,6 +10,12 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
+// execution is what a task that runs can have the worker do for it.
+type execution struct {
+	outcomes *outcomes
+	settler  *settler
+}
+
 var _ tasks.Execution = (*request)(nil)
 
 // UpdateState implements tasks.Execution. The record goes the way of all others, so that
@@ -19,7 +25,7 @@ func (r *request) UpdateState(ctx context.Context, state string, meta any) error
 	if err != nil {
 		return fmt.Errorf("tasks: state %s of %s: %w", state, nameAndID(r.Task), err)
 	}
-	record := r.worker.record(r, recordOf{state: protocol.State(state), result: encoded}, true)
+	record := r.execution.outcomes.record(r, recordOf{state: protocol.State(state), result: encoded}, true)
 	if record == nil {
 		return nil
 	}
@@ -28,7 +34,7 @@ func (r *request) UpdateState(ctx context.Context, state string, meta any) error
 
 // Send implements tasks.Execution.
 func (r *request) Send(ctx context.Context, sig canvas.Signature, opts ...canvas.Option) (*canvas.Result, error) {
-	plan, err := canvas.Apply(sig, nil, opts, r.worker.environment(r))
+	plan, err := canvas.Apply(sig, nil, opts, r.execution.outcomes.environment(r))
 	if err != nil {
 		return nil, err
 	}
@@ -38,15 +44,15 @@ func (r *request) Send(ctx context.Context, sig canvas.Signature, opts ...canvas
 // Replace implements tasks.Execution. The replacement of a task that is acknowledged late goes
 // with the acknowledgement: the handler is about to return.
 func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
-	plan, err := canvas.Replace(sig, r.Task, r.worker.environment(r))
+	plan, err := canvas.Replace(sig, r.Task, r.execution.outcomes.environment(r))
 	if err != nil {
 		return err
 	}
-	if r.worker.settler.concluder == nil || !r.acksLate {
+	if r.execution.settler.concluder == nil || !r.acksLate {
 		return r.publish(ctx, plan)
 	}
 	f := &flow{}
-	if err := r.worker.carryOut(f, plan); err != nil {
+	if err := r.execution.outcomes.carryOut(f, plan); err != nil {
 		return err
 	}
 	r.adopt(plan.Children)
@@ -68,7 +74,7 @@ func (r *request) takeReplacement(s *settlement) {
 
 // AddToChord implements tasks.Execution.
 func (r *request) AddToChord(ctx context.Context, sig canvas.Signature) (*canvas.Result, error) {
-	plan, err := canvas.AddToChord(sig, r.Task, r.worker.environment(r))
+	plan, err := canvas.AddToChord(sig, r.Task, r.execution.outcomes.environment(r))
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +84,7 @@ func (r *request) AddToChord(ctx context.Context, sig canvas.Signature) (*canvas
 // publish carries out a plan of the running task, and waits until that is done.
 func (r *request) publish(ctx context.Context, plan *canvas.Plan) error {
 	s := settlement{req: r}
-	if err := r.worker.carryOut(s.with(), plan); err != nil {
+	if err := r.execution.outcomes.carryOut(s.with(), plan); err != nil {
 		return err
 	}
 	r.adopt(plan.Children)
@@ -91,7 +97,7 @@ func (r *request) write(ctx context.Context, s settlement) error {
 		return fmt.Errorf("tasks: %s has ended: %w", nameAndID(r.Task), context.Cause(ctx))
 	}
 	s.written = make(chan struct{})
-	r.worker.settle(s)
+	r.execution.settler.settle(s)
 	r.stuck.Add(1)
 	defer r.stuck.Add(-1)
 	select {

@@ -13,12 +13,12 @@ import (
 // intake claims messages and sends each where it belongs: to a slot, to a place where it waits,
 // or away. It holds none itself, but for those that take long to decode.
 type intake struct {
-	consumer broker.Consumer
-	decoder  *protocol.Decoder
-	tasks    *taskConfigs
-	stores   bool    // there is a result backend
-	worker   *Worker // whose requests they are
-	hostname string
+	consumer  broker.Consumer
+	decoder   *protocol.Decoder
+	tasks     *taskConfigs
+	stores    bool       // there is a result backend
+	execution *execution // what tasks can have done while they run
+	hostname  string
 
 	gate   gate
 	leases *leases
@@ -104,7 +104,7 @@ func (in *intake) want(stray int) int {
 // receive takes one delivery. One that comes back from the broker's keeping was announced
 // as received before. It tells whether it is to run now, as far as is known.
 func (in *intake) receive(d broker.Delivery, unparked bool) bool {
-	r := &request{worker: in.worker, tag: d.Tag, content: d.Content, seq: in.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
+	r := &request{execution: in.execution, tag: d.Tag, content: d.Content, seq: in.seq.Add(1), redeliveries: d.Redeliveries, unparked: unparked}
 	r.Queue, r.Hostname, r.Log, r.Execution = d.Queue, in.hostname, in.log.Logger, r
 	r.term.Store(d.Term)
 	if !d.Claimed.IsZero() {

@@ -24,14 +24,14 @@ func (e *chordError) exception() *protocol.Exception {
 	return exc
 }
 
-// chordResults joins the results of a header, as a JSON array in order.
-func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, error) {
+// results joins the results of a header, as a JSON array in order.
+func (c *chords) results(ctx context.Context, groupID string) ([]byte, error) {
 	var results []backend.ChordResult
 	var record []byte
 	var unreadable error
-	ok := w.settler.persist(ctx, "read a chord", func() (err error) {
-		if record, err = w.backend.Groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
-			results, err = w.backend.Chords.Results(ctx, groupID)
+	ok := c.settler.persist(ctx, "read a chord", func() (err error) {
+		if record, err = c.backend.Groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
+			results, err = c.backend.Chords.Results(ctx, groupID)
 		}
 		if errors.Is(err, backend.ErrUnreadable) {
 			unreadable, err = err, nil
@@ -45,7 +45,7 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 		return nil, ctx.Err()
 	}
 	if record != nil {
-		return w.joinTree(ctx, pyjson.Member(record, "result"))
+		return c.joinTree(ctx, pyjson.Member(record, "result"))
 	}
 	list := []byte{'['}
 	for _, result := range results {
@@ -59,9 +59,9 @@ func (w *Worker) chordResults(ctx context.Context, groupID string) ([]byte, erro
 
 // joinTree reads the results of the tasks in a result tuple from their records, as lists
 // nested as the groups are. If one has failed, the error is its exception.
-func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
+func (c *chords) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 	ids := leaves(nil, tree)
-	records, err := w.joinRecords(ctx, ids)
+	records, err := c.joinRecords(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +81,13 @@ func (w *Worker) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 }
 
 // joinRecords waits for the records of tasks, but not for long: they should all be done.
-func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byte, err error) {
-	ok := w.settler.persist(ctx, "read the results of a chord", func() error {
-		waiting, cancel := context.WithTimeout(ctx, w.cfg.ChordJoinTimeout)
+func (c *chords) joinRecords(ctx context.Context, ids []string) (records [][]byte, err error) {
+	ok := c.settler.persist(ctx, "read the results of a chord", func() error {
+		waiting, cancel := context.WithTimeout(ctx, c.joinTimeout)
 		defer cancel()
-		records, err = backend.WaitAll(waiting, w.stored.Loader, ids...)
+		records, err = backend.WaitAll(waiting, c.loader, ids...)
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			records, err = w.unjoined(ctx, ids)
+			records, err = c.unjoined(ctx, ids)
 		}
 		if errors.Is(err, backend.ErrUnreadable) || errors.As(err, new(*protocol.Exception)) {
 			return nil // it would be the same at every try
@@ -103,8 +103,8 @@ func (w *Worker) joinRecords(ctx context.Context, ids []string) (records [][]byt
 // unjoined looks why a header could not be joined in time: one of its tasks has failed, so
 // that others never came to run, or there is no telling. All may be done by now, if it was
 // the backend that could not be reached.
-func (w *Worker) unjoined(ctx context.Context, ids []string) ([][]byte, error) {
-	records, err := w.stored.Loader.LoadMany(ctx, ids...)
+func (c *chords) unjoined(ctx context.Context, ids []string) ([][]byte, error) {
+	records, err := c.loader.LoadMany(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}

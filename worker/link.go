@@ -15,36 +15,28 @@ var (
 )
 
 // environment is what a task contributes to what it publishes.
-func (w *Worker) environment(r *request) canvas.Environment {
-	env := w.maker.Environment()
+func (o *outcomes) environment(r *request) canvas.Environment {
+	env := o.maker.Environment()
+	env.Now = o.now()
 	env.RootID, env.ParentID = cmp.Or(r.RootID, r.ID), r.ID
-	if w.cfg.InheritParentPriority {
+	if o.inheritPriority {
 		env.Priority = &r.Priority
 	}
 	return env
 }
 
-// taskOptions are the options that a registered task gives to what is published of it.
-func (w *Worker) taskOptions(name string) (canvas.Options, bool) {
-	t := w.tasks.of(name)
-	if t == nil {
-		return nil, false
-	}
-	return t.published, true
-}
-
 // follow adds to a settlement what a success leads to: callbacks, and the next step of
 // the chain.
-func (w *Worker) follow(s *settlement, result []byte) error {
+func (o *outcomes) follow(s *settlement, result []byte) error {
 	r := s.req
 	if r.Embed.Callbacks == nil && r.Embed.Chain == nil {
 		return nil
 	}
-	plan, err := canvas.Follow(r.Embed, result, w.environment(r))
+	plan, err := canvas.Follow(r.Embed, result, o.environment(r))
 	if err != nil {
 		return err
 	}
-	if err := w.carryOut(s.with(), plan); err != nil {
+	if err := o.carryOut(s.with(), plan); err != nil {
 		return err
 	}
 	r.adopt(plan.Children)
@@ -52,14 +44,14 @@ func (w *Worker) follow(s *settlement, result []byte) error {
 }
 
 // carryOut adds a plan to a flow.
-func (w *Worker) carryOut(f *flow, plan *canvas.Plan) error {
-	if w.cfg.Publisher == nil && slices.ContainsFunc(plan.Steps, isMessage) {
+func (o *outcomes) carryOut(f *flow, plan *canvas.Plan) error {
+	if !o.publishes && slices.ContainsFunc(plan.Steps, isMessage) {
 		return errNoPublisher
 	}
-	if err := w.maker.Add(w.taskCtx, &f.Batch, plan); err != nil {
+	if err := o.maker.Add(o.ctx, &f.Batch, plan); err != nil {
 		return err
 	}
-	if len(f.Writes) > 0 && !w.backend.Able() {
+	if len(f.Writes) > 0 && !o.keepsChords {
 		return errNoChords
 	}
 	return nil

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -26,45 +25,25 @@ type outcome struct {
 	terminated, expired bool   // of a revocation
 	signum              int    // of a termination
 	requeue             bool   // of a rejection
-	silent              bool   // a success that is not logged: nothing ran
-}
+	silent              bool   // log and hooks are told nothing: nothing ran here
 
-// outcomeOf works out what the end of a run means.
-func (w *Worker) outcomeOf(ctx context.Context, r *request, o Outcome, runtime time.Duration) settlement {
-	var s settlement
-	var lost *LostError
-	switch {
-	case r.terminated.Load() != nil:
-		s = w.terminated(r)
-	case o.Settled != nil:
-		s = w.settledElsewhere(r, o.Settled, runtime)
-	case o.Err == nil:
-		s = w.success(r, o.Result, runtime)
-	case errors.As(o.Err, &lost):
-		s = w.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime)
-	default:
-		s = w.errorOutcome(r, r.task.autoRetry.Retry(w.softTimeout(ctx, o.Err), r.Retries), runtime)
-	}
-	r.takeReplacement(&s)
-	s.end.returned = time.Now()
-	w.hooks.taskPostrun(ctx, r, stateOf(s.end.kind), s.end.result)
-	return s
+	retry   *tasks.RetryError // what a handler asked for that is retried
+	remarks []remark
 }
 
 // errorOutcome works out what an error means: an outcome of its own, or a failure.
-func (w *Worker) errorOutcome(r *request, err error, runtime time.Duration) settlement {
+func (o *outcomes) errorOutcome(r *request, err error, runtime time.Duration) settlement {
 	var retry *tasks.RetryError
 	var reject *tasks.RejectError
 	switch {
 	case errors.As(err, &retry):
-		return w.retry(r, retry, runtime)
+		return o.retry(r, retry, runtime)
 	case errors.As(err, new(tasks.IgnoreError)):
-		w.log.ignored(r)
-		return settlement{req: r, fate: r.ackAfter(), end: &outcome{kind: Ignored, runtime: runtime}}
+		return settlement{req: r, fate: r.ackAfter(), end: &outcome{kind: Ignored, runtime: runtime, remarks: []remark{{kind: ignored}}}}
 	case errors.As(err, &reject):
-		return w.rejection(r, reject, runtime)
+		return o.rejection(r, reject, runtime)
 	}
-	return w.fail(r, err, runtime)
+	return o.fail(r, err, runtime)
 }
 
 // stateOf is the state that Celery's task_postrun names.
@@ -86,13 +65,13 @@ func stateOf(kind Kind) protocol.State {
 }
 
 // success publishes what follows, then stores the result.
-func (w *Worker) success(r *request, result any, runtime time.Duration) settlement {
+func (o *outcomes) success(r *request, result any, runtime time.Duration) settlement {
 	encoded, err := pyjson.Append(nil, result)
-	if encoder := w.stored.Encoder; encoder != nil && err == nil && r.storeResult {
-		err = encoder.CanEncode(encoded)
+	if o.canEncode != nil && err == nil && r.storeResult {
+		err = o.canEncode(encoded)
 	}
 	if err != nil && r.needsResult() {
-		return w.unencodable(r, err, runtime)
+		return o.unencodable(r, err, runtime)
 	}
 	s := settlement{
 		req: r, fate: r.ackAfter(),
@@ -100,12 +79,11 @@ func (w *Worker) success(r *request, result any, runtime time.Duration) settleme
 	}
 	if err != nil {
 		s.end.repr = fmt.Sprintf("<%T object>", result)
-	} else if err := w.follow(&s, encoded); err != nil {
-		return w.fail(r, err, runtime)
+	} else if err := o.follow(&s, encoded); err != nil {
+		return o.fail(r, err, runtime)
 	}
-	s.record = w.record(r, recordOf{state: protocol.Success, result: encoded}, r.storeResult)
-	w.countPart(&s, protocol.Success, encoded)
-	w.hooks.taskSuccess(r, encoded)
+	s.record = o.record(r, recordOf{state: protocol.Success, result: encoded}, r.storeResult)
+	o.countPart(&s, protocol.Success, encoded)
 	return s
 }
 
@@ -116,61 +94,58 @@ func (r *request) needsResult() bool {
 
 // unencodable fails a task whose result has no JSON form: kombu's EncodeError around
 // Python's TypeError.
-func (w *Worker) unencodable(r *request, err error, runtime time.Duration) settlement {
+func (o *outcomes) unencodable(r *request, err error, runtime time.Duration) settlement {
 	cause := newException("builtins", "TypeError", err.Error()).Repr()
 	exc := newException("kombu.exceptions", "EncodeError", cause)
 	exc.Traceback = "Traceback (most recent call last):\nkombu.exceptions.EncodeError: " + err.Error() + "\n"
-	w.log.failed(r, exc, exc, "EncodeError("+cause+")")
-	return w.failure(r, exc, runtime)
+	return o.failure(r, exc, runtime, remark{kind: raised, err: exc, exc: exc, text: "EncodeError(" + cause + ")"})
 }
 
-// fail logs an error and is the settlement of a task that fails with it.
-func (w *Worker) fail(r *request, err error, runtime time.Duration) settlement {
+// fail is the settlement of a task that fails with an error.
+func (o *outcomes) fail(r *request, err error, runtime time.Duration) settlement {
 	exc := tasks.ExceptionOf(err)
 	if exc.Module == "billiard.exceptions" && exc.Type == "WorkerLostError" {
-		return w.lostProcess(r, exc, runtime)
+		return o.lostProcess(r, exc, runtime)
 	}
-	w.log.failed(r, err, exc, exc.Repr())
-	return w.failure(r, exc, runtime)
+	return o.failure(r, exc, runtime, remark{kind: raised, err: err, exc: exc, text: exc.Repr()})
 }
 
-// failure is the settlement of a task that failed, or could not run. The caller logs it.
-func (w *Worker) failure(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
-	_ = r.readBody(&w.decoder)
+// failure is the settlement of a task that failed, or could not run.
+func (o *outcomes) failure(r *request, exc *protocol.Exception, runtime time.Duration, remarks ...remark) settlement {
+	_ = r.readBody(o.decoder)
 	s := settlement{
-		req: r, fate: r.ackAfter(), record: w.record(r, failureRecord(exc), r.storeErrors),
-		end: &outcome{kind: Failed, exception: exc, traceback: exc.Traceback, runtime: runtime, returned: time.Now()},
+		req: r, fate: r.ackAfter(), record: o.record(r, failureRecord(exc), r.storeErrors),
+		end: &outcome{kind: Failed, exception: exc, traceback: exc.Traceback, runtime: runtime, returned: o.now(), remarks: remarks},
 	}
 	if r.acksLate && !r.task.acksOnFailure {
 		s.rejected = rejectedFirst // dropped all the same, and announced so
 	}
-	w.failFollowing(&s, exc)
-	w.hooks.taskFailure(r, exc)
+	o.failFollowing(&s, exc)
 	return s
 }
 
 // rejection is the settlement of a task that rejects its message.
-func (w *Worker) rejection(r *request, reject *tasks.RejectError, runtime time.Duration) settlement {
+func (o *outcomes) rejection(r *request, reject *tasks.RejectError, runtime time.Duration) settlement {
 	if reject.Reason == "" {
-		return w.reject(r, reject.Requeue, nil, "None", runtime)
+		return o.reject(r, reject.Requeue, nil, "None", runtime)
 	}
-	return w.reject(r, reject.Requeue, reject.Reason, reject.Reason, runtime)
+	return o.reject(r, reject.Requeue, reject.Reason, reject.Reason, runtime)
 }
 
 // reject takes the reason as the exception has it and as the log has it. A message that is
 // dropped fails its task (Celery 5.7).
-func (w *Worker) reject(r *request, back bool, reason any, text string, runtime time.Duration) settlement {
-	w.log.rejected(r, back, text)
+func (o *outcomes) reject(r *request, back bool, reason any, text string, runtime time.Duration) settlement {
+	said := remark{kind: rejected, text: text, back: back}
 	exc := newException("celery.exceptions", "Reject", reason, back)
 	if !back {
-		s := w.failure(r, exc, runtime)
+		s := o.failure(r, exc, runtime, said)
 		s.rejected = notRejected
 		if r.acksLate {
 			s.rejected = rejectedLast
 		}
 		return s
 	}
-	s := settlement{req: r, end: &outcome{kind: Ignored, exception: exc, runtime: runtime}}
+	s := settlement{req: r, end: &outcome{kind: Ignored, exception: exc, runtime: runtime, remarks: []remark{said}}}
 	if r.acksLate {
 		s.fate, s.end.kind, s.end.requeue = requeue, Rejected, true
 	}
@@ -178,18 +153,18 @@ func (w *Worker) reject(r *request, back bool, reason any, text string, runtime 
 }
 
 // lostProcess is the settlement of a task whose process it would have ended in Celery.
-func (w *Worker) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
-	w.log.handlerError(r, exc, "")
-	if r.task.retryOnLost && r.readBody(&w.decoder) == nil && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
-		return w.retry(r, &tasks.RetryError{Cause: exc}, runtime)
+func (o *outcomes) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
+	said := remark{kind: handlerError, exc: exc}
+	if r.task.retryOnLost && r.readBody(o.decoder) == nil && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
+		return o.retry(r, &tasks.RetryError{Cause: exc}, runtime, said)
 	}
 	if r.acksLate && r.task.rejectOnLost {
 		return settlement{
 			req: r, fate: requeue,
-			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: time.Now()},
+			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: o.now(), remarks: []remark{said}},
 		}
 	}
-	return w.failure(r, exc, runtime)
+	return o.failure(r, exc, runtime, said)
 }
 
 // ackAfter is when a request whose handler has run is acknowledged.
@@ -201,12 +176,12 @@ func (r *request) ackAfter() fate {
 }
 
 // revocation is the settlement of a task that is REVOKED.
-func (w *Worker) revocation(r *request, reason string, terminated bool) settlement {
-	_ = r.readBody(&w.decoder)
+func (o *outcomes) revocation(r *request, reason string, terminated bool) settlement {
+	_ = r.readBody(o.decoder)
 	exc := newException("celery.exceptions", "TaskRevokedError", reason)
 	s := settlement{
-		req: r, fate: late, record: w.record(r, revokedRecord(exc), r.storeErrors),
-		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: time.Now()},
+		req: r, fate: late, record: o.record(r, revokedRecord(exc), r.storeErrors),
+		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: o.now()},
 	}
 	if signum := r.terminated.Load(); terminated && signum != nil {
 		s.end.signum = *signum
@@ -214,6 +189,25 @@ func (w *Worker) revocation(r *request, reason string, terminated bool) settleme
 	if terminated && !r.acksLate {
 		s.fate = none // it was acknowledged when it started
 	}
-	w.countPart(&s, protocol.Revoked, exc.Append(nil))
+	o.countPart(&s, protocol.Revoked, exc.Append(nil))
 	return s
+}
+
+// timedOut is the settlement of a request that has exceeded its hard time limit.
+func (o *outcomes) timedOut(r *request, limit time.Duration, trace string) settlement {
+	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
+	s := o.failure(r, exc, limit, remark{kind: hardLimit, limit: limit}, remark{kind: handlerError, exc: exc, text: trace})
+	s.rejected = notRejected
+	if r.acksLate && !r.task.acksOnTimeout {
+		s.fate, s.rejected, s.end.requeue = requeue, rejectedFirst, true
+	}
+	return s
+}
+
+// cutOff is the settlement of a task that a cold shutdown has stopped and whose message is
+// gone from the queue. As in Celery (since 5.5), its state becomes RETRY, which tells
+// clients that they wait in vain.
+func (o *outcomes) cutOff(r *request) settlement {
+	exc := newException("celery.exceptions", "Retry", "cancelled by a cold shutdown")
+	return settlement{req: r, record: o.record(r, recordOf{state: protocol.Retry, result: exc.Append(nil)}, r.storeErrors)}
 }

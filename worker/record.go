@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"time"
-
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -23,8 +21,8 @@ func revokedRecord(exc *protocol.Exception) recordOf {
 }
 
 // record encodes a task-meta document; nil when nothing is to be stored.
-func (w *Worker) record(r *request, what recordOf, store bool) []byte {
-	if !store || w.cfg.Store == nil || r.ID == "" { // protocol 1 allows for no id
+func (o *outcomes) record(r *request, what recordOf, store bool) []byte {
+	if !store || !o.stores || r.ID == "" { // protocol 1 allows for no id
 		return nil
 	}
 	rec := protocol.Result{
@@ -35,22 +33,22 @@ func (w *Worker) record(r *request, what recordOf, store bool) []byte {
 		rec.Traceback = &traceback
 	}
 	if what.state.Ready() {
-		rec.DateDone = time.Now().In(w.cfg.Location)
+		rec.DateDone = o.now().In(o.location)
 	}
-	if w.cfg.ResultExtended {
-		rec.Extended = w.extended(r)
+	if o.extended {
+		rec.Extended = o.extendedBy(r)
 	}
 	return rec.Append(make([]byte, 0, len(what.result)+recordOverhead))
 }
 
-// extended returns what result_extended adds; nulls for a task that is not registered.
-func (w *Worker) extended(r *request) *protocol.Extended {
+// extendedBy returns what result_extended adds; nulls for a task that is not registered.
+func (o *outcomes) extendedBy(r *request) *protocol.Extended {
 	if r.task == nil {
 		return &protocol.Extended{}
 	}
-	_ = r.readBody(&w.decoder)
+	_ = r.readBody(o.decoder)
 	return &protocol.Extended{
-		Name: r.Name, Args: reencoded(r.Args), Kwargs: reencoded(r.Kwargs), Worker: w.cfg.Hostname,
+		Name: r.Name, Args: reencoded(r.Args), Kwargs: reencoded(r.Kwargs), Worker: o.hostname,
 		Retries: r.Retries, Queue: r.RoutingKey,
 		StampedHeaders: r.StampedHeaders, Stamps: r.Stamps,
 	}

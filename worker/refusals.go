@@ -18,14 +18,10 @@ type refusals struct {
 	stores      bool // there is a result backend
 	buries      bool // there are dead letters
 
-	// What is to be written for a task.
-	failure    func(r *request, exc *protocol.Exception, runtime time.Duration) settlement
-	revocation func(r *request, reason string, terminated bool) settlement
-	record     func(r *request, what recordOf, store bool) []byte
-	settle     func(settlement)
-
-	hooks *hooks
-	log   taskLog
+	answers *answers
+	settler *settler
+	hooks   *hooks
+	log     taskLog
 }
 
 // refuse drops a message that is no task this worker can run. What Celery acknowledges or
@@ -48,14 +44,14 @@ func (f *refusals) refuse(r *request, err error) {
 	s := settlement{req: r, end: &outcome{kind: Refused, reason: reason}}
 	if r.task != nil {
 		r.apply(f.stores)
-		s = f.failure(r, refusal(err), 0)
+		s = f.answers.failure(r, refusal(err))
 		s.rejected, s.end.refused, s.end.reason = notRejected, true, reason
 	}
 	s.fate = late
 	if f.buries {
 		s.fate, s.reason = burial, reason+": "+err.Error()
 	}
-	f.settle(s)
+	f.settler.settle(s)
 }
 
 // refusal is the exception that Celery meets and logs for a message it cannot run.
@@ -82,8 +78,7 @@ func (f *refusals) discard(r *request, expired bool) {
 		reason = "expired"
 		f.revocations.note(r.ID)
 	}
-	f.settle(f.revocation(r, reason, false))
-	f.hooks.taskRevoked(r, false, expired)
+	f.settler.settle(f.answers.discarded(r, reason))
 }
 
 // discardLate settles a request that has expired or was revoked while it waited.
@@ -98,8 +93,7 @@ func (f *refusals) discardLate(r *request) bool {
 			return false
 		}
 		f.log.discardedByStamp(r, header, value)
-		f.settle(f.revocation(r, "revoked", false))
-		f.hooks.taskRevoked(r, false, false)
+		f.settler.settle(f.answers.discarded(r, "revoked"))
 	}
 	return true
 }
@@ -112,8 +106,8 @@ func (f *refusals) failUnknown(r *request) {
 	f.hooks.taskUnknown(r)
 	r.storeErrors = f.stores
 	exc := newException("celery.exceptions", "NotRegistered", r.Name)
-	f.settle(settlement{
-		req: r, fate: late, record: f.record(r, failureRecord(exc), r.storeErrors),
+	f.settler.settle(settlement{
+		req: r, fate: late, record: f.answers.outcomes.record(r, failureRecord(exc), r.storeErrors),
 		end: &outcome{kind: Failed, exception: exc, returned: time.Now()},
 	})
 }
@@ -123,7 +117,7 @@ func (f *refusals) failUnknown(r *request) {
 // replayed, it may still succeed.
 func (f *refusals) buryPoison(r *request) {
 	detail := fmt.Sprintf("given back %d times because a worker died", r.redeliveries)
-	s := f.failure(r, newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: "+detail), 0)
+	s := f.answers.failure(r, newException("billiard.exceptions", "WorkerLostError", "Worker exited prematurely: "+detail))
 	s.rejected, s.end.reason = notRejected, ReasonRedelivered
 	f.settleBurial(s, ReasonRedelivered, detail)
 }
@@ -141,5 +135,5 @@ func (f *refusals) settleBurial(s settlement, reason, detail string) {
 	}
 	f.log.task(slog.LevelError, s.req, what, what+": "+logline.Escape(s.reason)+"\n"+dump(s.req.content.Text()), logline.Lines(),
 		slog.String("reason", reason), slog.String("detail", detail), slog.String("message", dump(s.req.content.Text())))
-	f.settle(s)
+	f.settler.settle(s)
 }

@@ -22,7 +22,7 @@ var ErrLeaseLost = errors.New("worker: the message was given to another worker")
 type request struct {
 	tasks.Request // what the handler sees; Task is nil if it could not be decoded
 
-	worker       *Worker
+	execution    *execution
 	tag          string
 	content      broker.Content // the message, as its transport has it
 	seq          uint64         // order of claiming

@@ -15,16 +15,16 @@ import (
 
 // retry publishes the task again (celery/app/task.py: Task.retry), or fails it when it
 // has had its retries.
-func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duration) settlement {
-	again, err := w.retryTask(r, retry, time.Now())
+func (o *outcomes) retry(r *request, retry *tasks.RetryError, runtime time.Duration, remarks ...remark) settlement {
+	again, err := o.retryTask(r, retry, o.now())
 	if err != nil {
-		return w.cannotRetry(r, err, runtime)
+		return o.cannotRetry(r, err, runtime)
 	}
 	if most := value(retry.MaxRetries, r.task.maxRetries); most >= 0 && again.Retries > most {
-		return w.retriesExceeded(r, retry, again, runtime)
+		return o.retriesExceeded(r, retry, again, runtime)
 	}
 	if err := r.task.entry.Check(again.Args, again.Kwargs); err != nil {
-		return w.cannotRetry(r, err, runtime)
+		return o.cannotRetry(r, err, runtime)
 	}
 	var cause *protocol.Exception
 	if retry.Cause != nil {
@@ -37,35 +37,33 @@ func (w *Worker) retry(r *request, retry *tasks.RetryError, runtime time.Duratio
 	}
 	s := settlement{
 		req: r, fate: r.ackAfter(),
-		end: &outcome{kind: Retried, exception: cause, traceback: what.traceback, runtime: runtime},
+		end: &outcome{kind: Retried, exception: cause, traceback: what.traceback, runtime: runtime, retry: retry, remarks: append(remarks, remark{kind: retried, text: reason})},
 	}
-	if err := w.publishAgain(&s, again); err != nil {
-		return w.cannotRetry(r, err, runtime)
+	if err := o.publishAgain(&s, again); err != nil {
+		return o.cannotRetry(r, err, runtime)
 	}
 	if r.task.trail {
 		r.publishedChild(protocol.ResultTuple(r.ID))
 	}
-	s.record = w.record(r, what, r.storeErrors)
-	w.log.retry(r, reason)
-	w.hooks.taskRetry(r, retry)
+	s.record = o.record(r, what, r.storeErrors)
 	return s
 }
 
 // publishAgain adds the message of a retry to a settlement. Celery 5.7 leaves the origin
 // among the properties, too.
-func (w *Worker) publishAgain(s *settlement, again *protocol.Task) error {
+func (o *outcomes) publishAgain(s *settlement, again *protocol.Task) error {
 	origin := pyjson.AppendString([]byte(`{"origin": `), again.Origin)
 	if again.Origin == "" {
-		origin, again.Origin = []byte(`{"origin": null`), w.maker.Environment().Origin
+		origin, again.Origin = []byte(`{"origin": null`), o.maker.Environment().Origin
 	}
-	p := protocol.Publication{Format: w.maker.Format(), Properties: append(origin, '}')}
+	p := protocol.Publication{Format: o.maker.Format(), Properties: append(origin, '}')}
 	if !again.Expires.IsZero() {
-		p.Expiration = max(time.Until(again.Expires), 1) // 0 would leave the property out
+		p.Expiration = max(again.Expires.Sub(o.now()), 1) // 0 would leave the property out
 	}
-	if w.cfg.Publisher == nil {
+	if !o.publishes {
 		return errNoPublisher
 	}
-	message, err := w.maker.Make(w.taskCtx, again, p)
+	message, err := o.maker.Make(o.ctx, again, p)
 	if err != nil {
 		return err
 	}
@@ -94,16 +92,16 @@ func withoutDeaths(headers []byte) []byte {
 }
 
 // cannotRetry rejects the message of a task whose retry cannot be published.
-func (w *Worker) cannotRetry(r *request, err error, runtime time.Duration) settlement {
-	return w.reject(r, false, tasks.ExceptionOf(err).Repr(), err.Error(), runtime)
+func (o *outcomes) cannotRetry(r *request, err error, runtime time.Duration) settlement {
+	return o.reject(r, false, tasks.ExceptionOf(err).Repr(), err.Error(), runtime)
 }
 
 // retriesExceeded fails a task with its cause, or with MaxRetriesExceededError.
-func (w *Worker) retriesExceeded(r *request, retry *tasks.RetryError, again *protocol.Task, runtime time.Duration) settlement {
+func (o *outcomes) retriesExceeded(r *request, retry *tasks.RetryError, again *protocol.Task, runtime time.Duration) settlement {
 	if retry.Cause != nil {
-		return w.fail(r, retry.Cause, runtime)
+		return o.fail(r, retry.Cause, runtime)
 	}
-	return w.fail(r, r.tooManyRetries(again), runtime)
+	return o.fail(r, r.tooManyRetries(again), runtime)
 }
 
 // tooManyRetries is the exception of a task that would be sent again and may not.
@@ -115,7 +113,7 @@ func (r *request) tooManyRetries(again *protocol.Task) *protocol.Exception {
 }
 
 // retryTask is the message of the next attempt: what came in, with what the retry changes.
-func (w *Worker) retryTask(r *request, retry *tasks.RetryError, now time.Time) (*protocol.Task, error) {
+func (o *outcomes) retryTask(r *request, retry *tasks.RetryError, now time.Time) (*protocol.Task, error) {
 	again := *r.Task
 	again.Retries++
 	again.ArgsRepr, again.KwargsRepr = "", "" // they are made anew

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // runner runs requests. It has a pool for every executor.
@@ -36,19 +35,10 @@ type runnerDeps struct {
 	ack        func(ctx context.Context, requests []*request, tags []string) (known bool)
 	begun      func(ctx context.Context, r *request, pid int) // tells that its handler starts
 
-	answers
+	*answers
 	settle func(settlement)
 
 	unstarted *givenBack
-}
-
-// answers work out what is to be written for a request that does not run any more.
-type answers struct {
-	outcome    func(ctx context.Context, r *request, o Outcome, runtime time.Duration) settlement
-	timedOut   func(r *request, limit time.Duration, trace string) settlement
-	terminated func(r *request) settlement
-	gaveUp     func(ctx context.Context, r *request) settlement // because of a cold shutdown
-	cutOff     func(r *request) settlement                      // by a cold shutdown
 }
 
 func newRunner(cfg *Config, adaptive bool, goroutines Executor, deps runnerDeps) *runner {

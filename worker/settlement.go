@@ -42,6 +42,7 @@ type flow struct {
 	records       []backend.Record            // after it: the steps that will not run any more
 	parts         []part                      // to be counted
 	then          []publish.Message           // error callbacks
+	calls         []errbackCall               // error callbacks of this process: they take longer
 	finish        []finisher                  // takes longer: on a goroutine of its own, before the fate
 	after         []func(ctx context.Context) // what a finisher wants done when all is written
 }
@@ -63,6 +64,7 @@ func (f *flow) add(more *flow) {
 	f.records = append(f.records, more.records...)
 	f.parts = append(f.parts, more.parts...)
 	f.then = append(f.then, more.then...)
+	f.calls = append(f.calls, more.calls...)
 	f.finish = append(f.finish, more.finish...)
 }
 

@@ -49,6 +49,8 @@ type settlerDeps struct {
 
 	// parked is called with what has gone to the broker's keeping.
 	parked func(ctx context.Context, requests []*request)
+	// callErrback calls an error callback in this process.
+	callErrback func(ctx context.Context, c *errbackCall)
 	// complete runs the body of a chord whose last part was counted. It may add to what is
 	// left of the settlement.
 	complete func(ctx context.Context, r *request, p part, count backend.ChordCount, rest *settlement)
@@ -168,7 +170,7 @@ func (s *settler) finishApart(ctx context.Context, group []settlement) (rest []s
 	rest = group[:0]
 	for i := range group {
 		one := &group[i]
-		if one.flow == nil || one.flow.finish == nil || one.req.lost.Load() {
+		if one.flow == nil || one.flow.finish == nil && one.flow.calls == nil || one.req.lost.Load() {
 			rest = append(rest, *one)
 			continue
 		}
@@ -186,6 +188,9 @@ func (s *settler) finish(ctx context.Context, what settlement) {
 		left.Messages, left.then, left.Size = f.Messages, f.then, f.Size
 	}
 	what.flow, what.record = left, nil
+	for i := range f.calls {
+		s.callErrback(ctx, &f.calls[i])
+	}
 	for _, finish := range f.finish {
 		finish(ctx, &what)
 	}

@@ -86,6 +86,16 @@ func (c *taskConfigs) of(name string) *taskConfig {
 	return known.(*taskConfig)
 }
 
+// published returns the options that a task gives to what is published of it, and whether it
+// is registered.
+func (c *taskConfigs) published(name string) (canvas.Options, bool) {
+	t := c.of(name)
+	if t == nil {
+		return nil, false
+	}
+	return t.published, true
+}
+
 func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 	o := c.optionsOf(entry)
 	t := &taskConfig{

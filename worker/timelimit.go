@@ -1,13 +1,10 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
 
@@ -42,23 +39,6 @@ func (p *pool) softLimit(r *request, limit time.Duration) {
 	r.slot.place.Stop((*Run)(r), Stop{Strength: StopSoft})
 }
 
-// softTimeout says what an error means that a handler returned after its soft limit: that
-// it gave up because its context was done is SoftTimeLimitExceeded.
-func (w *Worker) softTimeout(ctx context.Context, err error) error {
-	gaveUp := errors.Is(err, tasks.ErrSoftTimeLimit) ||
-		errors.Is(context.Cause(ctx), tasks.ErrSoftTimeLimit) && errors.Is(err, context.Canceled)
-	if !gaveUp || tasks.IsOutcome(err) {
-		return err
-	}
-	return errSoftTimeLimitExceeded
-}
-
-// errSoftTimeLimitExceeded is what Celery raises in the task, without arguments.
-var errSoftTimeLimitExceeded = &protocol.Exception{
-	Module: "billiard.exceptions", Type: "SoftTimeLimitExceeded", Message: []byte("[]"),
-	Traceback: "Traceback (most recent call last):\nbilliard.exceptions.SoftTimeLimitExceeded: SoftTimeLimitExceeded()\n",
-}
-
 // hardLimit fails a request that still runs, and has its slot run others.
 func (p *pool) hardLimit(r *request, limit time.Duration) {
 	if !r.finish(abandoned) {
@@ -68,20 +48,6 @@ func (p *pool) hardLimit(r *request, limit time.Duration) {
 	trace := r.slot.place.Trace()
 	r.slot.place.Stop((*Run)(r), Stop{Strength: StopKill})
 	p.abandon(r, p.runner.timedOut(r, limit, trace))
-}
-
-// timedOut is the settlement of a request that has exceeded its hard time limit.
-func (w *Worker) timedOut(r *request, limit time.Duration, trace string) settlement {
-	w.log.task(slog.LevelError, r, "Hard time limit exceeded",
-		fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(limit), nameAndID(r.Task)), slog.Float64("limit", limit.Seconds()))
-	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
-	w.log.handlerError(r, exc, trace)
-	s := w.failure(r, exc, limit)
-	s.rejected = notRejected
-	if r.acksLate && !r.task.acksOnTimeout {
-		s.fate, s.rejected, s.end.requeue = requeue, rejectedFirst, true
-	}
-	return s
 }
 
 // seconds is a duration as Python callers give limits: whole seconds are an int.

@@ -12,26 +12,26 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// unlockChord polls a chord for producers whose result backend cannot count it: when all
+// unlock polls a chord for producers whose result backend cannot count it: when all
 // members are done it runs the body (celery.chord_unlock).
-func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawMessage, interval *float64, maxRetries *int, result []json.RawMessage, _ map[string]any) error {
+func (c *chords) unlock(ctx context.Context, groupID string, body json.RawMessage, interval *float64, maxRetries *int, result []json.RawMessage, _ map[string]any) error {
 	r, ok := tasks.Current(ctx).Execution.(*request)
 	switch {
 	case !ok:
 		return tasks.ErrOutsideTask
-	case w.stored.Loader == nil:
+	case c.loader == nil:
 		return errors.New("celery.chord_unlock: this worker has no result backend")
 	}
 	tree := append(pyjson.AppendArray([]byte(`[["", null], `), result), ']')
-	ready, err := w.allReady(ctx, leaves(nil, tree))
+	ready, err := c.allReady(ctx, leaves(nil, tree))
 	if err != nil || !ready {
-		return w.pollAgain(ctx, r, body, err, interval, maxRetries)
+		return c.pollAgain(ctx, r, body, err, interval, maxRetries)
 	}
 	f := &flow{}
-	results, err := w.joinTree(ctx, tree)
+	results, err := c.joinTree(ctx, tree)
 	switch {
 	case err == nil:
-		_, err = w.runBody(f, r, body, results)
+		_, err = c.outcomes.runBody(f, r, body, results)
 	case ctx.Err() == nil:
 		cause := tasks.ExceptionOf(err)
 		err = &chordError{text: cause.Repr(), cause: cause}
@@ -41,7 +41,7 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 	}
 	if err != nil {
 		*f = flow{}
-		w.failBody(f, r, body, err)
+		c.log.remarks(r, c.outcomes.failBody(f, r, body, err))
 	}
 	if err := r.write(ctx, settlement{req: r, flow: f}); err != nil {
 		return fmt.Errorf("chord %s: %w", groupID, err)
@@ -51,8 +51,8 @@ func (w *Worker) unlockChord(ctx context.Context, groupID string, body json.RawM
 
 // pollAgain retries celery.chord_unlock, or fails its chord when there have been enough
 // retries: nobody else would.
-func (w *Worker) pollAgain(ctx context.Context, r *request, body []byte, cause error, interval *float64, maxRetries *int) error {
-	wait := w.cfg.ChordRetryInterval
+func (c *chords) pollAgain(ctx context.Context, r *request, body []byte, cause error, interval *float64, maxRetries *int) error {
+	wait := c.retryInterval
 	if interval != nil {
 		wait = time.Duration(*interval * float64(time.Second))
 	}
@@ -64,7 +64,7 @@ func (w *Worker) pollAgain(ctx context.Context, r *request, body []byte, cause e
 		exc = tasks.ExceptionOf(cause)
 	}
 	f := &flow{}
-	w.failBody(f, r, body, &chordError{text: "chord_unlock could not be retried: " + exc.Repr(), cause: exc})
+	c.log.remarks(r, c.outcomes.failBody(f, r, body, &chordError{text: "chord_unlock could not be retried: " + exc.Repr(), cause: exc}))
 	if err := r.write(ctx, settlement{req: r, flow: f}); err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func (w *Worker) pollAgain(ctx context.Context, r *request, body []byte, cause e
 }
 
 // allReady tells whether all tasks have a result.
-func (w *Worker) allReady(ctx context.Context, ids []string) (bool, error) {
-	records, err := w.stored.Loader.LoadMany(ctx, ids...)
+func (c *chords) allReady(ctx context.Context, ids []string) (bool, error) {
+	records, err := c.loader.LoadMany(ctx, ids...)
 	if err != nil {
 		return false, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/publish"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/compression"
 	"github.com/apium/apium/protocol/serializer"
 	"github.com/apium/apium/tasks"
@@ -29,21 +30,24 @@ type Worker struct {
 	limits    *limits
 	able      broker.Abilities  // of the consumer
 	stored    backend.Abilities // of the store
-	backend   publish.Backend
 
-	intake      *intake
-	refusals    *refusals
-	schedule    *schedule // what waits for its ETA
-	leases      *leases
-	runner      *runner
-	unstarted   *givenBack
-	handover    *handover
-	unknown     *unknownTasks
-	parking     *parking
-	counts      counts
-	made        time.Time
-	revocations *revocations
-	successful  *memory // ids of tasks that have succeeded, for Deduplicate
+	intake        *intake
+	refusals      *refusals
+	schedule      *schedule // what waits for its ETA
+	leases        *leases
+	runner        *runner
+	unstarted     *givenBack
+	handover      *handover
+	unknown       *unknownTasks
+	parking       *parking
+	counts        counts
+	made          time.Time
+	revocations   *revocations
+	outcomes      *outcomes
+	answers       *answers
+	errbacks      *errbacks
+	chords        *chords
+	deduplication *deduplication
 
 	persister *persister
 	settler   *settler
@@ -82,25 +86,32 @@ func New(cfg Config) (*Worker, error) {
 			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
 		able: able, stored: backend.AbilitiesOf(cfg.Store),
-		leases:     newLeases(&cfg, able.Leaser),
-		successful: newMemory(cfg.SuccessfulMax, cfg.SuccessfulExpires),
-		noStart:    make(chan struct{}),
-		shutdown:   newShutdown(&cfg),
-		made:       time.Now(),
+		leases:   newLeases(&cfg, able.Leaser),
+		noStart:  make(chan struct{}),
+		shutdown: newShutdown(&cfg),
+		made:     time.Now(),
 	}
 	w.hooks = newHooks(&cfg, w.log)
-	w.backend = publish.BackendOf(w.stored)
-	if w.maker, err = newMaker(&cfg, w.hooks, w.taskOptions); err != nil {
+	if w.maker, err = newMaker(&cfg, w.hooks, func(task string) (canvas.Options, bool) { return w.tasks.published(task) }); err != nil {
 		return nil, err
 	}
 	w.persister = &persister{log: w.log, stopping: w.noStart}
+	w.outcomes = newOutcomes(&cfg, w.stored, w.maker, &w.decoder)
+	w.answers = &answers{outcomes: w.outcomes, log: w.log, hooks: w.hooks}
+	w.errbacks = &errbacks{hostname: cfg.Hostname, loader: w.stored.Loader, log: w.log}
+	w.chords = &chords{
+		outcomes: w.outcomes, backend: publish.BackendOf(w.stored), loader: w.stored.Loader, log: w.log,
+		joinTimeout: cfg.ChordJoinTimeout, retryInterval: cfg.ChordRetryInterval,
+	}
+	w.deduplication = newDeduplication(&cfg, w.outcomes, w.stored.Loader, w.log)
 	w.settler = newSettler(w.settlerDeps(), w.persister)
+	w.chords.settler, w.deduplication.settler = w.settler, w.settler
 	w.unstarted = &givenBack{
 		consumer: cfg.Consumer, unclaimer: able.Unclaimer, returner: able.Returner, leases: w.leases, persister: w.persister, log: w.log,
 	}
 	w.refusals = &refusals{
 		decoder: &w.decoder, revocations: w.revocations, stores: cfg.Store != nil, buries: able.Mover != nil,
-		failure: w.failure, revocation: w.revocation, record: w.record, settle: w.settle, hooks: w.hooks, log: w.log,
+		answers: w.answers, settler: w.settler, hooks: w.hooks, log: w.log,
 	}
 	w.runner = newRunner(&cfg, adaptive, goroutines{&w.decoder}, w.runnerDeps())
 	w.counts.init()
@@ -112,27 +123,20 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
 		log: w.log, leases: w.leases, noStart: w.noStart,
-		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplicated, ack: w.settler.ack, begun: w.begun,
-		answers: answers{outcome: w.outcomeOf, timedOut: w.timedOut, terminated: w.terminated, gaveUp: w.gaveUp, cutOff: w.cutOff},
-		settle:  w.settler.settle, unstarted: w.unstarted,
+		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, ack: w.settler.ack, begun: w.begun,
+		answers: w.answers, settle: w.settler.settle, unstarted: w.unstarted,
 	}
 }
 
 func (w *Worker) settlerDeps() settlerDeps {
-	deps := settlerDeps{
+	return settlerDeps{
 		consumer: w.cfg.Consumer, sender: newSender(w.cfg.Publisher, w.hooks, w.persister),
 		concluder: concluderOf(&w.cfg, w.able), mover: w.able.Mover, parker: w.able.Parker,
-		store: w.cfg.Store, Backend: w.backend, leases: w.leases, observers: w.observers,
-		parked: func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) }, complete: w.completeChord,
+		store: w.cfg.Store, Backend: w.chords.backend, leases: w.leases, observers: w.observers,
+		parked:   func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) },
+		complete: w.chords.complete, callErrback: w.errbacks.call, succeeded: w.deduplication.successful,
 	}
-	if w.cfg.Deduplicate {
-		deps.succeeded = w.successful
-	}
-	return deps
 }
-
-// settle hands over to the settler what is to be written.
-func (w *Worker) settle(s settlement) { w.settler.settle(s) }
 
 // takeIn makes what takes messages in, and the places where they wait for something else than
 // a slot.
@@ -152,7 +156,7 @@ func (w *Worker) takeIn() {
 		start: in.start, park: w.parking.park, giveBack: w.unstarted.add,
 	}
 	w.handover = &handover{
-		moves: w.able.Mover != nil, makeWay: in.makeWay, reconsider: in.reconsider, settle: w.settle, giveBack: w.unstarted.add, log: w.log,
+		moves: w.able.Mover != nil, makeWay: in.makeWay, reconsider: in.reconsider, settle: w.settler.settle, giveBack: w.unstarted.add, log: w.log,
 	}
 	w.handover.kept = newTimetable(w.handover.release)
 	w.unknown = &unknownTasks{
@@ -160,15 +164,17 @@ func (w *Worker) takeIn() {
 	}
 	w.handover.policy = w.unknown.policyOf
 	w.tasks = newTaskConfigs(cfg, w.builtins(), w.limits, w.runner)
+	w.outcomes.tasks = w.tasks
 	in.tasks, in.schedule, in.limits, in.unknown = w.tasks, w.schedule, w.limits, w.unknown
 	w.intake = in
 }
 
 func (w *Worker) newIntake() *intake {
 	in := &intake{
-		consumer: w.cfg.Consumer, decoder: &w.decoder, stores: w.cfg.Store != nil, worker: w, hostname: w.cfg.Hostname,
-		gate:   gate{revocations: w.revocations, maxRedeliveries: w.cfg.MaxRedeliveries, runner: w.runner},
-		leases: w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add, unclaims: w.able.Unclaimer != nil,
+		consumer: w.cfg.Consumer, decoder: &w.decoder, stores: w.cfg.Store != nil, hostname: w.cfg.Hostname,
+		gate:      gate{revocations: w.revocations, maxRedeliveries: w.cfg.MaxRedeliveries, runner: w.runner},
+		execution: &execution{outcomes: w.outcomes, settler: w.settler},
+		leases:    w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add, unclaims: w.able.Unclaimer != nil,
 		hooks: w.hooks, observers: w.observers, log: w.log,
 	}
 	in.large = newLarge(in.decodeLarge)
@@ -201,6 +207,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Handlers and settling outlive ctx: it only ends claiming.
 	base := context.WithoutCancel(ctx)
 	w.taskCtx, w.cancelTasks = context.WithCancelCause(base)
+	w.outcomes.ctx = w.taskCtx
 	defer w.cancelTasks(tasks.ErrShutdown)
 	settleCtx, cancelSettle := context.WithCancel(base)
 	claimCtx, cancelClaim := context.WithCancel(ctx)
@@ -325,7 +332,7 @@ func (w *Worker) abandonRunning(ctx context.Context) {
 		if r.acksLate {
 			back = append(back, r)
 		} else {
-			w.settle(w.cutOff(r))
+			w.settler.settle(w.answers.cutOff(r))
 		}
 	}
 	w.unstarted.giveBack(ctx, append(back, w.unstarted.take()...))

@@ -1,0 +1,65 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/publish"
+	"github.com/apium/apium/protocol"
+)
+
+// outcomes works out what the end of a request means: which settlement it is. It writes
+// nothing, waits for nothing and tells nobody: what log and hooks are to be told of is part
+// of the outcome. Only hooks that may change a message see it here, while it is made.
+type outcomes struct {
+	hostname        string
+	location        *time.Location
+	now             func() time.Time
+	extended        bool                      // records are (Config.ResultExtended)
+	stores          bool                      // there is a store
+	canEncode       func(result []byte) error // nil: the store takes whatever is JSON
+	publishes       bool                      // there is a publisher
+	keepsChords     bool                      // and a store that counts them
+	inheritPriority bool                      // Config.InheritParentPriority
+	tasks           *taskConfigs
+	maker           *publish.Maker
+	decoder         *protocol.Decoder // of bodies that are read only now
+
+	ctx context.Context //nolint:containedctx // that of the hooks
+}
+
+func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, decoder *protocol.Decoder) *outcomes {
+	o := &outcomes{
+		hostname: cfg.Hostname, location: cfg.Location, now: time.Now, extended: cfg.ResultExtended, stores: cfg.Store != nil,
+		publishes: cfg.Publisher != nil, inheritPriority: cfg.InheritParentPriority, maker: maker, decoder: decoder, ctx: context.Background(),
+	}
+	results := publish.BackendOf(stored)
+	o.keepsChords = results.Able()
+	if stored.Encoder != nil {
+		o.canEncode = stored.Encoder.CanEncode
+	}
+	return o
+}
+
+// of works out what the end of a run means.
+func (o *outcomes) of(ctx context.Context, r *request, ended Outcome, runtime time.Duration) settlement {
+	var s settlement
+	var lost *LostError
+	switch {
+	case r.terminated.Load() != nil:
+		s = o.revocation(r, "terminated", true)
+	case ended.Settled != nil:
+		s = o.settledElsewhere(r, ended.Settled, runtime)
+	case ended.Err == nil:
+		s = o.success(r, ended.Result, runtime)
+	case errors.As(ended.Err, &lost):
+		s = o.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime)
+	default:
+		s = o.errorOutcome(r, r.task.autoRetry.Retry(softTimeout(ctx, ended.Err), r.Retries), runtime)
+	}
+	r.takeReplacement(&s)
+	s.end.returned = o.now()
+	return s
+}
