@@ -21,6 +21,7 @@ var ErrUnreadable = errors.New("backend: unreadable")
 type Record struct {
 	TaskID   string
 	Document []byte // JSON; a store may translate it
+	Encoded  []byte // what an Encoder has made of it; nil: Store does
 }
 
 // RecordError is a record that can never be stored, whatever the backend's
@@ -50,12 +51,12 @@ type Store interface {
 	Close() error
 }
 
-// Encoder is implemented by stores whose records are in a serializer that does not have
-// every value JSON has.
+// Encoder is implemented by stores that may keep records in another form: in a serializer
+// that does not have every value JSON has, or compressed.
 type Encoder interface {
-	// CanEncode returns an error if a task's result, raw JSON, cannot be stored. It
-	// says which value is the reason.
-	CanEncode(result []byte) error
+	// Encode encodes a record as Store would, so that Store need not do it again. The error
+	// says which value of the task's result has no form.
+	Encode(Record) (Record, error)
 }
 
 // Loader reads result records.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
@@ -67,9 +68,6 @@ func stateOf(kind Kind) protocol.State {
 // success publishes what follows, then stores the result.
 func (o *outcomes) success(r *request, result any, runtime time.Duration) settlement {
 	encoded, err := pyjson.Append(nil, result)
-	if o.canEncode != nil && err == nil && r.storeResult {
-		err = o.canEncode(encoded)
-	}
 	if err != nil && r.needsResult() {
 		return o.unencodable(r, err, runtime)
 	}
@@ -77,12 +75,21 @@ func (o *outcomes) success(r *request, result any, runtime time.Duration) settle
 		req: r, fate: r.ackAfter(),
 		end: &outcome{kind: Succeeded, result: encoded, runtime: runtime},
 	}
+	published := r.childCount()
 	if err != nil {
 		s.end.repr = fmt.Sprintf("<%T object>", result)
 	} else if err := o.follow(&s, encoded); err != nil {
 		return o.fail(r, err, runtime)
 	}
 	s.record = o.record(r, recordOf{state: protocol.Success, result: encoded}, r.storeResult)
+	if s.record != nil && o.encoder != nil {
+		record, err := o.encoder.Encode(backend.Record{TaskID: r.ID, Document: s.record})
+		if err != nil {
+			r.dropChildren(published) // what would follow is not published
+			return o.unencodable(r, err, runtime)
+		}
+		s.encoded = record.Encoded
+	}
 	o.countPart(&s, protocol.Success, encoded)
 	return s
 }

@@ -17,12 +17,12 @@ type outcomes struct {
 	hostname        string
 	location        *time.Location
 	now             func() time.Time
-	extended        bool                      // records are (Config.ResultExtended)
-	stores          bool                      // there is a store
-	canEncode       func(result []byte) error // nil: the store takes whatever is JSON
-	publishes       bool                      // there is a publisher
-	keepsChords     bool                      // and a store that counts them
-	inheritPriority bool                      // Config.InheritParentPriority
+	extended        bool            // records are (Config.ResultExtended)
+	stores          bool            // there is a store
+	encoder         backend.Encoder // nil: the store takes whatever is JSON
+	publishes       bool            // there is a publisher
+	keepsChords     bool            // and a store that counts them
+	inheritPriority bool            // Config.InheritParentPriority
 	tasks           *taskConfigs
 	maker           *publish.Maker
 	decoder         *protocol.Decoder // of bodies that are read only now
@@ -33,13 +33,11 @@ type outcomes struct {
 func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, decoder *protocol.Decoder) *outcomes {
 	o := &outcomes{
 		hostname: cfg.Hostname, location: cfg.Location, now: time.Now, extended: cfg.ResultExtended, stores: cfg.Store != nil,
-		publishes: cfg.Publisher != nil, inheritPriority: cfg.InheritParentPriority, maker: maker, decoder: decoder, ctx: context.Background(),
+		publishes: cfg.Publisher != nil, inheritPriority: cfg.InheritParentPriority, maker: maker, decoder: decoder,
+		encoder: stored.Encoder, ctx: context.Background(),
 	}
 	results := publish.BackendOf(stored)
 	o.keepsChords = results.Able()
-	if stored.Encoder != nil {
-		o.canEncode = stored.Encoder.CanEncode
-	}
 	return o
 }
 

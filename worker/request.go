@@ -127,6 +127,20 @@ func (r *request) publishedChild(tuple []byte) {
 	r.children = append(r.children, tuple)
 }
 
+// childCount is how many have been noted.
+func (r *request) childCount() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.children)
+}
+
+// dropChildren forgets those noted after the first n.
+func (r *request) dropChildren(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.children = r.children[:n]
+}
+
 // childrenJSON returns what the record says about children; nil: there are none.
 func (r *request) childrenJSON() []byte {
 	r.mu.Lock()

@@ -26,6 +26,7 @@ type settlement struct {
 	req       *request
 	flow      *flow  // nil: nobody but this task is concerned
 	record    []byte // nil: nothing is stored
+	encoded   []byte // the record as the store has it; nil: it is not encoded yet
 	fate      fate
 	queue     string    // of forward
 	reason    string    // of burial

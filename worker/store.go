@@ -18,7 +18,7 @@ func (s *settler) storeRecords(ctx context.Context, group []settlement) {
 			continue
 		}
 		if one.record != nil {
-			records = append(records, backend.Record{TaskID: one.req.ID, Document: one.record})
+			records = append(records, backend.Record{TaskID: one.req.ID, Document: one.record, Encoded: one.encoded})
 		}
 		if one.flow != nil && !one.req.lost.Load() {
 			records = append(records, one.flow.records...)

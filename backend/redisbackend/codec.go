@@ -11,13 +11,14 @@ import (
 
 var _ backend.Encoder = (*Backend)(nil)
 
-// CanEncode implements backend.Encoder.
-func (b *Backend) CanEncode(value []byte) error {
-	if b.serializer == nil {
-		return nil
+// Encode implements backend.Encoder.
+func (b *Backend) Encode(r backend.Record) (backend.Record, error) {
+	if b.plainly() {
+		return r, nil
 	}
-	_, err := b.serializer.FromJSON(value)
-	return err
+	var err error
+	r.Encoded, err = b.encode(r.Document)
+	return r, err
 }
 
 // plainly tells that records are stored as the JSON that they are.
@@ -54,9 +55,15 @@ func (b *Backend) serialize(record []byte) ([]byte, error) {
 	return b.serializer.RecordFromJSON(result.Append(nil))
 }
 
+// has tells whether the serializer has a value.
+func (b *Backend) has(raw []byte) bool {
+	_, err := b.serializer.FromJSON(raw)
+	return err == nil
+}
+
 // storable replaces a value that the serializer refuses by its repr.
 func (b *Backend) storable(raw []byte) []byte {
-	if raw == nil || b.CanEncode(raw) == nil {
+	if raw == nil || b.has(raw) {
 		return raw
 	}
 	text, err := pyjson.Append(nil, protocol.SafeRepr(raw))
@@ -88,7 +95,7 @@ func isJSON(record []byte) bool {
 // by their repr, as Celery does: they may be anything.
 func (b *Backend) storableException(raw []byte) []byte {
 	exception, err := protocol.DecodeException(raw)
-	if err != nil || b.CanEncode(raw) == nil {
+	if err != nil || b.has(raw) {
 		return raw
 	}
 	args := pyjson.Elements(exception.Message)
@@ -105,12 +112,14 @@ func (b *Backend) encodeAll(records []backend.Record) (encoded []backend.Record,
 		return records, nil
 	}
 	for _, r := range records {
-		document, err := b.encode(r.Document)
-		if err != nil {
-			refused = append(refused, &backend.RecordError{TaskID: r.TaskID, Err: err})
-			continue
+		if r.Encoded == nil {
+			var err error
+			if r, err = b.Encode(r); err != nil {
+				refused = append(refused, &backend.RecordError{TaskID: r.TaskID, Err: err})
+				continue
+			}
 		}
-		encoded = append(encoded, backend.Record{TaskID: r.TaskID, Document: document})
+		encoded = append(encoded, backend.Record{TaskID: r.TaskID, Document: r.Encoded})
 	}
 	return encoded, refused
 }

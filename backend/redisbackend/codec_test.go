@@ -80,8 +80,9 @@ func TestValuesOfSerializers(t *testing.T) {
 	s := redistest.Start(t)
 	b := open(t, s.URL(0), redisbackend.Config{Serializer: "msgpack"})
 	const decimal = `{"__type__": "decimal", "__value__": "1.10"}`
-	if err := b.CanEncode([]byte(decimal)); err == nil || !strings.Contains(err.Error(), "can not serialize 'decimal.Decimal' object") {
-		t.Errorf("CanEncode: %v", err)
+	if _, err := b.Encode(backend.Record{Document: []byte(`{"status": "SUCCESS", "result": ` + decimal + `}`)}); err == nil ||
+		!strings.Contains(err.Error(), "can not serialize 'decimal.Decimal' object") {
+		t.Errorf("Encode: %v", err)
 	}
 	var refused *backend.RecordError
 	err := b.Store(t.Context(), backend.Record{TaskID: "bad", Document: []byte(`{"status": "SUCCESS", "result": ` + decimal + `}`)}, backendtest.Record("SUCCESS", "good", "1"))
@@ -123,6 +124,27 @@ func TestValuesOfSerializers(t *testing.T) {
 	for _, got := range [][]byte{stored, results[0].Result} {
 		if !bytes.Contains(got, []byte(`["bad", "Decimal('1.10')"]`)) {
 			t.Errorf("stored %s", got)
+		}
+	}
+}
+
+// TestEncodedRecordsAreNotEncodedAgain: what Encode has made of a record is what is stored.
+func TestEncodedRecordsAreNotEncodedAgain(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	for name, cfg := range map[string]redisbackend.Config{"msgpack": {Serializer: "msgpack"}, "zlib": {Compression: "zlib"}} {
+		b := open(t, s.URL(0), cfg)
+		first, second := backendtest.Record("SUCCESS", name, "1"), backendtest.Record("SUCCESS", name, "2")
+		encoded, err := b.Encode(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Encoded = encoded.Encoded
+		if err := b.Store(t.Context(), second); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Load(t.Context(), name); err != nil || !bytes.Equal(got, first.Document) {
+			t.Errorf("%s: %s, %v", name, got, err)
 		}
 	}
 }

@@ -36,13 +36,17 @@ func (b *Backend) encodeMember(part backend.ChordPart) (member []byte, head int,
 	if b.plainly() {
 		return encodeMember(part)
 	}
-	if b.serializer != nil && part.State != protocol.Success {
-		part.Result = b.storableException(part.Result)
-	}
-	if member, _, err = encodeMember(part); err != nil {
+	plain, _, err := encodeMember(part)
+	if err != nil {
 		return nil, 0, err
 	}
-	member, err = b.encode(member)
+	member, err = b.encode(plain)
+	if err != nil && b.serializer != nil && part.State != protocol.Success {
+		part.Result = b.storableException(part.Result)
+		if plain, _, err = encodeMember(part); err == nil {
+			member, err = b.encode(plain)
+		}
+	}
 	return member, len(member), err
 }
 
