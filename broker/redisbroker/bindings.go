@@ -64,3 +64,17 @@ func parseBindings(members []string, sep string) (bindings []broker.Binding) {
 	}
 	return bindings
 }
+
+// bind adds a queue's bindings to its exchanges (SADD) or takes them away (SREM). The
+// second set keeps kombu 5.7 and later from sweeping the routing table.
+func bind(ctx context.Context, pipe *redisconn.Pipeline, keys *keyspace, cmd string, q broker.Queue) error {
+	for _, bound := range q.Bound() {
+		exchange, member := keys.declaration(bound)
+		for _, set := range []string{keys.bindings(exchange), keys.permanent(exchange)} {
+			if _, err := pipe.Do(ctx, cmd, set, member); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
