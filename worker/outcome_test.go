@@ -127,7 +127,7 @@ func TestSoftTimeoutIsAFailure(t *testing.T) {
 		{tasks.ErrSoftTimeLimit, context.Canceled, "raised SoftTimeLimitExceeded()"},
 		{tasks.ErrSoftTimeLimit, fmt.Errorf("on the way: %w", tasks.ErrSoftTimeLimit), "raised SoftTimeLimitExceeded()"},
 		{tasks.ErrSoftTimeLimit, errors.New("bad"), "raised Exception('bad')"},
-		{tasks.ErrSoftTimeLimit, tasks.Ignore(), "ignored"},
+		{tasks.ErrSoftTimeLimit, tasks.Retry(context.Canceled), "retried "},
 		{tasks.ErrRevoked, context.Canceled, "raised "},
 	} {
 		o, r := outcomesBench(t)
