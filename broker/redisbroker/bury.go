@@ -66,7 +66,7 @@ func (c *Consumer) letter(ctx context.Context, d broker.DeadLetter) (id string, 
 		ID: hex.EncodeToString(claim[:8]), Queue: d.Queue, Reason: d.Reason, Time: d.At.UTC(),
 		Hostname: c.cfg.Hostname, Redeliveries: d.Redeliveries, Raw: d.Raw,
 	}
-	if task, _ := new(protocol.Decoder).Decode(read(d.Raw)); task != nil {
+	if task, _ := new(protocol.Decoder).DecodeHeaders(read(d.Raw)); task != nil {
 		l.Task, l.TaskID = task.Name, task.ID
 	}
 	if len(l.Raw) > letterMost {
