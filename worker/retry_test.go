@@ -99,3 +99,44 @@ func TestRetryWithImpossibleArguments(t *testing.T) {
 		})
 	}
 }
+
+// What a retry asks for itself holds for it alone.
+func TestOptionsOfARetry(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		expires := time.Now().Add(time.Hour)
+		var second string
+		b.reg.Register("app.again", func(ctx context.Context) error {
+			current := tasks.Current(ctx)
+			if current.Retries == 0 {
+				return tasks.Retry(nil, tasks.RetryCountdown(0), tasks.RetryPriority(3), tasks.RetryExpires(expires),
+					tasks.RetryTimeLimit(time.Minute), tasks.RetrySoftTimeLimit(30*time.Second))
+			}
+			deadline, _ := ctx.Deadline()
+			second = fmt.Sprint(current.Priority, current.Expires.Equal(expires), current.TimeLimit, current.SoftTimeLimit, deadline.IsZero())
+			time.Sleep(45 * time.Second)
+			return context.Cause(ctx)
+		})
+		b.start()
+		b.send(named("again"))
+		b.sleep(2 * time.Minute)
+		if want := fmt.Sprint(3, true, time.Minute, 30*time.Second, true); second != want {
+			t.Errorf("the second run has %s, want %s", second, want)
+		}
+		b.wantResult("again", `FAILURE {"exc_type": "SoftTimeLimitExceeded", "exc_message": [], "exc_module": "billiard.exceptions"}`)
+	})
+}
+
+// A retry without keyword arguments is one without any.
+func TestRetryWithoutKeywordArguments(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.reg.Register("app.again", func(ctx context.Context, n int) (int, error) {
+			if tasks.Current(ctx).Retries == 0 {
+				return 0, tasks.Retry(nil, tasks.RetryCountdown(0), tasks.RetryKwargs(nil))
+			}
+			return n, nil
+		}, tasks.Params("n=7"))
+		b.start()
+		b.send(named("again").Kw(map[string]any{"n": 1}))
+		b.wantResult("again", "SUCCESS 7")
+	})
+}
