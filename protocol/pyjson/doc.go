@@ -10,5 +10,6 @@
 //
 // Three levels, cheapest first: [Scanner] walks a document once and hands out
 // sub-slices of it, [Unmarshal] fills Go values, [Append] writes them. [RegisterType] adds
-// types to them.
+// types to them. [Members], [Elements] and [Member] are for objects and arrays of which one
+// level counts; [AppendKey], [AppendComma] and [AppendArray] write them of parts.
 package pyjson
