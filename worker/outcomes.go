@@ -44,7 +44,6 @@ func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, de
 // of works out what the end of a run means.
 func (o *outcomes) of(ctx context.Context, r *request, ended Outcome, runtime time.Duration) settlement {
 	var s settlement
-	var lost *LostError
 	switch {
 	case r.terminated.Load() != nil:
 		s = o.revocation(r, "terminated", true)
@@ -52,12 +51,19 @@ func (o *outcomes) of(ctx context.Context, r *request, ended Outcome, runtime ti
 		s = o.settledElsewhere(r, ended.Settled, runtime)
 	case ended.Err == nil:
 		s = o.success(r, ended.Result, runtime)
-	case errors.As(ended.Err, &lost):
-		s = o.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime)
 	default:
-		s = o.errorOutcome(r, r.task.autoRetry.Retry(softTimeout(ctx, ended.Err), r.Retries), runtime)
+		s = o.ofError(ctx, r, ended.Err, runtime)
 	}
 	r.takeReplacement(&s)
 	s.end.returned = o.now()
 	return s
+}
+
+// ofError works out what it means that a process was lost, or that a handler returned an error.
+func (o *outcomes) ofError(ctx context.Context, r *request, err error, runtime time.Duration) settlement {
+	var lost *LostError
+	if errors.As(err, &lost) {
+		return o.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime)
+	}
+	return o.errorOutcome(r, r.task.autoRetry.Retry(softTimeout(ctx, err), r.Retries), runtime)
 }

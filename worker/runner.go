@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,8 +46,8 @@ func newRunner(cfg *Config, adaptive bool, goroutines Executor, deps runnerDeps)
 	rn := &runner{runnerDeps: deps, room: make(chan struct{}, 1)}
 	rn.readyCtx, rn.unready = context.WithCancel(context.Background())
 	rn.add("", ExecutorConfig{Executor: goroutines, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
-	for name, e := range cfg.Executors {
-		rn.add(name, e, cfg.prefetch, adaptive)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Executors)) {
+		rn.add(name, cfg.Executors[name], cfg.prefetch, adaptive)
 	}
 	return rn
 }
