@@ -8,7 +8,8 @@
 //	schedule   wait for the ETA; timetable: in memory; parking: kept by the broker
 //	limits     wait for the task's turn
 //	unknown    answer for a task that is not registered; handover: give it to others
-//	backlog    wait for a slot of the task's executor; surplus: what waits too long goes back
+//	backlog    wait for a slot of the task's executor; pace: how much may wait
+//	surplus    goes back, if it waits too long
 //	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
 //	execute    run it in a slot of the executor; work out the outcome

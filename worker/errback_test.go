@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -115,13 +116,15 @@ func TestErrbacksThatFail(t *testing.T) {
 		var f failures
 		b.reg.Register("app.bad", func(context.Context, tasks.Failure) error { return tasks.Raise("KeyError", "lost") }, tasks.Errback())
 		b.reg.Register("app.panics", func(context.Context, tasks.Failure) error { panic("ouch") }, tasks.Errback())
+		b.reg.Register("app.ends", func(context.Context, tasks.Failure) error { runtime.Goexit(); return nil }, tasks.Errback())
 		b.reg.Register("app.new", f.note, tasks.Errback())
 		b.reg.Register("app.fail", failing)
 		b.start()
-		id := b.send(canvas.Sig("app.fail").LinkError(canvas.Sig("app.bad"), canvas.Sig("app.panics"), canvas.Sig("app.new")))
+		id := b.send(canvas.Sig("app.fail").LinkError(canvas.Sig("app.bad"), canvas.Sig("app.panics"), canvas.Sig("app.ends"), canvas.Sig("app.new")))
 		b.wantResult(id, "FAILURE "+badValue)
 		b.wantLog("Errback 'app.bad' raised an exception: KeyError('lost')")
 		b.wantLog("Errback 'app.panics' raised an exception: RuntimeError('ouch')")
+		b.wantLog("Errback 'app.ends' raised an exception: WorkerLostError(")
 		b.wantEvents("received", "started", "failed ValueError")
 		if len(f.told) != 1 {
 			t.Errorf("the last errback was called %d times, want once", len(f.told))

@@ -167,18 +167,6 @@ func (r *request) apply(stores bool) {
 	r.trackStarted = r.storeResult && t.trackStarted
 }
 
-// timeLimits are those of the message, where it has any, and else the task's.
-func (r *request) timeLimits() timeLimits {
-	limits := *r.task.limits.Load()
-	if r.TimeLimit > 0 {
-		limits.hard = r.TimeLimit
-	}
-	if r.SoftTimeLimit > 0 {
-		limits.soft = r.SoftTimeLimit
-	}
-	return limits
-}
-
 // inChord tells that the task is a member of a chord's header.
 func (r *request) inChord() bool { return isChordMember(r.Task) }
 

@@ -8,6 +8,18 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
+// timeLimits are those of the message, where it has any, and else the task's.
+func (r *request) timeLimits() timeLimits {
+	limits := *r.task.limits.Load()
+	if r.TimeLimit > 0 {
+		limits.hard = r.TimeLimit
+	}
+	if r.SoftTimeLimit > 0 {
+		limits.soft = r.SoftTimeLimit
+	}
+	return limits
+}
+
 // limitTime arms the limits of a request that begins.
 func (p *pool) limitTime(r *request) {
 	limits := r.timeLimits()

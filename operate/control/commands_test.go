@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,7 @@ func TestOwnCommands(t *testing.T) {
 		}, tasks.Params("name, times=1"))
 		b.reg.RegisterCommand("broken", func() error { return tasks.Raise("shop.errors.Broken", "no", 7) })
 		b.reg.RegisterCommand("panics", func() { panic("oh") })
+		b.reg.RegisterCommand("ends", func() { runtime.Goexit() })
 		b.reg.RegisterCommand("unwritable", func() any { return make(chan int) })
 		b.reg.RegisterCommand("ping", func() string { return "mine" }, tasks.Params(""))
 		b.start()
@@ -202,6 +204,7 @@ func TestOwnCommands(t *testing.T) {
 		b.want("greet", ``, `{"error": "TypeError(\"greet() missing 1 required positional argument: 'name'\")"}`)
 		b.want("broken", ``, `{"error": "Broken('no', 7)"}`)
 		b.want("panics", ``, `{"error": "RuntimeError('oh')"}`)
+		b.want("ends", ``, `{"error": "WorkerLostError('Worker exited prematurely: the handler ended its goroutine.')"}`)
 		b.want("unwritable", ``, `{"error": "Exception('Object of type chan int is not JSON serializable')"}`)
 		b.want("ping", ``, `"mine"`)
 		b.wantLog("pidbox command error: Broken('no', 7)")
