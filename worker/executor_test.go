@@ -512,3 +512,33 @@ func TestExecutorThatCannotStart(t *testing.T) {
 		b.wantQueued(1, 0)
 	})
 }
+
+// The slots of an executor follow its own load, and nobody else's.
+func TestAutoscaleOfAnExecutor(t *testing.T) {
+	e := &processes{tasks: map[string]func(*process, *worker.Run) worker.Outcome{
+		"py.task": func(p *process, run *worker.Run) worker.Outcome { return p.works(run, time.Minute) },
+	}}
+	withProcesses(t, 1, nil, e, func(t *testing.T, b *bench) {
+		b.cfg.Executors = map[string]worker.ExecutorConfig{"python": {Executor: e, Autoscale: worker.Autoscale{Max: 3, Min: 1}}}
+		b.reg.Register("app.sleep", func() { time.Sleep(time.Minute) })
+		b.start()
+		slots := func(step string, want int) {
+			t.Helper()
+			if s := b.w.Operations().Executors()[1]; s.Slots != want {
+				t.Errorf("%s: %d slots, want %d", step, s.Slots, want)
+			}
+		}
+		for range 5 {
+			b.send(canvas.Sig("app.sleep"))
+		}
+		b.sleep(10 * time.Second)
+		slots("while others are busy", 1)
+		for range 5 {
+			b.send(canvas.Sig("py.task"))
+		}
+		b.sleep(10 * time.Second)
+		slots("busy", 3)
+		b.sleep(time.Hour)
+		slots("idle", 1)
+	})
+}

@@ -87,9 +87,9 @@ func withRunner(t *testing.T, test func(t *testing.T, b *runnerBench)) {
 				}
 				return !b.ackFails
 			},
-			begun: func(_ context.Context, r *request, _ int) { b.say("begun " + r.ID) },
-			answers: &answers{outcomes: &outcomes{now: time.Now, decoder: &protocol.Decoder{}}, log: log, hooks: &hooks{}},
-			settle:  func(s settlement) { b.say(s.req.ID + " " + ending(s.end)) },
+			begun:     func(_ context.Context, r *request, _ int) { b.say("begun " + r.ID) },
+			answers:   &answers{outcomes: &outcomes{now: time.Now, decoder: &protocol.Decoder{}}, log: log, hooks: &hooks{}},
+			settle:    func(s settlement) { b.say(s.req.ID + " " + ending(s.end)) },
 			unstarted: &givenBack{log: log},
 		})
 		ctx, cancel := context.WithCancelCause(t.Context())
