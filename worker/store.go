@@ -44,6 +44,9 @@ func (s *settler) storeRecords(ctx context.Context, group []settlement) {
 
 // refusedRecords returns the refusals if they are all that went wrong.
 func refusedRecords(err error) []*backend.RecordError {
+	if err == nil {
+		return nil
+	}
 	var one *backend.RecordError
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*backend.RecordError
