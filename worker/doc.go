@@ -12,7 +12,8 @@
 //	surplus    goes back, if it waits too long
 //	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
-//	execute    run it in a slot of the executor; work out the outcome
+//	execute    run it in a slot of the executor
+//	outcomes   work out what came of it; answers: tell log and hooks of it
 //	settler    publish, store the result, acknowledge, in groups; conclude: along with what follows
 //
 // # Goroutines
