@@ -26,7 +26,7 @@ const (
 	raised         remarkKind = iota // the handler returned an error
 	handlerError                     // the task failed for a reason outside of its handler
 	ignored                          // the handler wants it so
-	rejected                         // likewise
+	rejected                         // the handler does not want its message
 	retried                          // it runs again
 	hardLimit                        // it has taken too long
 	chordRaised                      // the body of a chord will not run
