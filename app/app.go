@@ -17,8 +17,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
@@ -49,19 +47,19 @@ func Open(ctx context.Context, conf *settings.Settings) (*App, error) {
 	if err := places.Read(conf); err != nil {
 		return nil, &ConfigError{err}
 	}
-	publisher, err := redisbroker.OpenPublisher(ctx, places.Publisher)
+	publisher, err := places.OpenPublisher(ctx)
 	if err != nil {
 		return nil, connectionError(err, RoleBroker, places.Written)
 	}
 	a := &App{closers: []func() error{publisher.Close}}
 	cfg := fromsettings.Producer(conf)
 	cfg.Publisher = publisher
-	if places.Results.URL != "" {
-		results, err := redisbackend.New(places.Results)
+	if places.BackendURL != "" {
+		results, err := places.OpenResults()
 		if err != nil {
 			return nil, errors.Join(&ConfigError{err}, a.Close())
 		}
-		cfg.Loader = results
+		cfg.Loader = results.Loader
 		a.closers = append(a.closers, results.Close)
 	}
 	if a.Client, err = client.New(cfg); err != nil {

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/redisconn"
 )
@@ -18,12 +17,12 @@ func (s *service) connect(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.consumer.CloseWithin)
-	if s.publisher, err = redisbroker.OpenPublisher(ctx, s.places.Publisher); err != nil {
+	if s.publisher, err = s.places.OpenPublisher(ctx); err != nil {
 		return connectionError(err, RoleBroker, s.places.Written)
 	}
 	s.onClose(func(context.Context) error { return s.publisher.Close() })
 	s.log.Info("Connected to "+s.Broker(), logline.EventKey, "Connected to the broker", "broker", s.Broker())
-	if s.places.Results.URL == "" {
+	if s.places.BackendURL == "" {
 		return nil
 	}
 	if s.store, err = s.openStore(ctx); err != nil {
@@ -39,7 +38,7 @@ func connectionError(err error, role string, server fmt.Stringer) error {
 
 // openConsumer connects to the broker, trying again as Celery does while it
 // cannot be reached. When ctx ends first, that is its error.
-func (s *service) openConsumer(ctx context.Context) (*redisbroker.Consumer, error) {
+func (s *service) openConsumer(ctx context.Context) (*fromsettings.Consumer, error) {
 	for try := 1; ; try++ {
 		consumer, err := s.purgeAndOpen(ctx)
 		if err == nil {
@@ -62,10 +61,9 @@ func (s *service) openConsumer(ctx context.Context) (*redisbroker.Consumer, erro
 }
 
 // purgeAndOpen opens the consumer, after what Options.Purge asks for.
-func (s *service) purgeAndOpen(ctx context.Context) (*redisbroker.Consumer, error) {
-	cfg := s.places.Consumer
+func (s *service) purgeAndOpen(ctx context.Context) (*fromsettings.Consumer, error) {
 	if s.opts.Purge != nil && !s.purged {
-		total, err := purge(ctx, cfg)
+		total, err := s.places.Purge(ctx, s.Queues())
 		if err != nil {
 			return nil, err
 		}
@@ -75,26 +73,9 @@ func (s *service) purgeAndOpen(ctx context.Context) (*redisbroker.Consumer, erro
 		s.purged = true // once, however often the rest is tried
 	}
 	if s.figures.wanted.Load() {
-		cfg.OnClaim = s.figures.Claimed
+		s.places.Consumer.OnClaim = s.figures.Claimed
 	}
-	return redisbroker.Open(ctx, cfg)
-}
-
-// purge drops what waits in the queues that a worker is about to consume.
-func purge(ctx context.Context, cfg redisbroker.Config) (total int, err error) {
-	m, err := redisbroker.OpenManagement(ctx, cfg)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	for _, q := range cfg.Queues {
-		n, err := m.Purge(ctx, q.Name)
-		if err != nil {
-			return total, err
-		}
-		total += n
-	}
-	return total, nil
+	return s.places.OpenConsumer(ctx)
 }
 
 // logNoRetry is Celery's line where settings say not to connect again.
@@ -129,8 +110,8 @@ const storeTimeout = 5 * time.Second
 
 // openStore connects to the result backend. A wrong password or database is an
 // error; that Redis is away, or takes no writes just now, is none.
-func (s *service) openStore(ctx context.Context) (*redisbackend.Backend, error) {
-	store, err := redisbackend.New(s.places.Results)
+func (s *service) openStore(ctx context.Context) (*fromsettings.Results, error) {
+	store, err := s.places.OpenResults()
 	if err != nil {
 		return nil, err
 	}

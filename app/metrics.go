@@ -9,8 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/build"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/protocol"
@@ -89,8 +89,10 @@ func (s *service) watch() {
 	s.figures.broker.consumer.Store(s.consumer)
 	s.figures.WatchEvents(s.dispatcher.Dropped)
 	s.figures.Watch(watched{Worker: s.runner, consumer: s.consumer})
-	s.figures.WatchReconnects("broker", s.consumer.Reconnects)
-	if s.store != nil {
+	if s.consumer.Reconnects != nil {
+		s.figures.WatchReconnects("broker", s.consumer.Reconnects)
+	}
+	if s.store != nil && s.store.Reconnects != nil {
 		s.figures.WatchReconnects("backend", s.store.Reconnects)
 	}
 }
@@ -100,7 +102,7 @@ var errNotConnected = errors.New("not connected to the broker yet")
 // brokerStats answers a scrape's questions about the broker, from the moment the
 // worker is connected to it.
 type brokerStats struct {
-	consumer atomic.Pointer[redisbroker.Consumer]
+	consumer atomic.Pointer[fromsettings.Consumer]
 }
 
 // BrokerStats implements metrics.Broker.
@@ -109,33 +111,13 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 	if consumer == nil {
 		return metrics.BrokerStats{}, errNotConnected
 	}
-	var stats metrics.BrokerStats
-	lengths, err := consumer.QueueLengths(ctx)
-	if err != nil {
-		return stats, err
-	}
-	stats.Queues = make(map[string]int64, len(lengths))
-	for queue, n := range lengths {
-		stats.Queues[queue] = int64(n)
-	}
-	unacked, parked, err := consumer.Unacked(ctx)
-	if err != nil {
-		return stats, err
-	}
-	stats.Unacked, stats.Parked = int64(unacked), int64(parked)
-	letters, err := consumer.DeadLetters(ctx)
-	if err != nil {
-		return stats, err
-	}
-	stats.DeadLetters = int64(letters)
-	stats.OldestUnacked, err = consumer.OldestUnacked(ctx)
-	return stats, err
+	return consumer.Stats(ctx)
 }
 
 // watched is a worker whose readiness includes its broker's.
 type watched struct {
 	*worker.Worker
-	consumer *redisbroker.Consumer
+	consumer *fromsettings.Consumer
 }
 
 func (w watched) Ready() error {

@@ -26,7 +26,7 @@ func (s *service) startControl(ctx context.Context, shutdown func()) (wait func(
 	if !s.conf.WorkerEnableRemoteControl {
 		return func() {}, nil
 	}
-	server, err := s.places.Consumer.Server() // of several, the one in use
+	server, err := s.places.Server() // of several, the one in use
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,7 @@ package app
 import (
 	"context"
 
-	"github.com/apium/apium/backend/redisbackend"
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/events"
 	"github.com/apium/apium/operate/gossip"
@@ -14,9 +13,9 @@ import (
 // service is a worker that runs: what it has connected, and what it is made of.
 type service struct {
 	*Worker
-	consumer   *redisbroker.Consumer
-	publisher  *redisbroker.Publisher
-	store      *redisbackend.Backend // nil: results go nowhere
+	consumer   *fromsettings.Consumer
+	publisher  fromsettings.Publisher
+	store      *fromsettings.Results // nil: results go nowhere
 	runner     *worker.Worker
 	dispatcher *events.Dispatcher
 	node       *gossip.Node // nil: without gossip
@@ -37,9 +36,9 @@ func (s *service) close() {
 // assemble makes what runs tasks, and what tells others of them.
 func (s *service) assemble() (err error) {
 	cfg := s.cfg
-	cfg.Consumer, cfg.Publisher = s.consumer, s.publisher
+	cfg.Consumer, cfg.Publisher = s.consumer.Consumer, s.publisher
 	if s.store != nil {
-		cfg.Store = s.store
+		cfg.Store = s.store.Store
 	}
 	s.count(&cfg)
 	if err := s.newDispatcher(&cfg); err != nil {

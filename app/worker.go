@@ -88,9 +88,6 @@ func (w *Worker) Broker() string { return w.places.Broker.String() }
 
 // ResultBackend is the URL where results go, without its password; "" if they go nowhere.
 func (w *Worker) ResultBackend() string {
-	if w.places.Results.URL == "" {
-		return ""
-	}
 	return w.places.Backend.String()
 }
 

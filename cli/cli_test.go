@@ -75,7 +75,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker -P bogus", "Invalid value for '-P' / '--pool': 'bogus' is not one of 'prefork', 'eventlet', 'gevent', 'solo', 'processes', 'threads', 'custom'"},
 		{"worker worker_pool=bogus", "Invalid value for '-P' / '--pool': 'bogus' is not one of 'prefork', "},
 		{"worker -O bogus", "Invalid value for '--optimization': 'bogus' is not one of 'default', 'fair'"},
-		{"worker --result-backend django-db", "Result backend: 'django-db' is not supported; a redis:// URL is, and disabled:// stores no results"},
+		{"worker --result-backend django-db", "Result backend: 'django-db' is not supported yet: results in SQL are Python's until then. Results can be stored in Redis, where Python reads them, with a redis:// URL; disabled:// stores none"},
 		{"worker -b redis://h?foo=1", "Broker: redis URL redis://h/: unexpected query parameter foo: such options belong in broker_transport_options"},
 		{"-A mysite worker", unread},
 		{"worker -A mysite -E", unread},

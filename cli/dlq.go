@@ -18,6 +18,7 @@ import (
 
 	"github.com/apium/apium/app"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/fromsettings"
 )
 
 // dlqActions are what can be done with dead letters.
@@ -59,8 +60,11 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
-	letters, err := redisbroker.OpenDeadLetters(ctx, cs.Publisher)
-	if err != nil {
+	letters, err := cs.OpenDeadLetters(ctx)
+	switch {
+	case errors.Is(err, fromsettings.ErrUnmanaged):
+		return usage(c, err, false)
+	case err != nil:
 		return &app.ConnectionError{Role: app.RoleBroker, Server: cs.Written.String(), Err: err}
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()

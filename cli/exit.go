@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/internal/fromsettings"
 )
 
@@ -72,8 +71,8 @@ func exitStatus(err error, stderr io.Writer) int {
 const storeTimeout = 5 * time.Second
 
 // openResults connects to the result backend. One that is away is no reason to wait for it.
-func openResults(ctx context.Context, urls *fromsettings.Connections) (*redisbackend.Backend, error) {
-	store, err := redisbackend.New(urls.Results)
+func openResults(ctx context.Context, urls *fromsettings.Connections) (*fromsettings.Results, error) {
+	store, err := urls.OpenResults()
 	if err != nil {
 		return nil, err
 	}

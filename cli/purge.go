@@ -12,6 +12,8 @@ import (
 
 	"github.com/apium/apium/app"
 	"github.com/apium/apium/broker/redisbroker"
+
+	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
 )
 
@@ -128,10 +130,11 @@ func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Manag
 	if err != nil {
 		return nil, err
 	}
-	cfg := urls.Consumer
-	cfg.URL, cfg.Failover = urls.Publisher.URL, urls.Publisher.Failover
-	m, err := redisbroker.OpenManagement(c.Context, cfg)
-	if err != nil {
+	m, err := urls.OpenManagement(c.Context)
+	switch {
+	case errors.Is(err, fromsettings.ErrUnmanaged):
+		return nil, usage(c, err, false)
+	case err != nil:
 		return nil, &app.ConnectionError{Role: app.RoleBroker, Server: urls.Written.String(), Err: err}
 	}
 	return m, nil

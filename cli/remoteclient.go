@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/protocol"
@@ -45,7 +44,7 @@ type operator struct {
 	stop      func()
 	conf      *settings.Settings
 	urls      fromsettings.Connections
-	publisher *redisbroker.Publisher
+	publisher fromsettings.Publisher
 	decoder   protocol.Decoder
 }
 
@@ -64,7 +63,7 @@ func openOperator(c *cli.Context) (*operator, error) {
 		return nil, err
 	}
 	o.ctx, o.stop = signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
-	if o.publisher, err = redisbroker.OpenPublisher(o.ctx, o.urls.Publisher); err != nil {
+	if o.publisher, err = o.urls.OpenPublisher(o.ctx); err != nil {
 		o.stop()
 		return nil, &app.ConnectionError{Role: app.RoleBroker, Server: o.urls.Written.String(), Err: err}
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/backend"
-	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/protocol"
 )
@@ -58,7 +57,7 @@ func (p *program) runResult(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	record, err := loadRecord(ctx, c, store)
+	record, err := loadRecord(ctx, c, store.Loader)
 	if err != nil {
 		return err
 	}
@@ -67,7 +66,7 @@ func (p *program) runResult(c *cli.Context) (err error) {
 
 // loadRecord returns the record of the task that is named; nil if there is none and
 // nobody shall wait for it.
-func loadRecord(ctx context.Context, c *cli.Context, store *redisbackend.Backend) ([]byte, error) {
+func loadRecord(ctx context.Context, c *cli.Context, store backend.Loader) ([]byte, error) {
 	id := c.Args().First()
 	if c.Bool("traceback") {
 		record, err := store.Load(ctx, id)

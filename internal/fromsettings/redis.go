@@ -4,15 +4,16 @@ package fromsettings
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/settings/connection"
 )
@@ -30,6 +31,9 @@ type Connections struct {
 	Broker, Written, Backend connection.Server
 
 	Warnings []string // what of the URLs has no effect
+
+	transport transport
+	results   results
 }
 
 // DefaultURL is used when no broker is named. Celery's own default is RabbitMQ.
@@ -74,6 +78,31 @@ func (cs *Connections) Shown(table map[string]any) map[string]any {
 // Read makes Consumer, Publisher and Results out of URLs and settings. What Consumer says that
 // settings do not say stays.
 func (cs *Connections) Read(conf *settings.Settings) (err error) {
+	if cs.transport, err = transportOf(cs.BrokerURL); err != nil {
+		return err
+	}
+	if cs.WriteURL != "" {
+		to, err := transportOf(cs.WriteURL)
+		if err != nil {
+			return err
+		}
+		if to != cs.transport {
+			return errors.New("broker: broker_read_url and broker_write_url must be of one kind")
+		}
+	}
+	if err := cs.transport.read(cs, conf); err != nil || cs.BackendURL == "" {
+		return err
+	}
+	if cs.results, err = resultsOf(cs.BackendURL); err != nil {
+		return err
+	}
+	return cs.results.read(cs, conf)
+}
+
+// overRedis is kombu's Redis transport.
+type overRedis struct{}
+
+func (overRedis) read(cs *Connections, conf *settings.Settings) (err error) {
 	cs.Consumer.URL, cs.Consumer.TLS = cs.BrokerURL, conf.BrokerUseSSL
 	cs.Consumer.Connection = conf.BrokerTransportOptions.ConnectionOptions
 	cs.Consumer.Connection.SocketConnectTimeout = cmp.Or(cs.Consumer.Connection.SocketConnectTimeout, conf.BrokerConnectionTimeout)
@@ -109,13 +138,88 @@ func (cs *Connections) Read(conf *settings.Settings) (err error) {
 			return err
 		}
 	}
-	if cs.BackendURL == "" {
-		return nil
-	}
-	return cs.readResults(conf)
+	return nil
 }
 
-func (cs *Connections) readResults(conf *settings.Settings) (err error) {
+func (overRedis) server(cs *Connections) (connection.Server, error) { return cs.Consumer.Server() }
+
+func (overRedis) openConsumer(ctx context.Context, cs *Connections) (*Consumer, error) {
+	c, err := redisbroker.Open(ctx, cs.Consumer)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer{
+		Consumer: c, CloseWithin: c.CloseWithin, Connected: c.Connected, Reconnects: c.Reconnects,
+		Stats: func(ctx context.Context) (metrics.BrokerStats, error) { return redisStats(ctx, c) },
+	}, nil
+}
+
+func (overRedis) openPublisher(ctx context.Context, cs *Connections) (Publisher, error) {
+	return redisbroker.OpenPublisher(ctx, cs.Publisher)
+}
+
+func (overRedis) purge(ctx context.Context, cs *Connections, queues []broker.Queue) (total int, err error) {
+	m, err := redisbroker.OpenManagement(ctx, cs.Consumer)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	for _, q := range queues {
+		n, err := m.Purge(ctx, q.Name)
+		if err != nil {
+			return total, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+func (overRedis) openManagement(ctx context.Context, cs *Connections) (*redisbroker.Management, error) {
+	cfg := cs.Consumer
+	cfg.URL, cfg.Failover = cs.Publisher.URL, cs.Publisher.Failover
+	return redisbroker.OpenManagement(ctx, cfg)
+}
+
+func (overRedis) openDeadLetters(ctx context.Context, cs *Connections) (*redisbroker.DeadLetters, error) {
+	return redisbroker.OpenDeadLetters(ctx, cs.Publisher)
+}
+
+// redisStats answers a scrape's questions about the broker.
+func redisStats(ctx context.Context, c *redisbroker.Consumer) (stats metrics.BrokerStats, err error) {
+	lengths, err := c.QueueLengths(ctx)
+	if err != nil {
+		return stats, err
+	}
+	stats.Queues = make(map[string]int64, len(lengths))
+	for queue, n := range lengths {
+		stats.Queues[queue] = int64(n)
+	}
+	unacked, parked, err := c.Unacked(ctx)
+	if err != nil {
+		return stats, err
+	}
+	stats.Unacked, stats.Parked = int64(unacked), int64(parked)
+	letters, err := c.DeadLetters(ctx)
+	if err != nil {
+		return stats, err
+	}
+	stats.DeadLetters = int64(letters)
+	stats.OldestUnacked, err = c.OldestUnacked(ctx)
+	return stats, err
+}
+
+// redisResults is Celery's Redis backend.
+type redisResults struct{}
+
+func (redisResults) open(cs *Connections) (*Results, error) {
+	b, err := redisbackend.New(cs.Results)
+	if err != nil {
+		return nil, err
+	}
+	return &Results{Store: b, Loader: b, Ping: b.Ping, Reconnects: b.Reconnects, Close: b.Close}, nil
+}
+
+func (redisResults) read(cs *Connections, conf *settings.Settings) (err error) {
 	options := conf.ResultBackendTransportOptions.ConnectionOptions
 	options.Username = cmp.Or(conf.RedisUsername, options.Username)
 	options.Password = cmp.Or(conf.RedisPassword, options.Password)
@@ -132,9 +236,6 @@ func (cs *Connections) readResults(conf *settings.Settings) (err error) {
 	}
 	if conf.ResultChordExpires != nil {
 		cs.Results.ChordExpires = forEver(*conf.ResultChordExpires)
-	}
-	if !strings.Contains(cs.BackendURL, "://") {
-		return fmt.Errorf("result backend: '%s' is not supported; a redis:// URL is, and disabled:// stores no results", cs.BackendURL)
 	}
 	cs.Backend, err = cs.server("result backend", &cs.Results)
 	return err

@@ -82,7 +82,8 @@ var layers = map[string][]string{
 	"internal/nodename": {},
 	"internal/build":    {},
 	"internal/fromsettings": {
-		"settings", "protocol/canvas", "client", "tasks", "worker", "operate/events", "broker", "broker/redisbroker", "backend/redisbackend",
+		"settings", "protocol/canvas", "client", "tasks", "worker", "operate/events", "operate/metrics", "broker", "broker/redisbroker", "broker/membroker",
+		"backend", "backend/redisbackend", "backend/membackend", "internal/nearest",
 		"settings/connection", "internal/nodename",
 	},
 	"app": {

@@ -1,0 +1,66 @@
+package fromsettings_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/settings"
+)
+
+// Every scheme of kombu and Celery (TRANSPORT_ALIASES and BACKEND_ALIASES of 5.7) is known, and
+// what is not built says so.
+func TestSchemes(t *testing.T) {
+	t.Parallel()
+	read := func(broker, results string) string {
+		conf := settings.Default()
+		conf.BrokerURL, conf.ResultBackend = broker, results
+		cs := fromsettings.URLs(conf)
+		if err := cs.Read(conf); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+	for _, scheme := range strings.Fields("SLMQ SQS amqp amqps azureservicebus azurestoragequeues confluentkafka consul etcd filesystem " +
+		"gcpubsub kafka librabbitmq mongodb pgmq pyamqp pyro qpid slmq sqla sqlalchemy sqs zookeeper sqla+postgresql") {
+		if err := read(scheme+"://user:secret@h//", ""); !strings.HasPrefix(err, "broker: "+scheme+":// is not supported yet: ") || strings.Contains(err, "secret") {
+			t.Errorf("%s: %q", scheme, err)
+		}
+	}
+	for _, url := range strings.Fields("rpc:// rpc django-db django-cache db+postgresql://u:secret@h/x db+sqlite:///x database://x cache+memcached://h/ cache://h " +
+		"mongodb://h mongodb+srv://h cassandra:// elasticsearch://h couchbase://h couchdb://h arangodb://h riak://h consul://h cosmosdbsql://h " +
+		"dynamodb://h s3://b gs://b azureblockblob://h file:///x amqp://") {
+		if err := read("redis://h", url); !strings.Contains(err, "' is not supported yet: ") || strings.Contains(err, "secret") {
+			t.Errorf("%s: %q", url, err)
+		}
+	}
+	for _, urls := range [][2]string{
+		{"redis://h", "redis://h"},
+		{"rediss://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=none"},
+		{"redis+socket:///s", "redis+socket:///s"},
+		{"redis://a;redis://b", ""},
+		{"memory://", "cache+memory://"},
+	} {
+		if err := read(urls[0], urls[1]); err != "" {
+			t.Errorf("%q: %s", urls, err)
+		}
+	}
+	for url, want := range map[string]string{
+		"reids://u:secret@h": "broker: there is no 'reids'. Did you mean 'redis'?",
+		"ampq://u:secret@h":  "broker: there is no 'ampq'. Did you mean 'amqp'?",
+		"u:secret@h:6379":    "broker: it should start with redis://",
+	} {
+		if err := read(url, ""); err != want {
+			t.Errorf("%s: %q, want %q", url, err, want)
+		}
+	}
+	for url, want := range map[string]string{
+		"mongdb://u:secret@h":             "result backend: there is no 'mongdb'. Did you mean 'mongodb'?",
+		"proj.backends:Own":               "result backend: 'proj.backends:Own' is a class in Python, and cannot be used here",
+		"proj.backends.Own://u:secret@h/": "result backend: 'proj.backends.Own://' is a class in Python",
+	} {
+		if err := read("redis://h", url); !strings.HasPrefix(err, want) || strings.Contains(err, "secret") {
+			t.Errorf("%s: %q, want %q", url, err, want)
+		}
+	}
+}
