@@ -18,22 +18,36 @@
 //
 // # Goroutines
 //
-//	goroutine    how many      owns                        ends
-//	Run          the caller's  the order of start and stop when all others have
-//	intake       in Run        seq; the calls of Claim     when ctx is done
-//	large        1             nothing                     when intake has ended
-//	timetable    2             the timers of the next ETA  when intake has ended
-//	                           and of what is kept
-//	unpark       1             the calls of Due            when intake has ended
-//	returnSurplus 1 a pool     nothing                     when intake has ended
-//	autoscaler   1 a pool, if wanted  the number of slots  when intake has ended
-//	acknowledgeEarly 1 a pool  the calls of Ack for early  when the backlog is closed
-//	slot         Concurrency   the request it runs         when the backlog is closed
-//	settler.run  1             Ack and Store calls         when the settler is closed and all is written
-//	leases       1             nothing                     last, with the settle context
+// Each by the function in which it spends its life; a test compares the table with the source
+// and with a running worker.
 //
-// A pool is an executor (goroutines for Go handlers, and those of Config.Executors) with its
-// slots and its backlog. Senders stop before receivers: intake and schedule feed the backlog, slots feed
+//	goroutine                  how many         owns                            ends
+//	Worker.Run                 the caller's     the order of start and stop     when all others have
+//	intake.run                 in Worker.Run    seq; the calls of Claim         when ctx is done
+//	shutdown.bound             1                the time until which is waited  after all others
+//	shutdown.onCold            1                nothing                         when intake has ended
+//	large.run                  1                the calls of decode for these   when intake has ended
+//	timetable.run              2                the timer of what is due next   when intake has ended
+//	schedule.unpark            1                the calls of Due                when intake has ended
+//	pool.returnSurplus         1 a pool         nothing                         when intake has ended
+//	autoscaler.run             1 if it scales   the number of slots             when intake has ended
+//	pool.acknowledgeEarly      1 a pool         the calls of Ack for early      when the backlog is closed
+//	slots.run                  1 a slot         the request it runs             when the backlog is closed
+//	settler.run                1                the calls that write for tasks  when the settler is closed and all is written
+//	leases.run                 1                the calls of Extend             after the settler, with the settle context
+//	settler.finish             now and then     a settlement that takes longer  when that is settled
+//	parking.recallRevoked      now and then     nothing                         when what was revoked is recalled
+//	callApart                  now and then     a call that is no task          when that returns
+//	Worker.giveBackUnstarted   at the end       what has not started            when that is given back
+//	waited                     at the end       nothing                         when no handler runs
+//	limiter.releaseLocked      a timer          nothing                         at once
+//	pool.softLimit             a timer          nothing                         at once
+//	pool.hardLimit             a timer          nothing                         at once
+//	pool.terminate             a timer          nothing                         at once
+//
+// Of timetables, one keeps what waits for its ETA and one what others shall have. A pool is an
+// executor (goroutines for Go handlers, and those of Config.Executors) with its slots and its
+// backlog. Senders stop before receivers: intake and schedule feed the backlog, slots feed
 // the settler, and each is waited for before what it feeds is closed.
 //
 // # Contexts
