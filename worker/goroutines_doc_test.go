@@ -161,7 +161,9 @@ func startedInSource(t *testing.T) map[string]string {
 // nothing is an importer that finds no package.
 type nothing struct{}
 
-func (nothing) Import(path string) (*types.Package, error) { return nil, fmt.Errorf("%s: not here", path) }
+func (nothing) Import(path string) (*types.Package, error) {
+	return nil, fmt.Errorf("%s: not here", path)
+}
 
 // starts collects what is started.
 type starts struct {

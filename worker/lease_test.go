@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// watch notes the events of requests.
+type watch struct{ notes *notes }
+
+func (w watch) Observe(e Event) { w.notes.add("%d %s", e.Kind, e.Task.ID) }
+
+// What is held is renewed, in time and together; what is somebody else's by now is cancelled,
+// told of, and not renewed any more.
+func TestLeasesAreRenewedByTheirOwner(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		consumer := &deadbroker{}
+		l := newLeases(&Config{Consumer: consumer, VisibilityTimeout: time.Hour, Logger: noLog.Logger, Observers: []Observer{watch{&consumer.notes}}}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); l.run(ctx) }()
+		for _, tag := range []string{"a", "b", "c"} {
+			r := task(tag, nil)
+			r.tag = tag
+			l.add(r)
+		}
+		held := l.held["b"]
+		l.remove(l.held["c"])
+		consumer.answers([]string{"b", "c"}, nil) // c was acknowledged meanwhile
+		time.Sleep(20*time.Minute + time.Second)
+		if got, want := consumer.notes.take(), []string{"extend [a b]", "8 b"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if !held.lost.Load() || LeaseLost != 8 {
+			t.Error("a lost request does not know it")
+		}
+		consumer.answers(nil, errors.New("away"))
+		time.Sleep(20*time.Minute + renewPause + renewPause/2)
+		if got, want := consumer.notes.take(), []string{"extend [a]", "extend [a]", "extend [a]"}; !slices.Equal(got, want) {
+			t.Errorf("during an outage: %q, want %q", got, want)
+		}
+		cancel()
+		<-done
+	})
+}
