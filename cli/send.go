@@ -59,7 +59,7 @@ func (p *program) runSend(c *cli.Context) (err error) {
 	if err != nil {
 		return usage(c, err, false)
 	}
-	if err := checkRoute(c, conf); err != nil {
+	if err := checkRoute(call, conf); err != nil {
 		return err
 	}
 	if err := checkApp(c, conf); err != nil {
@@ -210,9 +210,10 @@ func readOptions(c *cli.Context, zone *time.Location) ([]canvas.Option, error) {
 
 // checkRoute reports a call that goes to a queue which is not declared, where
 // task_create_missing_queues is off.
-func checkRoute(c *cli.Context, conf *settings.Settings) error {
-	_, err := conf.Router().Route(c.Args().First(), settings.Route{
-		Queue: c.String("queue"), Exchange: c.String("exchange"), RoutingKey: c.String("routing-key"),
+func checkRoute(call canvas.Signature, conf *settings.Settings) error {
+	router := conf.Router()
+	_, err := canvas.Apply(call, nil, nil, canvas.Environment{
+		Now: time.Now(), NewID: protocol.NewID, Route: router.Route, Queue: router.Destination, DefaultQueue: conf.TaskDefaultQueue,
 	})
 	return err
 }

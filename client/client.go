@@ -48,8 +48,8 @@ type Config struct {
 	// Route tells the options of a task that is sent without saying where to
 	// (task_routes). Nil: none.
 	Route func(task string) canvas.Options
-	// Destination tells the exchange and routing key of a queue (task_queues). Nil: the
-	// default exchange, with the queue's name.
+	// Destination tells the exchange and routing key of a queue (task_queues), as Queue of
+	// [canvas.Environment]. Nil: the default exchange, with the queue's name.
 	Destination func(queue string) canvas.Destination
 	// ErrbacksOnHeader links a chord's errbacks to the tasks of its header, too
 	// (task_allow_error_cb_on_chord_header).

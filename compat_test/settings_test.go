@@ -17,6 +17,7 @@ import (
 
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 )
 
@@ -33,7 +34,7 @@ type effective struct {
 
 type route struct {
 	Exchange, RoutingKey string
-	Priority             *int
+	Priority             int // None is 0 in messages
 	DeliveryMode         int
 	Error                bool
 }
@@ -50,8 +51,8 @@ func (r *route) UnmarshalJSON(data []byte) error {
 	var python struct {
 		Exchange, Error string
 		RoutingKey      string `json:"routing_key"`
-		Priority        *int
-		DeliveryMode    int `json:"delivery_mode"`
+		Priority        int    // null leaves 0
+		DeliveryMode    int    `json:"delivery_mode"`
 	}
 	if err := json.Unmarshal(data, &python); err != nil {
 		return err
@@ -324,6 +325,18 @@ print(json.dumps([sorted(body.get(timeout=tapp.PATIENCE)) for body in bodies]))`
 	}
 }
 
+// routed is where a task's message goes.
+func routed(router *settings.Router, defaultQueue, task string) route {
+	plan, err := canvas.Apply(canvas.Sig(task), nil, nil, canvas.Environment{
+		NewID: protocol.NewID, Route: router.Route, Queue: router.Destination, DefaultQueue: defaultQueue,
+	})
+	if err != nil {
+		return route{Error: true}
+	}
+	message, _ := plan.Steps[0].(canvas.Publish)
+	return route{message.Task.Exchange, message.Task.RoutingKey, message.Task.Priority, message.Publication.DeliveryMode, false}
+}
+
 // prefetchMultiplier is Celery's default unless it is given.
 func prefetchMultiplier(s *settings.Settings) float64 {
 	if s.WorkerPrefetchMultiplier == nil {
@@ -386,8 +399,7 @@ func weMean(t *testing.T, s *settings.Settings, want effective) effective {
 	slices.SortFunc(got.Queues, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
 	router := s.Router()
 	for task := range want.Routes {
-		o, err := router.Route(task, settings.Route{})
-		got.Routes[task] = route{o.Exchange, o.RoutingKey, o.Priority, o.DeliveryMode, err != nil}
+		got.Routes[task] = routed(router, s.TaskDefaultQueue, task)
 	}
 	for task := range want.Annotated {
 		a := s.TaskAnnotations.For(task)

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	gocmp "cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
 
@@ -136,7 +138,7 @@ func TestRouterIsCelerys(t *testing.T) {
 	type destination struct {
 		Exchange     string `json:"exchange"`
 		RoutingKey   string `json:"routing_key"`
-		Priority     *int   `json:"priority"`
+		Priority     int    `json:"priority"` // null is 0 in messages
 		DeliveryMode int    `json:"delivery_mode"`
 		Serializer   string `json:"serializer"`
 		Compression  string `json:"compression"`
@@ -148,15 +150,15 @@ func TestRouterIsCelerys(t *testing.T) {
 	}
 	captured(t, "routes", &cases)
 	for _, c := range cases {
-		router := loadRouter(t, c.Settings)
+		s := loadSettings(t, c.Settings)
 		for _, answer := range c.Answers {
 			var task string
 			var want destination
 			decodeJSON(t, answer[0], &task)
 			decodeJSON(t, answer[2], &want)
-			given := optionsOf(t, answer[1])
 			got := destination{}
-			o, err := router.Route(task, given)
+			given := optionsOf(t, answer[1])
+			o, err := sent(s, task, given.options())
 			switch {
 			case err != nil:
 				got.Error = err.Error()
@@ -164,7 +166,10 @@ func TestRouterIsCelerys(t *testing.T) {
 					want.Error = got.Error // in other words
 				}
 			default:
-				got = destination{o.Exchange, o.RoutingKey, o.Priority, o.DeliveryMode, o.Serializer, o.Compression, ""}
+				got = destination{
+					o.Task.Exchange, o.Task.RoutingKey, o.Task.Priority, o.Publication.DeliveryMode,
+					gocmp.Or(o.Serializer, s.TaskSerializer), gocmp.Or(o.Compression, s.TaskCompression), "",
+				}
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s\n%s %s (-Celery +ours):\n%s", c.Settings, task, answer[1], diff)
@@ -173,9 +178,43 @@ func TestRouterIsCelerys(t *testing.T) {
 	}
 }
 
-// loadRouter does without the check that every queue of a route exists, because
+// sent is what is published when a task is sent.
+func sent(s *Settings, task string, options canvas.Options) (canvas.Publish, error) {
+	router := s.Router()
+	plan, err := canvas.Apply(canvas.Sig(task), nil, options, canvas.Environment{
+		NewID: func() string { return "id" }, Route: router.Route, Queue: router.Destination, DefaultQueue: s.TaskDefaultQueue,
+	})
+	if err != nil {
+		return canvas.Publish{}, err
+	}
+	publish, _ := plan.Steps[0].(canvas.Publish)
+	return publish, nil
+}
+
+// What a call is sent to by a queue's alias reaches the queue, in its delivery mode; a route
+// says how publishing is tried again.
+func TestRouterOfAliasesAndRetries(t *testing.T) {
+	t.Parallel()
+	s := Default()
+	s.TaskQueues = []Queue{{Name: "feeds", Alias: "f", DeliveryMode: 1}}
+	s.TaskRoutes = Routes{
+		{Task: "a", Queue: "f", Retry: new(false), RetryPolicy: &RetryPolicy{MaxRetries: -1, IntervalMax: time.Second / 2}},
+	}
+	for task, options := range map[string]canvas.Options{"a": nil, "b": {canvas.Queue("f")}} {
+		m, err := sent(s, task, options)
+		got := fmt.Sprint(m.Task.Exchange, m.Task.RoutingKey, m.Publication.DeliveryMode, string(m.Retry), string(m.RetryPolicy), err)
+		want := map[string]string{
+			"a": `feeds1false{"interval_max": 0.5, "interval_start": 0.0, "interval_step": 0.0, "max_retries": null}<nil>`, "b": "feeds1<nil>",
+		}
+		if got != want[task] {
+			t.Errorf("%s: %s", task, got)
+		}
+	}
+}
+
+// loadSettings does without the check that every queue of a route exists, because
 // Celery finds that out only when a task is sent.
-func loadRouter(t *testing.T, doc json.RawMessage) *Router {
+func loadSettings(t *testing.T, doc json.RawMessage) *Settings {
 	t.Helper()
 	o, err := parseJSON(doc)
 	if err != nil {
@@ -193,7 +232,7 @@ func loadRouter(t *testing.T, doc json.RawMessage) *Router {
 	if len(l.problems) > 0 {
 		t.Fatal(l.problems)
 	}
-	return s.Router()
+	return s
 }
 
 func optionsOf(t *testing.T, doc json.RawMessage) (route Route) {
@@ -224,7 +263,7 @@ func TestQueuesAreCelerys(t *testing.T) {
 	}
 	captured(t, "queues", &cases)
 	for _, c := range cases {
-		s := loadRouter(t, c.Settings).defaults
+		s := loadSettings(t, c.Settings)
 		for _, answer := range c.Answers {
 			var include, exclude []string
 			var want [][]string

@@ -37,14 +37,12 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	for _, task := range []string{"feed.fetch", "video.encode", "mail.send"} {
-		route, err := conf.Router().Route(task, settings.Route{})
-		fmt.Println(task, route.Exchange, route.RoutingKey, err)
-	}
+	queue, err := conf.Queues().Get(conf.TaskRoutes[0].Queue)
+	fmt.Println(queue.Exchange, queue.RoutingKey, err)
+	fmt.Println(*conf.TaskAnnotations.For("feed.fetch").RateLimit, *conf.TaskAnnotations.For("feed.fetch").MaxRetries)
 	// Output:
-	// feed.fetch feeds feed.import <nil>
-	// video.encode  celery <nil>
-	// mail.send  celery <nil>
+	// feeds feed.# <nil>
+	// 10/s 5
 }
 
 // What is wrong is reported all at once, in Celery's names.

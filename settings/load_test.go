@@ -91,13 +91,13 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		router := s.Router()
 		queue := func(task string) string {
-			o, err := router.Route(task, Route{})
+			o, err := sent(s, task, nil)
 			if err != nil {
 				t.Error(err)
+				return ""
 			}
-			return o.Queue
+			return o.Task.RoutingKey
 		}
 		got := []any{
 			s.BrokerURL, s.TaskAcksLate, s.ResultExpires, s.WorkerConcurrency, s.TaskSoftTimeLimit, s.AcceptContent, s.BrokerUseSSL.CACerts,
@@ -363,7 +363,7 @@ func FuzzLoad(f *testing.F) {
 			sameInGo(t, s)
 			for _, task := range append(s.TaskAnnotations.Tasks(), "x") {
 				s.TaskAnnotations.For(task)
-				_, _ = s.Router().Route(task, Route{})
+				_, _ = sent(s, task, nil)
 			}
 		}
 	})

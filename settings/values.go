@@ -31,14 +31,18 @@ type RetryPolicy = broker.RetryPolicy
 type retryPolicy struct{ p *RetryPolicy }
 
 func (r retryPolicy) decode(d *decoder, value any) {
-	p := r.p
-	*p = RetryPolicy{MaxRetries: 3, IntervalStart: 200 * time.Millisecond, IntervalMax: time.Second}
+	*r.p = RetryPolicy{MaxRetries: 3, IntervalStart: 200 * time.Millisecond, IntervalMax: time.Second}
+	r.members(d, value)
+}
+
+// members changes what is given.
+func (r retryPolicy) members(d *decoder, value any) {
 	if o, ok := d.object(value); ok {
 		d.members(o, map[string]any{
-			"max_retries":    orNone{&p.MaxRetries},
-			"interval_start": &p.IntervalStart,
-			"interval_step":  &p.IntervalStep,
-			"interval_max":   &p.IntervalMax,
+			"max_retries":    orNone{&r.p.MaxRetries},
+			"interval_start": &r.p.IntervalStart,
+			"interval_step":  &r.p.IntervalStep,
+			"interval_max":   &r.p.IntervalMax,
 			"retry_errors":   nothing{}, // Python classes
 			"errback":        nothing{},
 			"timeout":        nothing{},

@@ -103,8 +103,8 @@ type Config struct {
 	// Route tells the options of a task that is published without saying where to
 	// (task_routes). Nil: none.
 	Route func(task string) canvas.Options
-	// Destination tells the exchange and routing key of a queue (task_queues). Nil: the
-	// default exchange, with the queue's name.
+	// Destination tells the exchange and routing key of a queue (task_queues), as Queue of
+	// [canvas.Environment]. Nil: the default exchange, with the queue's name.
 	Destination func(queue string) canvas.Destination
 	// DefaultQueue is where tasks go that say nothing (task_default_queue). Default: celery.
 	DefaultQueue string

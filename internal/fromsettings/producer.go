@@ -21,22 +21,9 @@ func Producer(conf *settings.Settings) client.Config {
 	if conf.TaskSendSentEvent {
 		cfg.TaskSent = events.NewProducer(conf.EventExchange).TaskSent
 	}
-	cfg.Route, cfg.Destination = Routing(conf)
+	router := conf.Router()
+	cfg.Route, cfg.Destination = router.Route, router.Destination
 	return cfg
-}
-
-// Routing is what task_routes and task_queues say.
-func Routing(conf *settings.Settings) (route func(task string) canvas.Options, to func(queue string) canvas.Destination) {
-	router, queues := conf.Router(), conf.Queues()
-	route = func(task string) canvas.Options { return routeOptions(router.Lookup(task)) }
-	to = func(name string) canvas.Destination {
-		queue, err := queues.Get(name)
-		if err != nil {
-			return canvas.Destination{Err: err}
-		}
-		return canvas.Destination{Exchange: queue.Exchange, ExchangeType: queue.ExchangeType, RoutingKey: queue.RoutingKey}
-	}
-	return route, to
 }
 
 // publishing is what an annotation says about publishing a task that is registered.
@@ -64,30 +51,6 @@ func publishing(a *settings.Annotation) canvas.Options {
 	}
 	if a.Expires != nil {
 		o = append(o, canvas.Expires(*a.Expires))
-	}
-	return o
-}
-
-// routeOptions are a route as canvas takes it.
-func routeOptions(route settings.Route) canvas.Options {
-	var o canvas.Options
-	for _, opt := range []struct{ name, value string }{
-		{"queue", route.Queue},
-		{"exchange", route.Exchange},
-		{"exchange_type", route.ExchangeType},
-		{"routing_key", route.RoutingKey},
-		{"serializer", route.Serializer},
-		{"compression", route.Compression},
-	} {
-		if opt.value != "" {
-			o = append(o, canvas.Opt(opt.name, opt.value))
-		}
-	}
-	if route.Priority != nil {
-		o = append(o, canvas.Priority(*route.Priority))
-	}
-	if route.DeliveryMode != 0 {
-		o = append(o, canvas.Opt("delivery_mode", route.DeliveryMode))
 	}
 	return o
 }

@@ -57,7 +57,8 @@ func Worker(conf *settings.Settings, hostname string) worker.Config {
 	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression
 	cfg.ErrbacksOnHeader = conf.TaskAllowErrorCbOnChordHeader
 	cfg.DefaultQueue = conf.TaskDefaultQueue
-	cfg.Route, cfg.Destination = Routing(conf)
+	router := conf.Router()
+	cfg.Route, cfg.Destination = router.Route, router.Destination
 	return cfg
 }
 

@@ -75,7 +75,7 @@ var layers = map[string][]string{
 	"operate/metrics":  {"worker", "protocol", "broker", "prometheus"},
 
 	"settings/connection": {},
-	"settings":            {"settings/connection", "broker", "tasks", "internal/fnmatch", "internal/nearest", "toml", "yaml"},
+	"settings":            {"settings/connection", "broker", "tasks", "protocol/canvas", "internal/fnmatch", "internal/nearest", "toml", "yaml"},
 	"internal/fnmatch":    {},
 	"internal/nearest":    {},
 

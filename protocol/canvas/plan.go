@@ -31,7 +31,8 @@ type Environment struct {
 	// Route tells the options a task gets where the call has none (task_routes). Nil: none.
 	Route func(name string) Options
 	// Queue tells where messages for a queue go. Nil, or an empty ExchangeType: the
-	// default exchange, with the queue's name.
+	// default exchange, with the queue's name. It is asked for "", too: that is the
+	// delivery mode of what goes to an exchange, whatever the queues.
 	Queue        func(name string) Destination
 	DefaultQueue string // default: "celery"
 
@@ -42,9 +43,11 @@ type Environment struct {
 
 // Destination is where the messages for a queue are published.
 type Destination struct {
+	Queue        string // its name, if it was asked for by another; "": as asked
 	Exchange     string
 	ExchangeType string // direct, topic, fanout
 	RoutingKey   string
+	DeliveryMode int // 1: transient, 2: persistent; 0: 2
 	// Err says that nothing may be sent to the queue: Apply fails with it.
 	Err error
 }

@@ -65,11 +65,11 @@ func (p *planner) publish(c call) *Result {
 		Retry: encode(opts.get("retry")), RetryPolicy: encode(opts.get("retry_policy")),
 	}
 	p.setTimes(&step, opts)
-	p.setDestination(&step, opts)
 	step.Publication.Properties = properties(opts)
 	if mode, ok := opts.integer("delivery_mode"); ok {
 		step.Publication.DeliveryMode = mode
 	}
+	p.setDestination(&step, opts)
 	p.plan.Steps = append(p.plan.Steps, step)
 	result := &Result{ID: task.ID}
 	if !isFalse(opts.get("add_to_parent")) {

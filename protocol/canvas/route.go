@@ -1,5 +1,10 @@
 package canvas
 
+import (
+	"cmp"
+	"fmt"
+)
+
 // routed adds what the routing rules say (Router.route). What the call says itself
 // counts, unless it is null.
 func (p *planner) routed(name string, opts Options) Options {
@@ -12,6 +17,9 @@ func (p *planner) routed(name string, opts Options) Options {
 	}
 	if len(route) == 0 {
 		return opts
+	}
+	if queue := route.text("queue"); queue != "" && opts.get("queue") != nil && p.env.Queue != nil { // Celery looks up both
+		p.fail(p.env.Queue(queue).Err)
 	}
 	return route.merged(opts.present())
 }
@@ -28,26 +36,32 @@ func (p *planner) defaultQueue() string {
 // names both exchange and routing key.
 func (p *planner) setDestination(step *Publish, opts Options) {
 	exchange, key, queue := opts.text("exchange"), opts.text("routing_key"), opts.text("queue")
-	if queue == "" {
+	if queue == "" && exchange == "" {
 		queue = p.defaultQueue()
 	}
 	var to Destination
-	if p.env.Queue != nil {
+	switch {
+	case p.env.Queue == nil:
+	case queue == "":
+		to.DeliveryMode = p.env.Queue("").DeliveryMode
+	default:
 		to = p.env.Queue(queue)
 		p.fail(to.Err)
+		queue = cmp.Or(to.Queue, queue)
 	}
-	kind := opts.text("exchange_type")
-	if kind == "" {
-		kind = to.ExchangeType
-	}
-	switch direct := kind == "" || kind == "direct"; {
+	kind := cmp.Or(opts.text("exchange_type"), to.ExchangeType, "direct")
+	switch direct := kind == "direct"; {
 	case direct && (exchange == "" || key == ""):
+		if queue == "" {
+			p.fail(fmt.Errorf("exchange '%s' without a queue or a routing key", exchange))
+		}
 		exchange, key = "", queue
 	case exchange == "":
 		exchange = to.Exchange
-		if key == "" {
-			key = to.RoutingKey
-		}
+		key = cmp.Or(key, to.RoutingKey)
 	}
 	step.Task.Exchange, step.Task.RoutingKey, step.ExchangeType = exchange, key, kind
+	if step.Publication.DeliveryMode == 0 {
+		step.Publication.DeliveryMode = to.DeliveryMode
+	}
 }
