@@ -18,8 +18,8 @@ func (p *planner) routed(name string, opts Options) Options {
 	if len(route) == 0 {
 		return opts
 	}
-	if queue := route.text("queue"); queue != "" && opts.get("queue") != nil && p.env.Queue != nil { // Celery looks up both
-		p.fail(p.env.Queue(queue).Err)
+	if p.env.Queue != nil && opts.get("queue") != nil && route.get("queue") != nil { // Celery looks up both
+		p.fail(p.env.Queue(route.text("queue")).Err)
 	}
 	return route.merged(opts.present())
 }
