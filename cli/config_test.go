@@ -94,11 +94,11 @@ func TestConfigFile(t *testing.T) {
 	if diff := cmp.Diff(queues, s.Consumer.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
-	route := canvas.Options{canvas.Opt("queue", "feeds"), canvas.Priority(3)}
+	route := canvas.Options{canvas.Opt("queue", "f"), canvas.Priority(3)} // the alias, as it is written
 	if diff := cmp.Diff(route, s.worker.Route("feed.add"), cmp.AllowUnexported(canvas.Option{})); diff != "" {
 		t.Errorf("route (-want +got):\n%s", diff)
 	}
-	if d := s.worker.Destination("f"); d != (canvas.Destination{Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#"}) {
+	if d := s.worker.Destination("f"); d != (canvas.Destination{Queue: "feeds", Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#", DeliveryMode: 2}) {
 		t.Errorf("destination %+v", d)
 	}
 	table := s.worker.Annotations[0]

@@ -24,8 +24,8 @@ func TestIntakeSendsEachWhereItBelongs(t *testing.T) {
 	}
 	cfg := &Config{Registry: reg, Consumer: &deadbroker{}, Logger: noLog.Logger}
 	in := &intake{
-		decoder: &protocol.Decoder{Accept: accept}, hostname: "celery@test", leases: newLeases(cfg, nil), runner: rn,
-		start: n.does("start"), giveBack: n.does("give back"), refusals: newTestRefusals(&n), unknown: newTestUnknown(&n, tasks.UnknownPolicy{}),
+		decoder: &protocol.Decoder{Accept: accept}, hostname: "celery@test", leases: newLeases(cfg, &deadbroker{}), runner: rn,
+		start: n.does("start"), giveBack: n.does("give back"), refusals: newTestRefusals(), unknown: newTestUnknown(&n, tasks.UnknownPolicy{}),
 		limits: &limits{start: n.does("start"), parks: func() bool { return false }}, schedule: newTestSchedule(&n, &deadbroker{}),
 		hooks: newHooks(cfg, noLog), observers: observers{watch{&n}}, log: noLog,
 	}
@@ -50,12 +50,12 @@ func TestIntakeSendsEachWhereItBelongs(t *testing.T) {
 		{`{"task": "app.add", "id": "3", "eta": "` + later + `"}`, false, false, []string{"0 3"}},
 		{`{"task": "app.limited", "id": "4"}`, false, false, []string{"0 4", "start 4"}},
 		{`{"task": "app.limited", "id": "5"}`, false, false, []string{"0 5"}},
-		{`{"task": "app.add", "id": "revoked"}`, false, false, []string{"revoked is revoked: revoked", "late revoked"}},
+		{`{"task": "app.add", "id": "revoked"}`, false, false, []string{"revoked is revoked, expired: false", "late revoked"}},
 		{`{"task": "app.missing", "id": "6"}`, false, false, []string{"fail 6"}},
 		{`{"task": "app.add", "id": "7", "eta": "nonsense"}`, false, false, nil},
 	} {
 		runs := in.receive(message(test.headers), test.unparked)
-		got := n.take()
+		got := append(n.take(), in.refusals.handedOver()...)
 		if test.want == nil { // what exactly is wrong is a matter of the decoder
 			if len(got) == 0 || got[0] != "7 fails: ValueError" && got[0] != "7 fails: InvalidTaskError" {
 				t.Errorf("%s: %q", test.headers, got)

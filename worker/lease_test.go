@@ -20,7 +20,7 @@ func TestLeasesAreRenewedByTheirOwner(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		consumer := &deadbroker{}
-		l := newLeases(&Config{Consumer: consumer, VisibilityTimeout: time.Hour, Logger: noLog.Logger, Observers: []Observer{watch{&consumer.notes}}}, nil)
+		l := newLeases(&Config{Consumer: consumer, Logger: noLog.Logger, Observers: []Observer{watch{&consumer.notes}}}, consumer)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); l.run(ctx) }()

@@ -114,6 +114,14 @@ func (d *deadbroker) Recall(_ context.Context, ids ...string) ([]broker.Delivery
 	return []broker.Delivery{{Tag: "recalled"}}, nil
 }
 
+func (d *deadbroker) Lease() broker.Lease {
+	return broker.Lease{Term: 1, Until: time.Now().Add(time.Hour)}
+}
+
+func (d *deadbroker) LeaseLasts() time.Duration { return time.Hour }
+func (d *deadbroker) Lapsed() <-chan struct{}   { return nil }
+func (d *deadbroker) Beat()                     {}
+
 func tagsOf(deliveries []broker.Delivery) (tags string) {
 	for _, d := range deliveries {
 		tags += " " + d.Tag

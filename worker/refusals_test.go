@@ -6,24 +6,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
 
-func newTestRefusals(n *notes) *refusals {
+func newTestRefusals() *refusals {
+	log, decoder := noLog, &protocol.Decoder{}
+	calls := newHooks(&Config{Registry: tasks.NewRegistry()}, log)
+	cfg := &Config{Hostname: "w@h", Location: time.UTC}
 	return &refusals{
-		revocations: &revocations{ids: newMemory(10, time.Hour), log: noLog}, stores: true, buries: true,
-		failure: func(r *request, exc *protocol.Exception, _ time.Duration) settlement {
-			n.add("%s fails: %s", r.ID, exc.Type)
-			return settlement{req: r, end: &outcome{kind: Failed}}
-		},
-		revocation: func(r *request, reason string, _ bool) settlement {
-			n.add("%s is revoked: %s", r.ID, reason)
-			return settlement{req: r, fate: late, end: &outcome{kind: Revoked}}
-		},
-		record: func(*request, recordOf, bool) []byte { return []byte("{}") },
-		settle: n.settles, hooks: newHooks(&Config{Registry: tasks.NewRegistry()}, noLog), log: noLog,
+		decoder: decoder, revocations: &revocations{ids: newMemory(10, time.Hour), log: log}, stores: true, buries: true,
+		answers: &answers{outcomes: newOutcomes(cfg, backend.Abilities{}, nil, decoder), log: log, hooks: calls},
+		settler: &settler{queue: make(chan settlement, 10)}, hooks: calls, log: log,
 	}
+}
+
+// handedOver tells what the settler was given: what becomes of tasks, and of their messages.
+func (f *refusals) handedOver() []string {
+	var n notes
+	for len(f.settler.queue) > 0 {
+		s := <-f.settler.queue
+		switch s.end.kind {
+		case Failed:
+			n.add("%s fails: %s", s.req.ID, s.end.exception.Type)
+		case Revoked:
+			n.add("%s is revoked, expired: %t", s.req.ID, s.end.expired)
+		default: // no task is concerned
+		}
+		n.settles(s)
+	}
+	return n.take()
 }
 
 func TestRefusals(t *testing.T) {
@@ -49,24 +62,24 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			"expired", func(f *refusals) { f.discard(task("1", known), true) },
-			[]string{"1 is revoked: expired", "late 1"},
+			[]string{"1 is revoked, expired: true", "late 1"},
 		},
 		{
 			"revoked", func(f *refusals) { f.discard(task("1", known), false) },
-			[]string{"1 is revoked: revoked", "late 1"},
+			[]string{"1 is revoked, expired: false", "late 1"},
 		},
 		{
 			"unknown", func(f *refusals) { f.failUnknown(task("1", nil)) },
-			[]string{"late 1"},
+			[]string{"1 fails: NotRegistered", "late 1"},
 		},
 		{
 			"kills workers", func(f *refusals) { r := task("1", known); r.redeliveries = 3; f.buryPoison(r) },
 			[]string{"1 fails: WorkerLostError", "burial 1: redelivered: given back 3 times because a worker died"},
 		},
 	} {
-		var n notes
-		test.refuse(newTestRefusals(&n))
-		if got := n.take(); !slices.Equal(got, test.want) {
+		f := newTestRefusals()
+		test.refuse(f)
+		if got := f.handedOver(); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
@@ -75,8 +88,7 @@ func TestRefusals(t *testing.T) {
 // Before it starts, a request is looked at once more.
 func TestDiscardLate(t *testing.T) {
 	t.Parallel()
-	var n notes
-	f := newTestRefusals(&n)
+	f := newTestRefusals()
 	fine, gone, stamped, expired := task("fine", nil), task("gone", nil), task("stamped", nil), task("expired", nil)
 	f.revocations.note("gone")
 	f.revocations.stamps.add("customer", []byte(`"acme"`))
@@ -87,12 +99,12 @@ func TestDiscardLate(t *testing.T) {
 		want []string
 	}{
 		{fine, nil},
-		{gone, []string{"gone is revoked: revoked", "late gone"}},
-		{stamped, []string{"stamped is revoked: revoked", "late stamped"}},
-		{expired, []string{"expired is revoked: expired", "late expired"}},
+		{gone, []string{"gone is revoked, expired: false", "late gone"}},
+		{stamped, []string{"stamped is revoked, expired: false", "late stamped"}},
+		{expired, []string{"expired is revoked, expired: true", "late expired"}},
 	} {
 		discarded := f.discardLate(test.r)
-		if got := n.take(); !slices.Equal(got, test.want) || discarded != (test.want != nil) {
+		if got := f.handedOver(); !slices.Equal(got, test.want) || discarded != (test.want != nil) {
 			t.Errorf("%s: %t, %q, want %q", test.r.ID, discarded, got, test.want)
 		}
 	}
