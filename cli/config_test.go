@@ -94,7 +94,7 @@ func TestConfigFile(t *testing.T) {
 	if diff := cmp.Diff(queues, s.Consumer.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
-	route := canvas.Options{canvas.Opt("queue", "f"), canvas.Priority(3)} // the alias, as it is written
+	route := canvas.Options{canvas.Opt("queue", "feeds"), canvas.Priority(3)}
 	if diff := cmp.Diff(route, s.worker.Route("feed.add"), cmp.AllowUnexported(canvas.Option{})); diff != "" {
 		t.Errorf("route (-want +got):\n%s", diff)
 	}

@@ -24,6 +24,9 @@ func (s *Settings) Router() *Router {
 // [canvas.Environment].
 func (r *Router) Route(task string) canvas.Options {
 	route, _ := r.routes.lookup(task)
+	if queue, err := r.queues.Get(route.Queue); route.Queue != "" && err == nil {
+		route.Queue = queue.Name // not its alias
+	}
 	return route.options()
 }
 
