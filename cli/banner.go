@@ -18,7 +18,7 @@ type banner struct {
 	now         time.Time
 	app         string
 	transport   string // passwords masked
-	results     string // likewise
+	results     string // passwords masked
 	concurrency string
 	pool        string
 	taskEvents  bool

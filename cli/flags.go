@@ -46,7 +46,7 @@ func globalFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name: "result-backend-transport-options", EnvVars: []string{"CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS"},
-			Usage: "result_backend_transport_options, likewise: `KEY=VALUE`",
+			Usage: "result_backend_transport_options: `KEY=VALUE`, repeatable, or one JSON object",
 		},
 		&cli.StringFlag{
 			Name: "config", EnvVars: []string{"APIUM_SETTINGS", "CELERY_CONFIG", "CONFIG_MODULE"},

@@ -18,7 +18,7 @@ import (
 var featureDifferences = []struct{ where, field, python, apium, reason string }{
 	{"celery-task-meta-errback of .*", "group_id", uuid, uuid, "a new group each time"},
 	{"celery-task-meta-body-.*", "parent_id", uuid, uuid, "the member that came last is a matter of chance"},
-	{"celery-task-meta-body-6", "children", "null|\\[\\]", "null|\\[\\]", "likewise: null if it is the one that expired, for which no task runs"},
+	{"celery-task-meta-body-6", "children", "null|\\[\\]", "null|\\[\\]", "as above: null if it is the one that expired, for which no task runs"},
 	{"message in .*", "header lang", "py", "go", "a message that a Go task has sent says so"},
 	{
 		".*auto .'reject', 'why', False.*", ".*", ".*", ".*",
@@ -28,25 +28,25 @@ var featureDifferences = []struct{ where, field, python, apium, reason string }{
 		"(celery-task-meta-|journal )(link|step) of unencodable", ".*", ".*", ".*",
 		"Celery publishes what follows before it finds that the result cannot be encoded; ours publishes nothing of a task that fails",
 	},
-	{"celery-task-meta-unencodable with link and chain", "children", ".*link of.*", "\\[\\]", "likewise"},
-	{"log", ".*(link|step) of unencodable.*", ".*", ".*", "likewise"},
+	{"celery-task-meta-unencodable with link and chain", "children", ".*link of.*", "\\[\\]", "as above"},
+	{"log", ".*(link|step) of unencodable.*", ".*", ".*", "as above"},
 	{".*unencodable.*", "result", ".*type object is not.*", ".*type main.object is not.*", "Go names a type with its package"},
-	{".*unencodable.*", "traceback", ".*type object is not.*", ".*type main.object is not.*", "likewise"},
-	{"log", ".*unencodable.*(type (main.)?object is not|object object at|main.object object).*", "missing|1", "missing|1", "likewise"},
+	{".*unencodable.*", "traceback", ".*type object is not.*", ".*type main.object is not.*", "as above"},
+	{"log", ".*unencodable.*(type (main.)?object is not|object object at|main.object object).*", "missing|1", "missing|1", "as above"},
 	{
 		"celery-taskset-meta-.*\\.c", ".*", "missing|[0-9a-f]{32}", "present|done",
 		"ours keeps the mark of a chord that has failed, to turn late parts away",
 	},
 	{"message in .* of (late )?waiting retry #1", ".*", "present", "missing", "what waits stays parked in unacked when our worker stops"},
-	{"unacked .* of (late )?waiting retry #1", ".*", "missing", "present", "likewise"},
+	{"unacked .* of (late )?waiting retry #1", ".*", "missing", "present", "as above"},
 	{".* dies", "result", ".*signal 9.*", ".*the handler ended its goroutine.*", "how a task dies is another thing in Go"},
-	{"log", ".*WorkerLostError.*", ".*", ".*", "likewise"},
+	{"log", ".*WorkerLostError.*", ".*", ".*", "as above"},
 	{
 		"log", "INFO: Task tapp.same.errback of hard limit with link_error. .*", "2", "1",
 		"Celery calls the errbacks of a task over its hard limit twice",
 	},
 	{
-		"log", ".*auto .'reject', 'why', False.*", ".*", ".*", "likewise",
+		"log", ".*auto .'reject', 'why', False.*", ".*", ".*", "as above",
 	},
 }
 

@@ -23,7 +23,7 @@ const closeTimeout = 5 * time.Second
 // Consumer claims messages. Its goroutines: one per waiter (wait.go), the keeper
 // of the liveness key (live.go), the watch over peers (peers.go) and the
 // visibility sweep (sweep.go), what brings parked messages
-// back (unpark.go), and one per fanout queue (hear.go). All end in Close.
+// back (unpark.go), and one per fanout queue (fanoutfeed.go). All end in Close.
 type Consumer struct {
 	cfg  Config
 	keys keyspace

@@ -21,7 +21,7 @@ const (
 // buffer holds events until they are sent, in the order of their clocks.
 type buffer struct {
 	woken   chan struct{} // capacity 1: there is something to send
-	urgent  chan struct{} // likewise, which does not wait for more
+	urgent  chan struct{} // capacity 1: there is something to send that does not wait for more
 	dropped atomic.Int64
 
 	mu      sync.Mutex

@@ -70,7 +70,7 @@ type Publish struct {
 	ExchangeType string         // of its Exchange; "": direct
 	Publication  protocol.Publication
 	Serializer   string // as the options name it; "": the default
-	Compression  string // likewise
+	Compression  string // as the options name it; "": the default
 	// Retry and RetryPolicy are the options of these names, raw JSON; nil without them.
 	Retry, RetryPolicy []byte
 }

@@ -183,7 +183,7 @@ func pack(dst []byte, v any) ([]byte, error) {
 		}
 		return dst, nil
 	case *plain.Dict:
-		dst = msgp.AppendMapHeader(dst, uint32(len(v.Keys))) //nolint:gosec // likewise
+		dst = msgp.AppendMapHeader(dst, uint32(len(v.Keys))) //nolint:gosec // it was in memory as text
 		for i, key := range v.Keys {
 			var err error
 			if dst, err = pack(dst, key); err != nil {

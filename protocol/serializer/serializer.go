@@ -103,7 +103,8 @@ func (s *Serializer) FromJSON(text []byte) ([]byte, error) { return fromJSON(s.d
 // objects.
 func (s *Serializer) RecordToJSON(record []byte) ([]byte, error) { return toJSON(s.loadRecord, record) }
 
-// RecordFromJSON is FromJSON for a task's result record, likewise.
+// RecordFromJSON is FromJSON for a task's result record, where pickle has exceptions as
+// objects.
 func (s *Serializer) RecordFromJSON(record []byte) ([]byte, error) {
 	return fromJSON(s.dumpRecord, record)
 }

@@ -158,7 +158,7 @@ func (r *reader) bytes(n uint64) ([]byte, error) {
 		return nil, errShort
 	}
 	b := r.data[r.pos : r.pos+int(n)] //nolint:gosec // just checked
-	r.pos += int(n)                   //nolint:gosec // likewise
+	r.pos += int(n)                   //nolint:gosec // checked above
 	return b, nil
 }
 

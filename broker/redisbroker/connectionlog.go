@@ -135,7 +135,7 @@ func (c *Consumer) Connected() bool {
 // pause waits before attempt n+1: up to 5 s, with full jitter.
 func pause(ctx context.Context, n int) { pauseUpTo(ctx, 5*time.Second, n) }
 
-// pauseUpTo likewise, up to most.
+// pauseUpTo waits before attempt n+1: up to most, with full jitter.
 func pauseUpTo(ctx context.Context, most time.Duration, n int) {
 	limit := min(100*time.Millisecond<<min(n, 10), most)
 	timer := time.NewTimer(rand.N(limit) + time.Millisecond)
