@@ -66,7 +66,9 @@ func (s *service) run(ctx context.Context, shutdown func()) error {
 	endEvents := s.startEvents(ctx)
 	endForwarding := s.watchForwarding(ctx)
 	endMemory := beside(func() { giveBackMemory(ctx) })
-	s.log.Info(s.cfg.Hostname+" ready.", logline.EventKey, "Worker ready")
+	if ctx.Err() == nil { // else it was stopped while it started
+		s.log.Info(s.cfg.Hostname+" ready.", logline.EventKey, "Worker ready")
+	}
 	err = s.runner.Run(ctx)
 	s.ending.closeBy.Store(s.runner.EndsBy().UnixNano())
 	shutdown()
