@@ -78,12 +78,17 @@ func (s *service) purgeAndOpen(ctx context.Context) (*fromsettings.Consumer, err
 	return s.places.OpenConsumer(ctx)
 }
 
+// retriesAtStart tells whether to connect again at the start, and which setting says so.
+func (s *service) retriesAtStart() (setting string, retry bool) {
+	if atStart := s.conf.BrokerConnectionRetryOnStartup; atStart != nil {
+		return "broker_connection_retry_on_startup", *atStart
+	}
+	return "broker_connection_retry", s.conf.BrokerConnectionRetry
+}
+
 // logNoRetry is Celery's line where settings say not to connect again.
 func (s *service) logNoRetry(err error) {
-	name, retry := "broker_connection_retry", s.conf.BrokerConnectionRetry
-	if s.conf.BrokerConnectionRetryOnStartup != nil {
-		name, retry = "broker_connection_retry_on_startup", *s.conf.BrokerConnectionRetryOnStartup
-	}
+	name, retry := s.retriesAtStart()
 	switch {
 	case redisconn.IsConfig(err): // is the user's mistake, and said as that
 	case retry:
@@ -96,10 +101,7 @@ func (s *service) logNoRetry(err error) {
 
 // triesAgain tells whether to connect once more at the start, after so many times.
 func (s *service) triesAgain(tries int) bool {
-	retry := s.conf.BrokerConnectionRetry
-	if s.conf.BrokerConnectionRetryOnStartup != nil {
-		retry = *s.conf.BrokerConnectionRetryOnStartup
-	}
+	_, retry := s.retriesAtStart()
 	limit := s.conf.BrokerConnectionMaxRetries
 	return retry && (limit == 0 || tries <= limit)
 }

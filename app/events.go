@@ -29,10 +29,15 @@ func (s *service) newDispatcher(cfg *worker.Config) (err error) {
 		return err
 	}
 	cfg.Observers = append(cfg.Observers, s.dispatcher)
-	if s.conf.TaskSendSentEvent {
-		cfg.Hooks = append(cfg.Hooks, tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { s.dispatcher.TaskSent(task) }})
-	}
+	s.tellSent(cfg, s.dispatcher.TaskSent)
 	return nil
+}
+
+// tellSent has somebody told of each task that the worker publishes, if such events are wanted.
+func (s *service) tellSent(cfg *worker.Config, tell func(*protocol.Task)) {
+	if s.conf.TaskSendSentEvent {
+		cfg.Hooks = append(cfg.Hooks, tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { tell(task) }})
+	}
 }
 
 // startEvents has events sent. When ctx is done, the worker is announced as offline; what

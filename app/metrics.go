@@ -13,8 +13,6 @@ import (
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/metrics"
-	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
@@ -79,9 +77,7 @@ func (s *service) count(cfg *worker.Config) {
 		return
 	}
 	cfg.Observers = append(cfg.Observers, s.figures.Metrics)
-	if s.conf.TaskSendSentEvent {
-		cfg.Hooks = append(cfg.Hooks, tasks.Hooks{AfterPublish: func(_ context.Context, task *protocol.Task) { s.figures.TaskSent(task) }})
-	}
+	s.tellSent(cfg, s.figures.TaskSent)
 }
 
 // watch has the metrics and the checks of health ask what runs and what is connected.

@@ -26,7 +26,7 @@ func (goroutines) Close(context.Context) error   { return nil }
 func (g goroutines) Prepare(run *Run) error { return (*request)(run).readBody(g.decoder) }
 
 func (goroutines) Info() ExecutorInfo {
-	return ExecutorInfo{Implementation: "apium.worker:goroutines", PIDs: []int{os.Getpid()}}
+	return ExecutorInfo{Implementation: "apium.worker:goroutines", PIDs: []int{processID}}
 }
 
 func (goroutines) Call(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error) {

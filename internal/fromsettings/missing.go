@@ -4,22 +4,25 @@ package fromsettings
 // are not built, and what to do instead.
 var missingTransports = map[string]string{
 	"amqp": rabbit, "amqps": rabbit, "pyamqp": rabbit, "librabbitmq": rabbit,
-	"qpid":              "leave these queues to Python's worker",
+	"qpid":              python,
 	"sqs":               "leave these queues to Python's worker, or forward what is for Go to a queue in Redis",
-	"slmq":              "leave these queues to Python's worker",
-	"azureservicebus":   "leave these queues to Python's worker",
-	"azurestoragequeue": "leave these queues to Python's worker", "azurestoragequeues": "leave these queues to Python's worker",
-	"gcpubsub": "leave these queues to Python's worker",
-	"kafka":    "leave these queues to Python's worker", "confluentkafka": "leave these queues to Python's worker",
-	"mongodb": "leave these queues to Python's worker",
-	"pgmq":    "leave these queues to Python's worker",
-	"sqla":    "leave these queues to Python's worker", "sqlalchemy": "leave these queues to Python's worker",
-	"filesystem": "in one process, memory:// does", "pyro": "leave these queues to Python's worker",
-	"consul": "leave these queues to Python's worker", "etcd": "leave these queues to Python's worker",
-	"zookeeper": "leave these queues to Python's worker",
+	"slmq":              python,
+	"azureservicebus":   python,
+	"azurestoragequeue": python, "azurestoragequeues": python,
+	"gcpubsub": python,
+	"kafka":    python, "confluentkafka": python,
+	"mongodb": python,
+	"pgmq":    python,
+	"sqla":    python, "sqlalchemy": python,
+	"filesystem": "in one process, memory:// does", "pyro": python,
+	"consul": python, "etcd": python,
+	"zookeeper": python,
 }
 
-const rabbit = "RabbitMQ's queues are for Python's worker until then; send what is for Go to a second app with a broker in Redis"
+const (
+	python = "leave these queues to Python's worker"
+	rabbit = "RabbitMQ's queues are for Python's worker until then; send what is for Go to a second app with a broker in Redis"
+)
 
 // missingResults are Celery's result backends (celery/app/backends.py: BACKEND_ALIASES), and
 // others that are common, by what stands before :// or a +, and what to do instead.

@@ -130,7 +130,7 @@ func transportOf(url string) (transport, error) {
 	if what, ok := missingTransports[base]; ok {
 		return nil, fmt.Errorf("broker: %s:// is not supported yet: %s. Messages can come from Redis: redis://, rediss://, redis+socket:// or sentinel://", scheme, what)
 	}
-	return nil, fmt.Errorf("broker: %s", unknown(scheme, slices.Concat(slices.Collect(maps.Keys(transports)), slices.Collect(maps.Keys(missingTransports)))))
+	return nil, fmt.Errorf("broker: %s", unknown(scheme, transports, missingTransports))
 }
 
 // resultsOf finds the result backend of a URL.
@@ -151,7 +151,7 @@ func resultsOf(url string) (results, error) {
 	if strings.ContainsAny(name, ".") {
 		return nil, fmt.Errorf("result backend: '%s' is a class in Python, and cannot be used here. A redis:// URL can, and disabled:// stores no results", name)
 	}
-	return nil, fmt.Errorf("result backend: %s", unknown(scheme, slices.Concat(slices.Collect(maps.Keys(resultBackends)), slices.Collect(maps.Keys(missingResults)))))
+	return nil, fmt.Errorf("result backend: %s", unknown(scheme, resultBackends, missingResults))
 }
 
 // schemeOf is what a URL, or the first of several, begins with.
@@ -161,7 +161,8 @@ func schemeOf(url string) string {
 }
 
 // unknown says that a scheme is none, and which was meant.
-func unknown(scheme string, known []string) string {
+func unknown[T any](scheme string, built map[string]T, missing map[string]string) string {
+	known := slices.AppendSeq(slices.Collect(maps.Keys(built)), maps.Keys(missing))
 	slices.Sort(known)
 	text := fmt.Sprintf("there is no '%s'", scheme)
 	if strings.ContainsAny(scheme, ":@/") { // no scheme at all, and perhaps a password
