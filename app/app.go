@@ -19,6 +19,7 @@ import (
 
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/fromsettings"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/settings"
 )
 
@@ -39,6 +40,12 @@ type App struct {
 // Open fails with a *ConfigError or, if the broker cannot be reached now, a *ConnectionError;
 // connections that are lost later are made again. Results need no connection before the first one is read.
 func Open(ctx context.Context, conf *settings.Settings) (*App, error) {
+	return OpenSigned(ctx, conf, nil)
+}
+
+// OpenSigned is Open for an app whose workers take only what is signed (Celery's serializer auth): tasks are signed with
+// signed, package protocol/serializer's Signed. Nil: they are not.
+func OpenSigned(ctx context.Context, conf *settings.Settings, signed protocol.Serializer) (*App, error) {
 	conf, err := conf.Resolve()
 	if err != nil {
 		return nil, &ConfigError{err}
@@ -53,7 +60,7 @@ func Open(ctx context.Context, conf *settings.Settings) (*App, error) {
 	}
 	a := &App{closers: []func() error{publisher.Close}}
 	cfg := fromsettings.Producer(conf)
-	cfg.Publisher = publisher
+	cfg.Publisher, cfg.Signed = publisher, signed
 	if places.BackendURL != "" {
 		results, err := places.OpenResults()
 		if err != nil {

@@ -122,7 +122,7 @@ func TestOpenErrors(t *testing.T) {
 	server := redistest.Start(t)
 	for want, set := range map[string]func(*settings.Settings){
 		"nothing listens":             func(s *settings.Settings) { s.BrokerURL = nobody },
-		"broker: ":                    func(s *settings.Settings) { s.BrokerURL = "amqp://localhost" },
+		"broker: ":                    func(s *settings.Settings) { s.BrokerURL = "sqs://localhost" },
 		"result backend: ":            func(s *settings.Settings) { s.ResultBackend = "db+sqlite:///x" },
 		"no database of that number":  func(s *settings.Settings) { s.BrokerURL = server.URL(99) },
 		"task_serializer: 'jsn' is":   func(s *settings.Settings) { s.TaskSerializer = "jsn" },

@@ -8,7 +8,7 @@ import (
 
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
-	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/internal/reconnect"
 )
 
 // connect connects to the broker and the result backend.
@@ -47,13 +47,13 @@ func (s *service) openConsumer(ctx context.Context) (*fromsettings.Consumer, err
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if redisconn.IsConfig(err) || !s.triesAgain(try) {
+		if s.places.Misconfigured(err) || !s.triesAgain(try) {
 			s.logNoRetry(err)
 			return nil, connectionError(err, RoleBroker, s.places.Broker)
 		}
-		redisconn.LogRetry(s.log, s.places.Broker, err, try, s.conf.BrokerConnectionMaxRetries)
+		reconnect.LogRetry(s.log, s.places.Broker, err, try, s.conf.BrokerConnectionMaxRetries)
 		select {
-		case <-time.After(redisconn.RetryDelay(try)):
+		case <-time.After(reconnect.Delay(try)):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -73,7 +73,7 @@ func (s *service) purgeAndOpen(ctx context.Context) (*fromsettings.Consumer, err
 		s.purged = true // once, however often the rest is tried
 	}
 	if s.figures.wanted.Load() {
-		s.places.Consumer.OnClaim = s.figures.Claimed
+		s.places.OnClaim = s.figures.Claimed
 	}
 	return s.places.OpenConsumer(ctx)
 }
@@ -90,9 +90,9 @@ func (s *service) retriesAtStart() (setting string, retry bool) {
 func (s *service) logNoRetry(err error) {
 	name, retry := s.retriesAtStart()
 	switch {
-	case redisconn.IsConfig(err): // is the user's mistake, and said as that
+	case s.places.Misconfigured(err): // is the user's mistake, and said as that
 	case retry:
-		redisconn.LogGivenUp(s.log, err)
+		reconnect.LogGivenUp(s.log, err)
 	default:
 		s.log.Log(context.Background(), logline.LevelCritical, "Retrying to establish a connection to the message broker after a connection loss has been disabled "+
 			"(app.conf."+name+"=False). Shutting down...", logline.EventKey, "Shutting down: connecting again is disabled", "error", err)
@@ -120,7 +120,7 @@ func (s *service) openStore(ctx context.Context) (*fromsettings.Results, error) 
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := store.Ping(ctx); err != nil {
-		if redisconn.IsConfig(err) {
+		if store.Misconfigured(err) {
 			return nil, errors.Join(connectionError(err, RoleResults, s.places.Backend), store.Close())
 		}
 		s.log.Error(fmt.Sprintf("Cannot connect to the result backend %s: %v. Trying again when there is a result", s.places.Backend, err),

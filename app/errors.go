@@ -41,4 +41,7 @@ const (
 // held up a cold shutdown for too long. Some of the worker's goroutines are left behind.
 var ErrHardShutdown = errors.New("app: the worker did not end in time after Abort")
 
-var errRanBefore = errors.New("app: Run was called before")
+var (
+	errRanBefore  = errors.New("app: Run was called before")
+	errNotRunning = errors.New("app: the worker does not run yet")
+)

@@ -22,6 +22,9 @@ func (s *service) newDispatcher(cfg *worker.Config) (err error) {
 		Broadcaster: s.publisher, Hostname: cfg.Hostname, Clock: cfg.Clock, Version: build.Version(), Logger: s.log,
 		TaskEvents: s.conf.WorkerSendTaskEvents, Exchange: s.conf.EventExchange, Heartbeat: s.opts.HeartbeatInterval,
 	}
+	if s.main != nil {
+		of.OnHeartbeat = s.main.HeartbeatSent
+	}
 	if s.opts.WithoutHeartbeat {
 		of.Heartbeat = -1
 	}

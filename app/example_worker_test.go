@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/apium/apium/app"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 )
@@ -41,5 +42,23 @@ func ExampleNewWorker() {
 	var away *app.ConnectionError
 	if errors.As(err, &away) {
 		slog.Error("no "+away.Role, "server", away.Server, "error", away.Err)
+	}
+}
+
+// A program sends periodic tasks: those of its registry, and beat_schedule. Any number of its instances may.
+func ExampleNewBeat() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	reg := tasks.NewRegistry()
+	reg.Periodic("*/5 * * * *", canvas.Sig("shop.tasks.poll"), tasks.Expires(time.Minute))
+
+	conf := settings.Default()
+	conf.BrokerURL = "redis://localhost:6379/0"
+	b, err := app.NewBeat(ctx, conf, app.BeatOptions{Registry: reg, Schedule: "shop"})
+	if err != nil {
+		panic(err)
+	}
+	if err := b.Run(ctx); err != nil {
+		slog.Error(err.Error())
 	}
 }

@@ -24,7 +24,7 @@ const (
 // forwardedTo are the queues to which the consumed queues' unknown tasks go.
 func (w *Worker) forwardedTo() []string {
 	targets := map[string]bool{}
-	for _, q := range w.places.Consumer.Queues {
+	for _, q := range w.places.Queues {
 		policy, own := w.cfg.UnknownByQueue[q.Name]
 		if !own {
 			policy = w.cfg.Unknown
@@ -72,7 +72,7 @@ func (s *service) watchForwarding(ctx context.Context) (wait func()) {
 // have the same node name, and is known by what it consumes.
 func (w *Worker) unconsumed(queues []string, replies []control.Reply) []string {
 	return slices.DeleteFunc(queues, func(name string) bool {
-		own := slices.ContainsFunc(w.places.Consumer.Queues, func(q broker.Queue) bool { return q.Name == name })
+		own := slices.ContainsFunc(w.places.Queues, func(q broker.Queue) bool { return q.Name == name })
 		return slices.ContainsFunc(replies, func(r control.Reply) bool {
 			var consumed []struct {
 				Name string `json:"name"`

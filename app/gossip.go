@@ -8,12 +8,13 @@ import (
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/operate/gossip"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 )
 
 // operator asks other workers.
 func (s *service) operator() *control.Client {
-	return &control.Client{Broadcaster: s.publisher, Asker: s.publisher, Exchange: s.conf.ControlExchange, Decoder: *s.runner.Decoder()}
+	return &control.Client{Broadcaster: s.publisher, Asker: s.publisher, Exchange: s.conf.ControlExchange, Decoder: *s.runner.Decoder(), Signed: s.cfg.Signed}
 }
 
 // mingle exchanges revoked ids and clocks with the workers that are there.
@@ -32,13 +33,17 @@ func (s *service) newNode() (*gossip.Node, error) {
 		return nil, nil //nolint:nilnil // no node is no error
 	}
 	cfg := fromsettings.Producer(s.conf)
-	cfg.Publisher = s.publisher
+	cfg.Publisher, cfg.Signed = s.publisher, s.cfg.Signed
 	producer, err := client.New(cfg)
 	if err != nil {
 		return nil, err
 	}
+	decoder := *s.runner.Decoder()
+	if decoder.Accept, err = protocol.NewAccept("json", s.conf.EventSerializer); err != nil { // whatever tasks may come in
+		return nil, err
+	}
 	return gossip.New(gossip.Config{
-		Broadcaster: s.publisher, Hostname: s.cfg.Hostname, Clock: s.runner.Clock(), Voice: s.dispatcher, Decoder: *s.runner.Decoder(),
+		Broadcaster: s.publisher, Hostname: s.cfg.Hostname, Clock: s.runner.Clock(), Voice: s.dispatcher, Decoder: decoder,
 		Exchange: s.conf.EventExchange, QueuePrefix: s.conf.EventQueuePrefix, Logger: s.log,
 		Call: func(ctx context.Context, signature []byte) error {
 			sig, err := canvas.Decode(signature)

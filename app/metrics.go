@@ -26,8 +26,12 @@ type figures struct {
 func (w *Worker) newFigures() *figures {
 	f := &figures{}
 	gatherer, _ := w.opts.Registerer.(prometheus.Gatherer)
+	var beside []prometheus.Collector
+	if w.beat != nil {
+		beside = append(beside, w.beat.figures)
+	}
 	f.Metrics = metrics.New(metrics.Options{
-		Hostname: w.cfg.Hostname, Version: build.Version(), Broker: &f.broker, Gatherer: gatherer,
+		Hostname: w.cfg.Hostname, Version: build.Version(), Broker: &f.broker, Gatherer: gatherer, Beside: beside,
 	})
 	f.wanted.Store(w.opts.Registerer != nil || w.conf.MetricsAddr != "")
 	return f
@@ -84,7 +88,12 @@ func (s *service) count(cfg *worker.Config) {
 func (s *service) watch() {
 	s.figures.broker.consumer.Store(s.consumer)
 	s.figures.WatchEvents(s.dispatcher.Dropped)
-	s.figures.Watch(watched{Worker: s.runner, consumer: s.consumer})
+	publisher, _ := s.publisher.(fromsettings.Watched)
+	s.figures.Watch(watched{Worker: s.runner, consumer: s.consumer, publisher: publisher})
+	if publisher != nil {
+		s.figures.WatchReconnects("publisher", publisher.Reconnects)
+		s.figures.WatchBlocked(func() bool { _, blocked := publisher.Blocked(); return blocked })
+	}
 	if s.consumer.Reconnects != nil {
 		s.figures.WatchReconnects("broker", s.consumer.Reconnects)
 	}
@@ -113,7 +122,8 @@ func (b *brokerStats) BrokerStats(ctx context.Context) (metrics.BrokerStats, err
 // watched is a worker whose readiness includes its broker's.
 type watched struct {
 	*worker.Worker
-	consumer *fromsettings.Consumer
+	consumer  *fromsettings.Consumer
+	publisher fromsettings.Watched // nil: it has no connection of its own
 }
 
 func (w watched) Ready() error {
@@ -122,6 +132,15 @@ func (w watched) Ready() error {
 	}
 	if !w.consumer.Connected() {
 		return errors.New("not connected to the broker")
+	}
+	if w.publisher == nil {
+		return nil
+	}
+	if !w.publisher.Connected() {
+		return errors.New("not connected to the broker: nothing can be published")
+	}
+	if reason, blocked := w.publisher.Blocked(); blocked {
+		return errors.New("the broker takes no messages now: " + reason)
 	}
 	return nil
 }

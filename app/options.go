@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/apium/apium/python"
 	"github.com/apium/apium/worker"
 )
 
@@ -18,15 +19,28 @@ type Options struct {
 	// celery@%h.
 	Hostname string
 	// Queues are what to consume, by name or alias, in this order. Default: task_queues, or
-	// task_default_queue where there are none.
+	// task_default_queue where there are none; with a Python app, what that consumes.
 	Queues []string
 	// ExcludeQueues are queues not to consume.
 	ExcludeQueues []string
+	// Python is the Celery app whose tasks the worker runs in child processes, as many as
+	// worker_concurrency says. A Go handler comes before a task of the same name. Nil: none.
+	Python *python.App
+	// IgnorePythonHooks runs an app without what it hangs in Celery's MainProcess and nothing can
+	// stand in for, such as a Consumer of its own. Else that is an error.
+	IgnorePythonHooks bool
+	// GoConcurrency is how many Go handlers run at the same time beside these children. Default:
+	// worker_concurrency.
+	GoConcurrency int
 	// Autoscale has the number of slots follow the load. Zero: it stays at worker_concurrency.
 	Autoscale worker.Autoscale
 	// Purge drops what waits in the queues before the worker consumes them, and is told how
 	// many messages that were, if there were any. Nil: nothing is dropped.
 	Purge func(messages int)
+
+	// Beat has the worker send periodic tasks as well. Any number of workers may: each run is sent once. Its
+	// Hostname, Registerer and Logger are of no effect, and its Registry is the worker's by default. Nil: it does not.
+	Beat *BeatOptions
 
 	// WithoutHeartbeat does not tell monitors that the worker lives.
 	WithoutHeartbeat bool

@@ -34,6 +34,7 @@ func (s *service) startControl(ctx context.Context, shutdown func()) (wait func(
 	cfg := control.Config{
 		Worker: s.runner, Broker: s.publisher, Commands: s.reg, Exchange: s.conf.ControlExchange, Shutdown: shutdown,
 		Settings: s.effective, BrokerInfo: brokerInfo(server, s.conf), Version: build.Version(), Logger: s.log,
+		MaxConcurrency: s.conf.MaxConcurrency,
 		Queue: func(name string) (broker.Queue, bool) {
 			for _, q := range queues.All() {
 				if q.Name == name || q.Alias == name {
@@ -42,6 +43,12 @@ func (s *service) startControl(ctx context.Context, shutdown func()) (wait func(
 			}
 			return broker.Queue{}, false
 		},
+	}
+	if s.opts.Python != nil {
+		cfg.Python = func() (map[string]string, string) {
+			manifest := s.opts.Python.Manifest()
+			return manifest.Software, manifest.Loader
+		}
 	}
 	if s.sendsEvents() {
 		cfg.Events = s.dispatcher
@@ -88,11 +95,14 @@ func brokerInfo(server connection.Server, conf *settings.Settings) map[string]an
 		"hostname": server.Host, "userid": nil, "virtual_host": strconv.Itoa(server.DB), "port": server.Port,
 		"insist": false, "ssl": server.TLS, "transport": strings.TrimSuffix(server.Scheme, "+socket"),
 		"connect_timeout": cmp.Or(conf.BrokerConnectionTimeout, 4*time.Second).Seconds(), "transport_options": map[string]any{},
-		"login_method": nil, "uri_prefix": nil, "heartbeat": 120.0, "failover_strategy": conf.BrokerFailoverStrategy,
+		"login_method": nil, "uri_prefix": nil, "heartbeat": conf.BrokerHeartbeat.Seconds(), "failover_strategy": conf.BrokerFailoverStrategy,
 		"alternates": append([]string{}, server.Others...), "credential_provider": nil,
 	}
 	if server.Username != "" {
 		info["userid"] = server.Username
+	}
+	if server.VHost != "" {
+		info["virtual_host"], info["login_method"] = server.VHost, cmp.Or(conf.BrokerLoginMethod, "PLAIN")
 	}
 	if conf.BrokerFailoverStrategy == "" {
 		info["failover_strategy"] = "round-robin"

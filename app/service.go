@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/operate/events"
 	"github.com/apium/apium/operate/gossip"
+	"github.com/apium/apium/python"
 	"github.com/apium/apium/worker"
 )
 
@@ -20,6 +22,9 @@ type service struct {
 	dispatcher *events.Dispatcher
 	node       *gossip.Node // nil: without gossip
 	purged     bool
+	main       *python.MainProcess       // nil: no Python app hangs anything in there
+	mainTold   func()                    // waits until the MainProcess was told that the worker ends; nil: it is not told
+	stoppedBy  atomic.Pointer[ExitError] // nil: the MainProcess has not ended the worker, or without a status
 	closers    []func(context.Context) error
 }
 
@@ -37,19 +42,36 @@ func (s *service) close() {
 func (s *service) assemble() (err error) {
 	cfg := s.cfg
 	cfg.Consumer, cfg.Publisher = s.consumer.Consumer, s.publisher
-	if s.store != nil {
+	switch {
+	case s.store != nil:
 		cfg.Store = s.store.Store
+	case s.resultsInPython():
+		store := s.opts.Python.Results()
+		s.onClose(func(context.Context) error { return store.Close() })
+		cfg.Store = store
 	}
 	s.count(&cfg)
+	s.observe(&cfg)
 	if err := s.newDispatcher(&cfg); err != nil {
 		return err
 	}
 	if s.runner, err = worker.New(cfg); err != nil {
 		return err
 	}
+	s.Worker.runner.Store(s.runner)
+	if s.opts.Python != nil {
+		s.opts.Python.OnRecovery(s.refresh)
+	}
 	s.watch()
 	s.node, err = s.newNode()
 	return err
+}
+
+// refresh looks which tasks the Python app has now.
+func (s *service) refresh() {
+	if err := s.runner.Operations().Refresh(); err != nil {
+		s.log.Error("Cannot register the app's tasks again: "+err.Error(), logline.EventKey, "Cannot register the app's tasks again", "error", err)
+	}
 }
 
 // run runs tasks, and has the worker answer to remote control, listen to other workers and
@@ -65,15 +87,27 @@ func (s *service) run(ctx context.Context, shutdown func()) error {
 	endGossip := s.startGossip(ctx)
 	endEvents := s.startEvents(ctx)
 	endForwarding := s.watchForwarding(ctx)
+	endBeat := s.startBeat(ctx)
 	endMemory := beside(func() { giveBackMemory(ctx) })
 	if ctx.Err() == nil { // else it was stopped while it started
+		s.mainReady(ctx)
 		s.log.Info(s.cfg.Hostname+" ready.", logline.EventKey, "Worker ready")
 	}
 	err = s.runner.Run(ctx)
 	s.ending.closeBy.Store(s.runner.EndsBy().UnixNano())
 	shutdown()
 	s.whileClosing(func(ctx context.Context) error {
-		return waitFor(ctx, func() { endControl(); endGossip(); endEvents(); endForwarding(); endMemory() })
+		return waitFor(ctx, func() {
+			endControl()
+			endGossip()
+			endEvents()
+			endForwarding()
+			endBeat()
+			endMemory()
+		})
 	})
+	if exit := s.stoppedBy.Load(); err == nil && exit != nil {
+		return exit
+	}
 	return err
 }

@@ -1,10 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +15,8 @@ import (
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/nodename"
+	"github.com/apium/apium/protocol/serializer"
+	"github.com/apium/apium/python"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -27,10 +32,12 @@ type Worker struct {
 	cfg    worker.Config // of what runs tasks, without what is connected
 	places fromsettings.Connections
 
+	beat      *Beat // nil: it sends no periodic tasks
 	figures   *figures
 	ending    *ending
 	ran       atomic.Bool
-	asksAgain time.Duration // see watchForwarding
+	runner    atomic.Pointer[worker.Worker] // nil: it does not run yet
+	asksAgain time.Duration                 // see watchForwarding
 }
 
 // NewWorker makes a worker for the tasks of reg. It takes no signals, prints nothing and
@@ -64,31 +71,102 @@ func (w *Worker) configure() error {
 	w.cfg.Registry, w.cfg.Logger, w.cfg.Autoscale = w.reg, w.log, w.opts.Autoscale
 	w.cfg.Observers = slices.Clone(w.opts.Observers)
 	w.cfg.Clock = new(worker.Clock)
-	queues, queuesErr := fromsettings.Consumed(w.conf, w.opts.Queues, w.opts.ExcludeQueues, w.cfg.Hostname)
-	places, placesErr := fromsettings.ForWorker(w.conf, w.cfg.Hostname, queues, w.log)
-	if err := errors.Join(w.cfg.Validate(), queuesErr, placesErr); err != nil {
+	pythonErr := w.addPython()
+	queues, queuesErr := w.consumed()
+	places, placesErr := fromsettings.ForWorker(w.conf, w.cfg.Hostname, queues, w.pythonResults(), w.log)
+	if err := errors.Join(w.cfg.Validate(), pythonErr, queuesErr, placesErr); err != nil {
 		return err
 	}
 	w.places = places
-	w.conf.Warnings = slices.Concat(w.conf.Warnings, fromsettings.UnheededWarnings(w.conf), places.Warnings)
+	if err := w.configureBeat(); err != nil {
+		return err
+	}
+	if w.opts.Python != nil && !w.resultsInPython() {
+		w.opts.Python.TakeRecords()
+	}
+	w.conf.Warnings = slices.Concat(w.conf.Warnings, fromsettings.UnheededWarnings(w.conf, w.opts.Python != nil), places.Warnings)
 	return nil
+}
+
+// addPython adds the children that run the tasks of a Python app.
+func (w *Worker) addPython() error {
+	project := w.opts.Python
+	if project == nil {
+		return nil
+	}
+	w.change(project.Manifest())
+	w.reg = w.reg.Clone()
+	project.Register(w.reg)
+	w.cfg.Registry = w.reg
+	w.cfg.Executors = map[string]worker.ExecutorConfig{
+		python.Executor: project.Executor(w.log, w.cfg.Concurrency, w.cfg.Autoscale),
+	}
+	w.cfg.Pool, w.cfg.Autoscale = python.Executor, worker.Autoscale{}
+	w.cfg.Concurrency = cmp.Or(w.opts.GoConcurrency, w.cfg.Concurrency)
+	if keys := project.Manifest().Signing; keys != nil {
+		signed, err := serializer.NewSigned(*keys)
+		if err != nil {
+			return fmt.Errorf("messages cannot be signed: %w", err)
+		}
+		w.cfg.Signed = signed
+	}
+	return w.accept(project)
+}
+
+// pythonResults is what the Python app, if there is one, can do with results.
+func (w *Worker) pythonResults() fromsettings.Python {
+	if w.opts.Python == nil {
+		return fromsettings.Python{}
+	}
+	return fromsettings.Python{Stores: true, Only: w.opts.Python.Manifest().OnlyPythonStores}
+}
+
+// resultsInPython tells whether results go to a backend that only the Python app knows.
+func (w *Worker) resultsInPython() bool {
+	return w.opts.Python != nil && w.places.BackendURL == "" && w.conf.ResultURL(w.conf.ResultBackend) != ""
 }
 
 // Hostname is the node name: celery@web1.
 func (w *Worker) Hostname() string { return w.cfg.Hostname }
 
 // Queues is what the worker consumes when it starts.
-func (w *Worker) Queues() []broker.Queue { return slices.Clone(w.places.Consumer.Queues) }
+func (w *Worker) Queues() []broker.Queue { return slices.Clone(w.places.Queues) }
 
-// Concurrency is how many tasks run at the same time when the worker starts.
-func (w *Worker) Concurrency() int { return w.cfg.Concurrency }
+// Tasks are the names of all tasks that the worker runs, besides Celery's own.
+func (w *Worker) Tasks() []string {
+	return slices.DeleteFunc(w.reg.Names(), func(name string) bool { return strings.HasPrefix(name, "celery.") })
+}
+
+// Concurrency is how many tasks run at the same time when the worker starts: in children, if
+// there is a Python app.
+func (w *Worker) Concurrency() int {
+	if pool, ok := w.cfg.Executors[w.cfg.Pool]; ok {
+		return pool.Concurrency
+	}
+	return w.cfg.Concurrency
+}
 
 // Broker is the URL to consume from, without its password.
 func (w *Worker) Broker() string { return w.places.Broker.String() }
 
 // ResultBackend is the URL where results go, without its password; "" if they go nowhere.
 func (w *Worker) ResultBackend() string {
+	if w.resultsInPython() {
+		return cmp.Or(w.opts.Python.Manifest().Results, w.conf.ResultBackend)
+	}
 	return w.places.Backend.String()
+}
+
+// Ready is nil while the worker is connected and consuming; otherwise it says why it is not. It is what /readyz answers.
+func (w *Worker) Ready() error { return w.figures.Ready() }
+
+// Alive asks the worker what it is doing, and returns nil. One that is stuck never answers: then only a restart helps. It
+// answers while the broker is away.
+func (w *Worker) Alive() error {
+	if runner := w.runner.Load(); runner != nil {
+		runner.Stats()
+	}
+	return nil
 }
 
 // Run connects, and serves until ctx is done. Then it stops claiming, gives back what has not
@@ -108,6 +186,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- w.serve(serving, stop) }()
 	return w.ending.await(ended, stop)
+}
+
+// Restart has the code of the Python app loaded anew, by new processes. It returns when all
+// tasks that begin run the new code; those that run end as they began. If the new code cannot be
+// loaded, the error says why, and the worker goes on as before. Settings stay as they are.
+func (w *Worker) Restart(ctx context.Context) error {
+	runner := w.runner.Load()
+	if runner == nil {
+		return errNotRunning
+	}
+	return runner.Operations().Restart(ctx)
 }
 
 // Abort ends Run without waiting for running handlers (Celery's cold shutdown), after it has
@@ -134,6 +223,10 @@ func (w *Worker) serve(ctx context.Context, shutdown func()) (err error) {
 	if err := s.connect(ctx); err != nil {
 		return unlessDone(ctx, err)
 	}
+	if err := s.startMain(ctx, shutdown); err != nil {
+		return unlessDone(ctx, err)
+	}
+	defer func() { shutdown(); s.endMain() }()
 	if err := s.assemble(); err != nil {
 		return &ConfigError{err}
 	}

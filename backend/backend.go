@@ -1,12 +1,15 @@
 // Package backend says what a worker and a client need of a result backend.
 //
-// The implementations are redisbackend (Redis, in Celery's layout) and membackend
+// The implementations are redisbackend (Redis, in Celery's layout), sqlbackend (SQL databases, in two) and membackend
 // (in memory, for tests). backendtest holds the tests every implementation passes.
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
+
+	"github.com/apium/apium/protocol"
 )
 
 // ErrNotFound is returned by Load and Wait's callers for a task without a record:
@@ -22,6 +25,20 @@ type Record struct {
 	TaskID   string
 	Document []byte // JSON; a store may translate it
 	Encoded  []byte // what an Encoder has made of it; nil: Store does
+	// Task is the message, for stores that keep of it what is not in the document; nil: not known.
+	Task *protocol.Task
+	// ReplyTo is where whoever sent the task waits for its records, for stores that send them: a queue.
+	// "": Task's.
+	ReplyTo string
+}
+
+// Address is where the record is sent to, for stores that send them; replyTo is "" if nobody waits for it.
+func (r *Record) Address() (replyTo, correlationID string) {
+	replyTo, correlationID = r.ReplyTo, r.TaskID
+	if r.Task != nil {
+		replyTo, correlationID = cmp.Or(replyTo, r.Task.ReplyTo), cmp.Or(r.Task.CorrelationID, correlationID)
+	}
+	return replyTo, correlationID
 }
 
 // RecordError is a record that can never be stored, whatever the backend's
@@ -57,6 +74,23 @@ type Encoder interface {
 	// Encode encodes a record as Store would, so that Store need not do it again. The error
 	// says which value of the task's result has no form.
 	Encode(Record) (Record, error)
+}
+
+// Mailbox is implemented by Loaders that are sent the records of tasks, and so only know of tasks that
+// were published with their address.
+type Mailbox interface {
+	// ReplyTo is the reply_to of such tasks.
+	ReplyTo() string
+	// Receive makes sure that records are kept from now on. It must return before the first of the
+	// tasks is published; later calls cost nothing.
+	Receive(ctx context.Context) error
+}
+
+// Cleaner is implemented by stores whose records do not expire by themselves.
+type Cleaner interface {
+	// Cleanup deletes the records that have expired, of tasks and groups, and returns how many
+	// (celery.backend_cleanup). What was deleted before an error stays deleted.
+	Cleanup(ctx context.Context) (deleted int64, err error)
 }
 
 // Loader reads result records.

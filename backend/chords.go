@@ -20,6 +20,10 @@ type ChordPart struct {
 	State   protocol.State
 	Result  []byte // raw JSON of the result or of the encoded exception; nil: null. Not kept
 
+	// Record is the task's record, for ChordLists, which store it in the step in which they count
+	// the part. Nil: its result is not to be read, or is stored already.
+	Record *Record
+
 	// Size is chord_size in the body's signature, where producers before Celery
 	// 5.1 wrote it; 0: not there. SetSize's size goes before it.
 	Size int
@@ -45,10 +49,16 @@ const (
 // ChordCount is the answer to one part.
 type ChordCount struct {
 	State ChordState
-	Count int           // how many parts have arrived
-	Total int           // how many there are to be; 0: not known
-	Claim ChordClaim    // of a ChordComplete
-	Lease time.Duration // of a ChordClaimed: when to count the part again
+	Count int        // how many parts have arrived
+	Total int        // how many there are to be; 0: not known
+	Claim ChordClaim // of a ChordComplete
+	// Lease is, of a ChordClaimed, when to count the part again; of a ChordComplete, how long a claim should last at a time:
+	// 0 leaves that to the caller.
+	Lease time.Duration
+
+	// Members are the result tuples of the header, a JSON list, of a ChordComplete whose results
+	// are in its tasks' records. Nil: ChordParts.Results has them.
+	Members []byte
 }
 
 // ChordClaim is the right to run a chord's body, for a while.
@@ -70,9 +80,6 @@ type Chords interface {
 	// see whether a claim has run out. Parts that were refused for good are
 	// ChordOpen, and the error joins one *RecordError for each.
 	Count(ctx context.Context, parts ...ChordPart) ([]ChordCount, error)
-	// Results returns the counted parts in the order of their index. The worker
-	// uses the members' own records instead when there is a group record.
-	Results(ctx context.Context, groupID string) ([]ChordResult, error)
 	// Renew lets a claim last for a while from now, or returns ErrClaimLost. Call
 	// it before the body is published, if preparing it took long.
 	Renew(ctx context.Context, claim ChordClaim, lease time.Duration) error
@@ -80,12 +87,35 @@ type Chords interface {
 	// failed, and forgets the chord: parts that come late change nothing.
 	// ErrClaimLost means that somebody else has finished it, or will.
 	Finish(ctx context.Context, claim ChordClaim, failed bool) error
+}
+
+// ChordParts is implemented by Chords that keep the results of parts.
+type ChordParts interface {
+	// Results returns the counted parts in the order of their index. The worker
+	// uses the members' own records instead when there is a group record.
+	Results(ctx context.Context, groupID string) ([]ChordResult, error)
 	// SetSize says of how many parts a chord is made, and begins a new run of it.
 	// It must return before the last task of the header is published.
 	SetSize(ctx context.Context, groupID string, size int) error
 	// Grow adds parts to a chord that runs (add_to_chord). When the connection breaks, it
 	// finds out whether they were added: so it may be repeated after an error.
 	Grow(ctx context.Context, groupID string, by int) error
+}
+
+// ChordLists is implemented by Chords that know which tasks a header consists of, and find the
+// results in their records.
+type ChordLists interface {
+	// ListChord says of which tasks a header consists, by their result tuples, a JSON list, and
+	// as how many parts they count. It must return before a task of the header is published. A
+	// chord that is listed already is left alone.
+	ListChord(ctx context.Context, groupID string, size int, members []byte) error
+}
+
+// ChordPoller is implemented by result backends that may leave chords to celery.chord_unlock,
+// which looks at the records of the header's tasks until all are there.
+type ChordPoller interface {
+	// PollsChords tells whether the backend does: then it counts none.
+	PollsChords() bool
 }
 
 // Groups keeps the records that say which tasks a group is made of.

@@ -4,19 +4,27 @@ package backend
 type Abilities struct {
 	Encoder Encoder
 	Loader  Loader
-	Chords  Chords
 	Groups  Groups
+	Cleaner Cleaner
+	Mailbox Mailbox
+
+	Chords     Chords
+	ChordParts ChordParts
+	ChordLists ChordLists
+	// PollsChords: chords are left to celery.chord_unlock, and the three above are nil.
+	PollsChords bool
 }
 
 // AbilitiesOf finds the abilities of a Store or Loader. One that wraps another has that one's,
 // too, if it has the method Unwrap() Store or Unwrap() Loader; what both can do it does itself.
 func AbilitiesOf(b any) Abilities {
-	return Abilities{
-		Encoder: find[Encoder](b),
-		Loader:  find[Loader](b),
-		Chords:  find[Chords](b),
-		Groups:  find[Groups](b),
+	able := Abilities{Encoder: find[Encoder](b), Loader: find[Loader](b), Groups: find[Groups](b), Cleaner: find[Cleaner](b), Mailbox: find[Mailbox](b)}
+	if poller := find[ChordPoller](b); poller != nil && poller.PollsChords() {
+		able.PollsChords = true
+		return able
 	}
+	able.Chords, able.ChordParts, able.ChordLists = find[Chords](b), find[ChordParts](b), find[ChordLists](b)
+	return able
 }
 
 // find returns the outermost of some wrappers that has an ability.

@@ -19,6 +19,16 @@ def now():
     return time.time_ns()
 
 
+@app.task(name="bench.text")
+def text(size):
+    return "x" * size
+
+
+@app.task(name="bench.join")
+def join(parts):
+    return len(parts)
+
+
 if __name__ == "__main__":
     add.delay(1, 2)
     now.delay()

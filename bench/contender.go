@@ -14,6 +14,7 @@ import (
 
 const (
 	celeryPrefork = "Celery prefork -c 2"
+	apiumPython   = "Apium -A -c 2, Python tasks"
 	asynqDefault  = "asynq c=50"
 )
 
@@ -44,8 +45,22 @@ func contenders() []contender {
 	peer := func(name, c string) func(*server) []string {
 		return func(*server) []string { return []string{*bin + "/" + name, "work", c} }
 	}
+	// The app's tasks in child processes; with the Go handlers of these names, or without.
+	children := func(c, without string, more ...string) func(*server) []string {
+		return func(*server) []string {
+			args := []string{"env", "BENCH_WITHOUT=" + without, *bin + "/apium", "-A", "bench_app", "--python", *python + "/python", "worker", "-c", c}
+			return append(args, more...)
+		}
+	}
+	inSQL := func(work ...string) func(*server) []string {
+		return func(*server) []string { return work }
+	}
 	return []contender{
-		{name: "Apium -c 2", tasks: 100_000, queue: "celery", fill: fillCelery, work: apium("2")},
+		{name: apiumPython, tasks: 20_000, queue: "celery", fill: fillCelery, work: children("2", "1")},
+		{name: "Apium -A -c 8, Python tasks", tasks: 20_000, queue: "celery", fill: fillCelery, work: children("8", "1")},
+		{name: "Apium -A -c 2, Go tasks", tasks: 400_000, queue: "celery", fill: fillCelery, work: children("2", "", "--go-concurrency", "2")},
+		{name: "Celery prefork -c 8", tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-c", "8")},
+		{name: "Apium -c 2", tasks: 400_000, queue: "celery", fill: fillCelery, work: apium("2")},
 		{name: "Apium -c 50", tasks: 200_000, queue: "celery", fill: fillCelery, work: apium("50")},
 		{name: celeryPrefork, tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-c", "2")},
 		{name: "Celery solo", tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-P", "solo")},
@@ -54,6 +69,20 @@ func contenders() []contender {
 		{name: asynqDefault, tasks: 30_000, queue: "asynq:{default}:pending", fill: fillAsynq, done: asynqDone, work: peer("asynq", "50")},
 		{name: "machinery c=2", tasks: 8000, queue: "machinery", fill: fillPeer("machinery", ""), done: machineryDone, work: peer("machinery", "2")},
 		{name: "machinery c=50", tasks: 8000, queue: "machinery", fill: fillPeer("machinery", ""), done: machineryDone, work: peer("machinery", "50")},
+		{
+			name: "Apium -c 2, django-db in PostgreSQL", tasks: 100_000, queue: "celery", fill: fillSQL, done: sqlDone,
+			work: func(s *server) []string {
+				return []string{*bin + "/apium", "worker", "-b", "redis://" + s.addr + "/0", "--result-backend", sqlURL(), "-c", "2"}
+			},
+		},
+		{
+			name: "Apium -A -c 2, Python tasks, django-db in PostgreSQL", tasks: 20_000, queue: "celery", fill: fillSQL, done: sqlDone,
+			work: inSQL("env", "BENCH_WITHOUT=1", *bin+"/apium", "-A", "bench_sql", "--python", *python+"/python", "worker", "-c", "2"),
+		},
+		{
+			name: "Celery prefork -c 2, django-db in PostgreSQL", tasks: 2000, queue: "celery", fill: fillSQL, done: sqlDone,
+			work: inSQL(*python+"/celery", "-A", "bench_sql", "worker", "-c", "2"),
+		},
 		{name: limitName, tasks: 100_000, queue: "celery", fill: fillCelery, work: apium("50")},
 	}
 }
@@ -64,7 +93,7 @@ func command(s *server, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.Command(args[0], args[1:]...)
 	out := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(os.Environ(), "BENCH_REDIS="+s.addr, "C_FORCE_ROOT=1")
+	cmd.Env = append(os.Environ(), "PYTHONPATH=.", "BENCH_REDIS="+s.addr, "C_FORCE_ROOT=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd, out
 }
@@ -75,39 +104,49 @@ func stop(cmd *exec.Cmd) {
 	_ = cmd.Wait()
 }
 
-// measure fills the queue, starts the worker and returns tasks per second from the
-// moment the first message left the queue until the last result was there. prepare,
-// if any, sees the worker's command before it starts.
-func measure(c contender, prepare func(*exec.Cmd)) (float64, error) {
+// speed is how fast a worker is, and what a task costs all of its processes.
+type speed struct {
+	rate   float64 // tasks per second
+	cpu    time.Duration
+	broker time.Duration // what it costs the broker
+}
+
+// measure fills the queue, starts the worker and measures from the moment the first message
+// left the queue until the last result was there. prepare, if any, sees the worker's command
+// before it starts.
+func measure(c contender, prepare func(*exec.Cmd)) (speed, error) {
 	s, err := startRedis()
 	if err != nil {
-		return 0, err
+		return speed{}, err
 	}
 	defer s.stop()
 	n := max(100, int(float64(c.tasks)**scale))
 	results, err := c.fill(s, n)
 	if err != nil {
-		return 0, err
+		return speed{}, err
 	}
 	if c.name == limitName {
-		return replay(s, c, results)
+		rate, err := replay(s, c, results)
+		return speed{rate: rate}, err
 	}
 	cmd, out := command(s, c.work(s)...)
 	if prepare != nil {
 		prepare(cmd)
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return speed{}, err
 	}
 	defer stop(cmd)
-	elapsed, err := workOff(s, c, results)
+	used := &usage{worker: cmd.Process.Pid, broker: s.cmd.Process.Pid}
+	elapsed, err := workOff(s, c, len(results), results, used)
 	if err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, out)
+		return speed{}, fmt.Errorf("%w\n%s", err, out)
 	}
-	return float64(n) / elapsed.Seconds(), nil
+	return used.speed(n, elapsed), nil
 }
 
-func workOff(s *server, c contender, results []string) (time.Duration, error) {
+// workOff waits until a worker has worked off its queue, which had so many messages.
+func workOff(s *server, c contender, queued int, results []string, used *usage) (elapsed time.Duration, err error) {
 	done := c.done
 	if done == nil {
 		done = exist
@@ -118,8 +157,9 @@ func workOff(s *server, c contender, results []string) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if begun.IsZero() && left < len(results) {
+		if begun.IsZero() && left < queued {
 			begun = time.Now()
+			used.begin()
 		}
 		if left > 0 {
 			continue
@@ -129,7 +169,9 @@ func workOff(s *server, c contender, results []string) (time.Duration, error) {
 			return 0, err
 		}
 		if complete {
-			return time.Since(begun), nil
+			elapsed = time.Since(begun)
+			used.end()
+			return elapsed, nil
 		}
 	}
 	return 0, fmt.Errorf("not finished after two minutes")

@@ -24,28 +24,28 @@ func find(name string) contender {
 
 // costs prints what one task costs, and what waiting for one does.
 func costs() error {
-	fmt.Println("\n| | Apium | Celery prefork -c 2 |\n|---|---|---|")
+	fmt.Println("\n| | Apium | Apium -A, Python tasks | Celery prefork -c 2 |\n|---|---|---|---|")
 	mallocs, size, err := allocations()
 	if err != nil {
 		return fmt.Errorf("allocations: %w", err)
 	}
-	fmt.Printf("| allocations per task, -c 50 | %.1f (%.0f bytes) | |\n", mallocs, size)
+	fmt.Printf("| allocations per task, -c 50 | %.1f (%.0f bytes) | | |\n", mallocs, size)
 	writes, size, err := roundTrips()
 	if err != nil {
 		return fmt.Errorf("round trips: %w", err)
 	}
-	fmt.Printf("| writes to Redis per task, -c 50 | %.3f (%.0f bytes) | |\n", writes, size)
-	var idles [2]idle
-	for i, name := range []string{"Apium -c 2", celeryPrefork} {
+	fmt.Printf("| writes to Redis per task, -c 50 | %.3f (%.0f bytes) | | |\n", writes, size)
+	var idles [3]idle
+	for i, name := range []string{"Apium -c 2", apiumPython, celeryPrefork} {
 		if idles[i], err = measureIdle(find(name)); err != nil {
 			return fmt.Errorf("%s, idle: %w", name, err)
 		}
 	}
-	a, c := idles[0], idles[1]
-	fmt.Printf("| memory of an idle worker, all its processes: RSS | %.0f MB | %.0f MB |\n", a.rss, c.rss)
-	fmt.Printf("| … PSS (shared pages counted once) | %.0f MB | %.0f MB |\n", a.pss, c.pss)
-	fmt.Printf("| publish → handler starts, idle worker: p50 | %v | %v |\n", a.p50, c.p50)
-	fmt.Printf("| … p99 | %v | %v |\n", a.p99, c.p99)
+	a, p, c := idles[0], idles[1], idles[2]
+	fmt.Printf("| memory of an idle worker, all its processes: RSS | %.0f MB | %.0f MB | %.0f MB |\n", a.rss, p.rss, c.rss)
+	fmt.Printf("| … PSS (shared pages counted once) | %.0f MB | %.0f MB | %.0f MB |\n", a.pss, p.pss, c.pss)
+	fmt.Printf("| publish → handler starts, idle worker: p50 | %v | %v | %v |\n", a.p50, p.p50, c.p50)
+	fmt.Printf("| … p99 | %v | %v | %v |\n", a.p99, p.p99, c.p99)
 	return nil
 }
 
@@ -115,7 +115,7 @@ func whileWorking(n int, env []string, started, finished func(*exec.Cmd) error) 
 			return err
 		}
 	}
-	if _, err := workOff(s, c, results); err != nil {
+	if _, err := workOff(s, c, len(results), results, new(usage)); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	return finished(cmd)
@@ -153,7 +153,7 @@ func roundTrips() (writes, size float64, err error) {
 		return 0, 0, err
 	}
 	defer stop(cmd)
-	if _, err := workOff(s, c, results); err != nil {
+	if _, err := workOff(s, c, len(results), results, new(usage)); err != nil {
 		return 0, 0, fmt.Errorf("%w\n%s", err, out)
 	}
 	for _, w := range r.taken() {
@@ -232,15 +232,10 @@ func once(s *server, t template) (time.Duration, error) {
 	return 0, fmt.Errorf("no result after 30 s")
 }
 
-// memory adds up a process and all its children.
-func memory(group int) (rss, pss float64) {
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		if g, err := syscall.Getpgid(pid); err != nil || g != group {
-			continue
-		}
-		rollup, _ := os.ReadFile(dir + "/smaps_rollup")
+// memory adds up a process and all below it.
+func memory(root int) (rss, pss float64) {
+	for _, pid := range family(root) {
+		rollup, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		for line := range strings.Lines(string(rollup)) {
 			fields := strings.Fields(line)
 			if len(fields) < 2 {

@@ -16,14 +16,17 @@ import (
 )
 
 var (
-	bin    = flag.String("bin", "", "directory of the built peers")
-	python = flag.String("python", "", "bin directory of the virtual environment with Celery")
-	rounds = flag.Int("rounds", 3, "rounds; the median counts")
-	scale  = flag.Float64("scale", 1, "multiplies the number of tasks")
-	only   = flag.String("only", "", "measure the workers matching this regular expression")
-	extras = flag.Bool("extras", true, "measure allocations, round trips, memory and latency, too")
-	parked = flag.Int("parked", 0, "show the memory of so many tasks that are due in an hour, and nothing else")
-	cpu    = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
+	bin      = flag.String("bin", "", "directory of the built peers")
+	python   = flag.String("python", "", "bin directory of the virtual environment with Celery")
+	rounds   = flag.Int("rounds", 3, "rounds; the median counts")
+	scale    = flag.Float64("scale", 1, "multiplies the number of tasks")
+	only     = flag.String("only", "", "measure the workers matching this regular expression")
+	extras   = flag.Bool("extras", true, "measure allocations, round trips, memory and latency, too")
+	parked   = flag.Int("parked", 0, "show the memory of so many tasks that are due in an hour, and nothing else")
+	beats    = flag.Int("beats", 0, "measure the sending of so many periodic tasks, and nothing else")
+	onRabbit = flag.Bool("rabbit", false, "measure workers on RabbitMQ, and nothing else")
+	onCanvas = flag.Bool("canvases", false, "measure chains and chords, and nothing else")
+	cpu      = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
 )
 
 func main() {
@@ -39,9 +42,19 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	defer func() { stopPostgres() }()
 	fmt.Printf("%s, %s\n\n", time.Now().Format(time.DateOnly), machine())
 	if *parked > 0 {
 		return measureParked(*parked)
+	}
+	if *beats > 0 {
+		return measureBeats(*beats, pattern)
+	}
+	if *onCanvas {
+		return measureCanvases(pattern)
+	}
+	if *onRabbit {
+		return measureRabbit(pattern)
 	}
 	var chosen []contender
 	for _, c := range contenders() {
@@ -49,18 +62,18 @@ func run() error {
 			chosen = append(chosen, c)
 		}
 	}
-	rates := map[string][]float64{}
+	speeds := map[string][]speed{}
 	for range *rounds { // in turns, so that a slow spell of the machine hits all
 		for _, c := range chosen {
-			rate, err := measure(c, nil)
+			s, err := measure(c, nil)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			fmt.Fprintf(os.Stderr, "%-24s %9.0f tasks/s\n", c.name, rate)
-			rates[c.name] = append(rates[c.name], rate)
+			say(c.name, s)
+			speeds[c.name] = append(speeds[c.name], s)
 		}
 	}
-	table(chosen, rates)
+	table(chosen, speeds, onRedis(celeryPrefork, celeryPrefork), onRedis("asynq", asynqDefault))
 	if *cpu != "" {
 		if err := profile(*cpu); err != nil {
 			return err
@@ -72,29 +85,67 @@ func run() error {
 	return nil
 }
 
-func table(chosen []contender, rates map[string][]float64) {
-	median := func(name string) float64 {
-		r := slices.Sorted(slices.Values(rates[name]))
-		if len(r) == 0 {
-			return 0
-		}
-		return r[len(r)/2]
-	}
-	ratio := func(a, b float64) string {
-		if b == 0 {
-			return "-"
-		}
-		return fmt.Sprintf("%.1f", a/b)
-	}
+// say tells of one round.
+func say(name string, s speed) {
+	fmt.Fprintf(os.Stderr, "%-40s %9.0f tasks/s %9v of CPU per task, %9v of the broker's\n", name, s.rate, s.cpu, s.broker)
+}
+
+// against is what workers are compared with: which other one, if any, each is.
+type against struct {
+	title string
+	other func(name string) string
+}
+
+func onRedis(title, name string) against {
+	return against{title, func(string) string { return name }}
+}
+
+func table(chosen []contender, speeds map[string][]speed, others ...against) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| worker\t| tasks/s\t| lowest\t| highest\t| × Celery prefork -c 2\t| × asynq\t|")
-	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|")
+	head, rule := "| worker\t| tasks/s\t| lowest\t| highest\t| CPU per task\t| the broker's\t|", "|---\t|---\t|---\t|---\t|---\t|---\t|"
+	for _, o := range others {
+		head, rule = head+" × "+o.title+"\t|", rule+"---\t|"
+	}
+	fmt.Fprintln(w, head)
+	fmt.Fprintln(w, rule)
 	for _, c := range chosen {
-		m := median(c.name)
-		fmt.Fprintf(w, "| %s\t| %.0f\t| %.0f\t| %.0f\t| %s\t| %s\t|\n", c.name, m,
-			slices.Min(rates[c.name]), slices.Max(rates[c.name]), ratio(m, median(celeryPrefork)), ratio(m, median(asynqDefault)))
+		rates := ratesOf(speeds[c.name])
+		fmt.Fprintf(w, "| %s\t| %.0f\t| %.0f\t| %.0f\t| %v\t| %v\t|", c.name, median(rates), rates[0], rates[len(rates)-1],
+			medianOf(speeds[c.name], func(s speed) time.Duration { return s.cpu }), medianOf(speeds[c.name], func(s speed) time.Duration { return s.broker }))
+		for _, o := range others {
+			ratio := "-"
+			if m := median(ratesOf(speeds[o.other(c.name)])); m > 0 {
+				ratio = fmt.Sprintf("%.1f", median(rates)/m)
+			}
+			fmt.Fprintf(w, " %s\t|", ratio)
+		}
+		fmt.Fprintln(w)
 	}
 	_ = w.Flush()
+}
+
+func ratesOf(all []speed) (rates []float64) {
+	for _, s := range all {
+		rates = append(rates, s.rate)
+	}
+	slices.Sort(rates)
+	return rates
+}
+
+func median(sorted []float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/2]
+}
+
+func medianOf[T any](all []T, what func(T) time.Duration) time.Duration {
+	values := make([]time.Duration, len(all))
+	for i, s := range all {
+		values[i] = what(s)
+	}
+	slices.Sort(values)
+	return values[len(values)/2].Round(100 * time.Nanosecond)
 }
 
 // machine describes the computer, for whoever compares tables.

@@ -101,7 +101,7 @@ func replay(s *server, c contender, results []string) (float64, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	_, err = workOff(s, c, results)
+	_, err = workOff(s, c, len(results), results, new(usage))
 	stop(cmd)
 	if err != nil {
 		return 0, err

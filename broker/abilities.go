@@ -35,6 +35,26 @@ type Leaser interface {
 	Beat()
 }
 
+// Joiner is implemented by consumers that lose what they hold with their connection, and recognize
+// what runs when it is delivered to them again.
+type Joiner interface {
+	// Begin says that a delivery which is not acknowledged yet is about to be run. It reports false
+	// if the delivery is lost: then it must not be run. From then on it stays held although its
+	// connection is lost: when the same message is delivered here again, that is not claimed but
+	// becomes what this delivery becomes, even if that is known already.
+	Begin(tag string) bool
+}
+
+// Prefetcher is implemented by consumers to which the broker hands over messages before they
+// are claimed.
+type Prefetcher interface {
+	// SetPrefetch says how many messages the caller means to hold, claimed or about to be
+	// claimed. 0: none any more, so that what was not claimed goes back. It does not block. If
+	// Claim has room for more than are handed over, because some are held for long, more are
+	// handed over nevertheless.
+	SetPrefetch(n int)
+}
+
 // Unclaimer is implemented by consumers that can undo a claim.
 type Unclaimer interface {
 	// Unclaim puts deliveries back in front of their queues just as they were, to be served
@@ -43,11 +63,33 @@ type Unclaimer interface {
 	Unclaim(ctx context.Context, deliveries ...Delivery) error
 }
 
+// Chooser is implemented by consumers that can leave some of their queues alone for a while.
+type Chooser interface {
+	// ClaimWithout is Claim, but nothing is claimed of the queues for which without is true, and
+	// none of their messages ends its wait. It is asked while ClaimWithout runs, by its goroutine.
+	ClaimWithout(ctx context.Context, limit int, without func(queue string) bool) ([]Delivery, error)
+}
+
 // Returner is implemented by consumers that can take back an acknowledgement.
 type Returner interface {
-	// Return puts messages that this consumer has acknowledged, and that nobody has started,
-	// back in front of their queues, just as they were, to be served in the order given.
+	// Return puts messages that this consumer has acknowledged, and that nobody has started, those of
+	// [Bypasser] among them, back in front of their queues, just as they were, to be served in the order given.
 	Return(ctx context.Context, acknowledged ...Delivery) error
+}
+
+// Bypassers is implemented by consumers that can do with a message that is not published.
+type Bypassers interface {
+	// Bypasser returns what takes messages that p would publish; nil if there is nothing, because p
+	// publishes elsewhere for one.
+	Bypasser(p Publisher) Bypasser
+}
+
+// Bypasser spares a message the way to the broker and back.
+type Bypasser interface {
+	// Bypass returns a message as it would be claimed if it was published now, and acknowledged: nobody
+	// knows of it but the caller. It reports false unless the message goes to one queue of the
+	// consumer, and to no other, and Claim waits as there is nothing in any queue. The broker is not asked.
+	Bypass(m *Publication) (d Delivery, ok bool)
 }
 
 // Parked is a delivery that is due later.
@@ -64,6 +106,11 @@ type Parker interface {
 	// a parked message, and no worker's death brings it back early. lost is as in
 	// [Consumer.Ack]. errors.ErrUnsupported says that this consumer cannot park.
 	Park(ctx context.Context, parked ...Parked) (lost []string, err error)
+}
+
+// Unparker is implemented by consumers that take back what is parked. Without it the broker puts a
+// message into its queue by itself when it is due, or up to a second before.
+type Unparker interface {
 	// Due claims parked messages of this consumer's queues whose time comes before
 	// until, the earliest first and at most limit. It does not block; none is no
 	// error. It may be called while Claim is waiting. A message that nobody has
@@ -104,6 +151,9 @@ type Queue struct {
 	// Bindings are the exchanges that the queue gets its messages from, if there are
 	// several. As in kombu, it is not bound to Exchange then.
 	Bindings []Source
+
+	// Declaration is what else RabbitMQ is told of it.
+	Declaration Declaration
 }
 
 // Source is one of the exchanges that a queue is bound to.
@@ -111,6 +161,8 @@ type Source struct {
 	Exchange     string
 	ExchangeType string // Direct or Topic; "": Direct
 	RoutingKey   string
+	Arguments    map[string]any      // of the binding, as in Declaration
+	Declaration  ExchangeDeclaration // of the exchange
 }
 
 // Named returns queues with nothing but a name.

@@ -34,7 +34,11 @@ func (q Queue) Bound() []Queue {
 	}
 	bound := make([]Queue, len(q.Bindings))
 	for i, s := range q.Bindings {
-		bound[i] = Queue{Name: q.Name, Exchange: s.Exchange, ExchangeType: s.ExchangeType, RoutingKey: s.RoutingKey}
+		declaration := q.Declaration
+		declaration.BindingArguments, declaration.Exchange = s.Arguments, s.Declaration
+		bound[i] = Queue{
+			Name: q.Name, Exchange: s.Exchange, ExchangeType: s.ExchangeType, RoutingKey: s.RoutingKey, Declaration: declaration,
+		}
 	}
 	return bound
 }

@@ -27,6 +27,9 @@ type Delivery struct {
 	Term    uint64
 	Claimed time.Time
 
+	// Unparked tells that it was parked, and comes through its queue as it is due: see [Parker].
+	Unparked bool
+
 	// Redeliveries counts how often the message went back because a worker that held it
 	// died, as far as is known; see [Starter].
 	Redeliveries int
@@ -91,7 +94,8 @@ type Consumer interface {
 
 	// Requeue gives deliveries back to their queues, marked as redelivered. With Front,
 	// deliveries given in the order they were claimed are served in that order again.
-	// Deliveries whose lease was lost are left alone.
+	// Deliveries whose lease was lost are left alone. A [Starter] delivers them again with the
+	// Redeliveries they are given with.
 	Requeue(ctx context.Context, place Place, deliveries ...Delivery) error
 
 	// Extend renews the leases and returns the tags that are no longer ours.

@@ -49,6 +49,8 @@ type Publication struct {
 	ExchangeType string
 	RoutingKey   string
 	Message      protocol.Message
+	// Delay is for how long a broker that can may keep the message back, as its task is not due before. 0 or less: it is due.
+	Delay time.Duration
 }
 
 // Publisher puts messages on queues.

@@ -3,9 +3,14 @@ package broker
 // Abilities are what a consumer can do that not every consumer can; nil: it cannot.
 type Abilities struct {
 	Leaser       Leaser
+	Joiner       Joiner
+	Prefetcher   Prefetcher
 	Unclaimer    Unclaimer
+	Chooser      Chooser
 	Returner     Returner
+	Bypassers    Bypassers
 	Parker       Parker
+	Unparker     Unparker
 	Recaller     Recaller
 	ParkedLister ParkedLister
 	Queues       Queues
@@ -19,9 +24,14 @@ type Abilities struct {
 func AbilitiesOf(c Consumer) Abilities {
 	return Abilities{
 		Leaser:       find[Leaser](c),
+		Joiner:       find[Joiner](c),
+		Prefetcher:   find[Prefetcher](c),
 		Unclaimer:    find[Unclaimer](c),
+		Chooser:      find[Chooser](c),
 		Returner:     find[Returner](c),
+		Bypassers:    find[Bypassers](c),
 		Parker:       find[Parker](c),
+		Unparker:     find[Unparker](c),
 		Recaller:     find[Recaller](c),
 		ParkedLister: find[ParkedLister](c),
 		Queues:       find[Queues](c),
@@ -37,6 +47,7 @@ type PublisherAbilities struct {
 	Broadcaster Broadcaster
 	Replier     Replier
 	Asker       Asker
+	Slots       Slots
 }
 
 // PublisherAbilitiesOf finds the abilities of a publisher, and those of the one it wraps if it
@@ -47,6 +58,7 @@ func PublisherAbilitiesOf(p Publisher) PublisherAbilities {
 		Broadcaster: find[Broadcaster](p),
 		Replier:     find[Replier](p),
 		Asker:       find[Asker](p),
+		Slots:       find[Slots](p),
 	}
 }
 

@@ -39,6 +39,12 @@ func normalise(app *cli.App, args []string) ([]string, error) {
 		out = append(out, p.command.Name)
 		out = append(out, p.local...)
 	}
+	if p.mistake != nil {
+		if !p.namesApp() {
+			return nil, p.mistake
+		}
+		out = append(out, "--"+appOptionsFlag+"="+p.appOptions())
+	}
 	if len(p.positional) > 0 {
 		out = append(append(out, "--"), p.positional...)
 	}
@@ -54,6 +60,8 @@ type argParser struct {
 	global     []string
 	local      []string
 	positional []string
+	ofApp      []string // options that may be the Python app's own
+	mistake    error    // what is wrong with the first of these if it is not
 }
 
 func (p *argParser) take(arg string) error {
@@ -89,7 +97,7 @@ func (p *argParser) long(arg string) error {
 	name, value, hasValue := strings.Cut(arg, "=")
 	flag, list := p.find(name)
 	if flag == nil {
-		return p.fail("No such option '--%s'.%s", name, didYouMean(name, p.longNames(), "--"))
+		return p.unknown("--"+arg, hasValue, p.fail("No such option '--%s'.%s", name, didYouMean(name, p.longNames(), "--")))
 	}
 	if !hasValue && takesValue(flag) {
 		if len(p.rest) == 0 {
@@ -110,7 +118,7 @@ func (p *argParser) short(group string) error {
 		group = group[size:]
 		flag, list := p.find(name)
 		if flag == nil {
-			return p.fail("No such option '-%s'.", name)
+			return p.unknown("-"+name+group, group != "", p.fail("No such option '-%s'.", name))
 		}
 		if !takesValue(flag) {
 			give(list, flag, "", false)

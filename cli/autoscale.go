@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/worker"
 )
@@ -34,6 +37,19 @@ func parseAutoscale(value, keepAlive string) (worker.Autoscale, error) {
 	var err error
 	if scale.KeepAlive, err = parseSeconds(keepAlive); err != nil {
 		return worker.Autoscale{}, fmt.Errorf("AUTOSCALE_KEEPALIVE: %w", err)
+	}
+	return scale, nil
+}
+
+// autoscale is the value of --autoscale; none: it is off.
+func autoscale(c *cli.Context) (worker.Autoscale, error) {
+	value := c.String("autoscale")
+	if value == "" {
+		return worker.Autoscale{}, nil
+	}
+	scale, err := parseAutoscale(value, os.Getenv("AUTOSCALE_KEEPALIVE"))
+	if err != nil {
+		return scale, fmt.Errorf("invalid value for '--autoscale': %w", err)
 	}
 	return scale, nil
 }

@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
+	_ "github.com/apium/apium/app/sql" // results in SQL
 	"github.com/apium/apium/tasks"
 )
 
@@ -69,7 +71,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // program is what the commands share.
 type program struct {
-	name   string // what help texts call it
+	name   string   // what help texts call it
+	args   []string // the command line, behind its name
 	reg    *tasks.Registry
 	stdin  io.Reader
 	stdout io.Writer
@@ -89,7 +92,7 @@ func run(ctx context.Context, reg *tasks.Registry, args []string, stdout, stderr
 }
 
 func newProgram(reg *tasks.Registry, args []string, stdout, stderr io.Writer) *program {
-	return &program{name: programName(args[0]), reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr, asks: isTerminal(os.Stdin)}
+	return &program{name: programName(args[0]), args: args[1:], reg: reg, stdin: os.Stdin, stdout: stdout, stderr: stderr, asks: isTerminal(os.Stdin)}
 }
 
 func (p *program) run(ctx context.Context, args []string) (status int) {
@@ -143,6 +146,7 @@ func (p *program) app() *cli.App {
 		Flags:     globalFlags(),
 		Commands: []*cli.Command{
 			p.workerCommand(),
+			p.beatCommand(),
 			p.sendCommand(),
 			p.inspectCommand(),
 			p.controlCommand(),
@@ -151,10 +155,13 @@ func (p *program) app() *cli.App {
 			p.listCommand(),
 			p.purgeCommand(),
 			p.unparkCommand(),
+			p.doctorCommand(),
 			p.reportCommand(),
 			p.resultCommand(),
 			p.dlqCommand(),
 			p.demoCommand(),
+			p.stubsCommand(),
+			p.healthCommand(),
 			p.versionCommand(),
 		},
 		Action: func(c *cli.Context) error { // no command was named
@@ -186,13 +193,23 @@ func (p *program) app() *cli.App {
 	return app
 }
 
+// invalidFlag is what package flag says of a value that a flag does not take.
+var invalidFlag = regexp.MustCompile(`(?s)^invalid value "(.*)" for flag -(\S+): (.*)$`)
+
 // usage turns an error about flags into a UsageError of the command it concerns.
 func usage(c *cli.Context, err error, _ bool) error {
 	command := c.App.Name
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != command {
 		command += " " + c.Command.Name
 	}
-	message := strings.TrimSuffix(strings.Replace(err.Error(), " for flag -", " for --", 1), ": parse error")
+	message := err.Error()
+	if invalid := invalidFlag.FindStringSubmatch(message); invalid != nil {
+		value, flag, why := invalid[1], "--"+invalid[2], invalid[3]
+		if why == "parse error" {
+			why = fmt.Sprintf("'%s' is not a valid integer", value)
+		}
+		message = fmt.Sprintf("invalid value for '%s': %s", flag, why)
+	}
 	first, size := utf8.DecodeRuneInString(message)
 	return &UsageError{Command: command, Message: string(unicode.ToUpper(first)) + message[size:]}
 }

@@ -53,8 +53,9 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 
 func TestMistakesOnTheCommandLine(t *testing.T) {
 	t.Parallel()
-	const unread = "The app 'mysite' cannot be read here: export its settings (scripts/export_settings.py -A mysite > celery.json) " +
-		"and give them with --config celery.json, or name the broker with -b (results need --result-backend)"
+	const noPython = "Cannot run /no/such/python: no such file or directory\n" +
+		"Name the project's Python with --python, or do without: export the app's settings " +
+		"(scripts/export_settings.py -A mysite > celery.json) and give them with --config celery.json"
 	tests := []struct {
 		args    string
 		message string // after "Error: "
@@ -63,10 +64,11 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker -l bogus", "Invalid value for '-l' / '--loglevel': 'BOGUS' is not one of 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL', 'FATAL'"},
 		{"worker -c abc", "Invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got 'abc'"},
 		{"worker -c -1", "Invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '-1'"},
-		{"worker --port x", `Invalid value "x" for --port`},
+		{"worker --port x", "Invalid value for '--port': 'x' is not a valid integer"},
 		{"worker --prefetch-multiplier=-1", "Invalid value for '--prefetch-multiplier': -1 is negative"},
+		{"worker --go-concurrency=-1", "Invalid value for '--go-concurrency': -1 is negative"},
 		{"worker --log-format xml", "Invalid value for '--log-format': 'xml' is not one of text, json"},
-		{"worker --shutdown-timeout soon", `Invalid value "soon" for --shutdown-timeout: 'soon' is not a number of seconds, nor a duration like 1h30m`},
+		{"worker --shutdown-timeout soon", `Invalid value for '--shutdown-timeout': 'soon' is not a number of seconds, nor a duration like 1h30m`},
 		{"worker --result-expires nan", "Invalid value for '--result-expires': 'nan' is not a number of seconds from 0 to 3153600000"},
 		{"worker extra", "Got unexpected argument 'extra'"},
 		{"worker -Q a -X a", "No queue is left to consume from"},
@@ -74,16 +76,25 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"worker --autoscale 0", "Invalid value for '--autoscale': the larger number must be at least 1, not 0"},
 		{"worker -P bogus", "Invalid value for '-P' / '--pool': 'bogus' is not one of 'prefork', 'eventlet', 'gevent', 'solo', 'processes', 'threads', 'custom'"},
 		{"worker worker_pool=bogus", "Invalid value for '-P' / '--pool': 'bogus' is not one of 'prefork', "},
-		{"worker -O bogus", "Invalid value for '--optimization': 'bogus' is not one of 'default', 'fair'"},
-		{"worker --result-backend django-db", "Result backend: 'django-db' is not supported yet: results in SQL are Python's until then. Results can be stored in Redis, where Python reads them, with a redis:// URL; disabled:// stores none"},
+		{"worker -O bogus", "Invalid value for '-O' / '--optimization': 'bogus' is not one of 'default', 'fair'"},
+		{"worker --result-backend django-db", "Result backend: django-db leaves open which database: name it, django-db+postgresql://user:password@host/name, or let scripts/export_settings.py write the settings file, which takes it from Django's DATABASES"},
+		{"worker --result-backend db+oracle://u:secret@h/x", "Result backend: there is no driver for oracle://: PostgreSQL, MySQL, MariaDB and SQLite are supported"},
+		{"worker --result-backend mongodb://u:secret@h/x", "Result backend: 'mongodb://' is not supported yet: only Python's worker stores results there. Results can be stored in Redis, where Python reads them, with a redis:// URL; disabled:// stores none"},
 		{"worker -b redis://h?foo=1", "Broker: redis URL redis://h/: unexpected query parameter foo: such options belong in broker_transport_options"},
-		{"-A mysite worker", unread},
-		{"worker -A mysite -E", unread},
-		{"-A mysite purge -f", unread},
-		{"-A mysite status", unread},
-		{"-A mysite send x", unread},
-		{"-A mysite dlq list", unread},
-		{"worker -B", "Option '--beat': the scheduler is not supported yet; run Python's celery beat beside this worker"},
+		{"-A mysite --python /no/such/python worker", noPython + "; then all tasks run in Go"},
+		{"worker -A mysite --python /no/such/python -E", noPython + "; then all tasks run in Go"},
+		{"-A mysite purge -f --python /no/such/python", noPython},
+		{"-A mysite status --python /no/such/python", noPython},
+		{"-A mysite send x --python /no/such/python", noPython},
+		{"-A mysite events --python=/no/such/python", noPython},
+		{"-A mysite inspect ping --python=/no/such/python", noPython},
+		{"-A mysite control shutdown --python=/no/such/python", noPython},
+		{"-A mysite list queues --python=/no/such/python", noPython},
+		{"-A mysite result x --python=/no/such/python", noPython},
+		{"-A mysite report --python=/no/such/python", noPython},
+		{"-A mysite unpark --python=/no/such/python -b redis://h", noPython},
+		{"-A mysite dlq list --python /no/such/python", noPython},
+		{"worker -B --scheduler proj.Own", "Scheduler 'proj.Own': it is a class in Python, and cannot be used here"},
 		{"worker -D", "Option '--detach': run the worker under systemd, a container or nohup"},
 		{"worker worker_concurency=3", "Command line: worker_concurency: unknown setting. Did you mean 'worker_concurrency'?"},
 		{"worker --broker-transport-options visibility_timeout=0", "--broker-transport-options: visibility_timeout: 0s is less than a second"},
@@ -154,9 +165,10 @@ func TestWorkerAndSend(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var out, log buffer
 	ended := make(chan int, 1)
+	config := writeConfig(t, "")
 	go func() {
 		ended <- run(ctx, testRegistry(), []string{
-			"apium", "-A", "proj", "worker", "-linfo", "-c2", "-nw1@%h", "-Qcelery,other",
+			"apium", "-A", "proj", config, "worker", "-linfo", "-c2", "-nw1@%h", "-Qcelery,other",
 			"-b", url, "--result-backend", url, "-Ofair",
 		}, &out, &log)
 	}()

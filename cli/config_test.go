@@ -60,7 +60,7 @@ func writeConfig(t *testing.T, text string) string {
 }
 
 func queueNames(s *asRead) (names []string) {
-	for _, q := range s.Consumer.Queues {
+	for _, q := range s.Queues {
 		names = append(names, q.Name)
 	}
 	return names
@@ -72,9 +72,9 @@ func TestConfigFile(t *testing.T) {
 	o := s.worker.Defaults
 	got := []any{
 		s.Broker.String(), s.Backend.String(), s.worker.Concurrency, *o.AcksLate, *o.AcksOnFailure, *o.AcksOnTimeout, *o.TimeLimit,
-		*o.RateLimit, s.Results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
-		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.Consumer.VisibilityTimeout,
-		s.Consumer.Connection.ClientName, s.Consumer.TLS.CertReqs, len(s.warnings), queueNames(s),
+		*o.RateLimit, s.Redis.Results.Expires, s.worker.Location.String(), strings.Join(s.worker.AcceptContent, " "), s.worker.Unknown.Action,
+		s.worker.UnknownByQueue["feeds"], s.worker.MaxRedeliveries, s.metricsAddr, s.logFormat, s.Redis.Consumer.VisibilityTimeout,
+		s.Redis.Consumer.Connection.ClientName, s.Redis.Consumer.TLS.CertReqs, len(s.warnings), queueNames(s),
 	}
 	want := []any{
 		"redis://file:6379/1", "redis://file:6379/2", 3, true, false, true, time.Minute, "5/m", time.Duration(-1), "Asia/Shanghai", "json yaml",
@@ -91,7 +91,7 @@ func TestConfigFile(t *testing.T) {
 		{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"},
 		{Name: "feeds", Exchange: "feeds", ExchangeType: "topic", RoutingKey: "feed.#", Alias: "f"},
 	}
-	if diff := cmp.Diff(queues, s.Consumer.Queues); diff != "" {
+	if diff := cmp.Diff(queues, s.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 	route := canvas.Options{canvas.Opt("queue", "feeds"), canvas.Priority(3)}
@@ -117,10 +117,10 @@ func TestConfigPrecedence(t *testing.T) {
 	t.Setenv("CELERY_TASK_ACKS_LATE", "no")
 	s := readSettings(t, "worker", writeConfig(t, configFile), "-b", "redis://flag", "-c6", "-Q", "f,new", "--visibility-timeout", "90",
 		"--broker-transport-options", "socket_timeout=7", "worker.prefetch_multiplier=2", "--result-expires", "5", "--acks-late")
-	options := s.Consumer.Connection
+	options := s.Redis.Consumer.Connection
 	got := []any{
-		s.Broker.String(), s.Backend.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.Consumer.VisibilityTimeout,
-		options.ClientName, options.SocketTimeout, s.worker.PrefetchMultiplier, s.Results.Expires, *s.worker.Defaults.AcksLate,
+		s.Broker.String(), s.Backend.String(), s.worker.Concurrency, *s.worker.Defaults.TimeLimit, queueNames(s), s.Redis.Consumer.VisibilityTimeout,
+		options.ClientName, options.SocketTimeout, s.worker.PrefetchMultiplier, s.Redis.Results.Expires, *s.worker.Defaults.AcksLate,
 	}
 	want := []any{
 		"redis://flag:6379/0", "redis://env:6379/2", 6, 70 * time.Second,
@@ -157,7 +157,7 @@ func TestUnheededSettings(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "worker", "task_protocol=1", "worker_direct=true", "worker_enable_remote_control=true")
 	want := []string{"command line: task_protocol has no effect: messages are published in protocol 2, which Celery reads since 4.0"}
-	if last := s.Consumer.Queues[len(s.Consumer.Queues)-1]; last.Exchange != "C.dq2" || !strings.HasSuffix(last.Name, ".dq2") {
+	if last := s.Queues[len(s.Queues)-1]; last.Exchange != "C.dq2" || !strings.HasSuffix(last.Name, ".dq2") {
 		t.Errorf("the worker's own queue: %+v", last)
 	}
 	if diff := cmp.Diff(want, s.warnings); diff != "" {
@@ -191,16 +191,14 @@ task_time_limit = 5
 	}
 }
 
-// TestWhatIsNotRead: what Celery would not notice either, and an app, are a warning each.
+// TestWhatIsNotRead: what Celery would not notice either, is a warning each.
 func TestWhatIsNotRead(t *testing.T) {
 	t.Parallel()
 	s := readSettings(t, "-A", "mysite", "worker", "-b", "redis://h", "--result-backend", "redis://h?foo=1",
 		"--broker-transport-options", "protocol=3", "-s", "/var/run/schedule")
 	want := []string{
 		"--broker-transport-options: 'protocol' has no effect: there is no such option",
-		"-s/--schedule has no effect: the scheduler is Python's celery beat, beside this worker",
-		"-A/--app mysite is only a name here: the app's settings and routes are not read. " +
-			"Export them with scripts/export_settings.py and give them with --config",
+		"--schedule has no effect: the worker does not send periodic tasks without -B",
 		"result backend redis://h:6379/0: the query parameter 'foo' has no effect: there is no such option",
 	}
 	if diff := cmp.Diff(want, s.warnings); diff != "" {

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/internal/fromsettings"
@@ -19,23 +17,10 @@ func takeURLs(c *cli.Context, conf *settings.Settings) {
 	}
 }
 
-// checkApp refuses an app that is named and not read: its broker is hardly the default.
-func checkApp(c *cli.Context, conf *settings.Settings) error {
-	app := c.String("app")
-	if app == "" || c.String("config") != "" || c.String("broker") != "" || conf.BrokerURL != "" || conf.BrokerReadURL != "" || c.Bool("embedded") {
-		return nil
-	}
-	return usage(c, fmt.Errorf("the app '%s' cannot be read here: export its settings (scripts/export_settings.py -A %s > celery.json) "+
-		"and give them with --config celery.json, or name the broker with -b (results need --result-backend)", app, app), false)
-}
-
 // readBroker reads how to reach the broker alone. What is wrong with it is the user's mistake.
 func readBroker(c *cli.Context, conf *settings.Settings) (fromsettings.Connections, error) {
 	cs := fromsettings.URLs(conf)
 	cs.BackendURL = "" // of no concern here
-	if err := checkApp(c, conf); err != nil {
-		return cs, err
-	}
 	if err := cs.Read(conf); err != nil {
 		return cs, usage(c, err, false)
 	}

@@ -149,7 +149,7 @@ func (d *demo) call(ctx context.Context, call demoCall) error {
 	case err != nil:
 		return err
 	default:
-		text = python(value)
+		text = pythonRepr(value)
 	}
 	fmt.Fprintf(d.out, row, call.text, milliseconds(time.Since(start)), text)
 	return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// python writes a value as Python's repr.
-func python(value any) string {
+// pythonRepr writes a value as Python's repr.
+func pythonRepr(value any) string {
 	raw, err := pyjson.Append(nil, value)
 	if err != nil {
 		return fmt.Sprint(value)

@@ -17,7 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/fromsettings"
 )
 
@@ -30,7 +30,8 @@ func (p *program) dlqCommand() *cli.Command {
 		Usage:     "look at dead letters, replay them or drop them",
 		ArgsUsage: "list | show ID | replay ID... | drop ID...",
 		Description: "Dead letters are messages that a worker has given up: it cannot read them, they killed\n" +
-			"workers again and again, or no task is known by their name and the worker was told to park them.\n\n" +
+			"workers again and again, or no task is known by their name and the worker was told to park them.\n" +
+			"In RabbitMQ, whoever looks at them has them for that moment.\n\n" +
 			p.name + " dlq list --limit 20\n" +
 			p.name + " dlq show 5f1c0f3a9b7d2e44\n" +
 			p.name + " dlq replay --all",
@@ -50,7 +51,7 @@ func (p *program) runDLQ(c *cli.Context) (err error) {
 	if err := checkDLQ(c, action, ids, p.asks); err != nil {
 		return usage(c, err, false)
 	}
-	conf, err := loadSettings(c, nil)
+	conf, err := p.commandSettings(c)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func checkDLQ(c *cli.Context, action string, ids []string, asks bool) error {
 	return nil
 }
 
-func (p *program) listLetters(ctx context.Context, d *redisbroker.DeadLetters, c *cli.Context) error {
+func (p *program) listLetters(ctx context.Context, d broker.DeadLetters, c *cli.Context) error {
 	limit := c.Int("limit")
 	if limit == 0 {
 		limit = -1
@@ -153,7 +154,7 @@ func (p *program) listLetters(ctx context.Context, d *redisbroker.DeadLetters, c
 	return nil
 }
 
-func (p *program) showLetter(ctx context.Context, d *redisbroker.DeadLetters, id string, asJSON bool) error {
+func (p *program) showLetter(ctx context.Context, d broker.DeadLetters, id string, asJSON bool) error {
 	l, err := d.Get(ctx, id)
 	if err != nil {
 		return err
@@ -212,7 +213,7 @@ func (p *program) asked(c *cli.Context, drop letterMover) letterMover {
 }
 
 // moveLetters replays or drops letters, those named or all, and tells what it did.
-func (p *program) moveLetters(ctx context.Context, d *redisbroker.DeadLetters, ids []string, done string, move letterMover) error {
+func (p *program) moveLetters(ctx context.Context, d broker.DeadLetters, ids []string, done string, move letterMover) error {
 	named := len(ids) > 0
 	if !named {
 		var err error
@@ -242,7 +243,7 @@ func (p *program) moveLetters(ctx context.Context, d *redisbroker.DeadLetters, i
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%w: %s", redisbroker.ErrNoLetter, strings.Join(missing, ", "))
+		return fmt.Errorf("%w: %s", broker.ErrNoLetter, strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func buried(t *testing.T) (s *redistest.Server, ids []string) {
 	}
 	_, out, _ := call(t, "-b", s.URL(0), "dlq", "list", "--json")
 	for line := range strings.Lines(out) {
-		var l redisbroker.Letter
+		var l broker.Letter
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatalf("dlq list --json: %q: %v", line, err)
 		}

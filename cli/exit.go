@@ -59,6 +59,9 @@ func exitStatus(err error, stderr io.Writer) int {
 	case errors.As(err, &running):
 		fmt.Fprintln(stderr, err)
 		return exitRunning
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "Error: interrupted")
+		return exitFailure
 	}
 	fmt.Fprintf(stderr, "Error: %v\n", err)
 	if errors.As(err, &unavailable) || errors.As(err, &connection) {

@@ -28,12 +28,17 @@ func TestMain(m *testing.M) {
 // startChild runs a real process with these arguments.
 func startChild(t *testing.T, args ...string) (*exec.Cmd, *buffer) {
 	t.Helper()
+	return startChildWith(t, nil, args...)
+}
+
+func startChildWith(t *testing.T, variables []string, args ...string) (*exec.Cmd, *buffer) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.Command(exe, args...)
-	child.Env = append(os.Environ(), childEnv+"=1")
+	child.Env = append(append(os.Environ(), childEnv+"=1"), variables...)
 	out := &buffer{}
 	child.Stdout, child.Stderr = out, out
 	if err := child.Start(); err != nil {

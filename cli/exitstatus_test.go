@@ -57,13 +57,15 @@ func TestExitStatuses(t *testing.T) {
 		"status", "events", "inspect ping", "control heartbeat", "list queues", "purge -f", "dlq list",
 		"send proj.add", "send proj.add -w", "result x", "result x --traceback", "worker broker_connection_retry=0",
 	} {
-		t.Run(line, func(t *testing.T) {
-			t.Parallel()
-			args := append([]string{"-b", "redis://127.0.0.1:1", "--result-backend", "redis://127.0.0.1:1"}, strings.Fields(line)...)
-			if status, stdout, stderr := call(t, args...); status != exitUnavailable {
-				t.Errorf("without a Redis: status %d\n%s%s", status, stdout, stderr)
-			}
-		})
+		for _, broker := range []string{"redis://127.0.0.1:1", "amqp://127.0.0.1:1"} {
+			t.Run(broker+" "+line, func(t *testing.T) {
+				t.Parallel()
+				args := append([]string{"-b", broker, "--result-backend", "redis://127.0.0.1:1"}, strings.Fields(line)...)
+				if status, stdout, stderr := call(t, args...); status != exitUnavailable {
+					t.Errorf("without a broker: status %d\n%s%s", status, stdout, stderr)
+				}
+			})
+		}
 	}
 }
 

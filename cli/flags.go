@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,12 +31,16 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "app", Aliases: []string{"A"}, EnvVars: []string{"APP", "CELERY_APP"},
-			Usage: "name of the app, for the banner: its settings come with --config, its tasks are compiled in",
+			Usage: "the Celery app `APP`, as for celery -A: its settings are read and its tasks run in child processes; with a settings file (--config), only a name",
+		},
+		&cli.StringFlag{
+			Name: "python", EnvVars: []string{"APIUM_PYTHON"},
+			Usage: "the `PYTHON` that loads the app (default: that of VIRTUAL_ENV, or of the celery command, or python3)",
 		},
 		&cli.StringFlag{
 			Name: "broker", Aliases: []string{"b"},
 			EnvVars: []string{"BROKER_URL", "CELERY_BROKER", "CELERY_BROKER_URL"},
-			Usage:   "broker `URL`: redis, rediss, redis+socket, sentinel (default: " + fromsettings.DefaultURL + ")",
+			Usage:   "broker `URL`: redis, rediss, redis+socket, sentinel, amqp, amqps (default: " + fromsettings.DefaultURL + ")",
 		},
 		&cli.StringFlag{
 			Name: "result-backend", EnvVars: []string{"RESULT_BACKEND", "CELERY_RESULT_BACKEND"},
@@ -50,7 +56,7 @@ func globalFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name: "config", EnvVars: []string{"APIUM_SETTINGS", "CELERY_CONFIG", "CONFIG_MODULE"},
-			Usage: "read Celery's settings from `FILE` (TOML, YAML or JSON), as scripts/export_settings.py writes it",
+			Usage: "read Celery's settings from `FILE` (TOML, YAML or JSON), as scripts/export_settings.py writes it; beside -A it may be a Python module, as Celery's",
 		},
 		&cli.StringFlag{
 			Name: "workdir", EnvVars: []string{"CELERY_WORKDIR"},
@@ -90,7 +96,7 @@ func workerFlags() []cli.Flag {
 		text(poolCategory, "autoscale", "", "", "`MAX,MIN`: let the number of tasks that run at the same time follow the load"),
 		integer(poolCategory, "prefetch-multiplier", 4, "messages held per concurrent task; 0: no limit. Unless given, more while tasks are very short"),
 		toggle(poolCategory, "disable-prefetch", "hold only what a free slot can run"),
-		text(poolCategory, "pool", "P", "", "solo runs one task at a time; all others are goroutines here"),
+		text(poolCategory, "pool", "P", "", "Celery's `POOL`, with -A: prefork, solo, threads, gevent or eventlet. Go handlers are goroutines; solo runs one task at a time"),
 
 		text(queueCategory, "queues", "Q", "", "`QUEUES` to consume from, separated by commas (default: task_queues, or else celery)"),
 		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
@@ -132,57 +138,68 @@ func workerFlags() []cli.Flag {
 		integer(tryCategory, "port", 0, "`PORT` of the embedded Redis; 0: any free one"),
 	}
 	for _, f := range ignoredFlags {
-		flags = append(flags, f.flag(ignoredCategory, false))
+		flags = append(flags, f.flag(cmp.Or(f.category, ignoredCategory), false, workerEnv(f.name)))
 	}
 	for _, f := range missingFlags {
-		flags = append(flags, f.flag("", true))
+		flags = append(flags, f.flag("", true, workerEnv(f.name)))
 	}
-	return flags
+	return slices.Concat(flags, workerBeatFlags(), pythonFlags())
 }
 
-// celeryFlag is a flag of Celery's that does nothing here. choices are in Celery's order.
+// celeryFlag is a flag of Celery's that does nothing in Go. choices are in Celery's order.
 type celeryFlag struct {
 	name, short string
 	value       bool
 	why         string
 	choices     []string // nil: any
+
+	category, usage string // of those that mean something with Python children; "": it does not
 }
 
-// ignoredFlags have no meaning in Go: each gives one warning line.
+// ignoredFlags have no meaning in Go: without Python children, each gives one warning line.
 var ignoredFlags = []celeryFlag{
-	{"optimization", "O", true, "a task always goes to a free slot, as with -O fair", []string{"default", "fair"}},
-	{"max-tasks-per-child", "", true, "there are no child processes to replace", nil},
-	{"max-memory-per-child", "", true, "there are no child processes to replace", nil},
-	{"pool-start-method", "", true, "there are no child processes", []string{"fork", "spawn"}},
-	{"include", "I", true, "tasks are compiled in", nil},
-	{"executable", "", true, "there is no Python here", nil},
-	{"schedule", "s", true, beatBeside, nil},
-	{"schedule-filename", "", true, beatBeside, nil},
-	{"scheduler", "", true, beatBeside, nil},
+	{"optimization", "O", true, "a task always goes to a free slot, as with -O fair", []string{"default", "fair"}, workerCategory, "Celery's `PROFILE`, with -A: default or fair"},
+	{"max-tasks-per-child", "", true, "there are no child processes to replace", nil, poolCategory, "with -A, `NUMBER` of tasks after which a child is replaced (default: never)"},
+	{"max-memory-per-child", "", true, "there are no child processes to replace", nil, poolCategory, "with -A, `KIB` of resident memory from which on a child is replaced when its task is done (default: never)"},
+	{"pool-start-method", "", true, "there are no child processes", []string{"fork", "spawn"}, poolCategory, "with -A, `METHOD` by which children start: fork, or spawn, with which each loads the app itself (default: fork)"},
+	{"include", "I", true, "tasks are compiled in", nil, queueCategory, "with -A, `MODULES` to import besides, separated by commas"},
+	{"executable", "", true, "there is no Python here", nil, "", ""},
 }
-
-const beatBeside = "the scheduler is Python's celery beat, beside this worker"
 
 // missingFlags change what happens to tasks, or how the process lives, and do not
 // work yet: leaving them out in silence would be worse than an error.
 var missingFlags = []celeryFlag{
-	{"beat", "B", false, "the scheduler is not supported yet; run Python's celery beat beside this worker", nil},
-	{"detach", "D", false, "run the worker under systemd, a container or nohup", nil},
-	{"uid", "", true, "let the service manager choose the user", nil},
-	{"gid", "", true, "let the service manager choose the group", nil},
-	{"umask", "", true, "let the service manager set the umask", nil},
+	{"detach", "D", false, "run the worker under systemd, a container or nohup", nil, "", ""},
+	{"uid", "", true, "let the service manager choose the user", nil, "", ""},
+	{"gid", "", true, "let the service manager choose the group", nil, "", ""},
+	{"umask", "", true, "let the service manager set the umask", nil, "", ""},
 }
 
-func (f celeryFlag) flag(category string, hidden bool) cli.Flag {
+func (f celeryFlag) flag(category string, hidden bool, env []string) cli.Flag {
 	if f.value {
 		return &cli.StringFlag{
-			Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name), Hidden: hidden,
+			Name: f.name, Aliases: alias(f.short), Usage: cmp.Or(f.usage, f.why), Category: category, EnvVars: env, Hidden: hidden,
 		}
 	}
 	return &cli.BoolFlag{
-		Name: f.name, Aliases: alias(f.short), Usage: f.why, Category: category, EnvVars: workerEnv(f.name),
+		Name: f.name, Aliases: alias(f.short), Usage: cmp.Or(f.usage, f.why), Category: category, EnvVars: env,
 		Hidden: hidden, DisableDefaultText: true,
 	}
+}
+
+// checkChoice refuses a value that is none of the choices, in Celery's words.
+func (f celeryFlag) checkChoice(value string) error {
+	if f.choices == nil {
+		return nil
+	}
+	if err := oneOf(value, f.choices); err != nil {
+		name := "'--" + f.name + "'"
+		if f.short != "" {
+			name = "'-" + f.short + "' / " + name
+		}
+		return fmt.Errorf("invalid value for %s: %w", name, err)
+	}
+	return nil
 }
 
 func (f celeryFlag) names() string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/python"
 )
 
 func (p *program) inspectCommand() *cli.Command {
@@ -18,7 +19,7 @@ func (p *program) inspectCommand() *cli.Command {
 		Name:        "inspect",
 		Usage:       "ask workers, Python's too, what they are doing",
 		ArgsUsage:   "COMMAND [ARGUMENT...]",
-		Description: p.listCommands(true),
+		Description: p.listCommands(true, control.Panel()),
 		Flags:       append(remoteFlags(), listFlag("inspect")),
 		Action:      p.runInspect,
 	}
@@ -29,7 +30,7 @@ func (p *program) controlCommand() *cli.Command {
 		Name:        "control",
 		Usage:       "tell workers, Python's too, what to do",
 		ArgsUsage:   "COMMAND [ARGUMENT...]",
-		Description: p.listCommands(false),
+		Description: p.listCommands(false, control.Panel()),
 		Flags:       append(remoteFlags(), listFlag("control")),
 		Action:      p.runControl,
 	}
@@ -72,15 +73,28 @@ func (p *program) runControl(c *cli.Context) error {
 // runRemote asks what the arguments say and prints replies as they come, unless they
 // are wanted as JSON.
 func (p *program) runRemote(c *cli.Context, inspect bool) (replies []control.Reply, err error) {
-	if c.Bool("list") {
-		_, err := fmt.Fprintln(p.stdout, p.listCommands(inspect))
+	app, err := p.describe(c)
+	if err != nil {
 		return nil, err
 	}
-	command, arguments, err := p.readRemote(c, inspect)
+	commands := withCommandsOf(app)
+	if c.Bool("list") {
+		_, err := fmt.Fprintln(p.stdout, p.listCommands(inspect, commands))
+		return nil, err
+	}
+	command, arguments, err := p.readRemote(c, inspect, commands)
 	if err != nil {
 		return nil, usage(c, err, false)
 	}
-	o, err := openOperator(c)
+	conf, err := loadSettings(c, nil, app.Settings)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := signedBy(app.Signing)
+	if err != nil {
+		return nil, err
+	}
+	o, err := openOperator(c, conf, signed)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +116,28 @@ func refused(replies []control.Reply) error {
 	return statusError(exitFailure)
 }
 
+// withCommandsOf returns Celery's commands and those of an app, which may take the place of Celery's.
+func withCommandsOf(app *python.Description) (commands []control.Command) {
+	own := map[string]bool{}
+	for _, c := range app.Commands {
+		own[c.Name] = true
+		var params []control.Param
+		for _, a := range c.Args {
+			params = append(params, control.Param{Name: a[0], Kind: a[1]})
+		}
+		described := control.Command{Name: c.Name, Inspect: c.Type == remoteKind(true), Usage: c.Signature, Help: c.Help}
+		commands = append(commands, control.Elsewhere(described, c.Variadic, params...))
+	}
+	celerys := slices.DeleteFunc(control.Panel(), func(c control.Command) bool { return own[c.Name] })
+	return append(celerys, commands...)
+}
+
 // readRemote finds the command that is named, and makes keyword arguments of the others.
-func (p *program) readRemote(c *cli.Context, inspect bool) (name string, arguments []byte, err error) {
+func (p *program) readRemote(c *cli.Context, inspect bool, commands []control.Command) (name string, arguments []byte, err error) {
 	name = c.Args().First()
 	if name == "" {
 		return "", nil, errors.New("missing argument 'COMMAND'")
 	}
-	commands := control.Panel()
 	i := slices.IndexFunc(commands, func(c control.Command) bool { return c.Name == name })
 	_, own := p.reg.LookupCommand(name)
 	switch {
@@ -119,7 +148,7 @@ func (p *program) readRemote(c *cli.Context, inspect bool) (name string, argumen
 		arguments, err = commands[i].Arguments(c.Args().Tail())
 		return name, arguments, err
 	}
-	names := p.commandNames(inspect)
+	names := p.commandNames(inspect, commands)
 	hint := didYouMean(name, names, "")
 	if i >= 0 {
 		hint = fmt.Sprintf(" Did you mean '%s %s %s'?", p.name, remoteKind(!inspect), name)
@@ -153,10 +182,10 @@ func remoteKind(inspect bool) string {
 	return "control"
 }
 
-// commandNames are Celery's, and those that the program registers: they may be either kind.
-func (p *program) commandNames(inspect bool) []string {
+// commandNames are those that are given, and those that the program registers: they may be either kind.
+func (p *program) commandNames(inspect bool, commands []control.Command) []string {
 	names := p.reg.Commands()
-	for _, c := range control.Panel() {
+	for _, c := range commands {
 		if c.Inspect == inspect {
 			names = append(names, c.Name)
 		}
@@ -166,7 +195,7 @@ func (p *program) commandNames(inspect bool) []string {
 }
 
 // listCommands is a table of commands and what they do.
-func (p *program) listCommands(inspect bool) string {
+func (p *program) listCommands(inspect bool, commands []control.Command) string {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	if inspect {
@@ -175,7 +204,7 @@ func (p *program) listCommands(inspect bool) string {
 		fmt.Fprintln(table, "Control Commands:")
 	}
 	own := p.reg.Commands()
-	for _, c := range control.Panel() {
+	for _, c := range commands {
 		if c.Inspect == inspect && !slices.Contains(own, c.Name) {
 			fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.Name+" "+c.Usage), c.Help)
 		}

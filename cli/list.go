@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/settings"
 )
 
@@ -31,8 +31,10 @@ func (p *program) listCommand() *cli.Command {
 			"READY    waiting, all priorities together and by priority step\n" +
 			"UNACKED  claimed by a worker, Python's too, and not settled\n" +
 			"PARKED   kept in Redis until their time\n" +
-			"DEAD     dead letters; see '" + p.name + " dlq'\n\n" +
-			"bindings shows which exchanges deliver to which queues.",
+			"DEAD     dead letters in Redis; see '" + p.name + " dlq'\n\n" +
+			"bindings shows which exchanges deliver to which queues. RabbitMQ tells bindings, what is unacked, and queues that\n" +
+			"the settings do not name by its management plugin only: see manager_hostname, manager_port, manager_userid and\n" +
+			"manager_password of broker_transport_options.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "bindings of all exchanges, not only those of task_queues", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print JSON, one object a line", DisableDefaultText: true},
@@ -51,7 +53,7 @@ func (p *program) runList(c *cli.Context) (err error) {
 	case c.NArg() > 1:
 		return usage(c, fmt.Errorf("got unexpected argument '%s'", c.Args().Get(1)), false)
 	}
-	conf, err := loadSettings(c, nil)
+	conf, err := p.commandSettings(c)
 	if err != nil {
 		return err
 	}
@@ -71,14 +73,35 @@ func (p *program) runList(c *cli.Context) (err error) {
 // queueLine is a line of list queues --json.
 type queueLine struct {
 	Name       string         `json:"name"`
+	Type       string         `json:"type,omitempty"`
 	Ready      int            `json:"ready"`
-	ByPriority map[string]int `json:"ready_by_priority"`
-	Unacked    int            `json:"unacked"`
-	Parked     int            `json:"parked"`
-	Dead       int            `json:"dead"`
+	ByPriority map[string]int `json:"ready_by_priority,omitempty"`
+	// What the broker does not know is left out.
+	Unacked   *int `json:"unacked,omitempty"`
+	Parked    *int `json:"parked,omitempty"`
+	Dead      *int `json:"dead,omitempty"`
+	Consumers *int `json:"consumers,omitempty"`
 }
 
-func (p *program) listQueues(ctx context.Context, c *cli.Context, m *redisbroker.Management, conf *settings.Settings) error {
+// column is a figure of queues besides those that are ready.
+type column struct {
+	head  string
+	known bool
+	of    func(q *broker.QueueState) int
+	field func(line *queueLine) **int
+}
+
+func columns(known broker.Figures) []column {
+	all := []column{
+		{"UNACKED", known.Unacked, func(q *broker.QueueState) int { return q.Unacked }, func(l *queueLine) **int { return &l.Unacked }},
+		{"PARKED", known.Parked, func(q *broker.QueueState) int { return q.Parked }, func(l *queueLine) **int { return &l.Parked }},
+		{"DEAD", known.Dead, func(q *broker.QueueState) int { return q.Dead }, func(l *queueLine) **int { return &l.Dead }},
+		{"CONSUMERS", known.Consumers, func(q *broker.QueueState) int { return q.Consumers }, func(l *queueLine) **int { return &l.Consumers }},
+	}
+	return slices.DeleteFunc(all, func(c column) bool { return !c.known })
+}
+
+func (p *program) listQueues(ctx context.Context, c *cli.Context, m broker.Management, conf *settings.Settings) error {
 	var named []string
 	for _, q := range conf.Queues().All() {
 		named = append(named, q.Name)
@@ -87,22 +110,32 @@ func (p *program) listQueues(ctx context.Context, c *cli.Context, m *redisbroker
 	if err != nil {
 		return err
 	}
-	steps := m.Steps()
+	steps, figures := m.Steps(), columns(m.Figures())
 	head := []string{"QUEUE", "READY"}
 	for _, step := range steps {
 		head = append(head, fmt.Sprintf("P%d", step))
 	}
-	rows := [][]string{append(head, "UNACKED", "PARKED", "DEAD")}
+	for _, figure := range figures {
+		head = append(head, figure.head)
+	}
+	rows := [][]string{head}
 	for _, q := range states {
-		line := queueLine{Name: q.Name, ByPriority: map[string]int{}, Unacked: q.Unacked, Parked: q.Parked, Dead: q.Dead}
+		line := queueLine{Name: q.Name, Type: q.Type, ByPriority: map[string]int{}}
 		row := []string{cmp.Or(q.Name, "(unknown)"), ""}
 		for i, n := range q.Ready {
 			line.Ready += n
-			line.ByPriority[strconv.Itoa(steps[i])] = n
-			row = append(row, strconv.Itoa(n))
+			if len(steps) > 0 {
+				line.ByPriority[strconv.Itoa(steps[i])] = n
+				row = append(row, strconv.Itoa(n))
+			}
 		}
 		row[1] = strconv.Itoa(line.Ready)
-		rows = append(rows, append(row, strconv.Itoa(q.Unacked), strconv.Itoa(q.Parked), strconv.Itoa(q.Dead)))
+		for _, figure := range figures {
+			n := figure.of(&q)
+			*figure.field(&line) = &n
+			row = append(row, strconv.Itoa(n))
+		}
+		rows = append(rows, row)
 		if c.Bool("json") {
 			if err := p.printJSON(line); err != nil {
 				return err
@@ -140,7 +173,7 @@ type bindingLine struct {
 	Pattern    string `json:"pattern,omitempty"`
 }
 
-func (p *program) listBindings(ctx context.Context, c *cli.Context, m *redisbroker.Management, conf *settings.Settings) error {
+func (p *program) listBindings(ctx context.Context, c *cli.Context, m broker.Management, conf *settings.Settings) error {
 	var exchanges []string
 	for _, q := range conf.Queues().All() {
 		if !slices.Contains(exchanges, q.Exchange) {
@@ -153,23 +186,27 @@ func (p *program) listBindings(ctx context.Context, c *cli.Context, m *redisbrok
 			return err
 		}
 	}
-	print := func(queue, exchange, key string) { fmt.Fprintf(p.stdout, "%-28s %-28s %s\n", queue, exchange, key) }
-	if !c.Bool("json") {
-		rule := strings.Repeat("-", 16)
-		print("Queue", "Exchange", "Routing Key")
-		print(rule, rule, rule)
-	}
+	var lines []bindingLine
 	for _, exchange := range exchanges {
 		bindings, err := m.Bindings(ctx, exchange)
 		if err != nil {
 			return err
 		}
 		for _, b := range bindings {
-			if !c.Bool("json") {
-				print(b.Queue, exchange, b.RoutingKey)
-			} else if err := p.printJSON(bindingLine{b.Queue, exchange, b.RoutingKey, b.Pattern}); err != nil {
-				return err
-			}
+			lines = append(lines, bindingLine{b.Queue, exchange, b.RoutingKey, b.Pattern})
+		}
+	}
+	print := func(queue, exchange, key string) { fmt.Fprintf(p.stdout, "%-28s %-28s %s\n", queue, exchange, key) }
+	if !c.Bool("json") {
+		rule := strings.Repeat("-", 16)
+		print("Queue", "Exchange", "Routing Key")
+		print(rule, rule, rule)
+	}
+	for _, line := range lines {
+		if !c.Bool("json") {
+			print(line.Queue, line.Exchange, line.RoutingKey)
+		} else if err := p.printJSON(line); err != nil {
+			return err
 		}
 	}
 	return nil

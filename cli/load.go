@@ -13,10 +13,10 @@ import (
 	"github.com/apium/apium/settings"
 )
 
-// loadSettings reads the settings file, the environment, name=value arguments, and
-// those flags that are parts of a setting.
-func loadSettings(c *cli.Context, args []string) (*settings.Settings, error) {
-	from := settings.Sources{File: c.String("config"), Environ: unclaimed(c), Args: args}
+// loadSettings reads what an app has exported, if there is one, or the settings file, the
+// environment, name=value arguments, and those flags that are parts of a setting.
+func loadSettings(c *cli.Context, args []string, exported []byte) (*settings.Settings, error) {
+	from := settings.Sources{Exported: exported, App: c.String("app"), File: settingsFile(c), Environ: unclaimed(c), Args: args}
 	if c.IsSet("visibility-timeout") {
 		seconds := strconv.FormatFloat(flagSeconds(c, "visibility-timeout").Seconds(), 'f', -1, 64)
 		from.Options = append(from.Options, transportOption("visibility-timeout", "visibility_timeout="+seconds))
@@ -38,6 +38,9 @@ func loadSettings(c *cli.Context, args []string) (*settings.Settings, error) {
 		return nil, err
 	}
 	takeURLs(c, conf)
+	if exported != nil {
+		return conf, checkBroker(c, conf)
+	}
 	return conf, nil
 }
 

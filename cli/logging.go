@@ -59,7 +59,7 @@ var logFormats = []string{"text", "json"}
 // newLogHandler returns the handler of a log format.
 func newLogHandler(out io.Writer, format string, level slog.Leveler, color bool) slog.Handler {
 	if format != "json" {
-		return &textHandler{out: out, level: level, color: color}
+		return &textHandler{out: out, level: level, color: color, format: &logFormat, taskFormat: &taskLogFormat}
 	}
 	return jsonHandler{Handler: slog.NewJSONHandler(out, &slog.HandlerOptions{
 		Level: level,
@@ -121,8 +121,10 @@ type textHandler struct {
 	out   io.Writer
 	level slog.Leveler
 	color bool
-	task  string // of a task's logger: what stands in front of the message
 	attrs string // of WithAttrs, formatted
+
+	format, taskFormat *lineFormat // that of a task's logger is the second
+	taskName, taskID   string      // "": it is not a task's logger
 }
 
 func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -133,7 +135,7 @@ func (h *textHandler) WithGroup(string) slog.Handler { return h }
 func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	if name, id, ok := logline.IsTask(attrs); ok {
-		with.task = logline.Escape(name + "[" + id + "]: ")
+		with.taskName, with.taskID, with.format = logline.Escape(name), logline.Escape(id), h.taskFormat
 		return &with
 	}
 	for _, a := range attrs {
@@ -147,40 +149,7 @@ var linePool = sync.Pool{New: func() any { return new([]byte) }}
 func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	buf := linePool.Get().(*[]byte)
 	defer linePool.Put(buf)
-	name := levelName(r.Level)
-	b := (*buf)[:0]
-	b = append(b, '[')
-	b = r.Time.AppendFormat(b, "2006-01-02 15:04:05,000")
-	b = append(b, ": "...)
-	b = append(b, name...)
-	b = append(b, "/MainProcess] "...)
-	color := ""
-	if h.color {
-		color = levelColors[name]
-	}
-	b = append(b, color...)
-	told := toldIn(&r)
-	if h.task != "" { // the attributes are those of the task's author
-		told.event, told.lines = false, false
-	}
-	b = append(b, h.task...)
-	b = logline.AppendEscaped(b, r.Message, told.lines)
-	b = append(b, h.attrs...)
-	if !told.event {
-		r.Attrs(func(a slog.Attr) bool {
-			if a.Key != worker.TracebackKey && (a.Key != logline.LinesKey || h.task != "") {
-				b = appendAttr(b, a)
-			}
-			return true
-		})
-	}
-	traceback := told.traceback
-	if traceback != "" {
-		b = append(append(b, '\n'), strings.TrimRight(traceback, "\n")...)
-	}
-	if color != "" {
-		b = append(b, colorReset...)
-	}
+	b := h.appendLine((*buf)[:0], &r)
 	b = append(b, '\n')
 	if !utf8.Valid(b) {
 		b = escapeBytes(b)
@@ -188,6 +157,60 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	*buf = b
 	_, err := h.out.Write(b)
 	return err
+}
+
+func (h *textHandler) appendLine(b []byte, r *slog.Record) []byte {
+	level, color, reset := levelName(r.Level), "", ""
+	if h.color && levelColors[level] != "" {
+		color, reset = levelColors[level], colorReset
+	}
+	told := toldIn(r)
+	if h.taskName != "" { // the attributes are those of the task's author
+		told.event, told.lines = false, false
+	}
+	colored := false // to the end of the line, with the traceback
+	for i, name := range h.format.names {
+		b = append(b, h.format.texts[i]...)
+		switch name {
+		case "asctime":
+			b = r.Time.AppendFormat(b, "2006-01-02 15:04:05,000")
+		case "levelname":
+			b = append(b, level...)
+		case "message":
+			b = h.appendMessage(append(b, color...), r, &told)
+			if colored = i == len(h.format.names)-1; !colored {
+				b = append(b, reset...)
+			}
+		case "task_name":
+			b = append(b, h.taskName...)
+		case "task_id":
+			b = append(b, h.taskID...)
+		default:
+			b = append(b, fieldValues[name]...)
+		}
+	}
+	b = append(b, h.format.texts[len(h.format.names)]...)
+	if told.traceback != "" {
+		b = append(append(b, '\n'), strings.TrimRight(told.traceback, "\n")...)
+	}
+	if colored {
+		b = append(b, reset...)
+	}
+	return b
+}
+
+// appendMessage appends the message, and the attributes that are not in it.
+func (h *textHandler) appendMessage(b []byte, r *slog.Record, told *told) []byte {
+	b = append(logline.AppendEscaped(b, r.Message, told.lines), h.attrs...)
+	if !told.event {
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key != worker.TracebackKey && (a.Key != logline.LinesKey || h.taskName != "") {
+				b = appendAttr(b, a)
+			}
+			return true
+		})
+	}
+	return b
 }
 
 // told is what attributes say about a line.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/apium/apium/app"
 	"github.com/apium/apium/internal/logline"
@@ -50,7 +51,14 @@ func (p *program) showBanner(s *workerSettings, w *app.Worker) {
 
 // logger is the worker's: text as Celery's, or JSON that names the worker in every line.
 func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
-	log := slog.New(newLogHandler(out, s.conf.LogFormat, s.level, color))
+	handler := newLogHandler(out, s.conf.LogFormat, s.level, color)
+	if lines, ok := handler.(*textHandler); ok {
+		lines.format, lines.taskFormat = &s.logLines, &s.taskLogLines
+	}
+	if zone := s.zone(); zone != time.Local {
+		handler = zonedHandler{handler, zone}
+	}
+	log := slog.New(handler)
 	if s.conf.LogFormat == "json" {
 		return log.With("worker", s.opts.Hostname)
 	}

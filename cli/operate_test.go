@@ -196,7 +196,7 @@ func TestOperatorMistakes(t *testing.T) {
 		"inspect shutdown":         "Command shutdown not recognized. Did you mean 'apium control shutdown'?",
 		"control rate_limit a 1 b": "Command 'rate_limit' takes arguments: <task_name> <rate_limit",
 		"control pool_grow many":   "Invalid value for n: 'many' is not an integer",
-		"inspect ping -t soon":     `Invalid value "soon" for --t`,
+		"inspect ping -t soon":     "Invalid value for '--timeout': 'soon'",
 		"status now":               "Got unexpected argument 'now'",
 		"purge now":                "Got unexpected argument 'now'",
 		"list":                     "Missing argument: one of queues, bindings",
@@ -205,8 +205,9 @@ func TestOperatorMistakes(t *testing.T) {
 		"report now":               "Got unexpected argument 'now'",
 		"events now":               "Got unexpected argument 'now'",
 		"result":                   "Missing argument 'TASK_ID'",
-		"result a":                 "There is no --result-backend to read the result from",
-		"result a b":               "Got unexpected argument 'b'",
+		"result -b amqp://localhost --result-backend rpc:// a": "Results on rpc:// are messages to the process that has sent the task, and nobody else can read them: send it with 'send --wait'",
+		"result a":   "There is no --result-backend to read the result from",
+		"result a b": "Got unexpected argument 'b'",
 	} {
 		status, stdout, stderr := call(t, strings.Fields(args)...)
 		if status != exitUsage || stdout != "" || !strings.Contains(stderr, "\n\nError: "+message) {

@@ -54,10 +54,14 @@ func removeStale(path string, stderr io.Writer) error {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err == nil && pid != os.Getpid() && alive(pid) {
+	switch {
+	case err != nil:
+		fmt.Fprintln(stderr, "Broken pidfile found - Removing it.")
+	case pid != os.Getpid() && alive(pid):
 		return &runningError{path: path, pid: pid}
+	default:
+		fmt.Fprintln(stderr, "Stale pidfile exists - Removing it.")
 	}
-	fmt.Fprintln(stderr, "Stale pidfile exists - Removing it.")
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pid file: %w", err)
 	}

@@ -32,12 +32,12 @@ func TestPidfile(t *testing.T) {
 
 func TestPidfileOfOthers(t *testing.T) {
 	t.Parallel()
-	for text, stale := range map[string]bool{
-		fmt.Sprint(os.Getppid()):  false,
-		"2147483647\n":            true, // no such process
-		"":                        true,
-		"junk":                    true,
-		fmt.Sprintln(os.Getpid()): true, // ours: left by an earlier life in a container
+	for text, left := range map[string]string{
+		fmt.Sprint(os.Getppid()):  "",
+		"2147483647\n":            "Stale pidfile exists", // no such process
+		"":                        "Broken pidfile found",
+		"junk":                    "Broken pidfile found",
+		fmt.Sprintln(os.Getpid()): "Stale pidfile exists", // ours: left by an earlier life in a container
 	} {
 		path := filepath.Join(t.TempDir(), "worker.pid")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -47,9 +47,9 @@ func TestPidfileOfOthers(t *testing.T) {
 		_, err := writePidfile(path, &stderr)
 		var running *runningError
 		switch {
-		case stale && (err != nil || stderr.String() != "Stale pidfile exists - Removing it.\n"):
+		case left != "" && (err != nil || stderr.String() != left+" - Removing it.\n"):
 			t.Errorf("%q: %v, stderr %q", text, err, stderr.String())
-		case !stale && !errors.As(err, &running):
+		case left == "" && !errors.As(err, &running):
 			t.Errorf("%q: %v, want a runningError", text, err)
 		}
 	}

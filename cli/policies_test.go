@@ -60,6 +60,14 @@ func TestPoliciesOfSettingsAndFlags(t *testing.T) {
 		s.UnknownByQueue["low"].Queue != "python" || s.MaxRedeliveries != 5 || s.ParkAfter != 4*time.Second || s.ETATaskLimit != 9 {
 		t.Errorf("%+v", s)
 	}
+	// Remote control shows what is in force: apium doctor goes by that.
+	shown := map[string]any{"*": "park", "high": "fail", "low": "forward:python"}
+	if diff := cmp.Diff(shown, readSettings(t, "worker", config, "--unknown-task", "low=forward:python").conf.Table(false)["apium_unknown_task"]); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
+	if got := readSettings(t, "worker", "--unknown-task", "leave").conf.Table(false)["apium_unknown_task"]; got != "leave" {
+		t.Errorf("shown: %v", got)
+	}
 	for args, want := range map[string]string{
 		"--unknown-task drop":        "'drop' is not one of fail, leave, park, forward:<queue>",
 		"--unknown-task =leave":      "'=leave' names no queue",

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -41,6 +42,16 @@ func sendSignal(t *testing.T, child *exec.Cmd, sig os.Signal) {
 	if err := child.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// waitTaken waits until no signal is pending for a process any more, where the kernel tells that: on a busy
+// machine one may be on its way for longer than a worker takes to start.
+func waitTaken(t *testing.T, child *exec.Cmd) {
+	t.Helper()
+	waitUntil(t, "the signal to arrive", func() bool {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", child.Process.Pid))
+		return err != nil || bytes.Contains(status, []byte("ShdPnd:\t0000000000000000\n"))
+	})
 }
 
 func wantExit(t *testing.T, child *exec.Cmd, within time.Duration) {
@@ -201,6 +212,7 @@ func TestStoppedWhileItStarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		sendSignal(t, child, sigterm)
+		waitTaken(t, child)
 		_, err = write.WriteString("{}")
 		_ = write.Close()
 		wantExit(t, child, 10*time.Second)

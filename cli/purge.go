@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/app"
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/broker"
 
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/settings"
@@ -37,7 +37,7 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	conf, err := loadSettings(c, nil)
+	conf, err := p.commandSettings(c)
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,11 @@ func (p *program) runPurge(c *cli.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		waiting, err := m.Parked(c.Context, name)
-		if err != nil {
-			return err
+		waiting := 0
+		if parks, ok := m.(broker.ParkedManagement); ok {
+			if waiting, err = parks.Parked(c.Context, name); err != nil {
+				return err
+			}
 		}
 		counts[name] = n
 		total, parked = total+n, parked+waiting
@@ -125,7 +127,7 @@ func confirm(in io.Reader, out io.Writer, question string) bool {
 }
 
 // openManagement connects to where tasks are published.
-func openManagement(c *cli.Context, conf *settings.Settings) (*redisbroker.Management, error) {
+func openManagement(c *cli.Context, conf *settings.Settings) (broker.Management, error) {
 	urls, err := readBroker(c, conf)
 	if err != nil {
 		return nil, err

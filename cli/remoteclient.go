@@ -46,19 +46,17 @@ type operator struct {
 	urls      fromsettings.Connections
 	publisher fromsettings.Publisher
 	decoder   protocol.Decoder
+	signed    protocol.Serializer
 }
 
-// openOperator connects to the broker.
-func openOperator(c *cli.Context) (*operator, error) {
-	o := &operator{}
+// openOperator connects to the broker. signed is what the app signs with; nil: it does not.
+func openOperator(c *cli.Context, conf *settings.Settings, signed protocol.Serializer) (*operator, error) {
+	o := &operator{conf: conf, signed: signed}
 	var err error
-	if o.conf, err = loadSettings(c, nil); err != nil {
-		return nil, err
-	}
 	if o.urls, err = readBroker(c, o.conf); err != nil {
 		return nil, err
 	}
-	o.decoder = protocol.Decoder{Location: o.conf.Location(), Serializer: serializer.ByContentType, Decompress: compression.Decompress}
+	o.decoder = protocol.Decoder{Location: o.conf.Location(), Serializer: serializer.Signing(signed), Decompress: compression.Decompress}
 	if o.decoder.Accept, err = protocol.NewAccept(o.conf.AcceptContent...); err != nil {
 		return nil, err
 	}
@@ -78,7 +76,7 @@ func (o *operator) Close() error {
 // ask asks workers what the flags say, and hands over each reply as it comes.
 func (o *operator) ask(c *cli.Context, command string, arguments []byte, heard func(control.Reply)) ([]control.Reply, error) {
 	client := control.Client{
-		Broadcaster: o.publisher, Asker: o.publisher, Exchange: o.conf.ControlExchange, Decoder: o.decoder,
+		Broadcaster: o.publisher, Asker: o.publisher, Exchange: o.conf.ControlExchange, Decoder: o.decoder, Signed: o.signed,
 	}
 	replies, err := client.Ask(o.ctx, control.Question{
 		Command: command, Arguments: arguments, Destination: commaList(c.String("destination")), Timeout: flagSeconds(c, "timeout"),

@@ -39,7 +39,7 @@ func (p *program) runResult(c *cli.Context) (err error) {
 	case c.NArg() > 1:
 		return usage(c, fmt.Errorf("got unexpected argument '%s'", c.Args().Get(1)), false)
 	}
-	conf, err := loadSettings(c, nil)
+	conf, err := p.commandSettings(c)
 	if err != nil {
 		return err
 	}
@@ -49,6 +49,10 @@ func (p *program) runResult(c *cli.Context) (err error) {
 	}
 	if err := urls.Read(conf); err != nil {
 		return usage(c, err, false)
+	}
+	if urls.Backend.Scheme == "rpc" {
+		return usage(c, errors.New("results on rpc:// are messages to the process that has sent the task, and nobody else can read them: "+
+			"send it with 'send --wait', or have results stored by another --result-backend, the workers' too"), false)
 	}
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()

@@ -22,7 +22,7 @@ func TestRun(t *testing.T) {
 	}
 	var failed *Error
 	var usage *UsageError
-	if err := Run(t.Context(), reg, "worker", "-b", "amqp://h"); !errors.As(err, &failed) || failed.ExitStatus != exitUsage || !errors.As(err, &usage) {
+	if err := Run(t.Context(), reg, "worker", "-b", "sqs://h"); !errors.As(err, &failed) || failed.ExitStatus != exitUsage || !errors.As(err, &usage) {
 		t.Errorf("error: %v", err)
 	}
 	var away *app.ConnectionError

@@ -51,7 +51,7 @@ func (p *program) sendCommand() *cli.Command {
 }
 
 func (p *program) runSend(c *cli.Context) (err error) {
-	conf, err := loadSettings(c, nil)
+	conf, signed, err := p.commandApp(c)
 	if err != nil {
 		return err
 	}
@@ -60,9 +60,6 @@ func (p *program) runSend(c *cli.Context) (err error) {
 		return usage(c, err, false)
 	}
 	if err := checkRoute(call, conf); err != nil {
-		return err
-	}
-	if err := checkApp(c, conf); err != nil {
 		return err
 	}
 	wait := c.Bool("wait")
@@ -85,7 +82,7 @@ func (p *program) runSend(c *cli.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, store.Close()) }()
 	}
-	producer, err := app.Open(ctx, conf)
+	producer, err := app.OpenSigned(ctx, conf, signed)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +13,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/app"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/nodename"
+	"github.com/apium/apium/python"
 	"github.com/apium/apium/settings"
 )
 
@@ -35,35 +37,43 @@ type workerSettings struct {
 	port     int // of the embedded Redis
 	log      *slog.Logger
 	warnings []string // one line for each flag without effect
+
+	logLines, taskLogLines lineFormat
 }
 
 // warn has the worker warn of a flag without effect.
 func (s *workerSettings) warn(line string) { s.warnings = append(s.warnings, line) }
 
 // readWorkerSettings checks every flag whose type does not check itself.
-func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
+func readWorkerSettings(c *cli.Context, project *python.App) (*workerSettings, error) {
 	for _, f := range missingFlags {
 		if c.IsSet(f.name) {
 			return nil, usage(c, fmt.Errorf("option '--%s': %s", f.name, f.why), false)
 		}
 	}
-	conf, err := loadSettings(c, c.Args().Slice())
-	if err != nil {
-		return nil, err
+	if o := appOptionsOf(c); project == nil && o.Mistake != "" {
+		return nil, usage(c, errors.New(o.Mistake), false)
 	}
-	if err := checkApp(c, conf); err != nil {
+	var exported []byte
+	if project != nil {
+		exported = project.Manifest().Settings
+	}
+	conf, err := loadSettings(c, c.Args().Slice(), exported)
+	if err != nil {
 		return nil, err
 	}
 	s := &workerSettings{
 		conf: conf,
 		opts: app.Options{
 			Hostname:          nodename.Of(c.String("hostname"), nodename.Host()),
-			ExcludeQueues:     commaList(c.String("exclude-queues")),
 			WithoutHeartbeat:  c.Bool("without-heartbeat"),
 			WithoutMingle:     c.Bool("without-mingle") || c.Bool("embedded"), // nobody else can be there
 			WithoutGossip:     c.Bool("without-gossip"),
 			HeartbeatInterval: flagSeconds(c, "heartbeat-interval"),
 			Shown:             conf.Table,
+			Python:            project,
+			GoConcurrency:     c.Int("go-concurrency"),
+			IgnorePythonHooks: c.Bool("ignore-python-hooks"),
 		},
 		app:      c.String("app"),
 		quiet:    c.Bool("quiet"),
@@ -78,7 +88,7 @@ func readWorkerSettings(c *cli.Context) (*workerSettings, error) {
 	s.logfile = nodename.Path(c.String("logfile"), s.opts.Hostname)
 	s.pidfile = nodename.Path(c.String("pidfile"), s.opts.Hostname)
 	for _, read := range []func(*cli.Context) error{
-		s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown, s.readIgnored,
+		s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown, s.readIgnored, s.readBeat,
 	} {
 		if err := read(c); err != nil {
 			return nil, usage(c, err, false)
@@ -95,23 +105,25 @@ func given[T any](c *cli.Context, flag string, get func(string) T, field *T) {
 }
 
 func (s *workerSettings) readLevel(c *cli.Context) (err error) {
-	if s.level, err = parseLevel(c.String("loglevel")); err != nil {
-		return fmt.Errorf("invalid value for '-l' / '--loglevel': %w", err)
+	if s.level, err = level(c); err != nil {
+		return err
 	}
 	if !slices.Contains(logFormats, s.conf.LogFormat) {
 		return fmt.Errorf("invalid value for '--log-format': '%s' is not one of %s", s.conf.LogFormat, strings.Join(logFormats, ", "))
 	}
+	s.logLines = s.readLineFormat("worker_log_format", s.conf.WorkerLogFormat, &logFormat)
+	s.taskLogLines = s.readLineFormat("worker_task_log_format", s.conf.WorkerTaskLogFormat, &taskLogFormat)
 	return nil
 }
 
 func (s *workerSettings) readPool(c *cli.Context) (err error) {
 	s.pool = "goroutines"
-	if value := c.String("concurrency"); c.IsSet("concurrency") {
-		s.conf.WorkerConcurrency = 0
-		if value != "auto" {
-			if s.conf.WorkerConcurrency, err = strconv.Atoi(value); err != nil || s.conf.WorkerConcurrency < 0 {
-				return fmt.Errorf("invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '%s'", value)
-			}
+	if s.opts.Python != nil {
+		s.pool = s.opts.Python.Manifest().PoolModule()
+	}
+	if c.IsSet("concurrency") {
+		if s.conf.WorkerConcurrency, err = concurrency(c); err != nil {
+			return err
 		}
 	}
 	pool, origin := s.conf.WorkerPool, s.conf.Origin("worker_pool").String()
@@ -120,20 +132,21 @@ func (s *workerSettings) readPool(c *cli.Context) (err error) {
 		pool, origin, isClass = c.String("pool"), "-P/--pool "+c.String("pool"), false
 		s.conf.WorkerPool = pool
 	}
-	if err := oneOf(pool, pools); pool != "" && !isClass && err != nil {
-		return fmt.Errorf("invalid value for '-P' / '--pool': %w", err)
+	if err := checkPool(pool); pool != "" && !isClass && err != nil {
+		return err
 	}
 	switch {
-	case origin == "" || pool == "": // Celery's default, prefork
+	case origin == "" || pool == "" || s.opts.Python != nil: // Celery's default, prefork
 	case pool == "solo" || strings.HasPrefix(pool, "celery.concurrency.solo"):
 		s.pool = "solo"
 	default:
 		s.warn(origin + " has no effect: tasks run in goroutines")
 	}
-	if value := c.String("autoscale"); value != "" {
-		if s.opts.Autoscale, err = parseAutoscale(value, os.Getenv("AUTOSCALE_KEEPALIVE")); err != nil {
-			return fmt.Errorf("invalid value for '--autoscale': %w", err)
-		}
+	if s.opts.Autoscale, err = autoscale(c); err != nil {
+		return err
+	}
+	if n := s.opts.GoConcurrency; n < 0 {
+		return fmt.Errorf("invalid value for '--go-concurrency': %d is negative", n)
 	}
 	prefetch := c.Int("prefetch-multiplier")
 	if prefetch < 0 {
@@ -148,11 +161,17 @@ func (s *workerSettings) readPool(c *cli.Context) (err error) {
 	return nil
 }
 
-func (s *workerSettings) readQueues(c *cli.Context) error {
-	if c.IsSet("queues") {
-		s.opts.Queues = commaList(c.String("queues"))
+func (s *workerSettings) readQueues(c *cli.Context) (err error) {
+	var queues []broker.Queue
+	if s.opts.Python != nil { // it was given -Q and -X
+		queues, err = fromsettings.ConsumedByApp(s.opts.Python.Manifest().Queues)
+	} else {
+		if c.IsSet("queues") {
+			s.opts.Queues = commaList(c.String("queues"))
+		}
+		s.opts.ExcludeQueues = commaList(c.String("exclude-queues"))
+		queues, err = fromsettings.Consumed(s.conf, s.opts.Queues, s.opts.ExcludeQueues, s.opts.Hostname)
 	}
-	queues, err := fromsettings.Consumed(s.conf, s.opts.Queues, s.opts.ExcludeQueues, s.opts.Hostname)
 	for _, q := range queues {
 		s.queues = append(s.queues, q.Name)
 	}
@@ -164,21 +183,25 @@ func (s *workerSettings) readIgnored(c *cli.Context) error {
 		if !c.IsSet(f.name) {
 			continue
 		}
-		if err := oneOf(c.String(f.name), f.choices); f.choices != nil && err != nil {
-			return fmt.Errorf("invalid value for '--%s': %w", f.name, err)
+		if err := f.checkChoice(c.String(f.name)); err != nil && !s.isCelery4() {
+			return err
+		}
+		if s.opts.Python != nil && isMeant(f.name) {
+			continue
 		}
 		s.warn(f.names() + " has no effect: " + f.why)
 	}
-	if s.app != "" && c.String("config") == "" {
-		s.warn("-A/--app " + s.app + " is only a name here: the app's settings and routes are not read. " +
-			"Export them with scripts/export_settings.py and give them with --config")
-	}
 	for _, name := range []string{"loader", "skip-checks"} {
-		if c.IsSet(name) {
+		if c.IsSet(name) && s.opts.Python == nil {
 			s.warn("--" + name + " has no effect: it concerns Python")
 		}
 	}
 	return nil
+}
+
+// isCelery4 tells whether the app's Celery takes any value for its options.
+func (s *workerSettings) isCelery4() bool {
+	return s.opts.Python != nil && strings.HasPrefix(s.opts.Python.Manifest().Software["celery"], "4.")
 }
 
 func (s *workerSettings) readTaskOptions(c *cli.Context) (err error) {
@@ -216,6 +239,49 @@ var pools = []string{"prefork", "eventlet", "gevent", "solo", "processes", "thre
 func oneOf(value string, known []string) error {
 	if !slices.Contains(known, value) {
 		return fmt.Errorf("'%s' is not one of '%s'", value, strings.Join(known, "', '"))
+	}
+	return nil
+}
+
+// readLineFormat reads a form of log lines that is a setting.
+func (s *workerSettings) readLineFormat(setting, format string, byDefault *lineFormat) lineFormat {
+	if format == "" {
+		return *byDefault
+	}
+	f, err := parseLineFormat(format)
+	if err != nil {
+		s.warn(fmt.Sprintf("%s has no effect on this process: %v", s.conf.Origin(setting), err))
+		return *byDefault
+	}
+	return f
+}
+
+// level is the value of -l.
+func level(c *cli.Context) (slog.Level, error) {
+	level, err := parseLevel(c.String("loglevel"))
+	if err != nil {
+		return level, fmt.Errorf("invalid value for '-l' / '--loglevel': %w", err)
+	}
+	return level, nil
+}
+
+// concurrency is the value of -c; 0: as many as there are processors.
+func concurrency(c *cli.Context) (int, error) {
+	value := c.String("concurrency")
+	if value == "auto" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("invalid value for '-c' / '--concurrency': must be a non-negative integer or 'auto', got '%s'", value)
+	}
+	return n, nil
+}
+
+// checkPool refuses what is no value of -P.
+func checkPool(pool string) error {
+	if err := oneOf(pool, pools); err != nil {
+		return fmt.Errorf("invalid value for '-P' / '--pool': %w", err)
 	}
 	return nil
 }

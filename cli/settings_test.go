@@ -34,7 +34,7 @@ func readSettings(t *testing.T, args ...string) *asRead {
 	app := p.app()
 	s := &asRead{}
 	app.Command("worker").Action = func(c *cli.Context) (err error) {
-		if s.workerSettings, err = readWorkerSettings(c); err != nil {
+		if s.workerSettings, err = readWorkerSettings(c, nil); err != nil {
 			return err
 		}
 		s.hostname, s.withoutHeartbeat, s.heartbeatInterval = s.opts.Hostname, s.opts.WithoutHeartbeat, s.opts.HeartbeatInterval
@@ -44,8 +44,8 @@ func readSettings(t *testing.T, args ...string) *asRead {
 		if err != nil {
 			return err
 		}
-		s.Connections, err = fromsettings.ForWorker(s.conf, s.hostname, queues, nil)
-		s.warnings = slices.Concat(s.conf.Warnings, fromsettings.UnheededWarnings(s.conf), s.workerSettings.warnings, s.Warnings)
+		s.Connections, err = fromsettings.ForWorker(s.conf, s.hostname, queues, fromsettings.Python{}, nil)
+		s.warnings = slices.Concat(s.conf.Warnings, fromsettings.UnheededWarnings(s.conf, s.opts.Python != nil), s.workerSettings.warnings, s.Warnings)
 		return err
 	}
 	options, err := normalise(app, args)
@@ -64,11 +64,11 @@ func TestWorkerDefaults(t *testing.T) {
 	if got := s.Broker.String(); got != "redis://localhost:6379/0" {
 		t.Errorf("broker %s", got)
 	}
-	if s.Results.URL != "" || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
-		!strings.HasPrefix(s.hostname, "celery@") || s.Results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
+	if s.Redis.Results.URL != "" || s.worker.PrefetchMultiplier != 0 || s.worker.Concurrency < 1 || levelName(s.level) != "WARNING" ||
+		!strings.HasPrefix(s.hostname, "celery@") || s.Redis.Results.Expires != 24*time.Hour || *s.worker.Defaults.AcksLate {
 		t.Errorf("defaults: %+v", s)
 	}
-	if diff := cmp.Diff([]broker.Queue{{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"}}, s.Consumer.Queues); diff != "" {
+	if diff := cmp.Diff([]broker.Queue{{Name: "celery", Exchange: "celery", ExchangeType: "direct", RoutingKey: "celery"}}, s.Queues); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
 	}
 }
@@ -87,10 +87,10 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker -Q b,a,b,c -X c", func(s *asRead) any { return strings.Join(queueNames(s), " ") }, "b a"},
 		{"worker -n w%%@x", func(s *asRead) any { return s.worker.Hostname }, "w%@x"},
 		{"worker -n w@x -f /l/%n-%h.log", func(s *asRead) any { return s.logfile }, "/l/w-x.log"},
-		{"worker --result-expires 0", func(s *asRead) any { return s.Results.Expires < 0 }, true},
-		{"worker --result-expires 1h", func(s *asRead) any { return s.Results.Expires }, time.Hour},
+		{"worker --result-expires 0", func(s *asRead) any { return s.Redis.Results.Expires < 0 }, true},
+		{"worker --result-expires 1h", func(s *asRead) any { return s.Redis.Results.Expires }, time.Hour},
 		{"worker --result-backend redis redis_host=h redis_port=7 redis_db=3", backendOf, "redis://h:7/3"},
-		{"worker --visibility-timeout 90", func(s *asRead) any { return s.Consumer.VisibilityTimeout }, 90 * time.Second},
+		{"worker --visibility-timeout 90", func(s *asRead) any { return s.Redis.Consumer.VisibilityTimeout }, 90 * time.Second},
 		{"worker --shutdown-timeout 1.5", func(s *asRead) any { return s.worker.ShutdownTimeout }, 1500 * time.Millisecond},
 		{"worker -n w1@%h -S /run/%n.state", func(s *asRead) any { return s.worker.StateDB }, "/run/w1.state"},
 		{"worker -n w1@%h worker_state_db=/run/%n.db", func(s *asRead) any { return s.worker.StateDB }, "/run/w1.db"},
@@ -102,27 +102,27 @@ func TestWorkerFlags(t *testing.T) {
 		{"worker -S revoked.db", func(s *asRead) any { return s.worker.StateDB }, "revoked.db"},
 		{"worker --result-extended", func(s *asRead) any { return s.worker.ResultExtended }, true},
 		{"worker --result-backend redis://:pw@h/3", func(s *asRead) any { return s.Backend.String() }, "redis://:**@h:6379/3"},
-		{"worker --result-backend disabled://", func(s *asRead) any { return s.Results.URL == "" }, true},
-		{"worker --queue-order-strategy priority", func(s *asRead) any { return s.Consumer.QueueOrderStrategy }, "priority"},
-		{"worker --broker-transport-options global_keyprefix=x:", func(s *asRead) any { return s.Publisher.GlobalKeyprefix }, "x:"},
+		{"worker --result-backend disabled://", func(s *asRead) any { return s.Redis.Results.URL == "" }, true},
+		{"worker --queue-order-strategy priority", func(s *asRead) any { return s.Redis.Consumer.QueueOrderStrategy }, "priority"},
+		{"worker --broker-transport-options global_keyprefix=x:", func(s *asRead) any { return s.Redis.Publisher.GlobalKeyprefix }, "x:"},
 		{
 			`worker --broker-transport-options {"visibility_timeout":7200,"sep":"\u0006","socket_timeout":null}`,
-			func(s *asRead) any { return s.Consumer.VisibilityTimeout.String() + s.Publisher.Sep }, "2h0m0s\x06",
+			func(s *asRead) any { return s.Redis.Consumer.VisibilityTimeout.String() + s.Redis.Publisher.Sep }, "2h0m0s\x06",
 		},
-		{"worker --broker-transport-options priority_steps=0,5", func(s *asRead) any { return len(s.Consumer.PrioritySteps) }, 2},
+		{"worker --broker-transport-options priority_steps=0,5", func(s *asRead) any { return len(s.Redis.Consumer.PrioritySteps) }, 2},
 		{
 			"worker --broker-transport-options priority_steps=[0,3,9] --visibility-timeout 3",
-			func(s *asRead) any { return s.Consumer.PrioritySteps[2] }, 9,
+			func(s *asRead) any { return s.Redis.Consumer.PrioritySteps[2] }, 9,
 		},
-		{"worker --broker-transport-options ack_emulation=False", func(s *asRead) any { return s.Consumer.NoAckEmulation }, true},
-		{"worker --broker-transport-options fanout_prefix=False", func(s *asRead) any { return s.Publisher.NoFanoutPrefix }, true},
-		{"worker --broker-transport-options fanout_prefix=true", func(s *asRead) any { return s.Consumer.NoFanoutPrefix }, false},
-		{"worker --broker-transport-options fanout_prefix=/{db}x.", func(s *asRead) any { return s.Consumer.FanoutPrefix }, "/{db}x."},
-		{"worker --broker-transport-options fanout_patterns=False", func(s *asRead) any { return s.Publisher.NoFanoutPatterns }, true},
-		{"worker --broker-transport-options deadletter_queue=dead", func(s *asRead) any { return s.Publisher.DeadletterQueue }, "dead"},
+		{"worker --broker-transport-options ack_emulation=False", func(s *asRead) any { return s.Redis.Consumer.NoAckEmulation }, true},
+		{"worker --broker-transport-options fanout_prefix=False", func(s *asRead) any { return s.Redis.Publisher.NoFanoutPrefix }, true},
+		{"worker --broker-transport-options fanout_prefix=true", func(s *asRead) any { return s.Redis.Consumer.NoFanoutPrefix }, false},
+		{"worker --broker-transport-options fanout_prefix=/{db}x.", func(s *asRead) any { return s.Redis.Consumer.FanoutPrefix }, "/{db}x."},
+		{"worker --broker-transport-options fanout_patterns=False", func(s *asRead) any { return s.Redis.Publisher.NoFanoutPatterns }, true},
+		{"worker --broker-transport-options deadletter_queue=dead", func(s *asRead) any { return s.Redis.Publisher.DeadletterQueue }, "dead"},
 		{
 			"worker --result-backend redis://h --result-backend-transport-options global_keyprefix=y",
-			func(s *asRead) any { return s.Results.GlobalKeyprefix }, "y",
+			func(s *asRead) any { return s.Redis.Results.GlobalKeyprefix }, "y",
 		},
 		{"worker", func(s *asRead) any { return s.taskEvents }, false},
 		{"worker -E", func(s *asRead) any { return s.taskEvents }, true},
@@ -163,7 +163,7 @@ func TestEnvironment(t *testing.T) {
 		{
 			map[string]string{"CELERY_BROKER_TRANSPORT_OPTIONS": `{"global_keyprefix": "e"}`},
 			"worker",
-			func(s *asRead) any { return s.Consumer.GlobalKeyprefix }, "e",
+			func(s *asRead) any { return s.Redis.Consumer.GlobalKeyprefix }, "e",
 		},
 		{map[string]string{"APP": "proj"}, "worker -b redis://a", func(s *asRead) any { return s.app }, "proj"},
 	} {

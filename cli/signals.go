@@ -9,10 +9,12 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/apium/apium/app"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/worker"
 )
@@ -33,7 +35,8 @@ const (
 //	SIGTERM  warm; again: nothing more
 //	SIGINT   warm; again: cold
 //	SIGQUIT  cold; again, or SIGINT: the soft shutdown is over
-//	SIGHUP   warm, and the program starts again unless it runs in a terminal
+//	SIGHUP   has a Python app's code loaded anew; without one, warm, and the program starts
+//	         again. In a terminal, which is lost then, just warm
 //	SIGUSR1  logs all stacks
 //
 // A signal acts first and prints then.
@@ -45,9 +48,15 @@ type stopper struct {
 	cold    context.Context //nolint:containedctx // done: a cold one
 	hurried context.Context //nolint:containedctx // done: without a soft one before it
 
-	stopWarm, stopCold, stopSoft context.CancelFunc
+	stopWarm           context.CancelCauseFunc // with an *app.StopSignal, if a signal is told to the app
+	stopCold, stopSoft context.CancelFunc
 
-	voice atomic.Pointer[voice] // nil: nobody can be told yet
+	supervisor *supervised // nil: nobody is told; set before any signal is handled
+
+	voice  atomic.Pointer[voice]                       // nil: nobody can be told yet
+	reload atomic.Pointer[func(context.Context) error] // loads the app's code anew; nil: there is none
+
+	reloads sync.WaitGroup
 
 	level       int
 	interrupted bool // SIGINT came before
@@ -66,14 +75,19 @@ type voice struct {
 
 func newStopper(ctx context.Context) *stopper {
 	s := &stopper{remapTerm: os.Getenv("REMAP_SIGTERM") == "SIGQUIT"}
-	s.warm, s.stopWarm = context.WithCancel(ctx)
+	s.warm, s.stopWarm = context.WithCancelCause(ctx)
 	s.cold, s.stopCold = context.WithCancel(context.WithoutCancel(ctx))
 	s.hurried, s.stopSoft = context.WithCancel(context.WithoutCancel(ctx))
 	return s
 }
 
 // release frees what the contexts hold.
-func (s *stopper) release() { s.stopWarm(); s.stopCold(); s.stopSoft() }
+func (s *stopper) release() {
+	s.stopWarm(nil)
+	s.stopCold()
+	s.stopSoft()
+	s.reloads.Wait()
+}
 
 // echo is how soon a signal is taken for the one before: timeout(1) and some
 // supervisors send it to the process and once more to its group.
@@ -102,7 +116,7 @@ func (s *stopper) handle(sig os.Signal, at time.Time) {
 		s.hangUp()
 	case sig == syscall.SIGQUIT, sig == syscall.SIGTERM && s.remapTerm, sig == syscall.SIGINT && (s.interrupted || s.level >= stageCold):
 		s.restart = false
-		s.goCold()
+		s.goCold(sig)
 	default:
 		s.restart = false
 		s.goWarm(sig)
@@ -113,7 +127,8 @@ func (s *stopper) goWarm(sig os.Signal) {
 	if s.level >= stageCold {
 		return
 	}
-	s.stopWarm()
+	s.supervisor.stopping()
+	s.stopWarm(&app.StopSignal{Name: signalName(sig)})
 	if sig == syscall.SIGINT {
 		s.interrupted = true
 		if s.level == stageServing {
@@ -127,11 +142,12 @@ func (s *stopper) goWarm(sig os.Signal) {
 
 // goCold begins a cold shutdown, or ends the soft one before it. Nothing more can be done
 // about one that has begun: it ends soon.
-func (s *stopper) goCold() {
+func (s *stopper) goCold(sig os.Signal) {
 	switch s.level {
 	case stageServing, stageWarm:
 		s.level = stageCold
-		s.stopWarm()
+		s.supervisor.stopping()
+		s.stopWarm(&app.StopSignal{Name: signalName(sig), Cold: true})
 		s.stopCold()
 		s.say("worker: Hitting Ctrl+C again will terminate all running tasks!")
 		s.say("worker: Cold shutdown (MainProcess)")
@@ -142,19 +158,41 @@ func (s *stopper) goCold() {
 	}
 }
 
-// hangUp starts the program again when its tasks are done. One that loses its terminal just
-// ends with them.
+// signalName is the name of a stop signal.
+func signalName(sig os.Signal) string {
+	return map[os.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT"}[sig]
+}
+
+// hangUp has the app's code loaded anew, or starts the program again when its tasks are done.
+// One that loses its terminal just ends with them.
 func (s *stopper) hangUp() {
 	if s.level != stageServing {
 		return
 	}
-	s.stopWarm()
+	if reload := s.reload.Load(); reload != nil && s.restarts {
+		s.reloads.Go(func() { s.loadAnew(*reload) })
+		return
+	}
+	s.stopWarm(nil) // Celery's receivers of worker_shutting_down are not told either
 	s.level = stageWarm
 	if s.restart = s.restarts; s.restart {
+		s.supervisor.reloading() // until the program that takes over is ready
 		s.say("Restarting celery worker (" + strings.Join(os.Args, " ") + ")")
 		return
 	}
+	s.supervisor.stopping()
 	s.say("worker: Warm shutdown (MainProcess)")
+}
+
+// loadAnew has the app's code loaded anew, while the worker goes on with what it has.
+func (s *stopper) loadAnew(reload func(context.Context) error) {
+	defer s.supervisor.reloading()()
+	log := s.voice.Load().log
+	log.Info("Loading the app's code anew", logline.EventKey, "Loading the app's code anew")
+	if err := reload(s.warm); err != nil && s.warm.Err() == nil {
+		log.Error("The app's code could not be loaded anew, and the worker goes on as it was: "+err.Error(),
+			logline.EventKey, "The app's code could not be loaded anew", "error", err)
+	}
 }
 
 // speak tells where to say what signals do.

@@ -59,7 +59,7 @@ func TestStopper(t *testing.T) {
 			s.remapTerm, s.restarts = test.remap, true
 			s.speak(&out, nil)
 			var calls []string
-			s.stopWarm, s.stopCold, s.stopSoft = noting(&calls, "warm"), noting(&calls, "cold"), noting(&calls, "soft")
+			s.stopWarm, s.stopCold, s.stopSoft = func(error) { noting(&calls, "warm")() }, noting(&calls, "cold"), noting(&calls, "soft")
 			for i, letter := range test.signals {
 				sig := map[rune]os.Signal{'T': sigterm, 'I': sigint, 'Q': sigquit, 'H': sighup}[letter]
 				s.handle(sig, logTime.Add(time.Duration(i)*time.Second))

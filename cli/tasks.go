@@ -2,11 +2,14 @@ package cli
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/apium/apium/internal/build"
+	"github.com/apium/apium/python"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/tasks/sample"
 )
@@ -15,13 +18,24 @@ import (
 // project's.
 const demoTasksFlag = "demo-tasks"
 
+// warnOfLost tells Go handlers of settings that only Python knows.
+func (p *program) warnOfLost(s *workerSettings, project *python.App) {
+	if project == nil || !p.reg.RunsOn("") {
+		return
+	}
+	lost := project.Manifest().Lost
+	for _, name := range slices.Sorted(maps.Keys(lost)) {
+		s.warn(name + " is known to Python only (" + lost[name] + "): what Go handlers publish does without")
+	}
+}
+
 // checkTasks refuses to work for somebody's broker with nothing but sample tasks: what
 // waits there would be failed as unknown at the first contact. A program without any task
 // is warned.
 func (p *program) checkTasks(c *cli.Context, s *workerSettings) error {
 	fails := s.conf.UnknownTask.Default.Action == tasks.UnknownFail
 	switch {
-	case s.embedded || c.Bool(demoTasksFlag):
+	case s.opts.Python != nil || s.embedded || c.Bool(demoTasksFlag):
 	case sample.Only(p.reg):
 		return errors.New("this program has only the sample tasks " + strings.Join(p.reg.Names(), ", ") + ".\n" +
 			"It would fail and drop every other task that waits at the broker. Either build a program with\n" +

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/broker"
 )
 
 func (p *program) unparkCommand() *cli.Command {
@@ -32,7 +32,7 @@ func (p *program) runUnpark(c *cli.Context) (err error) {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	conf, err := loadSettings(c, nil)
+	conf, err := p.commandSettings(c)
 	if err != nil {
 		return err
 	}
@@ -41,20 +41,24 @@ func (p *program) runUnpark(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
+	parks, ok := m.(broker.ParkedManagement)
+	if !ok {
+		return errors.New("there is nothing to give back: this broker delivers parked messages by itself, to workers of either kind")
+	}
 	queues := commaList(c.String("queues"))
 	if len(queues) == 0 {
-		if queues, err = m.ParkedQueues(c.Context); err != nil {
+		if queues, err = parks.ParkedQueues(c.Context); err != nil {
 			return err
 		}
 	}
 	if !c.Bool("force") {
-		if err := noneParks(c.Context, m, queues); err != nil {
+		if err := noneParks(c.Context, parks, queues); err != nil {
 			return err
 		}
 	}
 	counts, total := map[string]int{}, 0
 	for _, queue := range queues {
-		n, err := m.Unpark(c.Context, queue)
+		n, err := parks.Unpark(c.Context, queue)
 		counts[queue], total = n, total+n
 		if err != nil {
 			return err
@@ -68,7 +72,7 @@ func (p *program) runUnpark(c *cli.Context) (err error) {
 }
 
 // noneParks refuses to give back what workers that run would park again.
-func noneParks(ctx context.Context, m *redisbroker.Management, queues []string) error {
+func noneParks(ctx context.Context, m broker.ParkedManagement, queues []string) error {
 	for _, queue := range queues {
 		names, err := m.Consumers(ctx, queue)
 		if err != nil {

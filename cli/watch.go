@@ -34,7 +34,11 @@ func (p *program) runEvents(c *cli.Context) (err error) {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	o, err := openOperator(c)
+	conf, signed, err := p.commandApp(c)
+	if err != nil {
+		return err
+	}
+	o, err := openOperator(c, conf, signed)
 	if err != nil {
 		return err
 	}

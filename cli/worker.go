@@ -17,6 +17,8 @@ import (
 	"github.com/apium/apium/internal/build"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/tasks/sample"
 )
 
 const embeddedNote = "This Redis is for trying out: it lives in this process, keeps everything in memory\n" +
@@ -46,7 +48,10 @@ func (p *program) runWorker(c *cli.Context) (err error) {
 		defer signal.Stop(signals)
 	} else {
 		stop.restarts = !isTerminal(p.stdout)
+		collectRarely()
 	}
+	stop.supervisor = p.supervise()
+	defer stop.supervisor.close()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -75,10 +80,25 @@ func (p *program) neverWaitForReaders() {
 
 // startWorker reads what a worker is to be, and serves.
 func (p *program) startWorker(c *cli.Context, stop *stopper) error {
-	s, err := readWorkerSettings(c)
+	project, err := p.loadApp(stop.warm, c)
+	if project != nil {
+		defer project.Close()
+	}
+	if stop.warm.Err() != nil {
+		return nil // before anything has begun
+	}
 	if err != nil {
 		return err
 	}
+	s, err := readWorkerSettings(c, project)
+	if err != nil {
+		return err
+	}
+	if project != nil && sample.Only(p.reg) && !c.Bool(demoTasksFlag) {
+		p.reg = tasks.NewRegistry() // the app's tasks are what is wanted
+	}
+	p.warnOfLost(s, project)
+	stop.supervisor.warn(&s.warnings)
 	if err := p.checkTasks(c, s); err != nil {
 		return usage(c, err, false)
 	}
@@ -115,8 +135,13 @@ func (p *program) startWorker(c *cli.Context, stop *stopper) error {
 }
 
 // serve runs a worker until it is stopped.
-func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) error {
+func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) (err error) {
 	s.opts.Logger = s.log
+	endBeat, err := p.addBeat(c, stop.warm, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, endBeat()) }()
 	if s.purge {
 		s.opts.Purge = func(messages int) { s.purged(p.stdout, messages) }
 	}
@@ -124,9 +149,14 @@ func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) error 
 	if err != nil {
 		return usage(c, err, false)
 	}
+	stop.supervisor.serves(w)
 	p.showBanner(s, w)
 	for _, warning := range s.warnings {
 		s.log.Warn(warning, logline.EventKey, "Configuration warning", "warning", warning)
+	}
+	if s.opts.Python != nil {
+		reload := w.Restart
+		stop.reload.Store(&reload)
 	}
 	defer context.AfterFunc(stop.cold, w.Abort)()
 	defer context.AfterFunc(stop.hurried, w.AbortNow)()
@@ -134,6 +164,10 @@ func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) error 
 	if errors.Is(err, app.ErrHardShutdown) {
 		stop.say("worker: Hard shutdown (MainProcess)")
 		return statusError(exitFailure)
+	}
+	var exit *app.ExitError
+	if errors.As(err, &exit) {
+		return statusError(exit.Status)
 	}
 	return err
 }
@@ -143,7 +177,7 @@ func (p *program) banner(s *workerSettings, w *app.Worker) *banner {
 		hostname:    w.Hostname(),
 		version:     "apium " + build.Version(),
 		platform:    build.Platform(),
-		now:         time.Now(),
+		now:         time.Now().In(s.zone()),
 		app:         cmp.Or(s.app, p.name),
 		transport:   w.Broker(),
 		results:     cmp.Or(w.ResultBackend(), "disabled://"),
@@ -156,7 +190,7 @@ func (p *program) banner(s *workerSettings, w *app.Worker) *banner {
 		b.concurrency = fmt.Sprintf("{min=%d, max=%d}", scale.Min, scale.Max)
 	}
 	if s.level <= slog.LevelInfo {
-		b.tasks = p.reg.Names()
+		b.tasks = w.Tasks()
 	}
 	if s.embedded {
 		b.notes = append(b.notes, embeddedNote+"'"+s.conf.BrokerURL+"'")

@@ -23,6 +23,8 @@ var (
 	// ErrNoChords is returned for chords and saved groups when the result backend
 	// cannot keep them.
 	ErrNoChords = errors.New("client: the result backend does not keep chords and groups")
+	// ErrNotWritten is returned where the result backend did not take what a chord needs there: nothing was sent.
+	ErrNotWritten = errors.New("client: prepare a chord")
 	// ErrNoBroadcast is returned by Revoke when the broker cannot broadcast.
 	ErrNoBroadcast = errors.New("client: the broker does not broadcast")
 	// ErrGroup is returned where the record of a task is asked of a group, which has none.
@@ -36,7 +38,7 @@ type Config struct {
 	Publisher broker.Publisher
 	// Loader reads results; nil: Get fails with ErrNoBackend. The client does not close
 	// it. If it is a backend.Chords and backend.Groups, too, chords can be sent and
-	// groups be saved.
+	// groups be saved. If it is a backend.Mailbox, it has the results of what this client sends only.
 	Loader backend.Loader
 
 	// Queue is where tasks go that say nothing (task_default_queue). Default: DefaultQueue.
@@ -58,6 +60,8 @@ type Config struct {
 	// "pickle") and task_compression ("zlib", "bzip2", "lzma", "zstd", "brotli"). The
 	// workers must accept them. Default: JSON that is not compressed.
 	Serializer, Compression string
+	// Signed is what tasks are written in instead, where they are signed: package protocol/serializer's Signed. nil: they are not.
+	Signed protocol.Serializer
 	// NoRetry gives up when publishing fails, where a call has no retry option
 	// (task_publish_retry = False). A connection that breaks meanwhile is waited for all the
 	// same, until ctx is done: only then is it known whether it has failed.
@@ -83,6 +87,7 @@ type Client struct {
 	maker       *publish.Maker
 	backend     publish.Backend
 	broadcaster broker.Broadcaster // nil: the broker cannot
+	mailbox     backend.Mailbox    // nil: results are looked up
 }
 
 // New returns a client. It connects to nothing by itself.
@@ -104,16 +109,21 @@ func New(cfg Config) (*Client, error) {
 		}
 		cfg.Origin = fmt.Sprintf("gen%d@%s", os.Getpid(), host)
 	}
+	able := backend.AbilitiesOf(cfg.Loader)
 	env := canvas.Environment{
 		Origin: cfg.Origin, Route: cfg.Route, Queue: cfg.Destination, DefaultQueue: cfg.Queue, ErrbacksOnHeader: cfg.ErrbacksOnHeader,
+		Chords: publish.Keeping(able),
+	}
+	if able.Mailbox != nil {
+		env.ReplyTo = able.Mailbox.ReplyTo()
 	}
 	maker, err := publish.NewMaker(publish.Config{
-		Environment: env, Serializer: cfg.Serializer, Compression: cfg.Compression, Before: cfg.BeforePublish, Event: cfg.TaskSent,
+		Environment: env, Serializer: cfg.Serializer, Signed: cfg.Signed, Compression: cfg.Compression, Before: cfg.BeforePublish, Event: cfg.TaskSent,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(backend.AbilitiesOf(cfg.Loader))}
+	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(able), mailbox: able.Mailbox}
 	c.broadcaster = broker.PublisherAbilitiesOf(cfg.Publisher).Broadcaster
 	return c, nil
 }
@@ -172,5 +182,7 @@ func (c *Client) SendAll(ctx context.Context, sigs ...canvas.Signature) ([]*Asyn
 	return c.carryOut(ctx, plans...)
 }
 
-// Result returns the result of a task that was sent elsewhere, by its id.
+// Result returns the result of a task that was sent elsewhere, by its id. With rpc://, as in Celery, results come only to the
+// client that has sent the task: of another's task nothing is ever known here, so Get waits until its context is done, and
+// its error says so.
 func (c *Client) Result(id string) *AsyncResult { return &AsyncResult{ID: id, client: c} }

@@ -62,7 +62,18 @@ func (c *Client) write(ctx context.Context, steps []canvas.Step) error {
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("client: prepare a chord: %w", err)
+		return fmt.Errorf("%w: %w", ErrNotWritten, err)
+	}
+	return nil
+}
+
+// receive makes sure that the results of a batch find somebody.
+func (c *Client) receive(ctx context.Context) error {
+	if c.mailbox == nil {
+		return nil
+	}
+	if err := c.mailbox.Receive(ctx); err != nil {
+		return fmt.Errorf("client: make a queue for results: %w", err)
 	}
 	return nil
 }
@@ -71,6 +82,9 @@ func (c *Client) write(ctx context.Context, steps []canvas.Step) error {
 func (c *Client) publish(ctx context.Context, batch *publish.Batch) error {
 	if batch.First == nil {
 		return nil // an empty group
+	}
+	if err := c.receive(ctx); err != nil {
+		return err
 	}
 	policy, err := publish.Policy(*c.cfg.RetryPolicy, !c.cfg.NoRetry, batch.First)
 	if err != nil {

@@ -1,9 +1,9 @@
 package compat_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -13,18 +13,64 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/sqltest"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/settings"
 )
 
 // TestChordsSurviveKills kills our workers while chords run whose tasks are acknowledged
-// late. Every body runs, with all results of its header, and is published once: only what
+// late, and whose results are in SQL; for Redis see TestTorture. Every body runs, with all results of its header, and is published once: only what
 // a dead worker held runs again, and that is marked as redelivered.
 func TestChordsSurviveKills(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1)}
-	c := newClient(t, server)
-	const chords, members = 80, 20
+	for _, name := range []string{"django-db in PostgreSQL", "django-db in MariaDB", "database in PostgreSQL"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			results := newResultsDB(t, name)
+			chordsSurvive(t, server, results.app(server), 40, killWorkers)
+			results.noCounters(t)
+		})
+	}
+}
+
+// TestChordsSurviveADatabaseThatIsAway stops the database that results are in while chords run, and
+// starts it again.
+func TestChordsSurviveADatabaseThatIsAway(t *testing.T) {
+	t.Parallel()
+	for name, django := range map[string]bool{"django-db": true, "database": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			database := sqltest.Start(t, sqltest.PostgreSQL)
+			results := resultsDBIn(t, database.Database(t), django)
+			chordsSurvive(t, server, results.app(server), 20, func(t *testing.T, a app, all int, done func() int) {
+				w := startWorker(t, a, "-c", "4")
+				tells := func() int { return w.log.count("Trying again until it works") }
+				for range 3 {
+					before, told := done(), tells()
+					eventually(t, patience, "work goes on", func() bool { return done() > before+20 || done() >= all })
+					database.Stop()
+					eventually(t, patience, "the worker says that the database is away", func() bool { return tells() > told || done() >= all })
+					database.Restart(t)
+				}
+				if tells() == 0 {
+					t.Error("the worker has not said that the database is away")
+				}
+			})
+			results.noCounters(t)
+		})
+	}
+}
+
+// chordsSurvive sends chords, has something happen to who runs them, and looks that every body has
+// run, with all results of its header, and was published once.
+func chordsSurvive(t *testing.T, server *redisServer, a app, chords int, disturb func(t *testing.T, a app, all int, done func() int)) {
+	t.Helper()
+	conf := settings.Default()
+	conf.BrokerURL, conf.ResultBackend = server.url(0), cmp.Or(a.ours, a.backend, a.broker)
+	c := openApp(t, conf)
+	const members = 20
 	sigs := make([]canvas.Signature, chords)
 	for i := range sigs {
 		header := make([]canvas.Signature, members)
@@ -38,7 +84,7 @@ func TestChordsSurviveKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs := func() map[string]int { return journalCounts(t, server, "runs") }
-	killWorkers(t, a, chords*members, func() int { return len(runs()) })
+	disturb(t, a, chords*members, func() int { return len(runs()) })
 	want := make([]string, members)
 	for k := range want {
 		want[k] = strconv.Itoa(k)
@@ -82,55 +128,6 @@ func killWorkers(t *testing.T, a app, all int, done func() int) {
 		workers[i%2].kill()
 		workers[i%2] = startWorker(t, a, "-c", "4", "-n", fmt.Sprintf("k%d@host", i))
 	}
-}
-
-// TestChainsSurviveKills kills our workers while chains run whose steps are acknowledged late.
-// Every step is published once: only what a dead worker held runs again.
-func TestChainsSurviveKills(t *testing.T) {
-	t.Parallel()
-	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1)}
-	c := newClient(t, server)
-	const chains, steps = 400, 8
-	tag := func(i, k int) string { return fmt.Sprintf("go|%d|%d", i, k) }
-	sigs := make([]canvas.Signature, chains)
-	for i := range sigs {
-		chain := make([]canvas.Signature, steps)
-		for k := range chain {
-			chain[k] = canvas.Sig("canvas.body", [][]string{{tag(i, k)}}).Kw(map[string]any{"tag": tag(i, k)}).Immutable()
-		}
-		sigs[i] = canvas.Chain(chain...)
-	}
-	results, err := c.SendAll(t.Context(), sigs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	killWorkers(t, a, chains*steps, func() int {
-		done := journalCounts(t, server, "redelivered")
-		maps.Copy(done, journalCounts(t, server, "runs"))
-		return len(done)
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	for i, result := range results {
-		if _, err := client.Get[[]string](ctx, result); err != nil {
-			t.Fatalf("chain %d: %v", i, err)
-		}
-	}
-	eventually(t, time.Minute, "all messages are settled", func() bool { return server.idle(t, "celery") })
-	once, again := journalCounts(t, server, "runs"), journalCounts(t, server, "redelivered")
-	stored := len(server.strings(t, "KEYS", "celery-task-meta-*"))
-	if stored != chains*steps {
-		t.Errorf("%d results are stored of %d", stored, chains*steps)
-	}
-	for i := range chains {
-		for k := range steps {
-			if n := once[tag(i, k)]; n > 1 || n+again[tag(i, k)] == 0 {
-				t.Errorf("step %d of chain %d ran %d times, and %d times redelivered", k, i, n, again[tag(i, k)])
-			}
-		}
-	}
-	t.Logf("%d steps ran again", len(again))
 }
 
 // journalCounts reads a hash of the journal.

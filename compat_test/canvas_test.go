@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,16 +19,16 @@ import (
 	"github.com/apium/apium/settings"
 )
 
-// TestCanvas sends every canvas with both producers to a Python worker, to ours, and to
-// both on one queue, and compares what they leave in Redis, and what Python reads of it,
+// TestCanvas sends every canvas with both producers to a Python worker, to ours, to
+// both on one queue, and to ours with the Python app, where none or half of the tasks are in Go, and compares what they leave in Redis, and what Python reads of it,
 // with what the Python worker leaves of what the Python producer has sent.
 func TestCanvas(t *testing.T) {
 	t.Parallel()
 	cases := slices.Concat(matrix(), randomCases(20261124, 250), builtinCases())
-	var left struct{ python, apium, mixed map[string]map[string]remains } // by producer, by case
+	var left struct{ python, apium, mixed, children, both map[string]map[string]remains } // by producer, by case
 	t.Run("run", func(t *testing.T) {
 		for kind, into := range map[string]*map[string]map[string]remains{
-			"python": &left.python, "apium": &left.apium, "mixed": &left.mixed,
+			"python": &left.python, "apium": &left.apium, "mixed": &left.mixed, "children": &left.children, "both": &left.both,
 		} {
 			t.Run(kind, func(t *testing.T) {
 				t.Parallel()
@@ -44,13 +45,18 @@ func TestCanvas(t *testing.T) {
 	compareCases(t, "Go producer, both workers", fromGo(cases, "mixed"), want, left.mixed["go"], true)
 	compareCases(t, "Python producer, our worker", cases, want, left.apium["python"], false)
 	compareCases(t, "Python producer, both workers", cases, want, left.mixed["python"], true)
+	compareCases(t, "Python producer, children of our worker", cases, want, left.children["python"], true)
+	compareCases(t, "Python producer, children and Go handlers", cases, want, left.both["python"], true)
 	t.Logf("%d cases", len(cases))
 }
 
 // fromGo are the cases that the Go producer sends to a worker: not the built-in tasks,
 // which are none of a client's, and to Python's, as the messages are the same
-// (TestClientMessages), only one in three.
+// (TestClientMessages), only one in three. Children get none.
 func fromGo(cases []canvasCase, kind string) (sent []canvasCase) {
+	if kind == "children" || kind == "both" {
+		return nil
+	}
 	for i, kase := range cases {
 		if kase.Canvas.Do != "builtin" && (kind != "python" || i%3 == 0) {
 			sent = append(sent, kase)
@@ -64,42 +70,104 @@ type canvasRun struct {
 	cases, fromGo []canvasCase
 	producer      string         // the environment of the Python producer; "": celery57
 	worker        string         // that of the Python worker
-	backend       int            // the database of the result backend
+	backend       int            // the database of the result backend in Redis
+	place         string         // of sqlPlaces, where results are in SQL; "": they are in Redis
 	settings      map[string]any // Celery's, of both workers
+	rabbit        bool           // RabbitMQ is the broker; then no case wants to be delivered twice
 }
 
 // run sends all cases with both producers and then starts the workers: with one slot they
 // run the tasks in the order of the queue.
 func (c canvasRun) run(t *testing.T, kind string) (left map[string]map[string]remains) {
 	t.Helper()
-	server := startRedis(t)
-	settings := map[string]any{"include": []string{"canvas_tasks"}, "result_extended": true}
-	maps.Copy(settings, c.settings)
-	a := app{broker: server.url(0), backend: server.url(c.backend), journal: server.url(1), settings: settings}
-	producer, worker := a, a
-	producer.venv, worker.venv = c.producer, c.worker
-	sent := map[string]map[string]json.RawMessage{
-		"python": sendFromPython(t, producer, c.cases), "go": sendFromGo(t, server, c.fromGo),
+	began := time.Now()
+	var run *canvasColumn
+	if kind == "python" {
+		run = startMeasure(func() *canvasColumn { return c.start(t, kind) }, func(run *canvasColumn) error {
+			return celeryFinished(t, run.server, 0, run.workers[0])
+		}).ran(t)
+	} else {
+		run = c.start(t, kind)
+		finished(t, run.server, 0, run.workers...)
 	}
-	redeliver(t, server, c.cases)
-	var workers []*process
-	start := time.Now()
-	if kind != "apium" {
-		workers = append(workers, worker.startWorker(t, "-P", "solo", "-n", "w1@host"))
-	}
-	if kind != "python" {
-		delete(settings, "include")
-		workers = append(workers, startWorker(t, a, append(servesMetrics, "-c", "1", "-n", "w1@host", "--config", settingsFile(t, settings))...))
-	}
-	finished(t, server, 0, workers...)
-	t.Logf("%s: settled in %v", kind, time.Since(start))
-	for _, w := range workers {
+	t.Logf("%s: settled in %v", kind, time.Since(began))
+	for _, w := range run.workers {
 		w.kill()
 	}
 	file := filepath.Join(t.TempDir(), "sent.json")
-	writeJSON(t, file, sent)
-	a.run(t, &left, "canvas_dump.py", file)
+	writeJSON(t, file, run.sent)
+	run.app.run(t, &left, "canvas_dump.py", file)
 	return left
+}
+
+// canvasColumn is what was sent, by producer, and who runs it.
+type canvasColumn struct {
+	server  *redisServer
+	app     app
+	sent    map[string]map[string]json.RawMessage
+	workers []*process
+}
+
+func (c canvasRun) start(t *testing.T, kind string) *canvasColumn {
+	t.Helper()
+	on := brokerKind(startRedis)
+	if c.rabbit {
+		on = startRabbit
+	}
+	server := on(t)
+	settings := map[string]any{"include": []string{"canvas_tasks"}, "result_extended": true}
+	maps.Copy(settings, c.settings)
+	a := server.app()
+	a.backend, a.settings = server.url(c.backend), settings
+	if c.place != "" {
+		results := newResultsDB(t, c.place)
+		a.backend, a.ours, a.variables = results.python, results.ours, results.variables
+	}
+	producer, worker := a, a
+	producer.venv, worker.venv = c.producer, c.worker
+	run := &canvasColumn{server: server, app: a, sent: map[string]map[string]json.RawMessage{
+		"python": sendFromPython(t, producer, c.cases), "go": sendFromGo(t, server, c.fromGo),
+	}}
+	if !c.rabbit {
+		redeliver(t, server, c.cases)
+	}
+	switch kind {
+	case "children", "both":
+		run.workers = append(run.workers, startChildren(t, worker, goTasks(t, kind)))
+	case "python", "mixed":
+		run.workers = append(run.workers, worker.startWorker(t, "-P", "solo", "-n", "w1@host"))
+	}
+	if kind == "apium" || kind == "mixed" {
+		delete(settings, "include")
+		run.workers = append(run.workers, startWorker(t, a, append(servesMetrics, "-c", "1", "-n", "w1@host", "--config", settingsFile(t, settings))...))
+	}
+	return run
+}
+
+// goTasks chooses the tasks that have Go handlers beside children: none, or a random half.
+func goTasks(t *testing.T, kind string) string {
+	t.Helper()
+	if kind == "children" {
+		return "^$"
+	}
+	names := []string{
+		"echo", "late", "ignored", "fail", "body", "giveup", "flaky", "exhaust", "replaced", "more", "spawn", "stamps", "old_errback",
+		"bad_errback", "alone", "new_errback",
+	}
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	chosen := names[:len(names)/2]
+	t.Logf("in Go: %s", strings.Join(chosen, ", "))
+	return `^canvas\.(` + strings.Join(chosen, "|") + ")$"
+}
+
+// startChildren starts our worker with the Python app, and with the Go handlers whose names match.
+func startChildren(t *testing.T, a app, handlers string) *process {
+	t.Helper()
+	flags := append([]string{"-A", "tapp", "worker", "-c", "1", "-l", "info", "-n", "w1@host", "--without-gossip", "--without-mingle", "--python", a.python()},
+		servesMetrics...)
+	p := start(t, "apium -A", appDir, append(a.env(t), "GO_TASKS="+handlers), workerBinary, flags...)
+	p.waitLog(t, " ready.")
+	return p
 }
 
 func sendFromPython(t *testing.T, a app, cases []canvasCase) (sent map[string]json.RawMessage) {
@@ -144,7 +212,7 @@ func tupleOf(r *client.AsyncResult) json.RawMessage {
 func newClient(t *testing.T, server *redisServer) *client.Client {
 	t.Helper()
 	conf := settings.Default()
-	conf.BrokerURL, conf.ResultBackend = server.url(0), server.url(0)
+	conf.BrokerURL, conf.ResultBackend = server.app().broker, server.url(0)
 	return openApp(t, conf)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +15,7 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/settings"
 )
 
 // chordPart is a part as both sides are told of it.
@@ -147,7 +149,7 @@ func newChordTest(t *testing.T, venv string, ordered bool) *chordTest {
 	}
 	return &chordTest{
 		server: s, alone: peer(1), mixed: peer(2), venv: venv,
-		ours: openBackend(t, s.url(2), redisbackend.Config{ChordUnordered: !ordered}),
+		ours: openBackend(t, s.url(2), redisbackend.Config{ChordUnordered: !ordered, ChordLease: time.Minute}),
 		keys: [2]redis.Conn{dialDB(t, s, 1), dialDB(t, s, 2)},
 	}
 }
@@ -292,7 +294,7 @@ func (c *chordTest) finish(t *testing.T, last chordPart, parts int) {
 			t.Errorf("result %d: %+v, want %+v", j, r, p)
 		}
 	}
-	if err := c.ours.Renew(t.Context(), got.Claim, redisbackend.DefaultChordLease); err != nil {
+	if err := c.ours.Renew(t.Context(), got.Claim, time.Minute); err != nil {
 		t.Error(err)
 	}
 	if err := c.ours.Finish(t.Context(), got.Claim, false); err != nil {
@@ -331,4 +333,31 @@ func TestFailedChordCountedInTurns(t *testing.T) {
 			t.Error("Python has failed the body again")
 		}
 	})
+}
+
+// TestChordOfADeadWorker: one of ours dies that was about to run the body of a chord. When Celery's worker gets the part that has
+// completed it, nobody has the chord any more: it would not run the body, then or later.
+func TestChordOfADeadWorker(t *testing.T) {
+	t.Parallel()
+	conf := settings.Default()
+	c := newChordTest(t, celery57, true)
+	c.ours = openBackend(t, c.server.url(2), redisbackend.Config{})
+	parts := chordParts()[:2]
+	c.begin(t, len(parts))
+	parts[0].countInPython(t, c.mixed)
+	if got := parts[1].count(t, c.ours); got.State != backend.ChordComplete {
+		t.Fatalf("the last part: %+v", got)
+	}
+	left, err := redis.Int64(c.keys[1].Do("PTTL", chordKey+".c"))
+	if most := conf.AliveFor * 2 / 3; err != nil || time.Duration(left)*time.Millisecond > most {
+		t.Errorf("the chord is claimed for %d ms, %v; others get the part after %v", left, err, most)
+	}
+	eventually(t, patience, "nobody has the chord", func() bool {
+		claimed, err := redis.Bool(c.keys[1].Do("EXISTS", chordKey+".c"))
+		return err == nil && !claimed
+	})
+	parts[1].countInPython(t, c.mixed)
+	if got := chordBodies(t, c.server, 2); len(got) != 1 {
+		t.Errorf("Celery published %d bodies", len(got))
+	}
 }

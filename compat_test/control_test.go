@@ -28,13 +28,23 @@ type controlled struct {
 
 func startControlled(t *testing.T, args ...string) *controlled {
 	t.Helper()
-	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(9)}
+	return startControlledOn(t, startRedis, args...)
+}
+
+func startControlledOn(t *testing.T, on brokerKind, args ...string) *controlled {
+	t.Helper()
+	server := on(t)
+	a := server.app()
+	a.journal = server.url(9)
+	park := "600"
+	if server.vhost != nil {
+		park = "86400" // RabbitMQ does not tell what waits in it for its time
+	}
 	return &controlled{
 		app: a, server: server,
 		python: a.startWorker(t, append([]string{"-n", pyNode, "-Q", pyQueue}, args...)...),
 		go_: startWorker(t, a, append([]string{
-			"-n", goNode, "-Q", goQueue, "--without-gossip", "--without-mingle", "--without-heartbeat", "--park-after", "600",
+			"-n", goNode, "-Q", goQueue, "--without-gossip", "--without-mingle", "--without-heartbeat", "--park-after", park,
 		}, args...)...),
 	}
 }
@@ -172,7 +182,11 @@ var differs = map[string]string{
 // TestControlReplies sends the same requests to a Python worker and to ours.
 func TestControlReplies(t *testing.T) {
 	t.Parallel()
-	c := startControlled(t)
+	compareReplies(t, startControlled(t))
+}
+
+func compareReplies(t *testing.T, c *controlled) {
+	t.Helper()
 	for _, side := range [][]string{{pyNode, pyQueue}, {goNode, goQueue}} {
 		var ready bool
 		if c.run(t, &ready, "control.py", append([]string{"tasks"}, side...)...); !ready {

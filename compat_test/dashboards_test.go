@@ -65,7 +65,7 @@ func mixinQueries(t *testing.T) (list []panelQuery) {
 	return list
 }
 
-// TestDashboards has a real Prometheus scrape a worker at work, and asks it what our
+// TestDashboards has a real Prometheus scrape workers and a beat at work, and asks it what our
 // dashboard and those of celery-mixin ask. DASHBOARDS may name more files, such as the
 // published ones.
 func TestDashboards(t *testing.T) {
@@ -74,10 +74,17 @@ func TestDashboards(t *testing.T) {
 	a := app{broker: server.url(0), journal: server.url(1), module: "features"}
 	w := startWorker(t, a, "-n", "w1@example", "-E", "-c", "4", "--metrics-addr", "127.0.0.1:0",
 		"--config", settingsFile(t, map[string]any{"task_send_sent_event": true}))
-	p := startPrometheus(t, metricsURL(t, w))
+	children := app{broker: server.url(2), module: "children"}
+	cw := children.startChildren(t, "--metrics-addr", "127.0.0.1:0", "--max-tasks-per-child", "1")
+	beat := start(t, "beat", "", nil, apiumBinary, "beat", "-l", "info", "--metrics-addr", "127.0.0.1:0", "--config", settingsFile(t, map[string]any{
+		"broker_url": server.url(3), "beat_schedule": map[string]any{"e": map[string]any{"task": "t.e", "schedule": 0.5}},
+	}))
+	beat.waitLog(t, "Sending due task e")
+	p := startPrometheus(t, metricsURL(t, w), metricsURL(t, cw), metricsURL(t, beat))
+	start(t, "producer", appDir, children.env(t), children.python(), "-c", "import time, children\nwhile True: children.add.delay(1, 2); time.sleep(0.2)")
 	start(t, "producer", appDir, a.env(t), a.python(), "-c", everyOutcome)
 
-	open := append(mixinQueries(t), dashboardQueries(t, "../scripts/grafana-dashboard.json")...)
+	open := append(mixinQueries(t), dashboardQueries(t, "../docs/deploy/grafana-dashboard.json")...)
 	for _, path := range filepath.SplitList(os.Getenv("DASHBOARDS")) {
 		open = append(open, dashboardQueries(t, path)...)
 	}

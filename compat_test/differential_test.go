@@ -20,9 +20,12 @@ type call struct {
 // difference is a field in which the two workers' Redis differ.
 type difference struct{ Key, Field, Python, Apium string }
 
-// accepted are the differences that stay, with the reason. call, field and our
-// value are regular expressions.
-var accepted = []struct{ call, field, apium, reason string }{
+// tolerance is a difference that stays, with the reason. call, field and our value are regular
+// expressions.
+type tolerance struct{ call, field, apium, reason string }
+
+// accepted are those of Go handlers.
+var accepted = []tolerance{
 	{
 		"string (lone|reversed).*", "result", ".*\\\\ufffd.*",
 		"a Go string has no place for half a surrogate pair, unless that stands for a byte: it becomes U+FFFD",
@@ -37,41 +40,61 @@ var accepted = []struct{ call, field, apium, reason string }{
 	},
 }
 
+// acceptedOfChildren are those of Python tasks that run in our children.
+var acceptedOfChildren = []tolerance{accepted[1]}
+
 // ownKeys belong to parts of a Python worker, or of ours, that the other one has
 // no use for.
 var ownKeys = regexp.MustCompile(`^(_kombu\.binding(_permanent)?\.(celery\.pidbox|celeryev)|_kombu\.binding_deadlines|apium\..*)$`)
 
-// TestDifferential gives the same messages, byte for byte, to a Python worker and
-// to ours, and compares everything that is in Redis afterwards.
+// TestDifferential gives the same messages, byte for byte, to a Python worker, to ours and to ours
+// with the Python tasks, and compares everything that is in Redis afterwards.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
 	calls := append(publishCases(t), malformedCalls(t)...)
 	if len(calls) < 300 {
 		t.Fatalf("only %d calls", len(calls))
 	}
-	for i, used := range compareWorkers(t, calls, nil) {
-		if !used {
-			t.Errorf("no call differs any more in the way accepted for %q: %s", accepted[i].call, accepted[i].reason)
-		}
+	for _, unused := range compareWorkers(t, calls, nil) {
+		t.Errorf("no call differs any more in the way accepted for %q: %s", unused.call, unused.reason)
 	}
 }
 
-// compareWorkers runs the calls on both workers, ours with flags that correspond to
-// the Python settings, and judges what they leave. It returns which of the accepted
-// differences were met.
-func compareWorkers(t *testing.T, calls []call, settings map[string]any, flags ...string) []bool {
+// compareWorkers runs the calls on all workers, ours with flags that correspond to
+// the Python settings, and judges what they leave. It returns the accepted differences that
+// were not met.
+func compareWorkers(t *testing.T, calls []call, settings map[string]any, flags ...string) (unused []tolerance) {
 	t.Helper()
-	python, apium := startRedis(t), startRedis(t)
-	for _, server := range []*redisServer{python, apium} {
-		for _, c := range calls {
-			server.do(t, "LPUSH", c.Key, c.Raw)
-		}
+	return compareWorkersOn(t, startRedis, calls, settings, flags...)
+}
+
+// compareWorkersOn does so on another broker.
+func compareWorkersOn(t *testing.T, on brokerKind, calls []call, settings map[string]any, flags ...string) (unused []tolerance) {
+	t.Helper()
+	given := func() *redisServer {
+		server := on(t)
+		server.give(t, calls)
+		return server
 	}
+	in := func(server *redisServer) app {
+		a := server.app()
+		a.settings = settings
+		return a
+	}
+	theirs := startMeasure(func() *featureRun {
+		server := given()
+		return &featureRun{redisServer: server, worker: in(server).startWorker(t, "-n", "w1@host")}
+	}, func(run *featureRun) error {
+		return celeryDone(t, run.redisServer, run.worker)
+	})
+	apium, children := given(), given()
+	servers := []*redisServer{apium, children}
 	workers := []*process{
-		app{broker: python.url(0), journal: python.url(1), settings: settings}.startWorker(t, "-n", "w1@host"),
-		startWorker(t, app{broker: apium.url(0), journal: apium.url(1)}, append(append(flags, servesMetrics...), "-n", "w1@host")...),
+		startWorker(t, apium.app(), append(append(flags, servesMetrics...), "-n", "w1@host")...),
+		in(children).startChildren(t, append(servesMetrics, "-n", "w1@host")...),
 	}
-	for i, server := range []*redisServer{python, apium} {
+	python := theirs.ran(t)
+	for i, server := range servers {
 		finished(t, server, 0, workers[i])
 	}
 	for _, w := range workers {
@@ -82,9 +105,10 @@ func compareWorkers(t *testing.T, calls []call, settings map[string]any, flags .
 			t.Errorf("%s: exit code %d", w.name, code)
 		}
 	}
-	var diffs []difference
-	app{}.run(t, &diffs, "compare.py", python.url(0), apium.url(0))
-	return judge(t, calls, diffs)
+	var ofGo, ofChildren []difference
+	app{}.run(t, &ofGo, "compare.py", python.url(0), apium.url(0))
+	app{}.run(t, &ofChildren, "compare.py", python.url(0), children.url(0))
+	return append(judge(t, "Go", calls, ofGo, accepted), judge(t, "children", calls, ofChildren, acceptedOfChildren)...)
 }
 
 // publishCases lets Celery publish the calls of testdata/app/cases.py.
@@ -137,15 +161,15 @@ func malformedCalls(t *testing.T) []call {
 	return calls
 }
 
-// judge reports every difference that is not accepted and returns which acceptances
-// were needed.
-func judge(t *testing.T, calls []call, diffs []difference) (used []bool) {
+// judge reports every difference that is not accepted and returns the acceptances that
+// were not needed.
+func judge(t *testing.T, column string, calls []call, diffs []difference, accepted []tolerance) (unused []tolerance) {
 	t.Helper()
 	names := map[string]string{}
 	for _, c := range calls {
 		names[c.ID] = c.Name
 	}
-	used = make([]bool, len(accepted))
+	used := make([]bool, len(accepted))
 	reported := 0
 	for _, d := range diffs {
 		if ownKeys.MatchString(d.Key) {
@@ -165,13 +189,18 @@ func judge(t *testing.T, calls []call, diffs []difference) (used []bool) {
 			continue
 		}
 		if reported++; reported <= 30 {
-			t.Errorf("%s: %s:\n  Python %s\n  Apium  %s", name, d.Field, d.Python, d.Apium)
+			t.Errorf("%s: %s: %s:\n  Python %s\n  Apium  %s", column, name, d.Field, d.Python, d.Apium)
 		}
 	}
 	if reported > 30 {
-		t.Errorf("and %d more differences", reported-30)
+		t.Errorf("%s: and %d more differences", column, reported-30)
 	}
-	return used
+	for i, a := range accepted {
+		if !used[i] {
+			unused = append(unused, a)
+		}
+	}
+	return unused
 }
 
 func matches(pattern, s string) bool {

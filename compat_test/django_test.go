@@ -24,8 +24,12 @@ const djangoBody = `{"code": 0, "msg": "这是一个后台任务"}`
 // our worker runs it, Python reads the result.
 func TestDjango(t *testing.T) {
 	t.Parallel()
-	server := startRedis(t)
-	a := app{broker: server.url(0)}
+	djangoStory(t, startRedis(t))
+}
+
+func djangoStory(t *testing.T, server *redisServer) {
+	t.Helper()
+	a := server.app()
 	site := startDjango(t, a)
 
 	// The view does not wait for anybody: there is no worker yet.
@@ -40,7 +44,7 @@ func TestDjango(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("AsyncResult.get() (-want +got):\n%s", diff)
 	}
-	eventually(t, patience, "the queue and unacked are empty", func() bool { return server.idle(t, "celery") })
+	eventually(t, patience, "the queue and unacked are empty", func() bool { return server.messages(t, "celery") == 0 })
 }
 
 // startDjango runs Django's own server and returns its URL.

@@ -2,6 +2,7 @@ package compat_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,9 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// eventDifferences are the differences that stay, with the reason. All but the reason are
-// regular expressions.
-var eventDifferences = []struct{ id, field, python, apium, reason string }{
+// eventDifference is one that stays, with the reason. All but the reason are regular expressions.
+type eventDifference struct{ id, field, python, apium, reason string }
+
+// eventDifferences are those of Go handlers.
+var eventDifferences = []eventDifference{
 	{
 		"hard limit( late)?", "events", "received started failed failed", "received started failed",
 		"Celery says twice that a task is over its hard limit",
@@ -30,6 +33,12 @@ var eventDifferences = []struct{ id, field, python, apium, reason string }{
 		"unencodable", ".*", ".*EncodeError.*", ".*EncodeError.*",
 		"Celery's EncodeError holds an exception, ours its text; and Go names a type with its package",
 	},
+}
+
+// childEventDifferences are those of Python tasks that run in our children.
+var childEventDifferences = []eventDifference{
+	eventDifferences[0], eventDifferences[1],
+	{"hard limit.*", "task-failed.traceback", ".*", "", "the frames of Celery's MainProcess, where the exception is made"},
 }
 
 // event is an event as Celery's receiver hands it over.
@@ -86,65 +95,121 @@ func (l *listener) state(t *testing.T) (s clusterState) {
 	return s
 }
 
-// TestEvents gives the same tasks to a Python worker and to ours, both with -E, and
-// compares what Celery's receiver hears: every field of every event, in order.
+// TestEvents gives the same tasks to a Python worker, to ours and to ours with the Python tasks, all
+// with -E, and compares what Celery's receiver hears: every field of every event, in order.
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	var streams [2]map[string][]event
-	var states [2]clusterState
+	compareEvents(t, startRedis, eventDifferences, childEventDifferences)
+}
+
+func compareEvents(t *testing.T, on brokerKind, ofGo, ofChildren []eventDifference) {
+	t.Helper()
+	var heard [3]hearing
 	t.Run("workers", func(t *testing.T) {
-		for i, name := range []string{"python", "apium"} {
+		for i, name := range []string{"python", "apium", "children"} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				streams[i], states[i] = hearCases(t, name == "python")
+				start := func() *eventRun { return newEventRun(t, on, name) }
+				if name == "python" {
+					heard[i] = startMeasure(start, func(run *eventRun) error { return run.hear(t) }).ran(t).heard
+					return
+				}
+				run := start()
+				if err := run.hear(t); err != nil {
+					t.Fatal(err)
+				}
+				heard[i] = run.heard
 			})
 		}
 	})
 	if t.Failed() {
 		return
 	}
-	used := make([]bool, len(eventDifferences))
-	for _, id := range slices.Sorted(maps.Keys(union(streams[0], streams[1]))) {
-		compareStreams(t, id, streams[0][id], streams[1][id], used)
+	t.Run("Go handlers", func(t *testing.T) { compareHearings(t, heard[0], heard[1], ofGo) })
+	t.Run("Python tasks", func(t *testing.T) { compareHearings(t, heard[0], heard[2], ofChildren) })
+}
+
+// hearing is what was heard of a worker: the events of each task, and what Celery makes of them.
+type hearing struct {
+	streams map[string][]event
+	state   clusterState
+}
+
+func compareHearings(t *testing.T, python, apium hearing, accepted []eventDifference) {
+	t.Helper()
+	c := eventComparison{accepted: accepted, used: make([]bool, len(accepted))}
+	for _, id := range slices.Sorted(maps.Keys(union(python.streams, apium.streams))) {
+		c.compareStreams(t, id, python.streams[id], apium.streams[id])
 	}
-	for id := range union(states[0].Tasks, states[1].Tasks) {
-		p, a := normalised(states[0].Tasks[id]), normalised(states[1].Tasks[id])
+	for id := range union(python.state.Tasks, apium.state.Tasks) {
+		p, a := normalised(python.state.Tasks[id]), normalised(apium.state.Tasks[id])
 		for field := range p {
-			compareField(t, id, "State."+field, p[field], a[field], used)
+			c.compareField(t, id, "State."+field, p[field], a[field])
 		}
 	}
-	for i, used := range used {
+	for i, used := range c.used {
 		if !used {
-			t.Errorf("no event differs any more in the way accepted for %q: %s", eventDifferences[i].id, eventDifferences[i].reason)
+			t.Errorf("no event differs any more in the way accepted for %q: %s", accepted[i].id, accepted[i].reason)
 		}
 	}
 }
 
-// hearCases runs the cases on one worker and returns the events of each task.
-func hearCases(t *testing.T, python bool) (map[string][]event, clusterState) {
+// eventRun is one worker that runs the cases, and who listens to it.
+type eventRun struct {
+	*redisServer
+	app    app
+	worker *process
+	celery bool // the worker is Celery's own
+	listen *listener
+	heard  hearing
+}
+
+func newEventRun(t *testing.T, on brokerKind, kind string) *eventRun {
 	t.Helper()
-	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1), module: "features"}
-	l := a.listen(t)
-	var w *process
-	if python {
-		w = a.startWorker(t, "-n", "w1@host", "-E", "-c", "4")
-	} else {
-		w = startWorker(t, a, "-n", "w1@host", "-E", "-c", "4", "--without-heartbeat", "--metrics-addr", "127.0.0.1:0")
+	server := on(t)
+	a := server.app()
+	a.module = "features"
+	run := &eventRun{redisServer: server, app: a, celery: kind == "python", listen: a.listen(t)}
+	flags := []string{"-n", "w1@host", "-E", "-c", "4"}
+	switch kind {
+	case "python":
+		run.worker = a.startWorker(t, flags...)
+	case "children":
+		run.worker = a.startChildren(t, slices.Concat(servesMetrics, flags, []string{"--without-heartbeat"})...)
+	default:
+		run.worker = startWorker(t, a, slices.Concat(servesMetrics, flags, []string{"--without-heartbeat"})...)
 	}
-	a.run(t, nil, "events.py", "send")
+	return run
+}
+
+// hear runs the cases and notes what is heard. A *hangError: Celery's own worker hangs.
+func (r *eventRun) hear(t *testing.T) error {
+	t.Helper()
+	r.app.run(t, nil, "events.py", "send")
 	var list []event
-	eventually(t, patience, "the task to be terminated starts", func() bool {
-		list = l.events(t)
+	starts := comesTrue(patience, func() bool {
+		list = r.listen.events(t)
 		return slices.ContainsFunc(list, func(e event) bool { return e["uuid"] == "terminated" && e.kind() == "task-started" })
 	})
-	a.run(t, nil, "import tapp; tapp.app.control.revoke('terminated', terminate=True)")
-	finished(t, server, 0, w)
-	w.signal(t, syscall.SIGTERM)
-	w.exitCode(t)
-	a.run(t, nil, "events.py", "end")
+	switch {
+	case !starts && r.celery:
+		return &hangError{r.worker, errors.New("it does not start the task to be terminated")}
+	case !starts:
+		return errors.New("the task to be terminated does not start")
+	}
+	r.app.run(t, nil, "import tapp; tapp.app.control.revoke('terminated', terminate=True)")
+	if r.celery {
+		if err := celeryDone(t, r.redisServer, r.worker); err != nil {
+			return err
+		}
+	} else {
+		finished(t, r.redisServer, 0, r.worker)
+		r.worker.signal(t, syscall.SIGTERM)
+		r.worker.exitCode(t)
+	}
+	r.app.run(t, nil, "events.py", "end")
 	eventually(t, patience, "the last event is heard", func() bool {
-		list = l.events(t)
+		list = r.listen.events(t)
 		return len(list) > 0 && list[len(list)-1].kind() == "test-end"
 	})
 	list = slices.DeleteFunc(list, func(e event) bool { return !strings.HasPrefix(e.kind(), "task-") })
@@ -154,7 +219,15 @@ func hearCases(t *testing.T, python bool) (map[string][]event, clusterState) {
 		id := fmt.Sprint(e["uuid"])
 		streams[id] = append(streams[id], e)
 	}
-	return streams, l.state(t)
+	for _, stream := range streams {
+		for i, e := range stream[1:] { // a retry is published before it is told of: it may be received in between
+			if e.kind() == "task-retried" && stream[i].kind() == "task-received" {
+				stream[i], stream[i+1] = e, stream[i]
+			}
+		}
+	}
+	r.heard = hearing{streams, r.listen.state(t)}
+	return nil
 }
 
 // checkStream checks what must hold for the events of any worker.
@@ -176,8 +249,14 @@ func checkStream(t *testing.T, list []event) {
 	}
 }
 
+// eventComparison knows which of the accepted differences were met.
+type eventComparison struct {
+	accepted []eventDifference
+	used     []bool
+}
+
 // compareStreams compares the events of one task.
-func compareStreams(t *testing.T, id string, python, apium []event, used []bool) {
+func (c *eventComparison) compareStreams(t *testing.T, id string, python, apium []event) {
 	t.Helper()
 	kinds := func(list []event) string {
 		var names []string
@@ -187,13 +266,13 @@ func compareStreams(t *testing.T, id string, python, apium []event, used []bool)
 		return strings.Join(names, " ")
 	}
 	if p, a := kinds(python), kinds(apium); p != a {
-		compareField(t, id, "events", p, a, used)
+		c.compareField(t, id, "events", p, a)
 		return
 	}
 	for i, p := range python {
 		p, a := normalised(p), normalised(apium[i])
 		for field := range union(p, a) {
-			compareField(t, id, p.kind()+"."+field, valueOf(p, field), valueOf(a, field), used)
+			c.compareField(t, id, p.kind()+"."+field, valueOf(p, field), valueOf(a, field))
 		}
 	}
 }
@@ -229,15 +308,15 @@ func normalised(e event) event {
 	return e
 }
 
-func compareField(t *testing.T, id, field string, python, apium any, used []bool) {
+func (c *eventComparison) compareField(t *testing.T, id, field string, python, apium any) {
 	t.Helper()
 	if cmp.Equal(python, apium) {
 		return
 	}
 	p, a := fmt.Sprint(python), fmt.Sprint(apium)
-	for i, d := range eventDifferences {
+	for i, d := range c.accepted {
 		if matches(d.id, id) && matches(d.field, field) && matches(d.python, p) && matches(d.apium, a) {
-			used[i] = true
+			c.used[i] = true
 			return
 		}
 	}

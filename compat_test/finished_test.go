@@ -21,32 +21,78 @@ import (
 // is asked for its metrics: start it with servesMetrics.
 func finished(t *testing.T, server *redisServer, waiting int, workers ...*process) {
 	t.Helper()
+	f := finishing{server: server, waiting: waiting, workers: workers, patience: patience, stall: patience}
+	if err := f.wait(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// finishing waits for workers to finish, and says what keeps them from it.
+type finishing struct {
+	server   *redisServer
+	waiting  int
+	workers  []*process
+	patience time.Duration
+	stall    time.Duration // nothing gets on for so long
+}
+
+func (f finishing) wait(t *testing.T) error {
+	t.Helper()
 	var asked []doing
-	for _, w := range workers {
+	for _, w := range f.workers {
 		if metricsAddress.MatchString(w.log.String()) {
 			asked = append(asked, oursBusy(t, w))
 		} else {
-			asked = append(asked, pythonBusy(t, server, w))
+			asked = append(asked, pythonBusy(t, f.server, w))
 		}
 	}
-	last, same := "", 0
-	eventually(t, patience, "the workers have finished", func() bool {
-		figures := fmt.Sprint(server.int(t, "DBSIZE"))
-		for _, ask := range asked {
-			busy, runs := ask()
-			if busy != 0 {
-				same = 0
-				return false
-			}
-			figures += fmt.Sprint(" ", runs)
+	var beats pulse
+	deadline := time.Now().Add(f.patience)
+	for last, same := "", 0; ; time.Sleep(20 * time.Millisecond) {
+		figures, busy := f.look(t, asked)
+		held := f.server.messages(t, "celery")
+		if same++; busy != "" || held != f.waiting || figures != last {
+			same = 0
 		}
-		if held := server.messages(t, "celery"); held != waiting || figures != last {
-			last, same = figures, 0
-			return false
+		if same == 3 {
+			return nil
 		}
-		same++
-		return same == 3
-	})
+		last = figures
+		state := fmt.Sprintf("%s%d messages, want %d; figures %s", busy, held, f.waiting, figures)
+		switch still := beats.still(fmt.Sprint(figures, busy, held)); {
+		case still > f.stall:
+			return fmt.Errorf("nothing gets on for %v: %s", f.stall, state)
+		case time.Now().After(deadline):
+			return fmt.Errorf("after %s the workers have not finished: %s", f.patience, state)
+		}
+	}
+}
+
+// look returns figures that grow with all that is done, and which worker is busy.
+func (f finishing) look(t *testing.T, asked []doing) (figures, busy string) {
+	t.Helper()
+	figures = fmt.Sprint(f.server.int(t, "DBSIZE"))
+	for i, ask := range asked {
+		n, runs := ask()
+		figures += fmt.Sprint(" ", runs)
+		if n != 0 {
+			busy += f.workers[i].name + " is busy; "
+		}
+	}
+	return figures, busy
+}
+
+// pulse tells how long figures have been the same.
+type pulse struct {
+	last  string
+	since time.Time
+}
+
+func (p *pulse) still(figures string) time.Duration {
+	if figures != p.last || p.since.IsZero() {
+		p.last, p.since = figures, time.Now()
+	}
+	return time.Since(p.since)
 }
 
 // doing asks a worker how much it has in hand, or whether anything, and for a figure that grows with all it
@@ -74,7 +120,7 @@ func pythonBusy(t *testing.T, server *redisServer, w *process) doing {
 	if node == nil {
 		t.Fatalf("%s does not say its name", w.name)
 	}
-	publisher := goPublisher(t, server)
+	publisher := server.asker(t)
 	client := control.Client{Broadcaster: publisher, Asker: publisher}
 	ask := func(command string) json.RawMessage { // nil: it does not answer now
 		t.Helper()

@@ -31,8 +31,8 @@ func browserProgram() (path string, found bool) {
 	return "", false
 }
 
-// drive carries out steps in a browser; pictures go to the test's artifacts.
-func drive(t *testing.T, program string, s steps) {
+// drive carries out steps in a browser, and returns what its "text" steps have seen; pictures go to the test's artifacts.
+func drive(t *testing.T, program string, s steps) (seen []string) {
 	t.Helper()
 	input, err := json.Marshal(s)
 	if err != nil {
@@ -40,11 +40,19 @@ func drive(t *testing.T, program string, s steps) {
 	}
 	cmd := exec.Command(interpreter(flowerVenv), "browser.py", program, t.ArtifactDir())
 	cmd.Dir, cmd.Stdin = appDir, bytes.NewReader(input)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("the browser: %v\n%s", err, out)
-	} else if strings.Contains(string(out), "exception") {
-		t.Errorf("a page's script failed:\n%s", out)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("the browser: %v\n%s", err, stderr.Bytes())
 	}
+	if strings.Contains(stderr.String(), "exception") {
+		t.Errorf("a page's script failed:\n%s", stderr.Bytes())
+	}
+	if err := json.Unmarshal(out, &seen); err != nil {
+		t.Fatalf("the browser printed %s: %v", out, err)
+	}
+	return seen
 }
 
 // TestFlowerPages looks at Flower's pages in a browser, and presses their buttons. Without

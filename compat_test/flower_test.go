@@ -24,15 +24,18 @@ type flower struct {
 	url string
 }
 
-// startFlower starts Flower as its tutorial says.
-func (a app) startFlower(t *testing.T) *flower {
+// startFlower starts Flower as its tutorial says, for workers of the Go twins.
+func (a app) startFlower(t *testing.T) *flower { return a.startFlowerOf(t, appDir, "patient:app") }
+
+// startFlowerOf starts Flower for an app in a folder.
+func (a app) startFlowerOf(t *testing.T, dir, app string) *flower {
 	t.Helper()
 	if _, err := os.Stat(interpreter(flowerVenv)); err != nil {
 		t.Fatalf("the Python environment %s is missing: run scripts/venv", flowerVenv)
 	}
 	port := freePort(t)
 	env := append(a.env(t), "FLOWER_UNAUTHENTICATED_API=true")
-	p := start(t, "flower", appDir, env, interpreter(flowerVenv), "-m", "celery", "-A", "patient:app", "flower",
+	p := start(t, "flower", dir, env, interpreter(flowerVenv), "-m", "celery", "-A", app, "flower",
 		"--address=127.0.0.1", fmt.Sprintf("--port=%d", port))
 	f := &flower{p, t, fmt.Sprintf("http://127.0.0.1:%d", port)}
 	p.waitLog(t, "Visit me at")
@@ -147,14 +150,20 @@ func (f *flower) task(id, state string) (task map[string]any) {
 func watched(t *testing.T) (a app, server *redisServer, w *process, f *flower) {
 	t.Helper()
 	server = startRedis(t)
-	a = app{broker: server.url(0), journal: server.url(1)}
+	a, w, f = server.watched(t)
+	return a, server, w, f
+}
+
+func (s *redisServer) watched(t *testing.T) (a app, w *process, f *flower) {
+	t.Helper()
+	a = s.app()
 	f = a.startFlower(t)
 	w = start(t, "apium worker", "", []string{"JOURNAL=" + a.journal}, workerBinary,
-		"worker", "-b", a.broker, "--result-backend", a.broker, "-l", "info", "-c", "2", "-n", "go@host")
+		"worker", "-b", a.broker, "--result-backend", a.backend, "-l", "info", "-c", "2", "-n", "go@host")
 	w.waitLog(t, "go@host ready.")
 	eventually(t, patience, "Flower sees the worker", func() bool { return f.online("go@host") })
 	w.waitLog(t, "Events of group {task} enabled by remote.")
-	return a, server, w, f
+	return a, w, f
 }
 
 // sendTasks sends tasks with ids, which are what the task shows.
@@ -172,7 +181,12 @@ app.send_task("tapp.work", ("later", 0), countdown=3600, task_id="later")
 // TestFlower holds our worker against Flower's API: what it shows, and what it does.
 func TestFlower(t *testing.T) {
 	t.Parallel()
-	a, server, w, f := watched(t)
+	flowerWatches(t, startRedis(t))
+}
+
+func flowerWatches(t *testing.T, server *redisServer) {
+	t.Helper()
+	a, w, f := server.watched(t)
 	a.sendTasks(t)
 	f.wantTask("sum", "SUCCESS", map[string]any{
 		"name": "tapp.add", "args": "(2, 3)", "kwargs": "{'z': 1}", "result": "6", "retries": 0.0, "exception": nil, "traceback": nil,
@@ -190,14 +204,8 @@ func TestFlower(t *testing.T) {
 	if f.get("/api/tasks", &all); len(all) != 5 || all["sum"]["worker"] != "go@host" {
 		t.Errorf("tasks: %v", all)
 	}
-	var lengths struct {
-		ActiveQueues []struct {
-			Name     string
-			Messages int
-		} `json:"active_queues"`
-	}
-	if f.get("/api/queues/length", &lengths); len(lengths.ActiveQueues) != 1 || lengths.ActiveQueues[0].Name != "celery" {
-		t.Errorf("queues: %+v", lengths)
+	if server.vhost == nil { // of RabbitMQ, Flower asks the management plugin
+		f.checkLengths()
 	}
 	var result map[string]any
 	if f.get("/api/task/result/sum", &result); result["state"] != "SUCCESS" || result["result"] != 6.0 {
@@ -213,6 +221,19 @@ func TestFlower(t *testing.T) {
 	eventually(t, patience, "Flower sees that the worker is gone", func() bool { return !f.online("go@host") })
 	if f.log.contains("Traceback") {
 		t.Errorf("Flower failed:\n%s", tail(f.log.String(), 3000))
+	}
+}
+
+func (f *flower) checkLengths() {
+	f.t.Helper()
+	var lengths struct {
+		ActiveQueues []struct {
+			Name     string
+			Messages int
+		} `json:"active_queues"`
+	}
+	if f.get("/api/queues/length", &lengths); len(lengths.ActiveQueues) != 1 || lengths.ActiveQueues[0].Name != "celery" {
+		f.t.Errorf("queues: %+v", lengths)
 	}
 }
 
@@ -239,8 +260,12 @@ func (f *flower) wantTask(id, state string, want map[string]any) {
 func (f *flower) checkWorker(p *process, server *redisServer) {
 	f.t.Helper()
 	w := f.worker()
+	transport, port := "redis", float64(server.port)
+	if server.vhost != nil {
+		transport, port = "amqp", float64(server.vhost.Server().Port())
+	}
 	if w.Stats.PID != p.cmd.Process.Pid || w.Stats.Pool["max-concurrency"] != 2.0 || w.Stats.Total["tapp.add"] != 1 || w.Stats.PrefetchCount == 0 ||
-		w.Stats.Broker["port"] != float64(server.port) || w.Stats.Broker["transport"] != "redis" {
+		w.Stats.Broker["port"] != port || w.Stats.Broker["transport"] != transport {
 		f.t.Errorf("stats: %+v", w.Stats)
 	}
 	if !slices.Equal(w.queues(), []string{"celery"}) || !slices.Contains(w.Registered, "tapp.add") || w.Conf["broker_url"] == nil {

@@ -1,6 +1,7 @@
 package compat_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,14 +10,14 @@ import (
 )
 
 // startNeighbor starts a worker of either kind that mingles and gossips, which others
-// started here do not.
-func (a app) startNeighbor(t *testing.T, node string) *process {
+// started here do not. options are further ones.
+func (a app) startNeighbor(t *testing.T, node string, options ...string) *process {
 	t.Helper()
 	name, _, _ := strings.Cut(node, "@")
-	args := []string{"worker", "-c", "1", "-l", "debug", "-n", node, "-Q", "celery," + name}
+	args := append([]string{"worker", "-c", "1", "-l", "debug", "-n", node, "-Q", "celery," + name}, options...)
 	var p *process
 	if strings.HasPrefix(name, "go") {
-		p = start(t, node, "", []string{"JOURNAL=" + a.journal}, workerBinary, append(args, "-b", a.broker, "--result-backend", a.broker)...)
+		p = start(t, node, "", []string{"JOURNAL=" + a.journal}, workerBinary, append(args, "-b", a.broker, "--result-backend", cmp.Or(a.backend, a.broker))...)
 	} else {
 		p = start(t, node, appDir, a.env(t), a.python(), celeryCommand(a.venv, args)...)
 	}

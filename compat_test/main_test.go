@@ -1,6 +1,7 @@
 // Package compat_test holds the worker against its real peers: Celery 5.7, 5.2
-// and 4.4, Django, gocelery, and Redis itself. It needs the Python environments
-// scripts/venv makes, and redis-server and prometheus on the PATH; scripts/test gets all.
+// and 4.4, Django, gocelery, and Redis, RabbitMQ and the SQL databases themselves. It needs the Python
+// environments scripts/venv makes, and redis-server, rabbitmq-server, prometheus, postgres and mariadbd;
+// scripts/test gets all.
 package compat_test
 
 import (
@@ -9,6 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/apium/apium/internal/rabbittest"
+	"github.com/apium/apium/internal/sqltest"
 )
 
 // The programs under test: the binary users build, and a worker with the Go
@@ -38,6 +42,8 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer sqltest.Stop()
+	defer rabbittest.Stop()
 	go watchSlowness()
 	return m.Run()
 }
@@ -52,6 +58,11 @@ func prerequisites() error {
 	if _, err := redisProgram(); err != nil {
 		return err
 	}
-	_, err := prometheusProgram()
-	return err
+	if _, err := prometheusProgram(); err != nil {
+		return err
+	}
+	if err := rabbittest.Find(); err != nil {
+		return err
+	}
+	return sqltest.Find()
 }

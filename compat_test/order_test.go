@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
@@ -159,6 +160,51 @@ func concluded(steps []string) []string {
 	return append(first, last...)
 }
 
+// orderRun is one worker, with what it writes.
+type orderRun struct {
+	*redisServer
+	worker *process
+	seen   *writes
+}
+
+// newOrderRun starts a worker with one slot, Celery's or ours.
+func newOrderRun(t *testing.T, celery bool) *orderRun {
+	t.Helper()
+	server := startRedis(t)
+	run := &orderRun{redisServer: server, seen: watchWrites(t, server)}
+	a := app{broker: run.url(0), journal: run.url(1)}
+	if celery {
+		a.module = "features"
+		run.worker = a.startWorker(t, "-n", "w1@host", "-c", "1")
+	} else {
+		run.worker = startWorker(t, a, append(servesMetrics, "-n", "w1@host", "-c", "1")...)
+	}
+	return run
+}
+
+// settles has the worker run one call after the other.
+func (r *orderRun) settles(t *testing.T, calls []call, patience time.Duration) error {
+	t.Helper()
+	for _, call := range calls {
+		r.do(t, "LPUSH", call.Key, call.Raw)
+		if !comesTrue(patience, func() bool { return r.idle(t, "celery") }) {
+			return fmt.Errorf("after %s %s is not settled", patience, call.Name)
+		}
+	}
+	return nil
+}
+
+// orders are the writes of each call.
+func (r *orderRun) orders(t *testing.T, calls []call) map[string][]string {
+	t.Helper()
+	r.seen.upToDate(t, r.redisServer)
+	orders := map[string][]string{}
+	for _, call := range calls {
+		orders[call.Name] = r.seen.of(call.Name)
+	}
+	return orders
+}
+
 // TestOrderOfWrites compares the order in which both workers write what belongs to a task:
 // callbacks and the next step before the result, errbacks after it, the late
 // acknowledgement at the end. STARTED is left out: what a task publishes at once may come
@@ -166,28 +212,20 @@ func concluded(steps []string) []string {
 func TestOrderOfWrites(t *testing.T) {
 	t.Parallel()
 	c := publishFeatures(t, "ordered")
-	var orders [2]map[string][]string
-	for i := range orders {
-		run := newFeatureRun(t, featureCalls{})
-		seen := watchWrites(t, run.redisServer)
-		if i == 0 {
-			run.worker = app{broker: run.url(0), journal: run.url(1), module: "features"}.startWorker(t, "-n", "w1@host", "-c", "1")
-		} else {
-			run.worker = startWorker(t, app{broker: run.url(0), journal: run.url(1)}, append(servesMetrics, "-n", "w1@host", "-c", "1")...)
+	theirs := startMeasure(func() *orderRun { return newOrderRun(t, true) }, func(run *orderRun) error {
+		if err := run.settles(t, c.Calls, stall); err != nil {
+			return &hangError{run.worker, err}
 		}
-		orders[i] = map[string][]string{}
-		for _, call := range c.Calls {
-			run.do(t, "LPUSH", call.Key, call.Raw)
-			eventually(t, patience, call.Name+" is settled", func() bool { return run.idle(t, "celery") })
-		}
-		finished(t, run.redisServer, 0, run.worker)
-		seen.upToDate(t, run.redisServer)
-		for _, call := range c.Calls {
-			orders[i][call.Name] = seen.of(call.Name)
-		}
-		run.worker.signal(t, syscall.SIGTERM)
-		run.worker.exitCode(t)
+		return celeryDone(t, run.redisServer, run.worker)
+	}).ran(t)
+	run := newOrderRun(t, false)
+	if err := run.settles(t, c.Calls, patience); err != nil {
+		t.Fatal(err)
 	}
+	finished(t, run.redisServer, 0, run.worker)
+	orders := [2]map[string][]string{theirs.orders(t, c.Calls), run.orders(t, c.Calls)}
+	run.worker.signal(t, syscall.SIGTERM)
+	run.worker.exitCode(t)
 	for name, steps := range orders[0] {
 		orders[0][name] = concluded(steps)
 	}

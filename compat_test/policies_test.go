@@ -264,17 +264,36 @@ func TestParkUnknown(t *testing.T) {
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	a := app{broker: server.url(0), backend: server.url(2), journal: server.url(1)}
-	a.run(t, nil, `
+	poisoned(t, server, server.app(), 5)
+}
+
+// TestPoisonOnRabbitMQ is TestPoison on classic and quorum queues.
+func TestPoisonOnRabbitMQ(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"classic", "quorum"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server := startRabbit(t)
+			a := server.app()
+			a.settings = map[string]any{"task_default_queue_type": kind}
+			poisoned(t, server, a, 3)
+		})
+	}
+}
+
+func poisoned(t *testing.T, server *redisServer, a app, neighbors int) {
+	t.Helper()
+	a.backend = server.url(2)
+	a.run(t, nil, fmt.Sprintf(`
 import tapp
 tapp.app.send_task("tapp.die", ["poison"], task_id="poison", link_error=tapp.work.si("told", 0))
-for i in range(5): tapp.work_late.delay(str(i), 0)
-`)
+for i in range(%d): tapp.work_late.delay(str(i), 0)
+`, neighbors))
 	const most = 2
 	for deaths := 0; ; deaths++ {
 		w := launchWorker(t, a, "-c", "1", "--max-redeliveries", strconv.Itoa(most))
 		eventually(t, patience, "the worker has died, or all is done", func() bool {
-			return w.ended() || server.journalLen(t, "done") >= 6 && server.idle(t, "celery")
+			return w.ended() || server.journalLen(t, "done") > neighbors && server.idle(t, "celery")
 		})
 		if !w.ended() {
 			break

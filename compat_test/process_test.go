@@ -27,14 +27,44 @@ type process struct {
 // start runs a program in a process group of its own.
 func start(t *testing.T, name, dir string, env []string, path string, args ...string) *process {
 	t.Helper()
+	return startReading(t, nil, name, dir, env, path, args...)
+}
+
+// startReading starts a program that reads a file as its standard input; nil: none.
+func startReading(t *testing.T, stdin *os.File, name, dir string, env []string, path string, args ...string) *process {
+	t.Helper()
 	p := &process{name: name, cmd: exec.Command(path, args...), log: &logBuffer{}, done: make(chan struct{})}
+	if stdin != nil {
+		p.cmd.Stdin = stdin
+	}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.begin(t)
+	return p
+}
+
+// startInto starts a program that writes into a file.
+func startInto(t *testing.T, out *os.File, name, dir string, env []string, path string, args ...string) *process {
+	t.Helper()
+	p := &process{name: name, cmd: exec.Command(path, args...), log: &logBuffer{}, done: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.begin(t)
+	return p
+}
+
+// begin starts the program.
+func (p *process) begin(t *testing.T) {
+	t.Helper()
+	if p.cmd.SysProcAttr == nil {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.cmd.SysProcAttr.Setpgid = true
 	p.cmd.WaitDelay = time.Second
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v", p.name, err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // the exit code is read from ProcessState
@@ -43,10 +73,9 @@ func start(t *testing.T, name, dir string, env []string, path string, args ...st
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", name, tail(p.log.String(), 6000))
+			t.Logf("log of %s:\n%s", p.name, tail(p.log.String(), 6000))
 		}
 	})
-	return p
 }
 
 // kill is kill -9 for the process and its children. It returns when it is gone.
@@ -59,6 +88,16 @@ func (p *process) signal(t *testing.T, sig os.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		t.Fatalf("%s to %s: %v", sig, p.name, err)
+	}
+}
+
+// stopped tells whether the process has ended.
+func (p *process) stopped() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -94,12 +133,20 @@ func (p *process) waitLog(t *testing.T, text string) {
 // eventually waits for a condition.
 func eventually(t *testing.T, within time.Duration, what string, condition func() bool) {
 	t.Helper()
+	if !comesTrue(within, condition) {
+		t.Fatalf("after %s still not: %s", within, what)
+	}
+}
+
+// comesTrue waits for a condition, and tells whether it was met.
+func comesTrue(within time.Duration, condition func() bool) bool {
 	for deadline := time.Now().Add(within); !condition(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("after %s still not: %s", within, what)
+			return false
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	return true
 }
 
 // logBuffer collects a process's output while others read it.

@@ -10,11 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// prometheus is a Prometheus server that scrapes one page, as job celery.
+// prometheus is a Prometheus server that scrapes pages, as job celery.
 type prometheus struct {
 	*process
 	url string
@@ -29,20 +30,24 @@ func prometheusProgram() (string, error) {
 	return path, nil
 }
 
-func startPrometheus(t *testing.T, page string) *prometheus {
+func startPrometheus(t *testing.T, pages ...string) *prometheus {
 	t.Helper()
 	program, err := prometheusProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := url.Parse(page)
-	if err != nil {
-		t.Fatal(err)
+	targets := make([]string, len(pages))
+	for i, page := range pages {
+		target, err := url.Parse(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		targets[i] = strconv.Quote(target.Host)
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
 	text := fmt.Sprintf("global: {scrape_interval: 1s}\n"+
-		"scrape_configs: [{job_name: celery, scrape_timeout: 1s, static_configs: [{targets: [%q]}]}]\n", target.Host)
+		"scrape_configs: [{job_name: celery, scrape_timeout: 1s, static_configs: [{targets: [%s]}]}]\n", strings.Join(targets, ", "))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

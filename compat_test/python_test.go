@@ -23,6 +23,9 @@ var peers = map[string]string{"5.7": celery57, "5.2": celery52, "4.4": celery44}
 const appDir = "testdata/app"
 
 func interpreter(venv string) string {
+	if filepath.IsAbs(venv) {
+		return filepath.Join(venv, "bin", "python")
+	}
 	path, err := filepath.Abs(filepath.Join("..", venv, "bin", "python"))
 	if err != nil {
 		return venv
@@ -32,9 +35,10 @@ func interpreter(venv string) string {
 
 // app says where testdata/app finds its Redis, and with which settings it runs.
 type app struct {
-	venv     string // default celery57
+	venv     string // default celery57; a path of another one
 	broker   string
 	backend  string         // default: broker
+	ours     string         // our worker's --result-backend; default: backend
 	journal  string         // where tasks leave their traces
 	settings map[string]any // Celery settings
 	module   string         // of the worker's app, default tapp

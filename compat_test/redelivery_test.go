@@ -3,7 +3,6 @@ package compat_test
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,43 +63,6 @@ func doubled(counts map[string]int) int {
 		extra += n - 1
 	}
 	return extra
-}
-
-// TestKill kills our workers under load, again and again. Late acknowledgement
-// means that nothing is lost, and that only what was running is run again.
-func TestKill(t *testing.T) {
-	t.Parallel()
-	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1)}
-	const n, kills, concurrency = 6000, 12, 4
-	load(t, a, "tapp.work_late", n, 0.004, nil)
-
-	victims := [2]*process{}
-	for i := range victims {
-		victims[i] = startWorker(t, a, "-c", strconv.Itoa(concurrency), "-n", fmt.Sprintf("w%d@host", i))
-	}
-	for i := range kills {
-		before := server.journalLen(t, "done")
-		eventually(t, patience, "work goes on", func() bool {
-			done := server.journalLen(t, "done")
-			return done > before+50+rand.IntN(100) || done >= n
-		})
-		victims[i%2].kill()
-		victims[i%2] = startWorker(t, a, "-c", strconv.Itoa(concurrency), "-n", fmt.Sprintf("k%d@host", i))
-	}
-	eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
-	j := readJournal(t, server)
-	if lost := j.lost(n); len(lost) > 0 {
-		t.Errorf("%d of %d tasks lost: %v", len(lost), n, lost)
-	}
-	t.Logf("%d tasks, %d kills: %d lost, %d started twice, %d done twice", n, kills, len(j.lost(n)), doubled(j.started), doubled(j.done))
-	// What a kill can repeat: tasks that ran, and tasks done whose ack had not left.
-	if most := kills * 2 * concurrency; doubled(j.started) > most {
-		t.Errorf("%d tasks were started twice; %d kills of %d slots explain %d", doubled(j.started), kills, concurrency, most)
-	}
-	if left := server.strings(t, "KEYS", "apium.*inbox*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
 }
 
 // TestKillBesidePython shares a queue between our workers and a Python worker. Ours

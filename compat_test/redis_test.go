@@ -9,14 +9,17 @@ import (
 	"testing"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/apium/apium/internal/rabbittest"
 )
 
 // redisServer is a private Redis on a port of its own.
 type redisServer struct {
 	*process
-	port int
-	dir  string
-	args []string
+	vhost *rabbittest.VHost // where messages are instead; nil: they are in Redis
+	port  int
+	dir   string
+	args  []string
 }
 
 // redisProgram finds Redis or Valkey.
@@ -38,15 +41,15 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 	return s
 }
 
-// start starts the server, or starts it again: same port, same data, more arguments.
-func (s *redisServer) start(t *testing.T, more ...string) {
+// start starts the server, or starts it again: same port, same data.
+func (s *redisServer) start(t *testing.T) {
 	t.Helper()
 	program, err := redisProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
 	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no"}
-	args = append(append(args, s.args...), more...)
+	args = append(args, s.args...)
 	s.process = start(t, "redis-server", s.dir, nil, program, args...)
 	s.waitLog(t, "eady to accept connections")
 }
@@ -54,6 +57,16 @@ func (s *redisServer) start(t *testing.T, more ...string) {
 func (s *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 func (s *redisServer) url(db int) string { return fmt.Sprintf("redis://%s/%d", s.addr(), db) }
+
+// app is an app whose messages are in database 0, or in RabbitMQ, its results in database 0, and
+// its tasks' traces in database 1.
+func (s *redisServer) app() app {
+	a := app{broker: s.url(0), backend: s.url(0), journal: s.url(1)}
+	if s.vhost != nil {
+		a.broker = s.vhost.URL()
+	}
+	return a
+}
 
 // do runs one command on a connection of its own, so that it works across restarts.
 func (s *redisServer) do(t *testing.T, command string, args ...any) any {
@@ -72,6 +85,19 @@ func (s *redisServer) try(command string, args ...any) (any, error) {
 	}
 	defer conn.Close()
 	return conn.Do(command, args...)
+}
+
+// doAs is do for a user, given as in a URL: name and password.
+func (s *redisServer) doAs(t *testing.T, user, command string, args ...any) {
+	t.Helper()
+	conn, err := redis.DialURL("redis://" + user + "@" + s.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Do(command, args...); err != nil {
+		t.Fatalf("%s %v: %v", command, args, err)
+	}
 }
 
 func (s *redisServer) int(t *testing.T, command string, args ...any) int {
@@ -102,6 +128,9 @@ func (s *redisServer) idle(t *testing.T, queues ...string) bool {
 // held by somebody, all at one moment.
 func (s *redisServer) messages(t *testing.T, queues ...string) int {
 	t.Helper()
+	if s.vhost != nil {
+		return rabbitMessages(t, s.vhost, queues...)
+	}
 	args := []any{`
 local n = redis.call('HLEN', 'unacked')
 for _, inbox in ipairs(redis.call('KEYS', 'apium.inbox.*')) do n = n + redis.call('LLEN', inbox) end

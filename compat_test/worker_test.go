@@ -19,7 +19,10 @@ func launchWorker(t *testing.T, a app, args ...string) *process {
 	if a.backend == "" {
 		a.backend = a.broker
 	}
-	flags := []string{"worker", "-b", a.broker, "--result-backend", a.backend, "-c", "2", "-l", "info", "--without-gossip", "--without-mingle"}
+	if a.ours == "" {
+		a.ours = a.backend
+	}
+	flags := []string{"worker", "-b", a.broker, "--result-backend", a.ours, "-c", "2", "-l", "info", "--without-gossip", "--without-mingle"}
 	p := start(t, "apium worker", "", append(a.variables[:len(a.variables):len(a.variables)], "JOURNAL="+a.journal), workerBinary, append(flags, args...)...)
 	t.Cleanup(func() {
 		p.kill()

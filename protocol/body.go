@@ -45,7 +45,7 @@ func (d *Decoder) content(w *wrapped, contentType string) ([]byte, error) {
 	}
 	if contentType != ContentTypeJSON {
 		if body, err = d.translate(body, contentType); err != nil {
-			return nil, &DecodeError{"body", err}
+			return nil, &DecodeError{"body", &UnreadableError{err}}
 		}
 	}
 	if !utf8.Valid(body) {

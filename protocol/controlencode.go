@@ -7,6 +7,16 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
+// EncodeIn makes the request's message in a serializer, nil: JSON.
+func (r *ControlRequest) EncodeIn(serializer Serializer) (Message, error) {
+	m := r.Encode()
+	format := Format{Serializer: serializer}
+	var err error
+	m.Body, err = format.encode(m.Body)
+	m.ContentType, m.ContentEncoding = format.contentType(), format.contentEncoding()
+	return m, err
+}
+
 // Encode makes the request's message as kombu does.
 func (r *ControlRequest) Encode() Message {
 	body := append([]byte(`{"method": `), pyjson.AppendString(nil, r.Method)...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apium/apium/protocol/pyjson"
 )
@@ -31,9 +32,9 @@ type Decoder struct {
 // Decode reads a task message: its headers, and then its body.
 //
 // The error is a *DecodeError, *ContentDisallowedError, *InvalidTaskError or
-// ErrUnknownMessage. With it comes a task holding what could be read before, which has
-// at least a name if the headers have one, and else nil. A Python worker looks for the
-// task's name in its registry first: NotRegistered wins over the errors here.
+// ErrUnknownMessage, or two of them joined. With it comes a task holding what could be read
+// before, which has at least a name if the headers have one, and else nil. A Python worker looks
+// for the task's name in its registry first: NotRegistered wins over the errors here.
 func (d *Decoder) Decode(r *Received) (*Task, error) {
 	t, err := d.DecodeHeaders(r)
 	if err == nil {
@@ -61,18 +62,51 @@ func (d *Decoder) DecodeHeaders(r *Received) (*Task, error) {
 	}
 	disallowed := d.disallowed(t)
 	whole := t.ID == "" || h.eta == nil || h.expires == nil
-	if disallowed != nil && whole {
+	if disallowed != nil && t.ID == "" {
 		return t.orNil(), disallowed
 	}
 	t.body = wrapped{unread: true, text: r.Body, unwrap: r.Unwrap, compression: string(h.compression)}
-	if whole {
+	if whole && disallowed == nil {
 		return d.decodeWhole(h, t)
 	}
 	err := h.fill(t, time.UTC)
-	if disallowed != nil {
-		err = disallowed // the headers are read all the same: it concerns who reads the body
+	if disallowed != nil { // the headers are read all the same: it concerns who reads the body
+		err = errors.Join(disallowed, err)
 	}
 	return t, err
+}
+
+// DecodeTold is [Decoder.DecodeHeaders] of a message whose body has the headers, as that of protocol 1,
+// and cannot be read here. body is what somebody else has read, as JSON. Its arguments count for nothing:
+// to read the body is still to be tried, by who needs them.
+func (d *Decoder) DecodeTold(r *Received, body []byte) (*Task, error) {
+	t := &Task{Protocol: 2}
+	t.fromReceived(r)
+	if r.Err != nil {
+		return t.orNil(), r.Err
+	}
+	if pyjson.Kind(body) != '{' {
+		return t.orNil(), ErrUnknownMessage
+	}
+	t, err := d.decodeV1(&r.Headers, t, body)
+	if t != nil {
+		t.Args, t.Kwargs, t.told = nil, nil, true
+		t.body = wrapped{unread: true, text: r.Body, unwrap: r.Unwrap, compression: string(r.Headers.compression)}
+	}
+	return t, err
+}
+
+// OfBody tells of an error of [Decoder.DecodeHeaders] that it concerns the body alone. If there
+// is a task with an ID, all that its headers say was read: whoever can read the body knows enough.
+func OfBody(err error) bool {
+	var decode *DecodeError
+	switch {
+	case errors.As(err, new(*InvalidTaskError)):
+		return false
+	case errors.As(err, &decode):
+		return decode.Field == "body" || decode.Field == "content-type"
+	}
+	return errors.As(err, new(*ContentDisallowedError))
 }
 
 // disallowed returns an error for a body that is not to be read.
@@ -109,22 +143,19 @@ func (d *Decoder) DecodeBody(t *Task) error {
 // decodeWhole reads the body at once, and the headers after it.
 func (d *Decoder) decodeWhole(h *Headers, t *Task) (*Task, error) {
 	body, err := t.content(d)
-	if err != nil {
+	switch {
+	case err != nil && (h.task == nil || t.ID == ""):
 		return t.orNil(), err
-	}
-	if pyjson.Kind(body) == '{' {
+	case err == nil && pyjson.Kind(body) == '{':
 		return d.decodeV1(h, t, body)
-	}
-	if h.task == nil {
+	case h.task == nil:
 		return nil, ErrUnknownMessage
-	}
-	if t.ID == "" {
+	case t.ID == "":
 		return t, &DecodeError{"headers.id", errMissing}
+	case err == nil:
+		err = t.decodeBody(body)
 	}
-	if err := t.decodeBody(body); err != nil {
-		return t, err
-	}
-	return t, h.fill(t, time.UTC)
+	return t, errors.Join(err, h.fill(t, time.UTC))
 }
 
 // content takes the body, which is not needed in its old form any more.
@@ -186,6 +217,27 @@ func (t *Task) decodeBody(body []byte) error {
 	if n != 3 {
 		return &DecodeError{"body", fmt.Errorf("expected 3 elements, got %d", n)}
 	}
+	return t.checkArguments()
+}
+
+// TakeBody gives a task whose headers were read the body of one that is published as it: what reading the body
+// of the message would give, if that is written as JSON. It fails where that would.
+func (t *Task) TakeBody(published *Task) error {
+	args, kwargs := appendRaw(nil, published.Args, "[]"), appendRaw(nil, published.Kwargs, "{}")
+	for _, raw := range [][]byte{args, kwargs} {
+		if !utf8.Valid(raw) {
+			return &DecodeError{"body", errors.New("invalid UTF-8")}
+		}
+		if err := pyjson.Valid(raw); err != nil {
+			return &DecodeError{"body", err}
+		}
+		if err := pyjson.CheckTypes(raw); err != nil {
+			return &DecodeError{"body", err}
+		}
+	}
+	next := &published.Embed
+	t.body, t.Args, t.Kwargs = wrapped{}, args, kwargs
+	t.Embed = Embed{meaning(next.Callbacks), meaning(next.Errbacks), meaning(next.Chain), meaning(next.Chord)}
 	return t.checkArguments()
 }
 

@@ -43,7 +43,7 @@ func EncodeTask(t *Task, p Publication) (Message, error) {
 	case t.RoutingKey == "" && t.Exchange == "":
 		return Message{}, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
 	}
-	body, err := p.Format.encode(t.appendBody(make([]byte, 0, 128+len(t.Args)+len(t.Kwargs))))
+	body, err := p.Format.encode(t.appendBody(make([]byte, 0, t.bodySize())))
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding task %s: %w", t.Name, err)
 	}
@@ -57,7 +57,7 @@ func EncodeTask(t *Task, p Publication) (Message, error) {
 		ContentType: p.Format.contentType(), ContentEncoding: p.Format.contentEncoding(),
 		Properties: Properties{
 			CorrelationID: cmp.Or(t.CorrelationID, t.ID), ReplyTo: t.ReplyTo, Others: p.Properties,
-			DeliveryMode: cmp.Or(p.DeliveryMode, 2), Expiration: p.Expiration, Priority: t.Priority,
+			DeliveryMode: cmp.Or(p.DeliveryMode, 2), Expiration: p.Expiration, Priority: t.Priority, NoPriority: t.NoPriority,
 		},
 	}, nil
 }
@@ -76,6 +76,12 @@ func NewID() string {
 	hex.Encode(text[24:36], u[10:16])
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
 	return string(text[:])
+}
+
+// bodySize is how many bytes the body has at most.
+func (t *Task) bodySize() int {
+	next := &t.Embed
+	return 128 + len(t.Args) + len(t.Kwargs) + len(next.Callbacks) + len(next.Errbacks) + len(next.Chain) + len(next.Chord)
 }
 
 func (t *Task) appendBody(dst []byte) []byte {
@@ -208,4 +214,22 @@ func appendSeconds(dst []byte, d time.Duration) []byte {
 	default:
 		return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
 	}
+}
+
+// Message is a task that was received as a message of protocol 2: with its body as it came, in
+// whatever serializer, while that is not read, and else as EncodeTask writes it.
+func (t *Task) Message() (Message, error) {
+	m, err := EncodeTask(t, Publication{})
+	if err != nil || !t.body.unread {
+		return m, err
+	}
+	m.ContentType, m.Body = t.ContentType, t.body.text
+	if t.body.compression != "" {
+		m.Headers = append(m.Headers[:len(m.Headers)-1], `, "compression": `...)
+		m.Headers = append(pyjson.AppendString(m.Headers, t.body.compression), '}')
+	}
+	if t.body.unwrap != nil {
+		m.Body, err = t.body.unwrap(m.Body)
+	}
+	return m, err
 }

@@ -21,6 +21,16 @@ func (e *DecodeError) Error() string { return fmt.Sprintf("cannot decode %s: %v"
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
+// UnreadableError says that a body is in a serializer that is not known here, or holds what cannot
+// be read here, such as objects of classes in pickle. Somebody else may be able to: see
+// [Decoder.DecodeTold].
+type UnreadableError struct{ Err error }
+
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
 // ContentDisallowedError says that the message's content type is not in the accept
 // list. A worker logs it and rejects the message. Its text is kombu's.
 type ContentDisallowedError struct {
@@ -52,5 +62,5 @@ var (
 	errHeaders = &DecodeError{"headers", errors.New("not a JSON object")}
 	errMissing = errors.New("missing")
 	errNoArgs  = errors.New("an object without args")
-	errSigned  = errors.New("signatures are not checked yet, so signed messages are refused")
+	errSigned  = errors.New("there are no keys to check signatures with, so signed messages are refused")
 )

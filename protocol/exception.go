@@ -15,6 +15,8 @@ type Exception struct { //nolint:errname // Python calls it so
 	// Celery before 4.2 writes a string instead.
 	Message   []byte
 	Traceback string // kept in the record's own field, not in the exception object
+	// Representation is Python's own repr, where Python has made one; "": Repr works it out.
+	Representation string
 }
 
 // Error returns the last line of a Python traceback: "ValueError: bad".
@@ -56,6 +58,9 @@ func (e *Exception) text() string {
 // Repr returns Python's repr of the exception, for logs and events:
 // ValueError('bad', 1).
 func (e *Exception) Repr() string {
+	if e.Representation != "" {
+		return e.Representation
+	}
 	// repr leaves out the classes around a nested one.
 	dst := []byte(e.Type[1+strings.LastIndexByte(e.Type, '.'):])
 	switch pyjson.Kind(e.Message) {

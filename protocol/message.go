@@ -30,6 +30,8 @@ type Properties struct {
 	// In whole milliseconds.
 	Expiration time.Duration
 	Priority   int // 0 to 9, in the transport's meaning
+	// NoPriority is for brokers that tell no priority from 0. Priority is 0 then.
+	NoPriority bool
 	// Others are further properties, a JSON object: options of the call that Celery does
 	// not know. nil: none.
 	Others []byte
@@ -73,6 +75,9 @@ func (p *Properties) AppendMembers(dst []byte) []byte {
 
 func (p *Properties) appendObject(dst []byte) []byte {
 	dst = p.AppendMembers(append(dst, '{'))
+	if p.NoPriority {
+		return append(dst, '}')
+	}
 	dst = append(dst, `, "priority": `...)
 	return append(strconv.AppendInt(dst, int64(p.Priority), 10), '}')
 }

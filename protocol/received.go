@@ -86,6 +86,7 @@ func (r *Received) Message() (Message, error) {
 	if !s.Enter('{') {
 		return m, nil
 	}
+	m.Properties.NoPriority = r.Priority == 0
 	for s.Next() {
 		switch name := string(s.Key()); name {
 		case "delivery_mode":
@@ -94,7 +95,9 @@ func (r *Received) Message() (Message, error) {
 			if ms, err := strconv.Atoi(string(s.Scalar())); err == nil {
 				m.Properties.Expiration = cmp.Or(max(time.Duration(ms)*time.Millisecond, 0), -1)
 			}
-		case "correlation_id", "reply_to", "priority", "delivery_info", "body_encoding", "delivery_tag":
+		case "priority":
+			m.Properties.NoPriority = false
+		case "correlation_id", "reply_to", "delivery_info", "body_encoding", "delivery_tag":
 		default:
 			m.Properties.other(name, s.Value())
 		}

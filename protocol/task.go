@@ -35,6 +35,7 @@ type Task struct {
 	Stamps              []byte // raw JSON object, nil when there are none
 
 	Priority    int
+	NoPriority  bool // see Properties
 	Redelivered bool
 	Exchange    string
 	RoutingKey  string
@@ -49,7 +50,12 @@ type Task struct {
 	ContentType string
 
 	body wrapped // of a message
+	told bool    // see Told
 }
+
+// Told tells that somebody else has read the body: what runs after the task is known, whether or
+// not its arguments can be read here.
+func (t *Task) Told() bool { return t.told }
 
 // wrapped is the body of a message that was received, as its transport delivered it.
 type wrapped struct {

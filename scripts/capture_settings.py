@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes settings/testdata/{defaults,routes,queues,annotations}.json: what Celery makes of settings.
+"""Writes settings/testdata/{defaults,routes,queues,declarations,annotations}.json: what Celery makes of settings.
 
 defaults.json is every setting with its type, default and old names. The others hold
 settings, and the answers that an app with these settings gave.
@@ -12,6 +12,7 @@ import re
 import celery
 from celery import Celery
 from celery.app import defaults
+from kombu.transport.base import to_rabbitmq_queue_arguments
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "settings" / "testdata"
 
@@ -57,6 +58,20 @@ ANNOTATIONS = [
     [{"t.a": {"rate_limit": "1/s"}}, {"t.a": {"rate_limit": "2/s", "max_retries": None}, "*": {"priority": 3}}, {"*": {"priority": 4}}],
     {"t.b": {"soft_time_limit": 2.5, "default_retry_delay": 7, "ignore_result": True, "retry_backoff": True, "rate_limit": 2}},
 ]
+DECLARATIONS = [
+    {},
+    {"task_default_queue_type": "quorum", "task_create_missing_queue_type": "quorum"},
+    {"task_queue_max_priority": 5, "task_queues": {"a": {}, "b": {"max_priority": 3}, "c": {"queue_arguments": {"x-max-priority": 9}}},
+     "task_default_queue_type": "quorum"},
+    {"task_queues": {
+        "a": {"exchange": "x", "durable": False}, "b": {"exchange": "y", "durable": False, "exchange_durable": True},
+        "c": {"exchange": "z", "auto_delete": True, "queue_auto_delete": False}, "d": {"durable": False, "exchange_auto_delete": True},
+        "e": {"exchange": "w", "exclusive": True, "exchange_arguments": {"alternate-exchange": "lost"}}}},
+    {"task_queues": {
+        "a": {"queue_arguments": {"x-queue-type": "quorum", "x-expires": 1}, "expires": 1.5, "message_ttl": 60, "max_length": 7, "max_length_bytes": 5000000000},
+        "b": {"binding_arguments": {"k": 1}, "consumer_arguments": {"x-priority": 3}}, "c": {"no_declare": True}}},
+]
+
 ATTRIBUTES = ["rate_limit", "acks_late", "time_limit", "soft_time_limit", "max_retries", "priority", "default_retry_delay",
               "ignore_result", "retry_backoff"]
 
@@ -153,6 +168,36 @@ def queues():
     return cases
 
 
+class Channel:
+    """Keeps what is declared, as RabbitMQ would be told it."""
+
+    prepare_queue_arguments = staticmethod(to_rabbitmq_queue_arguments)
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        def keep(**options):
+            self.calls.append([name, {k: v for k, v in options.items() if v not in (None, {}) and k not in ("nowait", "passive", "callback", "on_cancel")}])
+            return "", 0, 0
+        return keep
+
+
+def declarations():
+    cases = []
+    for settings in DECLARATIONS:
+        answers = {}
+        queues = app_with(settings).amqp.queues
+        for name in [*queues, "new"]:
+            channel = Channel()
+            queue = queues[name](channel)
+            queue.declare()
+            queue.consume("tag")
+            answers[name] = channel.calls
+        cases.append({"settings": settings, "answers": answers})
+    return cases
+
+
 def nothing():
     """The task of all annotations."""
 
@@ -176,7 +221,7 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     for name, value in {
         "defaults": {"celery": celery.__version__, "settings": settings_table()},
-        "routes": routes(), "queues": queues(), "annotations": annotations(),
+        "routes": routes(), "queues": queues(), "declarations": declarations(), "annotations": annotations(),
     }.items():
         text = json.dumps(value, indent=1, sort_keys=name == "defaults", allow_nan=False)
         text = re.sub(r"\n {3,}", " ", text)

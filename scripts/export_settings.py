@@ -32,8 +32,11 @@ DEFAULTS = {
     "event_queue_exclusive": True,
     "worker_concurrency": None,
 }
-# Settings that Celery heeds without having them in its table.
-UNLISTED = ("redis_backend_health_check_interval", "redis_client_name", "redis_backend_credential_provider")
+# Settings that Celery heeds without having them in its table, and those of RedBeat.
+UNLISTED = (
+    "redis_backend_health_check_interval", "redis_client_name", "redis_backend_credential_provider",
+    "redbeat_redis_url", "redbeat_key_prefix", "redbeat_lock_key", "redbeat_lock_timeout", "redbeat_redis_use_ssl", "redbeat_redis_options",
+)
 REDIS = ("redis", "rediss", "sentinel", "socket", "redis+socket")
 
 
@@ -45,8 +48,11 @@ class Exporter:
     """Turns the settings of an app into plain data, and remembers what could not be."""
 
     def __init__(self, app):
+        app.finalize()
+        app.conf.finalize() if hasattr(app.conf, "finalize") else app.conf.get("broker_url")
         self.app = app
         self.lost = {}
+        self.refused = {}  # entries of beat_schedule that only Python can run: they say so themselves
 
     def lose(self, path, why):
         self.lost[path] = why
@@ -69,10 +75,17 @@ class Exporter:
             if effective is not None:
                 out[name] = self.plain(name, effective)
         for name in UNLISTED:
-            value = self.app.conf.get(name)
+            value = self.app.conf.get(name, self.app.conf.get(name.upper()) if name.startswith("redbeat_") else None)
             if value is not None:
-                out[name] = self.plain(name, value if isinstance(value, (str, int, float)) else describe(value))
+                out[name] = self.plain(name, value if isinstance(value, (str, int, float, Mapping)) else describe(value))
+            elif name == "redbeat_lock_key" and name in self.app.conf:
+                out[name] = False  # there is no lock
+        if str(out.get("result_backend")).startswith(("db", "database", "celery.backends.database")):
+            import celery
+            if celery.VERSION[:2] < (5, 7):  # which read nothing but pickle
+                out["apium_database_pickle"] = True
         self.transports(out)
+        self.databases(out)
         self.others(defaults)
         return out
 
@@ -112,7 +125,9 @@ class Exporter:
             self.lose(str(key), "not a setting of Celery's")
 
     def setting(self, name, value):
-        special = {"task_routes": self.routes, "task_queues": self.queues, "task_annotations": self.annotations}.get(name)
+        special = {"task_routes": self.routes, "task_queues": self.queues, "task_annotations": self.annotations, "beat_schedule": self.beat}.get(name)
+        if name == "beat_scheduler" and isinstance(value, type):
+            return f"{value.__module__}:{value.__qualname__}"
         if special and value:
             return special(value)
         return self.plain(name, value)
@@ -227,16 +242,46 @@ class Exporter:
                 entry["delivery_mode"] = queue.exchange.delivery_mode
             if queue.no_ack:
                 entry["no_ack"] = True
+            entry.update(self.declaration(f"task_queues.{queue.name}", queue))
             bindings = [
-                {"exchange": b.exchange.name, "exchange_type": b.exchange.type, "routing_key": b.routing_key or ""}
+                {"exchange": b.exchange.name, "exchange_type": b.exchange.type, "routing_key": b.routing_key or "",
+                 **self.exchange(f"task_queues.{queue.name}", b.exchange),
+                 **({"arguments": self.plain(f"task_queues.{queue.name}", b.arguments)} if b.arguments else {})}
                 for b in queue.bindings or ()
             ]
             if bindings:
                 entry["bindings"] = sorted(bindings, key=str)
-            if queue.queue_arguments:
-                entry["queue_arguments"] = self.plain(f"task_queues.{queue.name}", queue.queue_arguments)
             out.append(entry)
         return out
+
+    def declaration(self, path, queue):
+        """What RabbitMQ is told of a queue, where it is not as kombu has it by default."""
+        said = self.exchange(path, queue.exchange)
+        if not queue.durable:
+            said["queue_durable"] = False
+        if queue.auto_delete != (type(queue).__name__ == "Broadcast"):
+            said["queue_auto_delete"] = bool(queue.auto_delete)
+        for name in ("exclusive", "no_declare"):
+            if getattr(queue, name, None):
+                said[name] = True
+        for name in ("queue_arguments", "binding_arguments", "consumer_arguments"):
+            if getattr(queue, name, None):
+                said[name] = self.plain(f"{path}.{name}", getattr(queue, name))
+        for name in ("expires", "message_ttl", "max_length", "max_length_bytes", "max_priority"):
+            if getattr(queue, name, None) is not None:
+                said[name] = self.plain(f"{path}.{name}", getattr(queue, name))
+        return said
+
+    def exchange(self, path, exchange):
+        said = {}
+        if not exchange.durable:
+            said["exchange_durable"] = False
+        for name in ("auto_delete", "no_declare"):
+            if getattr(exchange, name, None):
+                said[f"exchange_{name}"] = True
+        if exchange.arguments:
+            said["exchange_arguments"] = self.plain(f"{path}.exchange_arguments", exchange.arguments)
+        return said
 
     def annotations(self, value):
         """Annotations as a list of mappings; a class of them is asked for each task."""
@@ -260,6 +305,149 @@ class Exporter:
             answers.update((name, table.annotate(task)) for name, task in sorted(self.app.tasks.items()))
         self.lose(path, f"{describe(table)} was asked once for each registered task")
         return answers
+
+
+    def beat(self, value):
+        """Entries of beat_schedule. One that cannot be written down says why, so that whoever runs it can tell."""
+        out = {}
+        for name, entry in value.items():
+            try:
+                out[str(name)] = self.periodic(entry)
+            except Exception as exc:
+                why = str(exc) if isinstance(exc, NotExportable) else f"{type(exc).__name__}: {exc}"
+                task = entry.get("task") if isinstance(entry, Mapping) else getattr(entry, "task", None)
+                out[str(name)] = {"task": str(task), "not_exported": why}
+                self.refused[f"beat_schedule.{name}"] = why
+        return out
+
+    def periodic(self, entry):
+        from celery.beat import ScheduleEntry
+        if type(entry) is ScheduleEntry:
+            entry = {key: getattr(entry, key) for key in ("task", "schedule", "args", "kwargs", "options")}
+        if not isinstance(entry, Mapping):
+            raise NotExportable(f"{describe(entry)} is run by Python only")
+        out = {}
+        for key, value in entry.items():
+            if key == "schedule":
+                out[key] = schedule(value, bool(entry.get("relative")))
+            elif key == "options":
+                out[key] = {str(name): option(f"options.{name}", v) for name, v in (value or {}).items()}
+            elif key in ("args", "kwargs"):
+                out[key] = message(key, value) if value else [] if key == "args" else {}
+            elif key != "relative":
+                out[str(key)] = str(value)
+        return out
+
+    def databases(self, out):
+        """The databases of Django's tables, as its routers have them."""
+        conf = sys.modules.get("django.conf")
+        if conf is None or not conf.settings.configured:
+            return
+        installed = {str(app).partition(".")[0] for app in conf.settings.INSTALLED_APPS}
+        models = [("django_celery_beat", "PeriodicTask"), ("djcelery", "PeriodicTask")]
+        if "django" in str(out.get("result_backend")):
+            models.insert(0, ("django_celery_results", "TaskResult"))
+        found = []
+        for app, model in models:
+            if app not in installed:
+                continue
+            name = "apium_beat_database" if found else "apium_database"
+            try:
+                connection = connection_of(conf.settings, app, model)
+                if connection.alias not in found:
+                    out[name] = self.database(name, connection)
+                    found.append(connection.alias)
+            except Exception as exc:  # its driver is missing, for one: Celery's worker starts all the same
+                self.lose(name, f"{type(exc).__name__}: {exc}")
+        if getattr(conf.settings, "DJANGO_CELERY_BEAT_TZ_AWARE", True) is False:
+            out["django_celery_beat_tz_aware"] = False
+
+    def database(self, name, connection):
+        given = connection.settings_dict
+        out = {key: given[key] for key in ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS") if given.get(key)}
+        if connection.vendor == "sqlite" and not str(given["NAME"]).startswith("file:"):
+            out["NAME"] = os.path.abspath(str(given["NAME"]))
+        return self.plain(name, dict(out, TIME_ZONE=connection.timezone_name))
+
+
+def connection_of(settings, app, model):
+    """Django's connection to the database of a model. Without routers that needs no models."""
+    from django.apps import apps
+    from django.db import connections, router
+    if not settings.DATABASE_ROUTERS:
+        return connections["default"]
+    if not apps.ready:
+        import django
+        django.setup()
+    return connections[router.db_for_write(apps.get_model(app, model))]
+
+
+def schedule(value, relative):
+    """A schedule as Apium reads it. What is a class of somebody's own, only Python can run."""
+    from celery import schedules
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    if isinstance(value, (int, float)):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise NotExportable(f"schedule: {value} seconds are no interval")
+        value = float(value) if isinstance(value, float) else int(value)
+        return {"every": value, "relative": True} if relative else value
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    zone = None
+    if kind == "django_celery_beat.tzcrontab.TzAwareCrontab":
+        zone = str(value.tz)
+    elif getattr(value, "nowfun", None) is not None:
+        raise NotExportable("schedule: it has a clock of its own (nowfun), which is run by Python only")
+    if type(value) is schedules.schedule:
+        return schedule(value.run_every, value.relative)
+    if type(value) is schedules.crontab or zone is not None:
+        names = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
+        fields = {name: getattr(value, "_orig_" + name) for name in names}
+        for name, field in fields.items():
+            if not isinstance(field, (str, int)):
+                fields[name] = [int(number) for number in sorted(getattr(value, name))]
+        return {"crontab": dict(fields, timezone=zone)}
+    if type(value) is schedules.solar:
+        return {"solar": {"event": value.event, "lat": degrees(value.lat), "lon": degrees(value.lon)}}
+    if kind == "django_celery_beat.clockedschedule.clocked":
+        return {"clocked": value.clocked_time.isoformat()}
+    if value is None or isinstance(value, (str, bytes, Mapping, list, tuple)):  # which ends Celery's beat
+        raise NotExportable(f"schedule: {value!r} is none")
+    raise NotExportable(f"schedule: {describe(value)} is run by Python only")
+
+
+def degrees(value):
+    return value if isinstance(value, int) else float(value)
+
+
+def option(path, value):
+    """An option of apply_async. Dates are ISO texts, and timedeltas seconds."""
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if path in ("options.queue", "options.exchange") and hasattr(value, "name"):
+        return str(value.name)
+    return message(path, value)
+
+
+def message(path, value):
+    """A value as messages hold it."""
+    from kombu.utils import json as kombu_json
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else [value]
+    for inner in (value, *values):
+        if type(inner).__name__ == "BeatLazyFunc":
+            raise NotExportable(f"{path}: a BeatLazyFunc is called by Python only, at each sending")
+    try:
+        return json.loads(kombu_json.dumps(value), parse_constant=number_only)
+    except NotExportable:
+        raise NotExportable(f"{path}: NaN and Infinity cannot be written into a file")
+    except Exception as exc:
+        raise NotExportable(f"{path}: cannot be written as JSON: {exc}")
+
+
+def number_only(text):
+    raise NotExportable(text)
 
 
 def same(value, default):
@@ -318,14 +506,26 @@ def missing_nulls(value, path=""):
             yield from missing_nulls(inner, where)
 
 
+def fits_toml(value):
+    """Whether TOML can hold arguments: one that is left out would be another call."""
+    if isinstance(value, (Mapping, list)):
+        return all(map(fits_toml, value.values() if isinstance(value, Mapping) else value))
+    return value is not None and not (isinstance(value, int) and abs(value) >= 2 ** 63)
+
+
 def for_toml(exporter, settings):
     """Two settings are None for what can be said as 0; all other Nones are lost."""
     for name in ("result_expires", "broker_connection_max_retries"):
         if name in settings and settings[name] is None:
             settings[name] = 0
+    for name, entry in settings.get("beat_schedule", {}).items():
+        if not fits_toml([entry.get(key) or [] for key in ("args", "kwargs", "options")]):
+            why = "TOML has no None, and no numbers of more than 64 bits: export it as JSON"
+            settings["beat_schedule"][name] = {"task": entry["task"], "not_exported": why}
+            exporter.refused[f"beat_schedule.{name}"] = why
     from celery.app import defaults
     table = dict(defaults.flatten(defaults.NAMESPACES))
-    for path in missing_nulls(settings):
+    for path in missing_nulls({key: value for key, value in settings.items() if key != "beat_schedule"}):
         if path not in table or table[path].default is not None:
             exporter.lose(path, "None cannot be written in TOML")
 
@@ -339,15 +539,11 @@ def main():
 
     sys.path.insert(0, os.getcwd())
     from celery.app.utils import find_app
-    app = find_app(args.app)
-    app.finalize()
-    app.conf.finalize() if hasattr(app.conf, "finalize") else app.conf.get("broker_url")
-
-    exporter = Exporter(app)
+    exporter = Exporter(find_app(args.app))
     settings = exporter.settings(args.all)
     if args.format == "toml":
         for_toml(exporter, settings)
-    for path, why in exporter.lost.items():
+    for path, why in {**exporter.lost, **exporter.refused}.items():
         print(f"warning: {path}: {why}", file=sys.stderr)
     if exporter.lost:
         settings[NOT_EXPORTED] = exporter.lost

@@ -19,6 +19,7 @@ type decoder struct {
 	path     []string // inside its value
 	problems []Problem
 	warnings []string
+	inPython bool // there is an app in Python, which has what Go does not know
 }
 
 // decodable is a field that is more than one scalar, or has rules of its own.
@@ -141,6 +142,10 @@ func (d *decoder) object(value any) (object, bool) {
 	case object:
 		return v, true
 	}
+	if _, ok := value.(string); ok { // it may be a mapping in another notation, with a password
+		d.bad("must be a mapping, not a text")
+		return nil, false
+	}
 	d.bad("must be a mapping, not %s", describe(value))
 	return nil, false
 }
@@ -213,7 +218,7 @@ func asBool(value any) (bool, error) {
 			return v == 1, nil
 		}
 	case string:
-		return false, fmt.Errorf("must be true or false, not the text '%s', which Python takes for true whatever it says", v)
+		return false, fmt.Errorf("must be true or false, not %s, which Python takes for true whatever it says", strings.Replace(describe(v), "'", "the text '", 1))
 	}
 	return false, fmt.Errorf("must be true or false, not %s", describe(value))
 }
@@ -280,10 +285,23 @@ func (o oneOf) decode(d *decoder, value any) {
 		return
 	}
 	if text != "" && !slices.Contains(o.known, text) {
+		if d.inPython && slices.Equal(o.known, serializers) {
+			d.warn("'%s' is known to Python only: what the worker itself writes is JSON", text)
+			return
+		}
 		d.misspelt(nearest.Name(text, o.known), "'%s' is not one of %s", text, strings.Join(o.known, ", "))
 		return
 	}
 	*o.dst = text
+}
+
+// signable is a serializer that may be auth in a Python app, whose keys the worker has then.
+type signable struct{ oneOf }
+
+func (s signable) decode(d *decoder, value any) {
+	if !d.inPython || value != "auth" {
+		s.oneOf.decode(d, value)
+	}
 }
 
 func (o oneOf) encode() any { return encodeText(*o.dst) }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// A document's values are nil, bool, int64, float64, string, []any and object: the
+// A document's values are nil, bool, int64, json.Number, float64, string, []any and object: the
 // order of an object's members counts, because routes are tried in theirs.
 type object []member
 
@@ -45,6 +45,12 @@ var formats = map[string]func([]byte) (object, error){
 	".toml": parseTOML,
 	".yaml": parseYAML,
 	".yml":  parseYAML,
+}
+
+// IsFileName tells whether a file of this name can be read as a settings file.
+func IsFileName(name string) bool {
+	_, ok := formats[strings.ToLower(filepath.Ext(name))]
+	return ok
 }
 
 // readFile reads a settings file of any format. Errors do not name it.

@@ -1,7 +1,8 @@
 package settings
 
 // Table returns settings by their names in Celery, as they were given, with or without
-// those that have their default. Nothing in it is masked.
+// those that have their default. apium_unknown_task is shown as it is in force: a program may add to it, as
+// --unknown-task does. Nothing in it is masked.
 func (s *Settings) Table(withDefaults bool) map[string]any {
 	table := map[string]any{}
 	if withDefaults {
@@ -13,6 +14,10 @@ func (s *Settings) Table(withDefaults bool) map[string]any {
 	}
 	for name, g := range s.given {
 		table[name] = plain(g.value)
+	}
+	const unknown = "apium_unknown_task"
+	if policy := s.UnknownTask.encode(); table[unknown] != nil || policy != any("fail") {
+		table[unknown] = plain(policy)
 	}
 	return table
 }

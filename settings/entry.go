@@ -32,6 +32,7 @@ type entry struct {
 	field     func(s *Settings) any // where the value goes: what decoder.assign takes
 	ours      bool                  // Celery's default is shown and not taken: without a value, the field is zero and we choose
 	ignored   string                // why it has no effect although somebody may rely on it: said when the value is not the default
+	byPython  bool                  // of ignored: a Python app sees to it
 	elsewhere string                // what else it concerns: nobody misses it in a worker in Go
 	retired   bool                  // of Celery 4, gone since
 	unlisted  bool                  // Celery heeds it, but has it in no table
@@ -39,7 +40,7 @@ type entry struct {
 
 // entries is every setting, in the order in which they are read.
 var entries = sync.OnceValue(func() []entry {
-	return slices.Concat(taskEntries, workerEntries, brokerEntries, resultEntries, backendEntries, otherEntries, ownEntries)
+	return slices.Concat(taskEntries, workerEntries, brokerEntries, resultEntries, backendEntries, extensionEntries, otherEntries, ownEntries)
 })
 
 // spellings leads from every name of a setting, in capitals, to its entry: the new

@@ -32,6 +32,9 @@ func (l *loader) environ(environ []string) {
 // ours tells whether an environment variable can be a setting. Names that do not
 // speak of Celery are only those its own command line knows.
 func ours(name string) bool {
+	if name == "CELERY_BEAT_SCHEDULE" { // the file of celery beat -s
+		return false
+	}
 	return strings.HasPrefix(name, "CELERY") || strings.HasPrefix(name, "APIUM_") || name == "BROKER_URL" || name == "RESULT_BACKEND"
 }
 

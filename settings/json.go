@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 func parseJSON(data []byte) (object, error) {
@@ -92,10 +93,14 @@ func jsonObject(d *json.Decoder, depth int) (any, error) {
 	return o, err
 }
 
-// parseNumber gives an int64 for a whole number that fits, else a float64.
+// parseNumber gives an int64 for a whole number that fits, a json.Number for a longer one, which is an argument
+// of a periodic task, else a float64.
 func parseNumber(text string) (any, error) {
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return i, nil
+	}
+	if !strings.ContainsAny(text, ".eE") {
+		return json.Number(text), nil
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {

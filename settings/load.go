@@ -11,10 +11,14 @@ import (
 
 // Sources are where settings come from. The later ones win.
 type Sources struct {
-	File    string   // path of a settings file; "": none
-	Environ []string // NAME=value, as os.Environ has it
-	Args    []string // name=value, as Celery takes them behind its options
-	Options []Option // of the command line
+	// Exported is what scripts/export_settings.py writes of an app, in JSON, and App is what messages
+	// call it; nil: there is no app.
+	Exported []byte
+	App      string
+	File     string   // path of a settings file; "": none
+	Environ  []string // NAME=value, as os.Environ has it
+	Args     []string // name=value, as Celery takes them behind its options
+	Options  []Option // of the command line
 }
 
 // Option is a setting given by an option of the command line.
@@ -27,8 +31,14 @@ type Option struct {
 // Load reads settings. An error is an *Error that lists every problem.
 func Load(from Sources) (*Settings, error) {
 	l := loader{given: map[*entry]given{}}
+	if from.Exported != nil {
+		l.inPython = true
+		doc, err := parseJSON(from.Exported)
+		l.document(from.App, doc, err)
+	}
 	if from.File != "" {
-		l.file(from.File)
+		doc, err := readFile(from.File)
+		l.document(from.File, doc, err)
 	}
 	l.environ(from.Environ)
 	l.args(from.Args)
@@ -49,10 +59,9 @@ type given struct {
 	origin Origin
 }
 
-// file reads a settings file. Of Celery's keys those that are unknown have no effect, as in
-// Celery; of ours they are mistakes.
-func (l *loader) file(path string) {
-	doc, err := readFile(path)
+// document reads a settings file, or what was exported. Of Celery's keys those that are unknown
+// have no effect, as in Celery; of ours they are mistakes.
+func (l *loader) document(path string, doc object, err error) {
 	if err != nil {
 		l.problems = append(l.problems, Problem{Origin: Origin{Source: path}, Message: err.Error()})
 		return
@@ -146,7 +155,7 @@ func (l *loader) decode() *Settings {
 			l.assign(e.field(s), g.value)
 			continue
 		}
-		if s.changed[e.name] && e.ignored != "" {
+		if s.changed[e.name] && e.ignored != "" && (!e.byPython || !l.inPython) {
 			l.warn("has no effect: %s", e.ignored)
 		}
 	}

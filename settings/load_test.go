@@ -250,7 +250,7 @@ func TestWarnings(t *testing.T) {
 			"as task_create_missing_queues is off: queue 'celery' missing from task_queues\n" +
 			"c.json: task_routes names a queue that no task can be sent to, as task_create_missing_queues is off: " +
 			"queue 'feed' missing from task_queues. Did you mean 'feeds'?",
-		`{"worker_max_tasks_per_child": 10}`:                                                                      "c.json: worker_max_tasks_per_child has no effect: there are no child processes",
+		`{"worker_max_tasks_per_child": 10}`:                                                                      "",
 		`{"worker_max_tasks_per_child": null}`:                                                                    "",
 		`{"CELERYD_MAX_TASKS_PER_CHILD": 0}`:                                                                      "",
 		`{"task_queues": [{"name": "a", "no_ack": true}]}`:                                                        "c.json: task_queues: 1: no_ack has no effect: messages are always acknowledged, so that none is lost",
@@ -380,4 +380,26 @@ func FuzzText(f *testing.F) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// What an app in Python has, and Go does not know, is left to Python.
+func TestSerializersOfPython(t *testing.T) {
+	t.Parallel()
+	const signed = `{"accept_content": ["auth"], "task_serializer": "auth", "result_serializer": "own", "event_serializer": "json"}`
+	s, err := Load(Sources{Exported: []byte(signed), App: "mysite"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = s.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.AcceptContent, []string{"application/data"}) || s.TaskSerializer != "json" || s.ResultSerializer != "json" {
+		t.Errorf("accept %q, task %q, result %q", s.AcceptContent, s.TaskSerializer, s.ResultSerializer)
+	}
+	want := []string{
+		"mysite: result_serializer 'own' is known to Python only: what the worker itself writes is JSON",
+	} // with auth, the worker signs, too
+	if got := slices.Sorted(slices.Values(s.Warnings)); !slices.Equal(got, want) {
+		t.Errorf("warnings: %q", got)
+	}
 }

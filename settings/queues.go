@@ -3,6 +3,7 @@ package settings
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/apium/apium/broker"
@@ -12,8 +13,9 @@ import (
 // Queue is a queue of task_queues, as kombu's Queue.
 type Queue = broker.Queue
 
-func queueFields(q *Queue) map[string]any {
-	fields := map[string]any{
+func queueFields(q *Queue, declared *declarationDoc) map[string]any {
+	fields := declared.fields()
+	maps.Copy(fields, map[string]any{
 		"name":          &q.Name,
 		"exchange":      &q.Exchange,
 		"exchange_type": oneOf{&q.ExchangeType, exchangeTypes},
@@ -24,14 +26,7 @@ func queueFields(q *Queue) map[string]any {
 		"no_ack":        noAck{},
 		"broadcast":     &q.Broadcast,
 		"bindings":      bindings{&q.Bindings},
-	}
-	for _, name := range []string{ // for RabbitMQ's declarations
-		"queue_arguments", "binding_arguments", "consumer_arguments", "exchange_arguments", "durable", "queue_durable",
-		"exchange_durable", "auto_delete", "queue_auto_delete", "exchange_auto_delete", "exclusive", "no_declare", "expires",
-		"message_ttl", "max_length", "max_length_bytes", "max_priority",
-	} {
-		fields[name] = nothing{}
-	}
+	})
 	return fields
 }
 
@@ -42,7 +37,9 @@ func (b bindings) decode(d *decoder, value any) {
 	each(d, value, func(v any) {
 		if o, ok := d.object(v); ok {
 			var one broker.Source
-			d.members(o, bindingFields(&one))
+			var durable *bool
+			d.members(o, bindingFields(&one, &durable))
+			one.Declaration.Transient = durable != nil && !*durable
 			if one.Exchange == "" {
 				d.bad("a binding needs an exchange")
 			}
@@ -61,15 +58,22 @@ func (b bindings) encode() any {
 	}
 	list := make([]any, len(*b.dst))
 	for i := range *b.dst {
-		list[i] = encodeMembers(bindingFields(&(*b.dst)[i]))
+		source := &(*b.dst)[i]
+		var durable *bool
+		if source.Declaration.Transient {
+			durable = new(bool)
+		}
+		list[i] = encodeMembers(bindingFields(source, &durable))
 	}
 	return list
 }
 
-func bindingFields(b *broker.Source) map[string]any {
+func bindingFields(b *broker.Source, durable **bool) map[string]any {
 	return map[string]any{
 		"exchange": &b.Exchange, "exchange_type": oneOf{&b.ExchangeType, exchangeTypes}, "routing_key": &b.RoutingKey,
-		"arguments": nothing{}, "unbind_arguments": nothing{},
+		"arguments": arguments{&b.Arguments}, "unbind_arguments": nothing{},
+		"exchange_durable": durable, "exchange_auto_delete": &b.Declaration.AutoDelete,
+		"exchange_no_declare": &b.Declaration.Skip, "exchange_arguments": arguments{&b.Declaration.Arguments},
 	}
 }
 
@@ -107,7 +111,8 @@ func (l queueList) encode() any {
 	}
 	list := make([]any, len(*l.dst))
 	for i := range *l.dst {
-		list[i] = encodeMembers(queueFields(&(*l.dst)[i]))
+		q := &(*l.dst)[i]
+		list[i] = encodeMembers(queueFields(q, documentOf(&q.Declaration)))
 	}
 	return list
 }
@@ -117,10 +122,15 @@ func (l queueList) add(d *decoder, name string, value any) {
 	if text, ok := value.(string); ok && name == "" {
 		q.Name = text
 	} else if o, ok := d.object(value); ok {
-		d.members(o, queueFields(&q))
+		var declared declarationDoc
+		d.members(o, queueFields(&q, &declared))
 		if !o.has("delivery_mode") {
 			q.DeliveryMode = 0
 		}
+		if q.Broadcast && declared.queueAutoDelete == nil && declared.autoDelete == nil {
+			declared.queueAutoDelete = new(true)
+		}
+		q.Declaration = declared.declaration()
 	} else {
 		return
 	}
@@ -150,15 +160,20 @@ func (l queueList) add(d *decoder, name string, value any) {
 
 // Queues is the table of queues, with Celery's defaults filled in.
 type Queues struct {
-	declared      []Queue
-	createMissing bool
-	missingType   string
+	declared         []Queue
+	createMissing    bool
+	missingType      string // of the exchange
+	missingQueueType string
+	maxPriority      *int
 }
 
 // Queues returns what task_queues and its companions say. Without task_queues there
 // is one queue, task_default_queue.
 func (s *Settings) Queues() *Queues {
-	qs := &Queues{createMissing: s.TaskCreateMissingQueues, missingType: s.TaskCreateMissingQueueExchangeType}
+	qs := &Queues{
+		createMissing: s.TaskCreateMissingQueues, missingType: s.TaskCreateMissingQueueExchangeType,
+		missingQueueType: s.TaskCreateMissingQueueType, maxPriority: s.TaskQueueMaxPriority,
+	}
 	exchange := cmp.Or(s.TaskDefaultExchange, s.TaskDefaultQueue)
 	key := cmp.Or(s.TaskDefaultRoutingKey, s.TaskDefaultQueue)
 	for _, q := range s.TaskQueues {
@@ -167,20 +182,39 @@ func (s *Settings) Queues() *Queues {
 			q.Exchange, q.ExchangeType = cmp.Or(q.Exchange, q.Name), "fanout"
 		case q.Exchange == "":
 			q.Exchange, q.ExchangeType = exchange, s.TaskDefaultExchangeType
+			q.Declaration.Exchange = broker.ExchangeDeclaration{} // what is said of another is not said of this one
 		}
 		if len(q.Bindings) == 1 && q.Bindings[0].ExchangeType == "fanout" {
 			b := q.Bindings[0]
 			q.Exchange, q.ExchangeType, q.RoutingKey, q.Bindings = b.Exchange, b.ExchangeType, b.RoutingKey, nil
+			q.Declaration.Exchange, q.Declaration.BindingArguments = b.Declaration, b.Arguments
 		} else {
 			q.RoutingKey = cmp.Or(q.RoutingKey, key)
 		}
 		q.ExchangeType = cmp.Or(q.ExchangeType, "direct")
-		qs.declared = append(qs.declared, q)
+		qs.declared = append(qs.declared, qs.prioritized(q))
 	}
 	if len(qs.declared) == 0 && s.TaskDefaultQueue != "" {
-		qs.declared = []Queue{{Name: s.TaskDefaultQueue, Exchange: exchange, ExchangeType: s.TaskDefaultExchangeType, RoutingKey: key}}
+		q := Queue{Name: s.TaskDefaultQueue, Exchange: exchange, ExchangeType: s.TaskDefaultExchangeType, RoutingKey: key}
+		qs.declared = []Queue{qs.prioritized(ofType(q, s.TaskDefaultQueueType))}
 	}
 	return qs
+}
+
+// ofType is a queue of a type. Celery asks for no type where it is classic, so that RabbitMQ's default holds.
+func ofType(q Queue, queueType string) Queue {
+	if queueType == "quorum" {
+		q.Declaration.SetArgument("x-queue-type", queueType)
+	}
+	return q
+}
+
+// prioritized is a queue with the highest priority of all, unless it has one of its own.
+func (qs *Queues) prioritized(q Queue) Queue {
+	if _, own := q.Declaration.Arguments["x-max-priority"]; qs.maxPriority != nil && !own {
+		q.Declaration.SetArgument("x-max-priority", int64(*qs.maxPriority))
+	}
+	return q
 }
 
 // All returns the declared queues, in order: what a worker consumes from without -Q.
@@ -206,7 +240,8 @@ func (qs *Queues) Get(name string) (Queue, error) {
 		}
 		return Queue{}, fmt.Errorf("queue '%s' missing from task_queues%s", name, near)
 	}
-	return Queue{Name: name, Exchange: name, ExchangeType: cmp.Or(qs.missingType, "direct"), RoutingKey: name}, nil
+	q := Queue{Name: name, Exchange: name, ExchangeType: cmp.Or(qs.missingType, "direct"), RoutingKey: name}
+	return qs.prioritized(ofType(q, qs.missingQueueType)), nil
 }
 
 // Select returns the queues to consume from: those of -Q, or all if it is empty,
@@ -230,9 +265,9 @@ func (qs *Queues) Select(include, exclude []string) ([]Queue, error) {
 	}), nil
 }
 
-// DirectQueue is the queue of a worker's own that worker_direct stands for.
-func DirectQueue(hostname string) Queue {
-	return Queue{Name: hostname + ".dq2", Exchange: "C.dq2", ExchangeType: "direct", RoutingKey: hostname}
+// Direct is the queue of a worker's own that worker_direct stands for.
+func (qs *Queues) Direct(hostname string) Queue {
+	return qs.prioritized(Queue{Name: hostname + ".dq2", Exchange: "C.dq2", ExchangeType: "direct", RoutingKey: hostname})
 }
 
 func (qs *Queues) names() []string {

@@ -18,6 +18,7 @@ func (s *Settings) Resolve() (*Settings, error) {
 		resolved = defaults()
 	}
 	l := loader{given: map[*entry]given{}}
+	l.inPython = s.inPython
 	all := entries()
 	for i := range all {
 		e := &all[i]
@@ -55,6 +56,7 @@ func (l *loader) settings() (*Settings, error) {
 	}
 	s.Warnings, s.warned, s.unread = l.warnings, slices.Clone(l.warnings), unread
 	s.resolved = documents(s)
+	s.inPython = l.inPython
 	return s, nil
 }
 
@@ -63,6 +65,7 @@ func (s *Settings) takeInexpressible(from *Settings) {
 	for _, o := range []struct{ to, from *ConnectionOptions }{
 		{&s.BrokerTransportOptions.ConnectionOptions, &from.BrokerTransportOptions.ConnectionOptions},
 		{&s.ResultBackendTransportOptions.ConnectionOptions, &from.ResultBackendTransportOptions.ConnectionOptions},
+		{&s.RedBeatRedisOptions, &from.RedBeatRedisOptions},
 	} {
 		o.to.Dial = o.from.Dial
 		if o.from.SocketTimeout < 0 { // none
@@ -72,7 +75,7 @@ func (s *Settings) takeInexpressible(from *Settings) {
 			o.to.HealthCheckInterval = o.from.HealthCheckInterval
 		}
 	}
-	for _, tls := range []struct{ to, from *TLS }{{s.BrokerUseSSL, from.BrokerUseSSL}, {s.RedisBackendUseSSL, from.RedisBackendUseSSL}} {
+	for _, tls := range []struct{ to, from *TLS }{{s.BrokerUseSSL, from.BrokerUseSSL}, {s.RedisBackendUseSSL, from.RedisBackendUseSSL}, {s.RedBeatRedisUseSSL, from.RedBeatRedisUseSSL}} {
 		if tls.from != nil {
 			tls.to.Config = tls.from.Config
 		}

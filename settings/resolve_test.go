@@ -20,29 +20,43 @@ import (
 
 // samples are values, as JSON, of settings for which sample does not make one up.
 var samples = map[string][]string{
-	"accept_content":            {`["yaml", "json"]`, `[]`},
-	"apium_log_format":          {`"json"`},
-	"apium_unknown_task":        {`"park"`, `"forward:a"`, `{"*": "leave", "b": "forward:a:b"}`, `{"c": "park"}`},
-	"broker_connection_timeout": {`1`, `4`},
-	"broker_failover_strategy":  {`"shuffle"`},
-	"broker_pool_limit":         {`3`, `null`, `0`},
+	"beat_schedule": {
+		`{"a": {"task": "t", "schedule": {"crontab": {"minute": "*/5"}}, "args": [1, 2.0, null], "kwargs": {"b": "ü", "a": true}}, "b": 1}`,
+	},
+	"accept_content":                            {`["yaml", "json"]`, `[]`},
+	"apium_log_format":                          {`"json"`},
+	"apium_unknown_task":                        {`"park"`, `"forward:a"`, `{"*": "leave", "b": "forward:a:b"}`, `{"c": "park"}`},
+	"apium_database":                            {`"postgresql://u:p@h/n"`, `{"ENGINE": "django.db.backends.sqlite3", "NAME": "/x", "TIME_ZONE": "UTC"}`},
+	"apium_beat_database":                       {`"sqlite:////x"`},
+	"broker_connection_timeout":                 {`1`, `4`},
+	"broker_failover_strategy":                  {`"shuffle"`},
+	"broker_login_method":                       {`"EXTERNAL"`},
+	"broker_native_delayed_delivery_queue_type": {`"classic"`},
+	"broker_pool_limit":                         {`3`, `null`, `0`},
 	"broker_transport_options": {
 		`{"visibility_timeout": 7.29, "priority_steps": [0, 5], "sep": ":", "fanout_prefix": false, "ack_emulation": false, "max_connections": 3}`,
 		`{"fanout_prefix": "x", "fanout_patterns": false, "queue_order_strategy": "sorted", "global_keyprefix": "p", "deadletter_queue": "d"}`,
+		`{"client_properties": {"connection_name": "x", "n": 1}, "manager_hostname": "h", "manager_port": 15673, "manager_userid": "u", "manager_password": "p", "channel_max": 7, "frame_max": 8192, "consumer_timeout": 7200, "confirm_publish": true}`,
 		`{"socket_timeout": 3, "client_name": "n", "master_name": "m", "sentinel_kwargs": {"password": "x"}, "unacked_restore_limit": 4}`,
 	},
-	"broker_url":             {`"redis://h"`, `["redis://a", "redis://b"]`},
-	"broker_read_url":        {`"redis://h"`},
-	"broker_write_url":       {`"redis://h"`},
-	"broker_use_ssl":         {`true`, `{"ssl_cert_reqs": "none", "ssl_check_hostname": false}`, `{"keyfile": "k", "certfile": "c", "ca_data": "d"}`},
-	"event_serializer":       {`"yaml"`},
-	"redis_backend_use_ssl":  {`{"ssl_cert_reqs": 2, "ssl_ca_certs": "c"}`},
-	"result_accept_content":  {`["yaml"]`},
-	"result_backend":         {`"redis://h/1"`, `"redis"`, `"disabled://"`},
-	"result_chord_expires":   {`0`, `7`},
-	"result_failure_expires": {`0`, `7.5`},
-	"result_compression":     {`"gzip"`},
-	"result_serializer":      {`"yaml"`},
+	"broker_url":              {`"redis://h"`, `["redis://a", "redis://b"]`},
+	"broker_read_url":         {`"redis://h"`},
+	"broker_write_url":        {`"redis://h"`},
+	"broker_use_ssl":          {`true`, `{"ssl_cert_reqs": "none", "ssl_check_hostname": false}`, `{"keyfile": "k", "certfile": "c", "ca_data": "d"}`, `{"server_hostname": "h"}`, `{"server_hostname": null}`},
+	"database_engine_options": {`{"pool_size": 7, "pool_recycle": 60}`},
+	"database_table_names":    {`{"task": "a", "group": "b"}`},
+	"database_table_schemas":  {`{"task": "a"}`, `{"group": "b"}`},
+	"event_serializer":        {`"yaml"`},
+	"redbeat_lock_key":        {`"x"`, `null`},
+	"redbeat_redis_options":   {`{"socket_timeout": 3, "retry_period": 60}`},
+	"redbeat_redis_use_ssl":   {`{"ssl_cert_reqs": 2}`},
+	"redis_backend_use_ssl":   {`{"ssl_cert_reqs": 2, "ssl_ca_certs": "c"}`},
+	"result_accept_content":   {`["yaml"]`},
+	"result_backend":          {`"redis://h/1"`, `"redis"`, `"disabled://"`},
+	"result_chord_expires":    {`0`, `7`},
+	"result_failure_expires":  {`0`, `7.5`},
+	"result_compression":      {`"gzip"`},
+	"result_serializer":       {`"yaml"`},
 	"result_backend_transport_options": {
 		`{"result_chord_ordered": false, "global_keyprefix": "p", "health_check_interval": 1.5, "retry_policy": {"timeout": 5}}`,
 	},
@@ -52,6 +66,9 @@ var samples = map[string][]string{
 	},
 	"task_compression":                        {`"zstd"`},
 	"task_create_missing_queue_exchange_type": {`"topic"`},
+	"task_create_missing_queue_type":          {`"quorum"`},
+	"task_default_queue_type":                 {`"quorum"`},
+	"task_queue_max_priority":                 {`0`, `255`},
 	"task_default_delivery_mode":              {`1`},
 	"task_default_exchange_type":              {`"topic"`},
 	"task_default_priority":                   {`0`, `9`, `11`},
@@ -61,6 +78,10 @@ var samples = map[string][]string{
 	"task_queues": {
 		`["a", {"name": "b", "alias": "c", "exchange": "x", "exchange_type": "topic", "binding_key": "k", "delivery_mode": 1}]`,
 		`{"a": {"bindings": [{"exchange": "x"}, {"exchange": "y", "exchange_type": "topic", "routing_key": "k"}]}, "b": {"broadcast": true}}`,
+		`[{"name": "a", "queue_arguments": {"x-queue-type": "quorum", "x-y": [1, 2.5, {"z": null, "t": true}]}, "message_ttl": 1.5, "max_length_bytes": 5000000000}]`,
+		`[{"name": "a", "exchange": "x", "durable": false, "queue_auto_delete": true, "exclusive": true, "no_declare": true, "exchange_no_declare": true}]`,
+		`[{"name": "a", "consumer_arguments": {"x-priority": 3}, "binding_arguments": {"b": 1}, "exchange": "e", "exchange_auto_delete": true, "exchange_arguments": {"c": "d"}}]`,
+		`[{"name": "a", "bindings": [{"exchange": "x", "exchange_durable": false, "arguments": {"b": 1}}, {"exchange": "y", "exchange_arguments": {"c": 1}}]}]`,
 	},
 	"task_routes": {
 		`{"a.b": "q", "a.*": {"queue": "r", "priority": 0, "retry": false, "retry_policy": {"max_retries": 1}}}`,
@@ -93,7 +114,7 @@ func sample(t *testing.T, e *entry) []string {
 		return []string{"7"}
 	case *string:
 		return []string{`"x"`}
-	case *time.Duration:
+	case *time.Duration, **time.Duration:
 		return []string{"7", "7.5"}
 	}
 	t.Fatalf("%s has no sample", e.name)
@@ -143,6 +164,24 @@ func TestGoMeansWhatAFileMeans(t *testing.T) {
 	for i := range typ.NumField() {
 		if name := typ.Field(i).Name; typ.Field(i).IsExported() && name != "Warnings" && reached[name] == "" {
 			t.Errorf("field %s is no setting's, or has no sample that changes it", name)
+		}
+	}
+}
+
+// TestEmptyIsNothing: an empty mapping or list is the same whether a file gives it or Go does.
+func TestEmptyIsNothing(t *testing.T) {
+	t.Parallel()
+	all := entries()
+	for i := range all {
+		e := &all[i]
+		if e.field == nil {
+			continue
+		}
+		for _, value := range []string{`{}`, `[]`, `[{}]`, `{"a": {}}`, `{"a": []}`, `{"*": {}}`, `{"*": "fail"}`, `[{"name": "q", "queue_arguments": {}, "bindings": []}]`} {
+			s, err := Load(Sources{File: write(t, "settings.json", `{"`+e.name+`": `+value+`}`)})
+			if err == nil {
+				t.Run(e.name+" = "+value, func(t *testing.T) { sameInGo(t, s) })
+			}
 		}
 	}
 }
@@ -277,7 +316,7 @@ func TestResolveAfterLoad(t *testing.T) {
 		[]broker.Queue{{Name: "a", RoutingKey: "k"}},
 		Origin{Key: "task_time_limit"},
 		true,
-		false, 3, "of mine",
+		false, 2, "of mine",
 		[]string{
 			"beat_schedule", "redis_host", "result_backend", "task_queues", "task_time_limit", "task_track_started", "worker_max_tasks_per_child",
 		},

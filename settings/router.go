@@ -13,11 +13,13 @@ type Router struct {
 	routes *matcher
 	queues *Queues
 	mode   int // of what goes to a queue that does not say its own
+
+	byDefault string // queue
 }
 
 // Router returns the router of these settings; later changes have no effect on it.
 func (s *Settings) Router() *Router {
-	return &Router{routes: s.TaskRoutes.matcher(), queues: s.Queues(), mode: s.TaskDefaultDeliveryMode}
+	return &Router{routes: s.TaskRoutes.matcher(), queues: s.Queues(), mode: s.TaskDefaultDeliveryMode, byDefault: s.TaskDefaultQueue}
 }
 
 // Route returns the options that the first route gives which knows a task, for
@@ -28,6 +30,19 @@ func (r *Router) Route(task string) canvas.Options {
 		route.Queue = queue.Name // not its alias
 	}
 	return route.options()
+}
+
+// Queue returns the queue that a task goes to if its sender names none; "" if its route leads to an exchange.
+func (r *Router) Queue(task string) string {
+	route, _ := r.routes.lookup(task)
+	if route.Queue == "" && (route.Exchange != "" || route.RoutingKey != "") {
+		return ""
+	}
+	name := cmp.Or(route.Queue, r.byDefault)
+	if queue, err := r.queues.Get(name); err == nil {
+		return queue.Name
+	}
+	return name
 }
 
 // Destination tells where what is sent to a queue goes, given its name or alias, for

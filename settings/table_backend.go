@@ -2,7 +2,7 @@ package settings
 
 const otherBackend = "it concerns another result backend"
 
-// backendEntries are the settings of other result backends.
+// backendEntries are the settings of result backends other than Redis.
 var backendEntries = []entry{
 	{name: "cache_backend", old: "CELERY_CACHE_BACKEND", kind: text, elsewhere: otherBackend},
 	{name: "cache_backend_options", old: "CELERY_CACHE_BACKEND_OPTIONS", kind: mapping, def: object{}, elsewhere: otherBackend},
@@ -46,12 +46,12 @@ var backendEntries = []entry{
 	{name: "elasticsearch_max_retries", old: "CELERY_ELASTICSEARCH_MAX_RETRIES", kind: integer, elsewhere: otherBackend},
 	{name: "elasticsearch_timeout", old: "CELERY_ELASTICSEARCH_TIMEOUT", kind: float, elsewhere: otherBackend},
 	{name: "elasticsearch_save_meta_as_text", old: "CELERY_ELASTICSEARCH_SAVE_META_AS_TEXT", kind: boolean, def: true, elsewhere: otherBackend},
-	{name: "database_url", old: "CELERY_RESULT_DBURI", kind: text, elsewhere: otherBackend},
-	{name: "database_engine_options", old: "CELERY_RESULT_ENGINE_OPTIONS", kind: mapping, def: object{{"pool_pre_ping", true}, {"pool_recycle", int64(3600)}}, elsewhere: otherBackend},
-	{name: "database_engine_callback", kind: anything, elsewhere: otherBackend},
-	{name: "database_short_lived_sessions", old: "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS", kind: boolean, def: false, elsewhere: otherBackend},
-	{name: "database_table_schemas", kind: mapping, elsewhere: otherBackend},
-	{name: "database_table_names", old: "CELERY_RESULT_DB_TABLENAMES", kind: mapping, elsewhere: otherBackend},
-	{name: "database_create_tables_at_setup", kind: boolean, def: true, elsewhere: otherBackend},
+	{name: "database_url", old: "CELERY_RESULT_DBURI", kind: text, field: func(s *Settings) any { return &s.DatabaseURL }},
+	{name: "database_engine_options", old: "CELERY_RESULT_ENGINE_OPTIONS", kind: mapping, def: object{{"pool_pre_ping", true}, {"pool_recycle", int64(3600)}}, ours: true, field: func(s *Settings) any { return &s.DatabaseEngineOptions }},
+	{name: "database_engine_callback", kind: anything, ignored: "it is a function in Python"},
+	{name: "database_short_lived_sessions", old: "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS", kind: boolean, def: false, elsewhere: "every statement is committed at once"},
+	{name: "database_table_schemas", kind: mapping, field: func(s *Settings) any { return &s.DatabaseTableSchemas }},
+	{name: "database_table_names", old: "CELERY_RESULT_DB_TABLENAMES", kind: mapping, field: func(s *Settings) any { return &s.DatabaseTableNames }},
+	{name: "database_create_tables_at_setup", kind: boolean, def: true, elsewhere: "tables are made when they are used"},
 	{name: "riak_backend_settings", old: "CELERY_RIAK_BACKEND_SETTINGS", kind: mapping, elsewhere: otherBackend, retired: true},
 }

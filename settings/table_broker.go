@@ -19,11 +19,11 @@ var brokerEntries = []entry{
 	{name: "broker_password", kind: text, field: func(s *Settings) any { return &s.BrokerPassword }},
 	{name: "broker_vhost", kind: text, field: func(s *Settings) any { return &s.BrokerVhost }},
 
-	{name: "broker_channel_error_retry", kind: boolean, def: false, elsewhere: "it concerns RabbitMQ"},
-	{name: "broker_heartbeat", kind: integer, def: int64(120), elsewhere: "it concerns RabbitMQ"},
-	{name: "broker_heartbeat_checkrate", kind: integer, def: 3.0, elsewhere: "it concerns RabbitMQ"},
-	{name: "broker_login_method", kind: text, elsewhere: "it concerns RabbitMQ"},
-	{name: "broker_native_delayed_delivery_queue_type", kind: text, def: "quorum", elsewhere: "it concerns RabbitMQ"},
+	{name: "broker_channel_error_retry", kind: boolean, def: false, elsewhere: "errors of a channel never end a worker"},
+	{name: "broker_heartbeat", kind: integer, def: int64(120), field: func(s *Settings) any { return &s.BrokerHeartbeat }},
+	{name: "broker_heartbeat_checkrate", kind: integer, def: 3.0, elsewhere: "heartbeats have a goroutine of their own"},
+	{name: "broker_login_method", kind: text, field: func(s *Settings) any { return loginMethod{&s.BrokerLoginMethod} }},
+	{name: "broker_native_delayed_delivery_queue_type", kind: text, def: "quorum", field: func(s *Settings) any { return oneOf{&s.BrokerNativeDelayedDeliveryQueueType, queueTypes} }},
 	{name: "broker_pool_limit", kind: integer, def: int64(10), field: func(s *Settings) any { return orNone{&s.BrokerPoolLimit} }},
 	{name: "broker_pool_acquire_timeout", kind: float, ignored: "a handful of connections is shared"},
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/apium/apium/settings/connection"
 )
 
-// TransportOptions is broker_transport_options, as far as kombu's Redis transport
-// knows them. A zero value is kombu's default.
+// TransportOptions is broker_transport_options, as far as kombu's transports for Redis and RabbitMQ
+// know them. A zero value is kombu's default.
 type TransportOptions struct {
 	ConnectionOptions
 
@@ -31,6 +31,15 @@ type TransportOptions struct {
 	DeadletterQueue        string  // for messages that no queue is bound for; "": they are refused
 	FanoutPrefix           *string // nil: "/{db}."; "" for fanout_prefix: false
 	NoFanoutPatterns       bool    // fanout_patterns: false
+
+	// Of RabbitMQ.
+	ClientProperties map[string]any // shown to RabbitMQ's operators; connection_name is the name there
+	ChannelMax       int            // channels of a connection; 0: as the server has it
+	// ConsumerTimeout is RabbitMQ's own consumer_timeout, if that is not 30 minutes: no message is held for longer than
+	// half of it. 0: as it has it.
+	ConsumerTimeout time.Duration
+	FrameMax        int // bytes of a frame; 0: as the server has it
+	Manager         connection.Manager
 }
 
 // ResultTransportOptions is result_backend_transport_options.
@@ -71,6 +80,9 @@ func (o *TransportOptions) decode(d *decoder, value any) {
 		return
 	}
 	d.members(given, o.fields())
+	if given.has("consumer_timeout") && o.ConsumerTimeout <= 0 {
+		d.in("consumer_timeout", func() { d.bad("%v is not positive: RabbitMQ's default is 1800 s", o.ConsumerTimeout) })
+	}
 	if given.has("visibility_timeout") && o.VisibilityTimeout < time.Second {
 		d.in("visibility_timeout", func() { d.bad("%v is less than a second", o.VisibilityTimeout) })
 	}
@@ -105,6 +117,20 @@ func (o *TransportOptions) fields() map[string]any {
 		"interval_step":            nothing{},
 		"interval_max":             nothing{},
 		"connect_retries_timeout":  nothing{},
+		"client_properties":        arguments{&o.ClientProperties},
+		"channel_max":              positive{&o.ChannelMax},
+		"frame_max":                positive{&o.FrameMax},
+		"consumer_timeout":         &o.ConsumerTimeout,
+		"manager_hostname":         &o.Manager.Hostname,
+		"manager_port":             positive{&o.Manager.Port},
+		"manager_userid":           &o.Manager.Username,
+		"manager_password":         &o.Manager.Password,
+		"confirm_publish":          nothing{}, // always
+		"confirm_timeout":          nothing{},
+		"read_timeout":             nothing{}, // heartbeats tell of dead connections
+		"write_timeout":            nothing{},
+		"socket_settings":          nothing{},
+		"login_response":           nothing{}, // follows from the login method
 	})
 	return fields
 }
@@ -243,8 +269,32 @@ func tlsFields(tls *TLS) map[string]any {
 	return map[string]any{
 		"ssl_cert_reqs": certReqs{&tls.CertReqs}, "ssl_ca_certs": &tls.CACerts, "ssl_certfile": &tls.CertFile, "ssl_keyfile": &tls.KeyFile,
 		"ssl_password": keyPassword{}, "ssl_ca_path": &tls.CAPath, "ssl_ca_data": &tls.CAData, "ssl_check_hostname": &tls.CheckHostname,
+		"server_hostname": serverName{tls}, "ciphers": chosenByGo{}, "ssl_version": chosenByGo{},
 	}
 }
+
+// serverName is whom RabbitMQ's certificate must name; None is the host of the URL.
+type serverName struct{ tls *TLS }
+
+func (n serverName) decode(d *decoder, value any) {
+	d.assign(&n.tls.ServerHostname, value)
+	if n.tls.ServerHostname == "" {
+		n.tls.CheckHostname = new(true)
+	}
+}
+
+func (n serverName) encode() any { return encodeText(n.tls.ServerHostname) }
+
+// chosenByGo is what crypto/tls does not let anybody choose who does not know better.
+type chosenByGo struct{}
+
+func (chosenByGo) decode(d *decoder, value any) {
+	if value != nil {
+		d.warn("has no effect: TLS 1.2 or 1.3 is spoken, with the ciphers that Go holds safe")
+	}
+}
+
+func (chosenByGo) encode() any { return absent{} }
 
 // keyPassword is that of a private key, which crypto/tls cannot read.
 type keyPassword struct{}

@@ -23,7 +23,6 @@ func (u *UnknownTasks) decode(d *decoder, value any) {
 		u.Default = d.unknownPolicy(value)
 		return
 	}
-	u.Queues = make(map[string]tasks.UnknownPolicy, len(o))
 	for _, m := range o {
 		d.in(m.key, func() {
 			policy := d.unknownPolicy(m.value)
@@ -33,6 +32,9 @@ func (u *UnknownTasks) decode(d *decoder, value any) {
 			if m.key == "*" {
 				u.Default = policy
 				return
+			}
+			if u.Queues == nil {
+				u.Queues = make(map[string]tasks.UnknownPolicy, len(o))
 			}
 			u.Queues[m.key] = policy
 		})

@@ -22,6 +22,8 @@ var (
 		"application/x-bz2", "application/x-lzma", "application/x-xz", "application/zstd", "application/x-brotli",
 	}
 	exchangeTypes = []string{"direct", "topic", "fanout"}
+	queueTypes    = []string{"classic", "quorum"}
+	loginMethods  = []string{"PLAIN", "AMQPLAIN", "EXTERNAL"}
 )
 
 // RetryPolicy says how often and when publishing is tried again.
@@ -121,6 +123,34 @@ func (p priority) decode(d *decoder, value any) {
 
 func (p priority) encode() any { return encode(p.dst) }
 
+// maxPriority is x-max-priority of a queue, or none.
+type maxPriority struct{ dst **int }
+
+func (m maxPriority) decode(d *decoder, value any) {
+	var n *int
+	d.assign(&n, value)
+	if n != nil && (*n < 0 || *n > 255) {
+		d.bad("%d is not a number from 0 to 255, which is what RabbitMQ takes", *n)
+		return
+	}
+	*m.dst = n
+}
+
+func (m maxPriority) encode() any { return encode(m.dst) }
+
+// loginMethod is a mechanism of SASL.
+type loginMethod struct{ dst *string }
+
+func (l loginMethod) decode(d *decoder, value any) {
+	if value == "GSSAPI" {
+		d.bad("Kerberos (GSSAPI) is not spoken here; PLAIN, AMQPLAIN and EXTERNAL are")
+		return
+	}
+	oneOf{l.dst, loginMethods}.decode(d, value)
+}
+
+func (l loginMethod) encode() any { return encodeText(*l.dst) }
+
 // protocol is the version of task messages.
 type protocol struct{ dst *int }
 
@@ -215,6 +245,8 @@ func (c content) decode(d *decoder, value any) {
 		var name string
 		switch d.assign(&name, v); {
 		case name == "":
+		case (name == "auth" || name == "application/data") && d.inPython:
+			*c.dst = append(*c.dst, "application/data") // read by Python, and by nobody else
 		case name == "auth" || name == "application/data":
 			d.bad("signed messages (the serializer auth) are not supported: their signature would not be checked")
 		case slices.Contains(serializers, name):

@@ -1,8 +1,10 @@
 package settings
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -61,9 +63,15 @@ func (r *yamlReader) value(n *yaml.Node, depth int) (any, error) {
 	}
 }
 
+// longNumber is a whole number that an int64 does not hold.
+var longNumber = regexp.MustCompile(`^-?[1-9][0-9]{19,}$`)
+
 func yamlScalar(n *yaml.Node) (any, error) {
 	switch n.Tag {
 	case "!!null", "!!bool", "!!int", "!!float":
+		if longNumber.MatchString(n.Value) {
+			return json.Number(n.Value), nil
+		}
 		var v any
 		if err := n.Decode(&v); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n.Line, err)

@@ -54,6 +54,10 @@
 // Define defines a task once, with the types of its arguments and its result, to register and to
 // call it. Package taskstest runs a registered task in memory, for tests.
 //
+// # Periodic tasks
+//
+// Registry.Periodic adds calls that apium beat, or a worker with -B, sends whenever they are due.
+//
 // # gocelery
 //
 // Tasks written for gocelery's CeleryTask interface run unchanged. They get the keyword

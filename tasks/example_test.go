@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
@@ -84,6 +85,32 @@ func ExampleDefine() {
 	// Output:
 	// 3 <nil>
 	// {"x": 1, "y": 2} {"y": 3}
+}
+
+// What beat sends: every weekday at eight in Berlin, and every half minute.
+func ExampleRegistry_Periodic() {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	type ReportArgs struct{ Kind string }
+	report := tasks.Define[ReportArgs, string]("shop.tasks.report", nil) // runs in Python
+
+	reg := tasks.NewRegistry()
+	report.Periodic(reg, "0 8 * * mon-fri", ReportArgs{Kind: "daily"}, tasks.Zone(berlin), tasks.Queue("reports"))
+	reg.Periodic(30*time.Second, canvas.Sig("shop.tasks.poll"), tasks.Expires(20*time.Second))
+
+	friday := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for _, p := range reg.PeriodicTasks() {
+		fmt.Println(p.Name, p.Schedule(nil), p.Schedule(nil).Next(friday))
+	}
+	err = reg.TryPeriodic("0 24 * * *", canvas.Sig("shop.tasks.clean"))
+	fmt.Println(err)
+	// Output:
+	// shop.tasks.poll <freq: 30.00 seconds> 2026-11-27 12:00:30 +0000 UTC
+	// shop.tasks.report <crontab: 0 8 * * mon-fri (m/h/dM/MY/d)> 2026-11-30 07:00:00 +0000 UTC
+	// tasks: "shop.tasks.clean" cannot be a periodic task: hour "24": 24 is not between 0 and 23
 }
 
 func ExampleLogger() {

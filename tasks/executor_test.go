@@ -38,6 +38,24 @@ func TestRegisterFor(t *testing.T) {
 	if names := reg.Names(); !slices.Equal(names, []string{"app.both", "app.first", "app.theirs"}) {
 		t.Errorf("names = %q", names)
 	}
+	replacement := map[string][]tasks.Option{"app.first": nil, "app.new": {tasks.MaxRetries(7)}}
+	if err := reg.ReplaceFor("python", replacement); err != nil {
+		t.Fatal(err)
+	}
+	if names := reg.Names(); !slices.Equal(names, []string{"app.both", "app.first", "app.new"}) {
+		t.Errorf("replaced: names = %q", names)
+	}
+	first, _ := reg.Lookup("app.first")
+	fresh, _ := reg.Lookup("app.new")
+	if first.Executor != "" || fresh.Executor != "python" || *fresh.Options.MaxRetries != 7 {
+		t.Errorf("replaced: %+v, %+v", first, fresh)
+	}
+	if reg.ReplaceFor("", nil) == nil || reg.ReplaceFor("python", map[string][]tasks.Option{"": nil, "app.newer": nil}) == nil {
+		t.Error("Go handlers, or a task without a name, is no error")
+	}
+	if names := reg.Names(); !slices.Equal(names, []string{"app.both", "app.first", "app.new"}) {
+		t.Errorf("after errors: names = %q", names)
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a task without a name was registered")

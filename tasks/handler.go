@@ -14,6 +14,9 @@ var (
 
 // newHandler makes a Handler of whatever Register accepts.
 func newHandler(name string, fn any, opts *Options) (Handler, error) {
+	if r, ok := fn.(remote); ok {
+		return r, nil
+	}
 	if opts.Errback {
 		return newErrback(name, fn, opts.params)
 	}

@@ -38,14 +38,16 @@ type Entry struct {
 type Registry struct {
 	mu         sync.RWMutex
 	entries    map[string]*Entry
+	runs       map[string]int // how many of them each executor runs
 	commands   map[string]*Entry
+	periodic   []*Periodic // by name
 	middleware []Middleware
 	hooks      []Hooks
 }
 
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{entries: map[string]*Entry{}, commands: map[string]*Entry{}}
+	return &Registry{entries: map[string]*Entry{}, runs: map[string]int{}, commands: map[string]*Entry{}}
 }
 
 // Register adds a task under the name Python calls it by, such as "shop.tasks.add".
@@ -86,8 +88,24 @@ func (r *Registry) add(name string, fn any, opts []Option) error {
 		return errors.New("a task of this name is registered already")
 	}
 	entry.wrap(r.middleware)
-	r.entries[name] = entry
+	r.enter(entry)
 	return nil
+}
+
+// enter adds an entry, or replaces one. r.mu is held.
+func (r *Registry) enter(entry *Entry) {
+	if before := r.entries[entry.Name]; before != nil {
+		r.runs[before.Executor]--
+	}
+	r.runs[entry.Executor]++
+	r.entries[entry.Name] = entry
+}
+
+// RunsOn tells whether there are tasks for an executor; "": Go handlers.
+func (r *Registry) RunsOn(executor string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.runs[executor] > 0
 }
 
 // called is a call of a method with a task's name as its first argument.
@@ -128,13 +146,13 @@ func (r *Registry) Names() []string {
 	return slices.Sorted(maps.Keys(r.entries))
 }
 
-// Clone returns a registry with the same tasks, commands, middleware and hooks. What is added
+// Clone returns a registry with the same tasks, periodic tasks, commands, middleware and hooks. What is added
 // to either afterwards is not in the other.
 func (r *Registry) Clone() *Registry {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return &Registry{
-		entries: maps.Clone(r.entries), commands: maps.Clone(r.commands),
-		middleware: slices.Clone(r.middleware), hooks: slices.Clone(r.hooks),
+		entries: maps.Clone(r.entries), runs: maps.Clone(r.runs), commands: maps.Clone(r.commands),
+		periodic: slices.Clone(r.periodic), middleware: slices.Clone(r.middleware), hooks: slices.Clone(r.hooks),
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // acknowledge acks the messages of a group that are acknowledged late.
-func (s *settler) acknowledge(ctx context.Context, group []settlement) {
+func (s *lane) acknowledge(ctx context.Context, group []settlement) {
 	tags, acked := s.tags[:0], s.acked[:0]
 	for i := range group {
 		r := group[i].req

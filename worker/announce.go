@@ -27,6 +27,13 @@ func (s *settler) announceAll(group []settlement, which func(*outcome) bool) {
 	}
 }
 
+// announceNow announces an end before it is settled.
+func (s *settler) announceNow(one settlement) settlement {
+	one.announced = true
+	s.announce(&one)
+	return one
+}
+
 // announce logs and reports the end of a task.
 func (s *settler) announce(one *settlement) {
 	if one.end.kind == Succeeded && s.succeeded != nil && one.req.acksLate {
@@ -34,6 +41,11 @@ func (s *settler) announce(one *settlement) {
 	}
 	if one.end.kind == Succeeded && !one.end.silent {
 		s.log.succeeded(one.req, one.end)
+	}
+	if one.revoked {
+		e := one.req.event(Revoked)
+		e.Terminated, e.Signum = true, *one.req.terminated.Load()
+		s.observers.tell(e)
 	}
 	if one.rejected == rejectedFirst {
 		s.announceRejection(one)
@@ -48,6 +60,7 @@ func (s *settler) announce(one *settlement) {
 	e.Terminated, e.Expired, e.Requeue = one.end.terminated, one.end.expired, one.end.requeue
 	e.Signum = one.end.signum
 	e.Reason, e.Traceback, e.Raised = one.end.reason, one.end.traceback, one.end.exception
+	e.Told, e.Refused = one.end.silent, one.end.refused
 	if !one.end.returned.IsZero() {
 		e.Settle = time.Since(one.end.returned)
 	}

@@ -105,9 +105,9 @@ type AutoscaleState struct {
 	Load     int // tasks that run or wait for a slot
 }
 
-// Autoscale returns the present state; false if the worker does not scale.
+// Autoscale returns the present state of the pool (Config.Pool); false if it does not scale.
 func (o *Operations) Autoscale() (AutoscaleState, bool) {
-	a := o.runner.goroutines().autoscaler
+	a := o.runner.main.autoscaler
 	if a == nil {
 		return AutoscaleState{}, false
 	}
@@ -116,10 +116,10 @@ func (o *Operations) Autoscale() (AutoscaleState, bool) {
 	return AutoscaleState{Max: a.max, Min: a.min, Current: a.pool.slots.size(), Load: a.pool.load()}, true
 }
 
-// SetAutoscale changes the bounds, of which nil ones stay, and returns them. It reports
-// false if the worker does not scale.
+// SetAutoscale changes the bounds of the pool, of which nil ones stay, and returns them. It
+// reports false if it does not scale.
 func (o *Operations) SetAutoscale(most, least *int) (AutoscaleState, bool) {
-	a := o.runner.goroutines().autoscaler
+	a := o.runner.main.autoscaler
 	if a == nil {
 		return AutoscaleState{}, false
 	}

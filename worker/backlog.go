@@ -15,18 +15,24 @@ import (
 type backlog struct {
 	adaptive    bool // claim ahead while handlers are short
 	acceptAhead int  // accept so many ahead then, at most
+	// acceptFor is for how long the slots are to have enough that is accepted, if an acknowledgement
+	// takes less.
+	acceptFor time.Duration
 
 	mu        sync.Mutex
 	prefetch  int // the limit that was configured
 	slots     int // concurrency
 	limit     int // prefetch, or more
+	onCall    onCall
 	pace      pace
 	takes     uint64
 	takesSeen uint64     // at the last call of stalled
+	still     bool       // none had been taken then since the one before
 	ready     []*request // from head on; what is before has been taken
 	head      int
 	accepted  []*request    // they may start
 	accepting bool          // accept has some that are in neither
+	expected  int           // will be accepted: see follow
 	trip      time.Duration // how long an acknowledgement takes
 	idle      int           // slots that wait
 	held      int
@@ -47,13 +53,13 @@ func newBacklog(prefetch, slots int, adaptive bool, room chan struct{}) *backlog
 	return b
 }
 
-// want is how many messages to claim now. It is 0 not only when the worker is full,
-// but also while enough work is waiting: a claim of half the limit costs one round
-// trip as well as a claim of one message does.
-func (b *backlog) want() int {
+// want is how many messages to claim now, and free how many could be. want is 0 not only when the
+// worker is full, but also while enough work is waiting: a claim of half the limit costs one
+// round trip as well as a claim of one message does.
+func (b *backlog) want() (want, free int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.wantLocked()
+	return b.wantLocked(), b.limit - b.held
 }
 
 func (b *backlog) wantLocked() int {
@@ -69,6 +75,13 @@ func (b *backlog) configured() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.prefetch
+}
+
+// handed is how many messages the broker is to hand over, if it does that before they are claimed.
+func (b *backlog) handed() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.prefetch, b.onCall.n)
 }
 
 // full tells whether it holds as much as it is meant to.
@@ -89,7 +102,7 @@ func (b *backlog) push(r *request) bool {
 	b.ready = append(b.ready, r)
 	b.held++
 	b.wanted.Signal()
-	if b.waitingLocked() > b.prefetch {
+	if b.waitingLocked() > b.prefetch || b.keepsOnCallLocked() {
 		signal(b.over)
 	}
 	return true
@@ -124,9 +137,9 @@ func (b *backlog) next(requests []*request) ([]*request, bool) {
 		if b.closed {
 			return nil, false
 		}
-		ahead := b.aheadLocked()
-		if len(b.accepted) < b.idle || 2*len(b.accepted) <= ahead {
-			n = min(b.idle+ahead-len(b.accepted), b.waitingLocked())
+		ahead, has := b.aheadLocked(), len(b.accepted)+b.expected
+		if has < b.idle || 2*has <= ahead {
+			n = min(b.idle+ahead-has, b.waitingLocked())
 		}
 		if n > 0 {
 			break
@@ -148,10 +161,17 @@ func (b *backlog) next(requests []*request) ([]*request, bool) {
 	return requests, true
 }
 
+// worthAhead times an acknowledgement has to take as long as a handler to be made ahead.
+const worthAhead = 8
+
 // aheadLocked is how many requests are accepted before a slot is idle: what the slots run
-// while an acknowledgement is under way.
+// while an acknowledgement is under way, or in acceptFor.
 func (b *backlog) aheadLocked() int {
-	return min(b.slots*int(b.trip/max(b.pace.average, time.Microsecond)), b.acceptAhead)
+	run := max(b.pace.average, time.Microsecond)
+	if b.trip < run/worthAhead {
+		return 0
+	}
+	return min(int((time.Duration(b.slots)*max(b.trip, b.acceptFor)+run-1)/run), b.acceptAhead)
 }
 
 // accept takes the requests of the last call of next that may start, and how long their
@@ -173,6 +193,35 @@ func (b *backlog) accept(requests []*request, took time.Duration) {
 	} else if len(requests) == 1 {
 		b.taken.Signal()
 	}
+}
+
+// expect reserves a place among what is accepted for a request that follows the one whose slot the caller is about to
+// leave. It reports false if something waits before it, or slots have enough.
+func (b *backlog) expect() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.waitingLocked() > 0 || len(b.accepted)+b.expected > b.idle+b.aheadLocked() {
+		return false
+	}
+	b.expected++
+	return true
+}
+
+// follow accepts a request that was expected. It reports false after close: nothing takes it any more.
+func (b *backlog) follow(r *request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expected--
+	if b.closed {
+		return false
+	}
+	b.accepted = append(b.accepted, r)
+	if len(b.accepted) > b.idle {
+		signal(b.over)
+	}
+	b.taken.Signal()
+	b.wanted.Signal()
+	return true
 }
 
 // take waits for the next request that may start. It reports false after close, when what
@@ -217,7 +266,7 @@ func (b *backlog) again(r *request) bool {
 func (b *backlog) resize(prefetch, slots int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.prefetch, b.slots, b.limit = prefetch, slots, prefetch
+	b.prefetch, b.slots, b.limit, b.onCall.n = prefetch, slots, prefetch, 0
 	b.taken.Broadcast() // slots that are one too many end when they have looked
 	b.signalLocked()
 }
@@ -230,6 +279,9 @@ func (b *backlog) ran(r *request, runtime time.Duration) {
 	if b.adaptive {
 		b.pace.note(runtime)
 		b.limit = max(b.prefetch, b.pace.ahead(b.slots))
+	}
+	if b.onCall.wanted && b.onCall.note(b.prefetch, r.content.Size, time.Now()) {
+		signal(b.room) // the broker is told when it is looked for room
 	}
 	if r.acksLate {
 		b.held--

@@ -15,7 +15,7 @@ func TestBacklogWant(t *testing.T) {
 	b := newTestBacklog(t, limit, slots)
 	check := func(step string, want int) {
 		t.Helper()
-		if got := b.want(); got != want {
+		if got, _ := b.want(); got != want {
 			t.Errorf("%s: want() = %d, should be %d", step, got, want)
 		}
 	}
@@ -48,7 +48,7 @@ func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 	t.Parallel()
 	b := newTestBacklog(t, 1, 1)
 	b.push(&request{})
-	if b.want() != 0 {
+	if n, free := b.want(); n != 0 || free != 0 {
 		t.Fatal("a full backlog wants more")
 	}
 	b.take(never)
@@ -110,6 +110,40 @@ func newTestBacklog(t *testing.T, prefetch, slots int) *backlog {
 	})
 	t.Cleanup(func() { b.close(); accepting.Wait() })
 	return b
+}
+
+// Acknowledgements are made ahead where a handler takes less than eight of them.
+func TestBacklogAcceptsAhead(t *testing.T) {
+	t.Parallel()
+	for run, want := range map[time.Duration]int{
+		time.Microsecond: 64, 75 * time.Microsecond: 4, 400 * time.Microsecond: 1, 1199 * time.Microsecond: 1, 1201 * time.Microsecond: 0, time.Second: 0,
+	} {
+		b := newTestBacklog(t, 8, 2)
+		b.mu.Lock()
+		b.acceptAhead, b.trip, b.pace.average = acceptedAhead, 150*time.Microsecond, run
+		n := b.aheadLocked()
+		b.mu.Unlock()
+		if n != want {
+			t.Errorf("handlers of %v: %d ahead, want %d", run, n, want)
+		}
+	}
+}
+
+// Slots of other processes are given what they run in half a millisecond, if handlers are as short.
+func TestBacklogAcceptsForOtherProcesses(t *testing.T) {
+	t.Parallel()
+	for run, want := range map[time.Duration]int{
+		time.Microsecond: 64, 200 * time.Microsecond: 5, 1199 * time.Microsecond: 1, 1201 * time.Microsecond: 0,
+	} {
+		b := newTestBacklog(t, 8, 2)
+		b.mu.Lock()
+		b.acceptAhead, b.acceptFor, b.trip, b.pace.average = acceptedAhead, acceptedFor, 150*time.Microsecond, run
+		n := b.aheadLocked()
+		b.mu.Unlock()
+		if n != want {
+			t.Errorf("handlers of %v: %d ahead, want %d", run, n, want)
+		}
+	}
 }
 
 // One acknowledgement that took as long as an outage does not have long tasks accepted ahead.

@@ -57,6 +57,73 @@ func TestOthersReadBodiesThemselves(t *testing.T) {
 	}
 }
 
+// Whatever a body is that cannot be read here, or must not be, its executor gets it, and what
+// becomes of the task without it is decided by its headers.
+func TestBodiesThatOnlyOthersRead(t *testing.T) {
+	plain := raw("py.task", "1", "application/json")
+	without := func(headers ...string) string {
+		message := plain
+		for _, h := range headers {
+			message = strings.Replace(message, h, "", 1)
+		}
+		return message
+	}
+	inOne := func(message string) string {
+		return strings.Replace(message, `"headers": {`, `"headers": {"compression": "application/x-own", `, 1)
+	}
+	at := func(header, when string) string {
+		return strings.Replace(raw("py.task", "1", pickled), `"`+header+`": null`, `"`+header+`": `+when, 1)
+	}
+	soon, past := protocolTime(time.Date(2000, 1, 1, 0, 1, 0, 0, time.UTC)), protocolTime(time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC))
+	ran := []string{"received", "started", "succeeded"}
+	const unheard = "Cannot read the body of task py.task[1]: neither its chord nor its errbacks hear of its end"
+	tests := []struct {
+		name, message string
+		events        []string
+		log           string
+	}{
+		{"garbage", plain, ran, ""},
+		{"signed", raw("py.task", "1", "application/data"), ran, ""},
+		{"not accepted", raw("py.task", "1", pickled), ran, ""},
+		{"unknown content type", raw("py.task", "1", "application/x-own"), ran, ""},
+		{"unknown compression", inOne(plain), ran, ""},
+		{"garbage, of another client", without(`"eta": null, `), ran, ""},
+		{"not accepted, of another client", strings.Replace(without(`"eta": null, `), "application/json", pickled, 1), ran, ""},
+		{"no ETA that can be", at("eta", `"soon"`), []string{"refused content_type", "failed ContentDisallowedcontent_type", "buried ContentDisallowedcontent_type"}, ""},
+		{"no ETA that can be, of another client", strings.Replace(without(`"expires": null, `), `"eta": null`, `"eta": "soon"`, 1), []string{"refused invalid", "failed InvalidTaskErrorinvalid", "buried InvalidTaskErrorinvalid"}, ""},
+		{"no id", without(`"id": "1", `), []string{"refused undecodable", "failed DecodeErrorundecodable", "buried DecodeErrorundecodable"}, ""},
+		{"no id, not accepted", strings.Replace(without(`"id": "1", `), "application/json", pickled, 1), []string{"refused content_type", "failed ContentDisallowedcontent_type", "buried ContentDisallowedcontent_type"}, ""},
+		{"due later", at("eta", soon), ran, ""},
+		{"expired", at("expires", past), []string{"revoked TaskRevokedError"}, unheard},
+		{"revoked", strings.ReplaceAll(raw("py.task", "1", pickled), `"1"`, `"revoked"`), []string{"revoked TaskRevokedError"}, "neither its chord nor its errbacks"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			e := &processes{tasks: map[string]func(*process, *worker.Run) worker.Outcome{
+				"py.task": func(p *process, run *worker.Run) worker.Outcome {
+					got = string(run.Message().Text())
+					return p.works(run, time.Second)
+				},
+			}}
+			withProcesses(t, 1, nil, e, func(t *testing.T, b *bench) {
+				b.start()
+				b.w.Operations().Revoke(t.Context(), "revoked")
+				b.publish(tt.message)
+				b.sleep(2 * time.Minute)
+				b.wantEvents(tt.events...)
+				b.wantQueued(0, 0)
+				if runs := tt.events[len(tt.events)-1] == "succeeded"; runs != (got != "") {
+					t.Errorf("the executor got %s", got)
+				}
+				if tt.log != "" {
+					b.wantLog(tt.log)
+				}
+			})
+		})
+	}
+}
+
 // What becomes of a message is decided by its headers. Its body is read for the handler; one
 // that cannot be read is never acknowledged as if it had been run.
 func TestBodiesAreReadWhenTheyAreBound(t *testing.T) {

@@ -22,10 +22,19 @@ func (w *Worker) builtins() *tasks.Registry {
 	reg.Register("celery.group", w.sendGroup, tasks.Params("tasks, result, group_id, partial_args, add_to_parent=True"))
 	reg.Register("celery.chain", func([]any, map[string]any) error { return errOnlyInCanvas }, tasks.Params("*args, **kwargs"))
 	reg.Register("celery.chord", w.sendChord, tasks.Params("header, body, partial_args=None, interval=None, countdown=1, max_retries=None, eager=False, **kwargs"))
-	reg.Register("celery.backend_cleanup", func() {}, tasks.Params("")) // Redis forgets results by itself
-	reg.Register("celery.chord_unlock", w.chords.unlock, tasks.IgnoreResult(true), tasks.MaxRetries(-1),
+	reg.Register("celery.backend_cleanup", w.cleanUp, tasks.Params(""))
+	reg.Register("celery.chord_unlock", w.chords.unlock, tasks.IgnoreResult(true), tasks.AcksLate(true), tasks.MaxRetries(-1),
 		tasks.Params("group_id, callback, interval=None, max_retries=None, result=None, **kwargs"))
 	return reg
+}
+
+// cleanUp deletes results that have expired, where they do not go by themselves.
+func (w *Worker) cleanUp(ctx context.Context) error {
+	if w.stored.Cleaner == nil {
+		return nil
+	}
+	_, err := w.stored.Cleaner.Cleanup(ctx)
+	return err
 }
 
 // errOnlyInCanvas is what Python's celery.chain says, too.

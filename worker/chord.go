@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -11,8 +12,11 @@ import (
 	"github.com/apium/apium/internal/publish"
 )
 
-// chordPublish is how long nobody else runs the body while it is being published.
+// chordPublish is how long nobody else runs the body while it is being published, unless the backend has a lease of its own.
 const chordPublish = 30 * time.Second
+
+// chordRelease bounds how long a worker that is stopping tries to leave a chord to others at once.
+const chordRelease = time.Second
 
 // chordLook is how often it is looked whether somebody else has run the body.
 const chordLook = time.Second
@@ -51,13 +55,14 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	}
 	f := &flow{}
 	failed := false
-	results, err := c.results(ctx, p.GroupID)
+	results, err := c.results(ctx, p.GroupID, count.Members)
 	var ids []string
 	if err == nil {
 		ids, err = c.outcomes.runBody(f, r, p.body, results)
 	}
 	if ctx.Err() != nil {
-		return // the worker is stopping: counting the part again runs the body
+		c.release(ctx, count.Claim) // the worker is stopping: counting the part again runs the body
+		return
 	}
 	if err != nil {
 		failed = true
@@ -67,7 +72,7 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	if inherited && c.anyDone(ctx, ids) {
 		*f = flow{} // it was published, and only its chord is not finished
 	}
-	if !c.renewClaim(ctx, r, count.Claim) {
+	if !c.renewClaim(ctx, r, count) {
 		return
 	}
 	finish := func(ctx context.Context) { c.finish(ctx, count.Claim, failed) }
@@ -79,10 +84,11 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	// somebody who cannot know that the body is on its way.
 	rest.flow.add(f)
 	rest.flow.after = append(rest.flow.after, func(ctx context.Context) {
-		if r.lost.Load() {
-			c.settleBody(ctx, r, f, finish)
-		} else {
+		switch {
+		case !r.lost.Load():
 			finish(ctx)
+		case c.renewClaim(ctx, r, count): // else who has the part now has run the body
+			c.settleBody(ctx, r, f, finish)
 		}
 	})
 }
@@ -109,10 +115,18 @@ func (c *chords) finish(ctx context.Context, claim backend.ChordClaim, failed bo
 	})
 }
 
+// release lets a claim run out.
+func (c *chords) release(ctx context.Context, claim backend.ChordClaim) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), chordRelease)
+	defer cancel()
+	_ = c.backend.Chords.Renew(ctx, claim, time.Millisecond) // if this fails, it runs out later
+}
+
 // renewClaim makes sure that a chord is still ours, whose results took a while to read.
-func (c *chords) renewClaim(ctx context.Context, r *request, claim backend.ChordClaim) (ours bool) {
+func (c *chords) renewClaim(ctx context.Context, r *request, count backend.ChordCount) (ours bool) {
+	claim := count.Claim
 	ok := c.settler.persist(ctx, "claim a chord", func() error {
-		err := c.backend.Chords.Renew(ctx, claim, chordPublish)
+		err := c.backend.Chords.Renew(ctx, claim, cmp.Or(count.Lease, chordPublish))
 		if ours = err == nil; errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
 			c.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(),
 				logline.EventKey, "The body of a chord is not published here", "group_id", claim.GroupID, "task_id", r.ID, "error", err)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 
@@ -42,7 +43,7 @@ func (o *outcomes) failBody(f *flow, r *request, body []byte, err error) (remark
 		failure = &chordError{text: "Join error: " + tasks.ExceptionOf(err).Repr()}
 	}
 	exc := failure.exception()
-	remarks = []remark{{kind: chordRaised, exc: exc}}
+	remarks = []remark{{kind: chordRaised, exc: exc, text: cmp.Or(failure.group, r.GroupID)}}
 	sig, err := canvas.Decode(body)
 	if err != nil {
 		return append(remarks, trouble("Cannot read the body of a chord", "Cannot read the body of a chord", err))

@@ -13,10 +13,10 @@ type part struct {
 }
 
 // countPart adds the part to a settlement that a task is of its chord. Results that are
-// ignored count, too.
+// ignored count, too. Where chords are polled, there is nothing to count.
 func (o *outcomes) countPart(s *settlement, state protocol.State, result []byte) {
 	r := s.req
-	if r.Task == nil || !r.inChord() {
+	if r.Task == nil || !r.inChord() || o.pollsChords {
 		return
 	}
 	s.with().parts = append(s.with().parts, part{backend.ChordPart{

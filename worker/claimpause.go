@@ -18,6 +18,17 @@ type claimPause struct {
 	mu        sync.Mutex
 	until     time.Time
 	interrupt context.CancelFunc // ends the claim under way; nil: there has been none
+	anew      bool               // the next claim is to end at once
+}
+
+// again ends the claim under way, or the next one, so that what is claimed is planned anew.
+func (p *claimPause) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.anew = true
+	if p.interrupt != nil {
+		p.interrupt()
+	}
 }
 
 // extend pauses for longer, up to most from now, and interrupts a claim under way.
@@ -44,6 +55,10 @@ func (p *claimPause) over(ctx context.Context) (context.Context, context.CancelF
 		if wait <= 0 || ctx.Err() != nil {
 			claim, cancel := context.WithCancel(ctx)
 			p.interrupt = cancel
+			if p.anew {
+				p.anew = false
+				cancel()
+			}
 			p.mu.Unlock()
 			return claim, cancel
 		}

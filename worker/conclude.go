@@ -31,7 +31,7 @@ func (s *settler) concludes(one *settlement) bool {
 }
 
 // conclude publishes and acknowledges what concludes, in portions.
-func (s *settler) conclude(ctx context.Context, group []settlement) {
+func (s *lane) conclude(ctx context.Context, group []settlement) {
 	portion, size := s.concluding[:0], 0
 	for i := range group {
 		one := &group[i]

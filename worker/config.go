@@ -47,9 +47,9 @@ type Config struct {
 
 	// Hostname is the node name. Default: celery@<host name>.
 	Hostname string
-	// Concurrency is how many handlers run at the same time. Default: the number of CPUs.
+	// Concurrency is how many Go handlers run at the same time. Default: the number of CPUs.
 	Concurrency int
-	// Autoscale has the number of slots follow the load, starting with its Min instead of
+	// Autoscale has the number of their slots follow the load, starting with its Min instead of
 	// Concurrency. Zero: it stays.
 	Autoscale Autoscale
 	// PrefetchMultiplier times Concurrency is how many messages the worker holds
@@ -61,9 +61,13 @@ type Config struct {
 	// with which tasks are registered for them (see tasks.Registry.RegisterFor). Each has
 	// slots and a share of the prefetch of its own: PrefetchMultiplier times its Concurrency.
 	Executors map[string]ExecutorConfig
+	// Pool names the executor that operators mean by the worker's pool: Worker.Concurrency,
+	// Operations.Resize, Autoscale and SetAutoscale, and with them remote control, concern it and
+	// no other. Default: "", the goroutines that run Go handlers.
+	Pool string
 
-	// AcceptContent lists the serializers, by name or content type, whose
-	// messages are accepted. Default: json.
+	// AcceptContent lists the serializers, by name or content type, whose messages are accepted
+	// for Go handlers; other executors may read others. Default: json.
 	AcceptContent []string
 	// MaxDecompressed is how many bytes a compressed message may become; a longer one is
 	// refused. Default: 200 times its size and 16 MiB, at most 256 MiB.
@@ -72,6 +76,9 @@ type Config struct {
 	// are written (task_serializer: json, yaml, msgpack, pickle; task_compression: zlib,
 	// bzip2, lzma, zstd, brotli). Default: JSON that is not compressed.
 	TaskSerializer, TaskCompression string
+	// Signed signs all that the worker publishes besides, in the place of TaskSerializer, and verifies what it reads: package
+	// serializer's Signed. nil: what is signed is refused.
+	Signed protocol.Serializer
 	// Location is the app's time zone. It is used for dates without offset in
 	// protocol 1 messages that say utc=false. Default: UTC.
 	Location *time.Location
@@ -171,6 +178,12 @@ type ExecutorConfig struct {
 	Concurrency int
 	// Autoscale has the number of its slots follow the load. Zero: it stays.
 	Autoscale Autoscale
+	// Tasks tells which tasks it runs, with their options. Operations.Restart and Refresh ask it,
+	// and have these take the place of all that are registered for the executor (see
+	// tasks.Registry.ReplaceFor). Nil: they are always the same.
+	Tasks func() map[string][]tasks.Option
+	// Restraints are what it cannot do to a request that runs. Zero: it can do everything.
+	Restraints Restraints
 }
 
 func (c *ExecutorConfig) setDefaults() {
@@ -255,6 +268,8 @@ func (c *Config) validate() error {
 		check(e.Concurrency < 1, "Executors[%q].Concurrency must be at least 1, not %d", name, e.Concurrency)
 		check(!e.Autoscale.valid(), "Executors[%q].Autoscale must have bounds 0 <= Min <= Max, not %d and %d", name, e.Autoscale.Min, e.Autoscale.Max)
 	}
+	_, known := c.Executors[c.Pool]
+	check(c.Pool != "" && !known, "Pool: there is no executor %q", c.Pool)
 	check(c.PrefetchMultiplier < UnlimitedPrefetch, "PrefetchMultiplier must not be %d", c.PrefetchMultiplier)
 	for name, d := range map[string]time.Duration{
 		"ShutdownTimeout": c.ShutdownTimeout, "SettleTimeout": c.SettleTimeout, "ParkAfter": c.ParkAfter,

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ func TestConfigurationsThatCannotBe(t *testing.T) {
 		{"a limit of all tasks", worker.Config{Defaults: tasks.Options{TimeLimit: &negative}}, "worker: Defaults: "},
 		{"a limit of a task", worker.Config{Annotations: []map[string]tasks.Options{{"app.do": {RateLimit: &rate}}}}, `worker: Annotations["app.do"]: `},
 		{"an executor without a name", worker.Config{Executors: map[string]worker.ExecutorConfig{"": {}}}, `Executors[""] must have a name`},
+		{"a pool that is no executor", worker.Config{Pool: "python"}, `Pool: there is no executor "python"`},
 		{"forwarding to nowhere", worker.Config{Unknown: tasks.UnknownPolicy{Action: tasks.UnknownForward}}, "worker: Unknown: forward needs a queue"},
 		{
 			"forwarding in a circle",
@@ -72,8 +74,13 @@ func TestOptionsOfWhatIsPublished(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bench) {
 				b.cfg.InheritParentPriority = inherits
 				b.cfg.Annotations = []map[string]tasks.Options{{"app.elsewhere": {Publishing: canvas.Options{canvas.Queue("elsewhere")}}}}
+				var mu sync.Mutex // two callbacks run at the same time
 				priorities := map[string]int{}
-				note := func(ctx context.Context) { priorities[tasks.Current(ctx).ID] = tasks.Current(ctx).Priority }
+				note := func(ctx context.Context) {
+					mu.Lock()
+					defer mu.Unlock()
+					priorities[tasks.Current(ctx).ID] = tasks.Current(ctx).Priority
+				}
 				b.reg.Register("app.do", note)
 				b.reg.Register("app.next", func(ctx context.Context, _ any) { note(ctx) })
 				b.reg.Register("app.elsewhere", func(any) {})

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/logline"
@@ -10,11 +11,15 @@ import (
 
 // countParts counts the parts of a group of settlements in one call. What completes a
 // chord is left to the settlement's finish.
-func (s *settler) countParts(ctx context.Context, group []settlement) {
+func (s *lane) countParts(ctx context.Context, group []settlement) {
 	parts, of := s.parts[:0], s.partsOf[:0]
 	for i := range group {
-		if f := group[i].flow; f != nil && !group[i].req.lost.Load() {
+		if f := group[i].flow; f != nil {
+			lost := group[i].req.lost.Load()
 			for j := range f.parts {
+				if lost && f.parts[j].Record == nil {
+					continue
+				}
 				parts, of = append(parts, f.parts[j].ChordPart), append(of, partOf{&group[i], j})
 			}
 		}
@@ -41,6 +46,23 @@ func (s *settler) countParts(ctx context.Context, group []settlement) {
 		p := f.parts[of[i].index]
 		f.finish = append(f.finish, func(ctx context.Context, rest *settlement) { s.complete(ctx, r, p, count, rest) })
 	}
+}
+
+// joinParts gives the parts of a settlement their records, where both are written in one step, and
+// returns the records that are left.
+func (s *settler) joinParts(one *settlement, records []backend.Record) []backend.Record {
+	if s.Lists == nil || one.flow == nil {
+		return records
+	}
+	for i := range one.flow.parts {
+		p := &one.flow.parts[i]
+		if at := slices.IndexFunc(records, func(r backend.Record) bool { return r.TaskID == p.TaskID }); at >= 0 {
+			record := records[at]
+			p.Record = &record
+			records = slices.Delete(records, at, at+1)
+		}
+	}
+	return records
 }
 
 // partOf says whose part one is.

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -8,7 +9,9 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/worker"
 )
 
 // redeliver marks what waits as having been with a worker before. The worker has not started.
@@ -114,4 +117,36 @@ func TestDeduplicationWithoutWhatFollows(t *testing.T) {
 		b.wantLog("Failed to dispatch chain/callbacks for deduplicated task do: ")
 		b.wantQueued(0, 0)
 	})
+}
+
+// A process that is lost after it has stored its task's success has failed nobody: nothing is told of a
+// failure, and what would come again does not.
+func TestProcessLostAfterSuccess(t *testing.T) {
+	again := []tasks.Option{tasks.AcksLate(true), tasks.RejectOnWorkerLost(true)}
+	for name, opts := range map[string][]tasks.Option{"early": nil, "late": again, "ignored": {tasks.IgnoreResult(true)}} {
+		t.Run(name, func(t *testing.T) {
+			e := &processes{}
+			var results backend.Store
+			e.tasks = map[string]func(*process, *worker.Run) worker.Outcome{"py.task": func(p *process, run *worker.Run) worker.Outcome {
+				record := backend.Record{TaskID: run.ID, Document: []byte(`{"status": "SUCCESS", "result": [7, "a"], "traceback": null, "children": []}`)}
+				if err := results.Store(context.Background(), record); err != nil {
+					t.Error(err)
+				}
+				p.died <- "exitcode 1"
+				return p.works(run, time.Hour)
+			}}
+			withProcesses(t, 1, map[string][]tasks.Option{"py.task": opts}, e, func(t *testing.T, b *bench) {
+				results = b.results
+				b.start()
+				b.send(canvas.Sig("py.task").LinkError(canvas.Sig("no.such")))
+				if name == "ignored" { // nobody knows
+					b.wantEvents("received", "started", "failed WorkerLostError", "failed NotRegistered")
+					return
+				}
+				b.wantEvents("received", "started", "succeeded")
+				b.wantLog(" succeeded before the worker was lost: WorkerLostError('Worker exited prematurely: exitcode 1.')")
+				b.wantQueued(0, 0)
+			})
+		})
+	}
 }

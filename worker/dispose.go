@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -61,9 +62,20 @@ func (s *settler) parkTogether(ctx context.Context, requests []*request) {
 		parked[i] = broker.Parked{Delivery: r.delivery(), Due: r.due, TaskID: r.ID}
 	}
 	s.leases.remove(requests...)
+	unable := false
 	s.persist(ctx, "park messages", func() error {
 		_, err := s.parker.Park(ctx, parked...)
+		if unable = errors.Is(err, errors.ErrUnsupported); unable {
+			return nil
+		}
 		return err
 	})
+	if unable {
+		for _, r := range requests {
+			s.leases.add(r)
+		}
+		s.unparkable(requests)
+		return
+	}
 	s.parked(ctx, requests)
 }

@@ -9,6 +9,7 @@
 //	limits     wait for the task's turn
 //	unknown    answer for a task that is not registered; handover: give it to others
 //	backlog    wait for a slot of the task's executor; pace: how much may wait
+//	aside      wait a moment for room in an executor that is full
 //	surplus    goes back, if it waits too long
 //	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
@@ -26,7 +27,7 @@
 //	intake.run                 in Worker.Run    seq; the calls of Claim         when ctx is done
 //	shutdown.bound             1                the time until which is waited  after all others
 //	shutdown.onCold            1                nothing                         when intake has ended
-//	large.run                  1                the calls of decode for these   when intake has ended
+//	large.run                  1 or 2           the calls of decode for these   when intake has ended
 //	timetable.run              2                the timer of what is due next   when intake has ended
 //	schedule.unpark            1                the calls of Due                when intake has ended
 //	pool.returnSurplus         1 a pool         nothing                         when intake has ended
@@ -34,9 +35,11 @@
 //	pool.acknowledgeEarly      1 a pool         the calls of Ack for early      when the backlog is closed
 //	slots.run                  1 a slot         the request it runs             when the backlog is closed
 //	settler.run                1                the calls that write for tasks  when the settler is closed and all is written
+//	lane.run                   1                what a broker is to confirm         after settler.run
 //	leases.run                 1                the calls of Extend             after the settler, with the settle context
 //	settler.finish             now and then     a settlement that takes longer  when that is settled
 //	parking.recallRevoked      now and then     nothing                         when what was revoked is recalled
+//	intake.claim               now and then     nothing                         with a claim while a pool is full
 //	callApart                  now and then     a call that is no task          when that returns
 //	Worker.giveBackUnstarted   at the end       what has not started            when that is given back
 //	waited                     at the end       nothing                         when no handler runs
@@ -45,9 +48,9 @@
 //	pool.hardLimit             a timer          nothing                         at once
 //	pool.terminate             a timer          nothing                         at once
 //
-// Of timetables, one keeps what waits for its ETA and one what others shall have. A pool is an
-// executor (goroutines for Go handlers, and those of Config.Executors) with its slots and its
-// backlog. Senders stop before receivers: intake and schedule feed the backlog, slots feed
+// A second large has the bodies that an executor reads, if one does. Of timetables, one keeps
+// what waits for its ETA and one what others shall have. A pool is an executor (goroutines for
+// Go handlers, and those of Config.Executors) with its slots and its backlog. Senders stop before receivers: intake and schedule feed the backlog, slots feed
 // the settler, and each is waited for before what it feeds is closed.
 //
 // # Contexts

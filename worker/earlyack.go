@@ -9,13 +9,18 @@ import (
 // What is acknowledged early is acknowledged before it starts, so that it can never start
 // twice: a message whose acknowledgement is not confirmed has not started. Slots do not
 // wait for that one by one. A goroutine accepts requests for them, as many at a time as
-// there are idle slots; while handlers take microseconds, also those that the slots will
+// there are idle slots; while handlers are short, also those that the slots will
 // run until the next acknowledgement could be answered, or they would mostly wait. The
 // price is paid when the process is killed: what was acknowledged and had not ended is
 // gone. That is what the slots were running, and at most acceptedAhead more, which they
 // would have run within a millisecond. Should a handler take longer all of a sudden, what was
 // accepted goes back (see surplus.go).
-const acceptedAhead = 64
+const (
+	acceptedAhead = 64
+	// acceptedFor is what slots of other processes are given at least, while handlers are short: one
+	// that has to wait for its next request sleeps, and takes longer to wake than the handler does.
+	acceptedFor = 500 * time.Microsecond
+)
 
 // acknowledgeEarly is the goroutine that accepts. It ends when the backlog is closed.
 func (p *pool) acknowledgeEarly(ctx context.Context) {

@@ -27,15 +27,28 @@ func (o *outcomes) settledElsewhere(r *request, by *Settled, runtime time.Durati
 	case protocol.Ignored:
 		s.end.kind = Ignored
 	case protocol.Rejected:
-		s.end.kind = Rejected
-		if s.end.requeue = by.Requeue; by.Requeue && r.acksLate {
-			s.fate = requeue
-		}
+		s.rejects(by)
 	default:
 		s.end.kind = Failed
-		if r.acksLate && !r.task.acksOnFailure {
+		switch {
+		case by.Rejects && r.acksLate:
+			s.rejected = rejectedLast
+		case r.acksLate && !by.Rejects && !r.task.acksOnFailure:
 			s.rejected = rejectedFirst
 		}
 	}
 	return s
+}
+
+// rejects is the end of a task that rejects its message. One that is acknowledged already is
+// not given back, and nobody hears that it should be.
+func (s *settlement) rejects(by *Settled) {
+	if !s.req.acksLate {
+		s.end.kind = Ignored
+		return
+	}
+	s.end.kind = Rejected
+	if s.end.requeue = by.Requeue; by.Requeue {
+		s.fate = requeue
+	}
 }

@@ -78,6 +78,10 @@ type Event struct {
 	Traceback string
 	// Exception is the class name of Raised, such as "ValueError".
 	Exception string
+	// Told tells that the executor of a Failed task has told all who listen where it ran.
+	Told bool
+	// Refused tells that a Failed task has not run: its message was refused.
+	Refused bool
 	// Terminated and Expired say why a task was Revoked; neither: by its id or stamps.
 	Terminated, Expired bool
 	// Signum is the signal an operator gave with which a task was Terminated.

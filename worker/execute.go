@@ -48,7 +48,7 @@ func (p *pool) mayBegin(r *request) bool {
 
 // begin is [Run.Begin].
 func (p *pool) begin(ctx context.Context, r *request, pid int) bool {
-	if r.lost.Load() {
+	if r.lost.Load() || !p.runner.leases.begin(r) {
 		return false
 	}
 	r.started, r.pid = time.Now(), pid
@@ -101,7 +101,15 @@ func (p *pool) ended(ctx context.Context, s *slot, r *request, o Outcome) bool {
 	case stopped && o.Err != nil && !tasks.IsOutcome(o.Err):
 		rn.settle(rn.gaveUp(ctx, r))
 	default:
-		rn.settle(rn.outcome(ctx, r, o, runtime))
+		if errors.As(o.Err, new(*LostError)) {
+			o = rn.unlessStored(r, o)
+		}
+		what := rn.outcome(ctx, r, o, runtime)
+		if o.Settled != nil && what.end.kind == Retried {
+			what = rn.announce(what) // it is published already, and may start at any moment
+		}
+		rn.passOn(&what)
+		rn.settle(what)
 	}
 	s.current.Store(nil)
 	p.backlog.ran(r, runtime)

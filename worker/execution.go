@@ -56,10 +56,15 @@ func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
 		return err
 	}
 	r.adopt(plan.Children)
+	r.leave(f)
+	return nil
+}
+
+// leave has a flow go along with the settlement of the task, whose handler is about to return.
+func (r *request) leave(f *flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.replacement = f
-	return nil
 }
 
 // takeReplacement adds to the settlement of a task what is to run in its place.

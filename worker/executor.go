@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -11,6 +12,7 @@ import (
 
 // An Executor runs the requests of tasks: in goroutines of this process, or elsewhere, such
 // as in other processes. The worker decides what runs and when; an executor knows how.
+// One that is a [ProcessReporter] tells of its processes, too.
 //
 // The worker gives every executor slots, which it adds and takes away while it runs, and a
 // share of the prefetch limit of their own, so that no executor's tasks are in the way of
@@ -28,12 +30,21 @@ type Executor interface {
 	// it to be when ctx is.
 	Call(ctx context.Context, entry *tasks.Entry, req *tasks.Request) (any, error)
 	// Restart has requests that begin from now on run in a new environment, such as
-	// processes that have loaded their code anew. It does not wait for those that run.
-	Restart(ctx context.Context) error
+	// processes that have loaded their code anew, these modules besides. It does not wait for
+	// those that run. If it fails, all stays as it was.
+	Restart(ctx context.Context, modules ...string) error
 	// Info is what "inspect stats" tells of the pool.
 	Info() ExecutorInfo
 	// Close is called when all slots are closed.
 	Close(ctx context.Context) error
+}
+
+// A BodyReader is an [Executor] that can read bodies of messages which this process cannot, and is asked
+// where the headers are in there (protocol 1).
+type BodyReader interface {
+	// ReadBody returns a body as JSON, without the arguments of its task. An error that is not that
+	// of ctx refuses the message, which then is among the dead letters.
+	ReadBody(ctx context.Context, message broker.Content) ([]byte, error)
 }
 
 // A Slot runs one request at a time. A goroutine of the worker's own calls Ready, Run and
@@ -85,6 +96,14 @@ const (
 // Patient waits until Run returns, however long that takes.
 const Patient time.Duration = -1
 
+// Restraints are what an executor cannot do to a request that runs, such as Celery's pools of threads.
+type Restraints struct {
+	// NoTimeLimit and NoSoftTimeLimit say that a request may exceed such a limit.
+	NoTimeLimit, NoSoftTimeLimit bool
+	// NoTerminate says that a request which runs goes on, whoever wants it to be terminated.
+	NoTerminate bool
+}
+
 // Outcome is what came of a request. A result or an error is worked out by the worker, as that
 // of a Go handler; what is Settled is not.
 type Outcome struct {
@@ -103,8 +122,10 @@ var NotBegun = Outcome{}
 // Settled is an outcome of which the worker has to do no more than to store the record, if
 // there is one, to acknowledge the message and to tell observers.
 type Settled struct {
-	// State is SUCCESS, FAILURE, RETRY, IGNORED or REJECTED.
-	State protocol.State
+	// State is SUCCESS, FAILURE, RETRY, IGNORED or REJECTED. A FAILURE with Rejects is one of a
+	// task that has rejected its message, which must not come back (since Celery 5.7).
+	State   protocol.State
+	Rejects bool
 	// Record is the finished record, for the worker to store; nil: it is stored, or nobody
 	// wants it.
 	Record []byte
@@ -119,9 +140,19 @@ type Settled struct {
 }
 
 // LostError says that the process which ran a task has died: Celery's WorkerLostError.
-type LostError struct{ Status string } // "signal 9 (SIGKILL)", "exitcode 1"
+type LostError struct {
+	// Status is "signal 9 (SIGKILL)", or "exitcode 1".
+	Status string
+	// Job is the number that the task had there; 0: the process has said itself that it ends.
+	Job uint64
+}
 
-func (e *LostError) Error() string { return "Worker exited prematurely: " + e.Status + "." }
+func (e *LostError) Error() string {
+	if e.Job == 0 {
+		return "Worker exited prematurely: " + e.Status + "."
+	}
+	return fmt.Sprintf("Worker exited prematurely: %s Job: %d.", e.Status, e.Job)
+}
 
 // PythonType implements tasks.PythonError.
 func (*LostError) PythonType() (module, class string) {
@@ -130,9 +161,11 @@ func (*LostError) PythonType() (module, class string) {
 
 // ExecutorInfo is what is told of an executor.
 type ExecutorInfo struct {
-	// Implementation is its name: "celery.concurrency.prefork:TaskPool".
+	// Implementation is its name. One of Celery's, "celery.concurrency.prefork:TaskPool", also
+	// says what else "inspect stats" tells of it, and whether its size can be changed.
 	Implementation string
-	// PIDs are the processes of its slots.
+	// PIDs are the processes of its slots, which may be fewer than these: some have none yet, or
+	// all share one.
 	PIDs []int
 	// MaxTasksPerChild is after how many tasks a process is replaced; 0: never.
 	MaxTasksPerChild int

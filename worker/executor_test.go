@@ -62,7 +62,7 @@ func (e *processes) Call(_ context.Context, entry *tasks.Entry, req *tasks.Reque
 	return len(req.Args), nil
 }
 
-func (e *processes) Restart(context.Context) error {
+func (e *processes) Restart(context.Context, ...string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.generation++
@@ -217,6 +217,9 @@ func TestOutcomeSettledElsewhere(t *testing.T) {
 		{"retry", worker.Settled{State: protocol.Retry, Exception: raised}, true, "", []string{"retried ValueError"}, 0},
 		{"ignored", worker.Settled{State: protocol.Ignored}, true, "", []string{"ignored"}, 0},
 		{"rejected", worker.Settled{State: protocol.Rejected}, true, "", []string{"rejected"}, 0},
+		{"rejected early", worker.Settled{State: protocol.Rejected, Requeue: true}, false, "", []string{"ignored"}, 0},
+		{"rejected and failed", worker.Settled{State: protocol.Failure, Rejects: true, Exception: raised}, true, "", []string{"failed ValueError", "rejected"}, 0},
+		{"rejected early and failed", worker.Settled{State: protocol.Failure, Rejects: true, Exception: raised}, false, "", []string{"failed ValueError"}, 0},
 		{"requeued", worker.Settled{State: protocol.Rejected, Requeue: true}, true, "", []string{"rejected", "received", "started"}, 0},
 	}
 	for _, tt := range tests {
@@ -339,12 +342,12 @@ func TestStopsReachTheProcess(t *testing.T) {
 
 		const revoked = `REVOKED {"exc_type": "TaskRevokedError", "exc_message": ["terminated"], "exc_module": "celery.exceptions"}`
 		long := b.send(canvas.Sig("py.long"))
-		b.w.Operations().Terminate(15, long)
+		terminate(t, b, 15, long)
 		b.sleep(time.Second)
 		b.wantResult(long, revoked)
 
 		slow := b.send(canvas.Sig("py.slow")) // has a slot, and has not begun
-		b.w.Operations().Terminate(2, slow)
+		terminate(t, b, 2, slow)
 		b.sleep(30 * time.Second)
 		b.wantResult(slow, "")
 		b.sleep(time.Minute)
@@ -355,6 +358,38 @@ func TestStopsReachTheProcess(t *testing.T) {
 		}
 		if s := b.w.Stats(); s.Active != 0 || s.Abandoned != 0 || s.AbandonedTotal != 1 {
 			t.Errorf("stats = %+v", s)
+		}
+	})
+}
+
+func terminate(t *testing.T, b *bench, signum int, id string) {
+	t.Helper()
+	if known, err := b.w.Operations().Terminate(signum, id); len(known) != 1 || err != nil {
+		t.Errorf("known: %v, %v", known, err)
+	}
+}
+
+// A request of an executor with restraints exceeds its time limits and cannot be terminated.
+func TestRestraintsOfAnExecutor(t *testing.T) {
+	e := &processes{tasks: map[string]func(*process, *worker.Run) worker.Outcome{
+		"py.long": func(p *process, run *worker.Run) worker.Outcome { return p.works(run, time.Hour) },
+	}}
+	opts := map[string][]tasks.Option{"py.long": {tasks.SoftTimeLimit(10 * time.Second), tasks.TimeLimit(20 * time.Second)}}
+	withProcesses(t, 1, opts, e, func(t *testing.T, b *bench) {
+		b.cfg.Executors["python"] = worker.ExecutorConfig{
+			Executor: e, Concurrency: 1, Restraints: worker.Restraints{NoTimeLimit: true, NoSoftTimeLimit: true, NoTerminate: true},
+		}
+		b.start()
+		id := b.send(canvas.Sig("py.long"))
+		b.sleep(time.Minute)
+		known, err := b.w.Operations().Terminate(15, id)
+		if len(known) != 1 || err == nil || err.Error() != "<class 'test.processes'> does not implement kill_job" {
+			t.Errorf("known: %v, %v", known, err)
+		}
+		b.sleep(2 * time.Hour)
+		b.wantEvents("received", "started", "succeeded")
+		if len(e.stops) > 0 {
+			t.Errorf("stops = %q", e.stops)
 		}
 	})
 }

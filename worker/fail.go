@@ -4,6 +4,7 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // failFollowing adds to the settlement of a failure what it means for others (Celery's
@@ -36,7 +37,9 @@ func (o *outcomes) failFollowing(s *settlement, exc *protocol.Exception) {
 func (o *outcomes) failStep(f *flow, step *canvas.Failure, exc *protocol.Exception, traceback string, store bool) {
 	encoded := exc.Append(nil)
 	if step.TaskID != "" && store {
-		f.records = append(f.records, backend.Record{TaskID: step.TaskID, Document: o.stepRecord(step, encoded, traceback)})
+		f.records = append(f.records, backend.Record{
+			TaskID: step.TaskID, Document: o.stepRecord(step, encoded, traceback), ReplyTo: pyjson.Text(step.Step.Option("reply_to")),
+		})
 	}
 	if step.Chord != nil && step.GroupID != "" && step.TaskID != "" {
 		f.parts = append(f.parts, part{backend.ChordPart{
@@ -53,7 +56,7 @@ func (o *outcomes) stepRecord(step *canvas.Failure, encoded []byte, traceback st
 	if traceback != "" {
 		rec.Traceback = &traceback
 	}
-	rec.ParentID = textOf(step.Step.Option("parent_id"))
+	rec.ParentID = pyjson.Text(step.Step.Option("parent_id"))
 	if !o.extended {
 		return rec.Append(nil)
 	}

@@ -22,6 +22,8 @@ type givenBack struct {
 	log       taskLog
 	*persister
 
+	again comesAgain
+
 	mu       sync.Mutex
 	requests []*request
 }
@@ -65,6 +67,7 @@ func (g *givenBack) unclaim(ctx context.Context, requests []*request) {
 		g.giveBack(ctx, requests)
 		return
 	}
+	g.again.note(requests)
 	if deliveries := g.letGo(requests); len(deliveries) > 0 {
 		g.persist(ctx, "give messages back", func() error { return g.unclaimer.Unclaim(ctx, deliveries...) })
 	}
@@ -94,6 +97,7 @@ func (g *givenBack) takesBack() bool { return g.returner != nil }
 // takeBack gives back what was acknowledged and did not start.
 func (g *givenBack) takeBack(ctx context.Context, accepted []*request) {
 	if len(accepted) > 0 {
+		g.again.note(accepted)
 		g.persist(ctx, "take acknowledgements back", func() error {
 			return g.returner.Return(ctx, deliveriesOf(accepted)...)
 		})

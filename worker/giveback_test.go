@@ -3,6 +3,8 @@ package worker
 import (
 	"slices"
 	"testing"
+
+	"github.com/apium/apium/broker"
 )
 
 // Messages go back in the order in which they were claimed, each once, and none that is
@@ -10,7 +12,7 @@ import (
 func TestGiveBack(t *testing.T) {
 	t.Parallel()
 	consumer := &deadbroker{}
-	g := &givenBack{consumer: consumer, returner: consumer, leases: newLeases(&Config{Consumer: consumer, Logger: noLog.Logger}, nil), persister: &persister{log: noLog}, log: noLog}
+	g := &givenBack{consumer: consumer, returner: consumer, leases: newLeases(&Config{Consumer: consumer, Logger: noLog.Logger}, broker.Abilities{}), persister: &persister{log: noLog}, log: noLog}
 	claimed := func(seq uint64, tag string) *request {
 		r := task(tag, nil)
 		r.seq, r.tag = seq, tag

@@ -17,10 +17,10 @@ import (
 // stack logged.
 type goroutines struct{ decoder *protocol.Decoder }
 
-func (goroutines) Start(context.Context) error   { return nil }
-func (goroutines) NewSlot() Slot                 { return &goroutineSlot{name: goroutineName()} }
-func (goroutines) Restart(context.Context) error { return nil } // its code is that of the process
-func (goroutines) Close(context.Context) error   { return nil }
+func (goroutines) Start(context.Context) error              { return nil }
+func (goroutines) NewSlot() Slot                            { return &goroutineSlot{name: goroutineName()} }
+func (goroutines) Restart(context.Context, ...string) error { return nil } // its code is that of the process
+func (goroutines) Close(context.Context) error              { return nil }
 
 // Prepare decodes the arguments.
 func (g goroutines) Prepare(run *Run) error { return (*request)(run).readBody(g.decoder) }

@@ -73,7 +73,7 @@ func TestGoroutinesOfARunningWorker(t *testing.T) {
 		b.start()
 		want := map[string]int{}
 		for name, many := range table {
-			n, standing := map[string]int{"1": 1, "2": 2, "1 a pool": 2, "1 a slot": 5, "1 if it scales": 1, "the caller's": 1}[many]
+			n, standing := map[string]int{"1": 1, "1 or 2": 1, "2": 2, "1 a pool": 2, "1 a slot": 5, "1 if it scales": 1, "the caller's": 1}[many]
 			if standing {
 				want[name] = n
 			}
@@ -180,6 +180,9 @@ func (*starts) nameOf(f *ast.FuncDecl) string {
 	receiver := f.Recv.List[0].Type
 	if pointer, ok := receiver.(*ast.StarExpr); ok {
 		receiver = pointer.X
+	}
+	if generic, ok := receiver.(*ast.IndexExpr); ok {
+		receiver = generic.X
 	}
 	return receiver.(*ast.Ident).Name + "." + f.Name.Name
 }

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -12,19 +11,16 @@ import (
 // handover gives messages of tasks that are not registered to workers that know them: it
 // leaves them in their queue or forwards them to another. Some come back: nobody else is
 // there, all others are busy, or two workers forward to each other. These are kept for a
-// moment first. So are messages for an executor that has its share already, while another has
-// room: what that could run may lie behind them.
+// moment first.
 type handover struct {
-	kept    *timetable
-	known   handedOver
-	policy  func(queue string) tasks.UnknownPolicy
-	moves   bool   // the broker can move a message byte for byte
-	makeWay func() // has this worker claim nothing for a moment, so that others get what goes back
-	// reconsider takes a message of a task that is registered if there is room for it now.
-	reconsider func(*request) bool
-	settle     func(settlement)
-	giveBack   func(*request)
-	log        taskLog
+	kept     *timetable
+	known    handedOver
+	policy   func(queue string) tasks.UnknownPolicy
+	moves    bool   // the broker can move a message byte for byte
+	makeWay  func() // has this worker claim nothing for a moment, so that others get what goes back
+	settle   func(settlement)
+	giveBack func(*request)
+	log      taskLog
 }
 
 const (
@@ -37,14 +33,12 @@ const (
 	keepFull = time.Second
 	// leftAtOnce is how many messages a second go back to their queue without a wait.
 	leftAtOnce = 1000
-	// handedOverKnown is how many messages are remembered at least; twice as many at most.
-	handedOverKnown = 10_000
 )
 
 // take gives a message to others, or keeps it first.
 func (h *handover) take(r *request, leave bool) {
 	now := time.Now()
-	wait := h.known.next(r.ID + " " + strconv.Itoa(r.Retries))
+	wait := h.known.next(sameRun(r))
 	if wait == 0 && leave && !h.known.atOnce(now) {
 		wait = keepFull
 	}
@@ -65,30 +59,21 @@ func (h *handover) take(r *request, leave bool) {
 // full tells whether so many messages are kept that none are to be claimed.
 func (h *handover) full() bool { return h.kept.len() >= keptMost }
 
-// release gives away a message that was kept, unless there is room for it by now.
+// release gives away a message that was kept.
 func (h *handover) release(r *request) {
-	if r.task != nil {
-		if !h.reconsider(r) {
-			h.handOver(r)
-		}
-		return
-	}
 	h.makeWay()
 	h.handOver(r)
 }
 
 // handOver gives a message to others, as the policy of its queue says.
 func (h *handover) handOver(r *request) {
-	policy, why := tasks.UnknownPolicy{}, "for which there is no room here"
-	if r.task == nil {
-		policy, why = h.policy(r.Queue), "which is not registered here"
-	}
+	policy := h.policy(r.Queue)
 	if policy.Action == tasks.UnknownForward {
 		h.log.forwarded(r, policy.Queue)
 		h.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
 		return
 	}
-	h.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", "+why+", in queue "+r.Queue)
+	h.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue)
 	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
 	if h.moves { // byte for byte: nobody has run it
 		s.fate, s.queue = forward, r.Queue
@@ -99,8 +84,7 @@ func (h *handover) handOver(r *request) {
 // handedOver remembers how often messages were handed over, without growing for ever.
 type handedOver struct {
 	mu     sync.Mutex
-	counts map[string]int
-	older  map[string]int // the counts before that
+	counts lately[int]
 
 	second time.Time // when the count of left began
 	left   int
@@ -110,14 +94,8 @@ type handedOver struct {
 func (h *handedOver) next(message string) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.counts == nil || len(h.counts) >= handedOverKnown {
-		h.counts, h.older = make(map[string]int), h.counts
-	}
-	n, known := h.counts[message]
-	if !known {
-		n = h.older[message]
-	}
-	h.counts[message] = n + 1
+	n := h.counts.of(message)
+	h.counts.note(message, n+1)
 	if n == 0 {
 		return 0
 	}

@@ -13,7 +13,6 @@ import (
 func newTestUnknown(n *notes, policy tasks.UnknownPolicy) *unknownTasks {
 	h := &handover{
 		makeWay: func() { n.add("make way") }, settle: n.settles, giveBack: n.does("give back"), log: noLog,
-		reconsider: func(r *request) bool { n.add("reconsider %s", r.ID); return r.ID == "welcome" },
 	}
 	h.kept = newTimetable(h.release)
 	u := &unknownTasks{
@@ -81,17 +80,4 @@ func TestHandoverKeepsWhatComesAgain(t *testing.T) {
 		close(stop)
 		<-done
 	})
-}
-
-// A message of a known task for which there was no room is looked at again before it goes.
-func TestHandoverReconsiders(t *testing.T) {
-	t.Parallel()
-	var n notes
-	u := newTestUnknown(&n, tasks.UnknownPolicy{})
-	u.handover.release(task("welcome", &taskConfig{}))
-	u.handover.release(task("too much", &taskConfig{}))
-	want := []string{"reconsider welcome", "reconsider too much", "requeue too much"}
-	if got := n.take(); !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
-	}
 }

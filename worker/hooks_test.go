@@ -107,7 +107,9 @@ func TestHooks(t *testing.T) {
 		b.send(canvas.Sig("no.such"))
 		want("unknown", "unknown no.such")
 		id := b.send(canvas.Sig("app.wait"))
-		b.w.Operations().Terminate(15, id)
+		if _, err := b.w.Operations().Terminate(15, id); err != nil {
+			t.Error(err)
+		}
 		b.sleep(time.Second)
 		want("terminated", "received app.wait", "prerun app.wait", "revoked true false", "postrun REVOKED")
 		b.warm()

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 )
 
@@ -51,17 +53,33 @@ func (o *Operations) Scheduled(ctx context.Context, limit int) ([]TaskInfo, erro
 		seen[t.ID] = true
 	}
 	parked, err := o.able.ParkedLister.ListParked(ctx, limit-len(list))
+	reading, cancel := context.WithTimeout(ctx, readParkedWithin)
+	defer cancel()
 	for _, p := range parked {
-		task, err := read(o.decoder, p.Content)
-		if err == nil {
-			err = o.decoder.DecodeBody(task)
-		}
+		task, err := o.readParked(reading, p.Content)
 		if err != nil || seen[task.ID] || task.ETA.IsZero() { // without an ETA it waits for something else
 			continue
 		}
 		list = append(list, TaskInfo{Task: task, State: StateScheduled})
 	}
 	return list, err
+}
+
+// readParkedWithin is how long Scheduled has bodies read by an executor. What is not read by then is not listed.
+const readParkedWithin = 2 * time.Second
+
+// readParked reads a message as far as it can be: without the arguments, if only an executor can read these.
+func (o *Operations) readParked(ctx context.Context, message broker.Content) (*protocol.Task, error) {
+	task, err := read(o.decoder, message)
+	if o.reading != nil && needsTelling(task, err) {
+		return o.reading.tell(ctx, message)
+	}
+	if err == nil {
+		if err = o.decoder.DecodeBody(task); protocol.OfBody(err) && errors.As(err, new(*protocol.UnreadableError)) {
+			err = nil
+		}
+	}
+	return task, err
 }
 
 // Find returns those of the tasks with these ids that the worker holds. As in Celery,
@@ -92,15 +110,16 @@ func (o *Operations) held() map[string]TaskInfo {
 	return held
 }
 
-// Prefetch is how many messages the worker may hold unacknowledged. As in Celery, one
-// that waits for its ETA makes room for another.
+// Prefetch is how many messages the worker may hold unacknowledged for the pool (Config.Pool). As in
+// Celery, one that waits for its ETA makes room for another.
 func (o *Operations) Prefetch() int {
-	return o.runner.prefetch() + o.schedule.memory.len()
+	return o.runner.main.backlog.configured() + o.schedule.memory.len()
 }
 
 // ExecutorState is what an executor of the worker is doing right now.
 type ExecutorState struct {
 	Name string // "": the one that runs Go handlers
+	Pool bool   // it is the one that operators mean (Config.Pool)
 	ExecutorInfo
 	Slots    int
 	Active   int // requests running
@@ -115,7 +134,7 @@ func (o *Operations) Executors() []ExecutorState {
 	states := make([]ExecutorState, len(o.runner.pools))
 	for i, p := range o.runner.pools {
 		states[i] = ExecutorState{
-			Name: p.name, ExecutorInfo: p.executor.Info(), Slots: p.slots.size(), Active: len(p.slots.active()), Reserved: p.backlog.waiting(),
+			Name: p.name, Pool: p == o.runner.main, ExecutorInfo: p.executor.Info(), Slots: p.slots.size(), Active: len(p.slots.active()), Reserved: p.backlog.waiting(),
 			Prefetch: p.backlog.configured(), Runs: p.slots.runs(),
 		}
 	}

@@ -24,13 +24,14 @@ func TestIntakeSendsEachWhereItBelongs(t *testing.T) {
 	}
 	cfg := &Config{Registry: reg, Consumer: &deadbroker{}, Logger: noLog.Logger}
 	in := &intake{
-		decoder: &protocol.Decoder{Accept: accept}, hostname: "celery@test", leases: newLeases(cfg, &deadbroker{}), runner: rn,
+		decoder: &protocol.Decoder{Accept: accept}, hostname: "celery@test", leases: newLeases(cfg, broker.Abilities{Leaser: &deadbroker{}}), runner: rn,
 		start: n.does("start"), giveBack: n.does("give back"), refusals: newTestRefusals(), unknown: newTestUnknown(&n, tasks.UnknownPolicy{}),
 		limits: &limits{start: n.does("start"), parks: func() bool { return false }}, schedule: newTestSchedule(&n, &deadbroker{}),
-		hooks: newHooks(cfg, noLog), observers: observers{watch{&n}}, log: noLog,
+		hooks: newHooks(cfg, noLog), observers: observers{watch{&n}}, log: noLog, again: &comesAgain{},
 	}
 	in.gate = gate{revocations: in.refusals.revocations, maxRedeliveries: 3, runner: rn}
 	in.tasks = newTaskConfigs(cfg, tasks.NewRegistry(), in.limits, rn)
+	in.plans = newClaimPlans(rn, false)
 	in.large = newLarge(in.decodeLarge)
 	in.refusals.revocations.note("revoked")
 	later := protocol.FormatTime(time.Now().Add(30 * time.Second))
@@ -71,11 +72,11 @@ func TestIntakeSendsEachWhereItBelongs(t *testing.T) {
 	}
 	big := message(`{"task": "app.add", "id": "8"}`)
 	big.Size = largeFrom
-	if !in.receive(big, false) || len(n.take()) > 0 || rn.want() != 3 {
-		t.Errorf("what takes long to decode does not wait, or is not counted: there is room for %d", rn.want())
+	if !in.receive(big, false) || len(n.take()) > 0 || rn.rooms()[0].want != 3 {
+		t.Errorf("what takes long to decode does not wait, or is not counted: there is room for %d", rn.rooms()[0].want)
 	}
-	in.decodeLarge(in.large.next())
-	if got := n.take(); !slices.Equal(got, []string{"0 8", "start 8"}) || rn.want() != 4 {
-		t.Errorf("decoded: %q, and there is room for %d", got, rn.want())
+	in.decodeLarge(t.Context(), in.large.next())
+	if got := n.take(); !slices.Equal(got, []string{"0 8", "start 8"}) || rn.rooms()[0].want != 4 {
+		t.Errorf("decoded: %q, and there is room for %d", got, rn.rooms()[0].want)
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
 )
 
 // chordError fails a chord: Celery's ChordError, and the exception of the part it is due to.
 type chordError struct {
 	text  string
 	cause *protocol.Exception // nil: none of its parts'
+	group string              // its id, where the request that finds it out is none of its parts
 }
 
 func (e *chordError) Error() string { return e.text }
@@ -24,14 +26,22 @@ func (e *chordError) exception() *protocol.Exception {
 	return exc
 }
 
-// results joins the results of a header, as a JSON array in order.
-func (c *chords) results(ctx context.Context, groupID string) ([]byte, error) {
+// results joins the results of a header, as a JSON array in order. members are the result tuples
+// of its tasks; nil: the backend keeps the results.
+func (c *chords) results(ctx context.Context, groupID string, members []byte) ([]byte, error) {
+	if members != nil {
+		list, err := c.joinMembers(ctx, members)
+		if failure, ok := errors.AsType[*chordError](err); ok {
+			failure.cause = nil // django-celery-results does not say which it was
+		}
+		return list, err
+	}
 	var results []backend.ChordResult
 	var record []byte
 	var unreadable error
 	ok := c.settler.persist(ctx, "read a chord", func() (err error) {
 		if record, err = c.backend.Groups.LoadGroup(ctx, groupID); errors.Is(err, backend.ErrNotFound) {
-			results, err = c.backend.Chords.Results(ctx, groupID)
+			results, err = c.backend.Parts.Results(ctx, groupID)
 		}
 		if errors.Is(err, backend.ErrUnreadable) {
 			unreadable, err = err, nil
@@ -47,7 +57,16 @@ func (c *chords) results(ctx context.Context, groupID string) ([]byte, error) {
 	if record != nil {
 		return c.joinTree(ctx, pyjson.Member(record, "result"))
 	}
-	list := []byte{'['}
+	return listResults(results)
+}
+
+// listResults joins results as a JSON array. They may be large: there is one copy of them.
+func listResults(results []backend.ChordResult) ([]byte, error) {
+	size := len("[]")
+	for i := range results {
+		size += len(results[i].Result) + len(", ")
+	}
+	list := append(make([]byte, 0, size), '[')
 	for _, result := range results {
 		if result.State != protocol.Success {
 			return nil, dependencyError(result.TaskID, result.Result)
@@ -57,10 +76,27 @@ func (c *chords) results(ctx context.Context, groupID string) ([]byte, error) {
 	return append(list, ']'), nil
 }
 
+// joinMembers reads the results of the tasks in a list of result tuples. If one has failed, the
+// error is the chord's, as Celery has it where backends keep no results of chords.
+func (c *chords) joinMembers(ctx context.Context, members []byte) ([]byte, error) {
+	tree := groupOf(members)
+	results, err := c.joinTree(ctx, tree)
+	if err != nil && ctx.Err() == nil {
+		cause := tasks.ExceptionOf(c.parentError(ctx, tree, err))
+		return nil, &chordError{text: cause.Repr(), cause: cause}
+	}
+	return results, err
+}
+
+// groupOf is the result tuple of a group, of which only the members are known.
+func groupOf(members []byte) []byte {
+	return append(append([]byte(`[["", null], `), members...), ']')
+}
+
 // joinTree reads the results of the tasks in a result tuple from their records, as lists
 // nested as the groups are. If one has failed, the error is its exception.
 func (c *chords) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
-	ids := leaves(nil, tree)
+	ids := protocol.TaskIDs(nil, tree)
 	records, err := c.joinRecords(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -132,24 +168,6 @@ func joinError(taskID string, result []byte) error {
 		return fmt.Errorf("exception of task %s: %w: %w", taskID, backend.ErrUnreadable, err)
 	}
 	return exc
-}
-
-// leaves collects the ids of the tasks in a result tuple, in order.
-func leaves(ids []string, tuple []byte) []string {
-	parts := pyjson.Elements(tuple)
-	if len(parts) != 2 {
-		return ids
-	}
-	if pyjson.Kind(parts[1]) != '[' {
-		if own := pyjson.Elements(parts[0]); len(own) > 0 {
-			ids = append(ids, textOf(own[0]))
-		}
-		return ids
-	}
-	for _, child := range pyjson.Elements(parts[1]) {
-		ids = leaves(ids, child)
-	}
-	return ids
 }
 
 // nest writes results in the form of a result tuple, and returns those that are left.

@@ -2,16 +2,17 @@ package worker
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"sync"
 
 	"github.com/apium/apium/broker"
 )
 
-// large holds the requests whose messages take long to decode. They are decoded one after
-// the other on a goroutine of their own, while others are claimed.
+// large holds the requests whose messages take long to decode, or are read by an executor. They are
+// decoded one after the other on a goroutine of their own, while others are claimed.
 type large struct {
-	decode func(*request)
+	decode func(context.Context, *request)
 	wake   chan struct{} // capacity 1: something waits
 
 	mu      sync.Mutex
@@ -19,7 +20,7 @@ type large struct {
 	closed  bool
 }
 
-func newLarge(decode func(*request)) *large {
+func newLarge(decode func(context.Context, *request)) *large {
 	return &large{decode: decode, wake: make(chan struct{}, 1)}
 }
 
@@ -54,20 +55,18 @@ func (l *large) next() *request {
 	return r
 }
 
-// run decodes until stop is closed.
-func (l *large) run(stop <-chan struct{}) {
+// run decodes until ctx is done.
+func (l *large) run(ctx context.Context) {
 	for {
 		select {
-		case <-stop:
+		case <-ctx.Done():
 			return
 		case <-l.wake:
 		}
 		for r := l.next(); r != nil; r = l.next() {
-			l.decode(r)
-			select {
-			case <-stop:
+			l.decode(ctx, r)
+			if ctx.Err() != nil {
 				return
-			default:
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type leases struct {
 	consumer  broker.Consumer
 	leaser    broker.Leaser // nil: what is held is never given to others
+	joiner    broker.Joiner // nil: what runs needs no mention
 	log       taskLog
 	observers observers
 	ask       chan struct{} // token: somebody waits until leases are renewed
@@ -25,9 +26,9 @@ type leases struct {
 	held map[string]*request
 }
 
-func newLeases(cfg *Config, leaser broker.Leaser) *leases {
+func newLeases(cfg *Config, able broker.Abilities) *leases {
 	return &leases{
-		consumer: cfg.Consumer, leaser: leaser, log: taskLog{cfg.Logger}, observers: cfg.Observers,
+		consumer: cfg.Consumer, leaser: able.Leaser, joiner: able.Joiner, log: taskLog{cfg.Logger}, observers: cfg.Observers,
 		ask: make(chan struct{}, 1), held: make(map[string]*request),
 	}
 }
@@ -41,6 +42,15 @@ func (l *leases) lapsed() <-chan struct{} {
 func (l *leases) good(r *request, lease broker.Lease, now time.Time) bool {
 	return lease.Good(now) && r.term.Load() == lease.Term &&
 		now.UnixNano()-r.leased.Load() < int64(l.leaser.LeaseLasts())
+}
+
+// begin tells the broker that a request is about to run. It reports false if that must not be.
+func (l *leases) begin(r *request) bool {
+	if l.joiner == nil || !r.acksLate || l.joiner.Begin(r.tag) {
+		return true
+	}
+	l.loseAll([]string{r.tag})
+	return false
 }
 
 // awaitPause is how often who waits for his lease looks again.
@@ -194,7 +204,11 @@ func (l *leases) lost(r *request) {
 		return
 	}
 	l.observers.tell(r.event(LeaseLost))
-	if r.Task != nil {
+	switch {
+	case r.Task == nil:
+	case l.joiner != nil && r.phase.Load() == waiting: // Celery does not mention it
+		l.log.task(slog.LevelDebug, r, "Lost with its connection", "Task "+nameAndID(r.Task)+" was lost with the connection to the broker, which delivers it again")
+	default:
 		l.log.task(slog.LevelWarn, r, "Lease lost", "Task "+nameAndID(r.Task)+" was given to another worker: its lease was lost")
 	}
 }

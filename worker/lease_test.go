@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apium/apium/broker"
 )
 
 // watch notes the events of requests.
@@ -20,7 +22,7 @@ func TestLeasesAreRenewedByTheirOwner(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		consumer := &deadbroker{}
-		l := newLeases(&Config{Consumer: consumer, Logger: noLog.Logger, Observers: []Observer{watch{&consumer.notes}}}, consumer)
+		l := newLeases(&Config{Consumer: consumer, Logger: noLog.Logger, Observers: []Observer{watch{&consumer.notes}}}, broker.Abilities{Leaser: consumer})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); l.run(ctx) }()

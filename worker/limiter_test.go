@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apium/apium/tasks"
 )
 
 // Requests get their turn in order and at the rate; what comes when a thousand wait is parked
@@ -20,7 +22,7 @@ func TestLimitsByThemselves(t *testing.T) {
 			parks: func() bool { return parks }, start: n.does("start"), giveBack: n.does("give back"),
 			park: func(r *request) { parked = append(parked, time.Until(r.due)) },
 		}
-		config := &taskConfig{}
+		config := &taskConfig{entry: &tasks.Entry{Name: "app.task"}}
 		ls.set(config, 0)
 		if len(ls.all()) > 0 {
 			t.Error("no limit is one")
@@ -62,7 +64,7 @@ func TestLimitsByThemselves(t *testing.T) {
 
 func TestDisabledLimits(t *testing.T) {
 	t.Parallel()
-	config := &taskConfig{}
+	config := &taskConfig{entry: &tasks.Entry{Name: "app.task"}}
 	(&limits{disabled: true}).set(config, 1)
 	if config.limiter.Load() != nil {
 		t.Error("a limit is set although there are to be none")

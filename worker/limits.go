@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ type limits struct {
 	giveBack func(*request) // takes one that comes after close
 
 	mu       sync.Mutex
-	limiters []*limiter
+	limiters map[string]*limiter // by task
 }
 
 // wait has a request of a limited task wait for its turn.
@@ -44,33 +45,38 @@ func (ls *limits) wait(r *request) {
 	}
 }
 
-// set changes the rate of a task, in requests per second; 0 lifts the limit.
+// set changes the rate of a task, in requests per second; 0 lifts the limit. What waits for the
+// task's turn goes on at this rate, also if it came when the task had another registration.
 func (ls *limits) set(t *taskConfig, rate float64) {
 	if ls.disabled {
 		return
 	}
-	if l := t.limiter.Load(); l != nil {
+	if l := ls.of(t.entry.Name, rate); l != nil {
+		t.limiter.Store(l)
 		l.setRate(rate)
-		return
 	}
-	if rate == 0 {
-		return
-	}
-	l := newLimiter(ls, rate)
-	if !t.limiter.CompareAndSwap(nil, l) {
-		t.limiter.Load().setRate(rate)
-		return
-	}
+}
+
+// of returns what limits a task; nil if it is not and never was limited.
+func (ls *limits) of(name string, rate float64) *limiter {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.limiters = append(ls.limiters, l)
+	l := ls.limiters[name]
+	if l == nil && rate > 0 {
+		l = newLimiter(ls, rate)
+		if ls.limiters == nil {
+			ls.limiters = map[string]*limiter{}
+		}
+		ls.limiters[name] = l
+	}
+	return l
 }
 
 // all returns what limits the tasks that are limited, or were.
 func (ls *limits) all() []*limiter {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	return slices.Clone(ls.limiters)
+	return slices.Collect(maps.Values(ls.limiters))
 }
 
 // waiting is the number of requests that wait for their turn.

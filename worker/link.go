@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/apium/apium/protocol/canvas"
-	"github.com/apium/apium/protocol/pyjson"
 )
 
 var (
@@ -70,12 +69,4 @@ func (r *request) adopt(children []*canvas.Result) {
 	for _, child := range children {
 		r.publishedChild(child.Append(nil))
 	}
-}
-
-func textOf(raw []byte) string {
-	text, err := pyjson.Unquote(raw)
-	if err != nil {
-		return ""
-	}
-	return text
 }

@@ -27,6 +27,7 @@ type Operations struct {
 	schedule    *schedule
 	parking     *parking
 	limits      *limits
+	reading     *bodyReading // nil: no executor reads what cannot be read here
 	runner      *runner
 	store       backend.Store
 	loader      backend.Loader // nil: the store cannot be read
@@ -38,51 +39,44 @@ type Operations struct {
 func (w *Worker) Operations() *Operations {
 	return &Operations{
 		able: w.able, decoder: &w.decoder, tasks: w.tasks, revocations: w.revocations,
-		schedule: w.schedule, parking: w.parking, limits: w.limits, runner: w.runner,
+		schedule: w.schedule, parking: w.parking, limits: w.limits, reading: w.intake.reading, runner: w.runner,
 		store: w.cfg.Store, loader: w.stored.Loader, location: w.cfg.Location, log: w.log,
 	}
 }
 
-// SetRateLimit changes the rate limit of a task, in Celery's notation; "" and "0" lift it.
+// SetRateLimit changes the rate limit of a task, in Celery's notation; "" and "0" lift it. It
+// stays when the task's executor restarts.
 func (o *Operations) SetRateLimit(task, limit string) error {
 	rate, err := tasks.ParseRateLimit(limit)
 	if err != nil {
 		return err
 	}
-	t := o.tasks.of(task)
-	if t == nil {
+	if !o.tasks.setRate(task, limit, rate) {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)
 	}
-	t.rateLimit.Store(&limit)
-	o.limits.set(t, rate)
 	return nil
 }
 
-// SetTimeLimits changes both time limits of a task; 0: none. Tasks that run keep theirs.
+// SetTimeLimits changes both time limits of a task; 0: none. Tasks that run keep theirs. They
+// stay when the task's executor restarts.
 func (o *Operations) SetTimeLimits(task string, soft, hard time.Duration) error {
-	t := o.tasks.of(task)
-	if t == nil {
+	if o.tasks.of(task) == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)
 	}
 	if soft < 0 || hard < 0 {
 		return errors.New("worker: time limits must not be negative")
 	}
-	t.limits.Store(&timeLimits{hard: hard, soft: soft})
+	o.tasks.setTimes(task, timeLimits{hard: hard, soft: soft})
 	return nil
 }
 
-// Resize changes how many handlers run at the same time. When there are fewer, those
-// that run go on until they return.
+// Resize changes how many requests the pool (Config.Pool) runs at the same time. When there
+// are fewer, those that run go on until they return.
 func (o *Operations) Resize(concurrency int) error {
-	if concurrency < 1 {
-		return fmt.Errorf("worker: a worker needs at least 1 slot, not %d", concurrency)
-	}
-	o.runner.goroutines().resize(concurrency, concurrency)
-	return nil
+	return o.ResizeExecutor(o.runner.main.name, concurrency)
 }
 
-// ResizeExecutor changes how many requests an executor of Config.Executors runs at the same
-// time, as Resize does for Go handlers.
+// ResizeExecutor is Resize for an executor by its name; "": that of Go handlers.
 func (o *Operations) ResizeExecutor(name string, slots int) error {
 	p := o.runner.pool(name)
 	switch {
@@ -95,15 +89,42 @@ func (o *Operations) ResizeExecutor(name string, slots int) error {
 	return nil
 }
 
-// Restart has all executors restart (see Executor.Restart): Celery's pool_restart.
-func (o *Operations) Restart(ctx context.Context) error {
+// Restart has all executors restart (see Executor.Restart), and then looks which tasks they run:
+// Celery's pool_restart.
+func (o *Operations) Restart(ctx context.Context, modules ...string) error {
 	var errs []error
 	for _, p := range o.runner.pools {
-		if err := p.executor.Restart(ctx); err != nil {
+		err := p.executor.Restart(ctx, modules...)
+		if err == nil {
+			err = o.refresh(p)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("worker: executor %q: %w", p.name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Refresh looks which tasks the executors run now, as Restart does: for one that has restarted by
+// itself. Messages that come from now on meet what it finds; tasks that are gone are unknown.
+// Limits that SetRateLimit and SetTimeLimits have set stay.
+func (o *Operations) Refresh() error {
+	var errs []error
+	for _, p := range o.runner.pools {
+		errs = append(errs, o.refresh(p))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Operations) refresh(p *pool) error {
+	if p.tasks == nil {
+		return nil
+	}
+	if err := o.tasks.registered.ReplaceFor(p.name, p.tasks()); err != nil {
+		return err
+	}
+	o.tasks.refresh()
+	return nil
 }
 
 // Call calls what is no task, such as a command of remote control, as a Go handler is called.

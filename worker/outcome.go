@@ -105,21 +105,33 @@ func (o *outcomes) unencodable(r *request, err error, runtime time.Duration) set
 	cause := newException("builtins", "TypeError", err.Error()).Repr()
 	exc := newException("kombu.exceptions", "EncodeError", cause)
 	exc.Traceback = "Traceback (most recent call last):\nkombu.exceptions.EncodeError: " + err.Error() + "\n"
-	return o.failure(r, exc, runtime, remark{kind: raised, err: exc, exc: exc, text: "EncodeError(" + cause + ")"})
+	exc.Representation = "EncodeError(" + cause + ")" // its argument is an exception in Python, and a text in records
+	return o.failure(r, exc, runtime, remark{kind: raised, err: exc, exc: exc, text: exc.Representation})
 }
 
 // fail is the settlement of a task that fails with an error.
 func (o *outcomes) fail(r *request, err error, runtime time.Duration) settlement {
 	exc := tasks.ExceptionOf(err)
-	if exc.Module == "billiard.exceptions" && exc.Type == "WorkerLostError" {
+	if isLost(exc) {
 		return o.lostProcess(r, exc, runtime)
 	}
 	return o.failure(r, exc, runtime, remark{kind: raised, err: err, exc: exc, text: exc.Repr()})
 }
 
+// readEnd reads whom the end of a task concerns. Where only the executor can read that, nobody
+// hears of an end that this worker has worked out itself.
+func (o *outcomes) readEnd(r *request) []remark {
+	err := r.readBody(o.decoder)
+	if err == nil || r.task == nil || !r.task.pool.readsItself() || r.Told() {
+		return nil // a Go handler's message is refused
+	}
+	return []remark{trouble("Cannot read the body of a task",
+		"Cannot read the body of task "+nameAndID(r.Task)+": neither its chord nor its errbacks hear of its end", err)}
+}
+
 // failure is the settlement of a task that failed, or could not run.
 func (o *outcomes) failure(r *request, exc *protocol.Exception, runtime time.Duration, remarks ...remark) settlement {
-	_ = r.readBody(o.decoder)
+	remarks = append(remarks, o.readEnd(r)...)
 	s := settlement{
 		req: r, fate: r.ackAfter(), record: o.record(r, failureRecord(exc), r.storeErrors),
 		end: &outcome{kind: Failed, exception: exc, traceback: exc.Traceback, runtime: runtime, returned: o.now(), remarks: remarks},
@@ -159,13 +171,19 @@ func (o *outcomes) reject(r *request, back bool, reason any, text string, runtim
 	return s
 }
 
+// isLost tells that an exception says that a process was lost.
+func isLost(exc *protocol.Exception) bool {
+	return exc.Module == "billiard.exceptions" && exc.Type == "WorkerLostError"
+}
+
 // lostProcess is the settlement of a task whose process it would have ended in Celery.
 func (o *outcomes) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
-	said := remark{kind: handlerError, exc: exc}
 	if r.task.retryOnLost && r.readBody(o.decoder) == nil && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
-		return o.retry(r, &tasks.RetryError{Cause: exc}, runtime, said)
+		return o.retry(r, &tasks.RetryError{Cause: exc}, runtime)
 	}
+	said := remark{kind: handlerError, exc: exc}
 	if r.acksLate && r.task.rejectOnLost {
+		r.redeliveries++ // one that kills whoever runs it does not come back for ever
 		return settlement{
 			req: r, fate: requeue,
 			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: o.now(), remarks: []remark{said}},
@@ -184,11 +202,11 @@ func (r *request) ackAfter() fate {
 
 // revocation is the settlement of a task that is REVOKED.
 func (o *outcomes) revocation(r *request, reason string, terminated bool) settlement {
-	_ = r.readBody(o.decoder)
+	remarks := o.readEnd(r)
 	exc := newException("celery.exceptions", "TaskRevokedError", reason)
 	s := settlement{
 		req: r, fate: late, record: o.record(r, revokedRecord(exc), r.storeErrors),
-		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: o.now()},
+		end: &outcome{kind: Revoked, exception: exc, terminated: terminated, expired: reason == "expired", returned: o.now(), remarks: remarks},
 	}
 	if signum := r.terminated.Load(); terminated && signum != nil {
 		s.end.signum = *signum

@@ -20,7 +20,7 @@ func outcomesBench(t *testing.T, opts ...tasks.Option) (*outcomes, *request) {
 	reg.Register("app.do", func(...any) {}, append(opts, tasks.Params("*args"))...)
 	cfg := &Config{Registry: reg}
 	cfg.setDefaults()
-	maker, err := newMaker(cfg, newHooks(cfg, taskLog{cfg.Logger}), nil)
+	maker, err := newMaker(cfg, backend.Abilities{}, newHooks(cfg, taskLog{cfg.Logger}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestWhatAnEndMeans(t *testing.T) {
 		{"requeue", Outcome{Err: tasks.Reject(true)}, nil, Rejected, requeue, "", 0, "rejected None"},
 		{"lost", Outcome{Err: lost}, nil, Failed, late, "FAILURE", 0, "handler error"},
 		{"lost, back", Outcome{Err: lost}, []tasks.Option{tasks.RejectOnWorkerLost(true)}, Rejected, requeue, "", 0, "handler error"},
-		{"lost, again", Outcome{Err: lost}, []tasks.Option{tasks.RetryOnWorkerLost(true)}, Retried, late, "RETRY", 1, "handler error, retried Retry in 180s: WorkerLostError("},
+		{"lost, again", Outcome{Err: lost}, []tasks.Option{tasks.RetryOnWorkerLost(true)}, Retried, late, "RETRY", 1, "retried Retry in 180s: WorkerLostError("},
 		{"settled elsewhere", Outcome{Settled: &Settled{State: protocol.Success, Record: []byte(`{"status": "SUCCESS"}`)}}, nil, Succeeded, late, "SUCCESS", 0, ""},
 	}
 	for _, tt := range tests {

@@ -22,6 +22,7 @@ type outcomes struct {
 	encoder         backend.Encoder // nil: the store takes whatever is JSON
 	publishes       bool            // there is a publisher
 	keepsChords     bool            // and a store that counts them
+	pollsChords     bool            // or one that leaves them to celery.chord_unlock
 	inheritPriority bool            // Config.InheritParentPriority
 	tasks           *taskConfigs
 	maker           *publish.Maker
@@ -37,7 +38,7 @@ func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, de
 		encoder: stored.Encoder, ctx: context.Background(),
 	}
 	results := publish.BackendOf(stored)
-	o.keepsChords = results.Able()
+	o.keepsChords, o.pollsChords = results.Able(), stored.PollsChords
 	return o
 }
 
@@ -45,10 +46,11 @@ func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, de
 func (o *outcomes) of(ctx context.Context, r *request, ended Outcome, runtime time.Duration) settlement {
 	var s settlement
 	switch {
+	case ended.Settled != nil: // a task that was terminated may have done otherwise
+		s = o.settledElsewhere(r, ended.Settled, runtime)
+		s.revoked = r.terminated.Load() != nil
 	case r.terminated.Load() != nil:
 		s = o.revocation(r, "terminated", true)
-	case ended.Settled != nil:
-		s = o.settledElsewhere(r, ended.Settled, runtime)
 	case ended.Err == nil:
 		s = o.success(r, ended.Result, runtime)
 	default:

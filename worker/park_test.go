@@ -135,6 +135,34 @@ func (noParking) Due(context.Context, time.Time, int) ([]broker.Delivery, error)
 	return nil, errors.ErrUnsupported
 }
 
+// lateRefusal finds out that it cannot park when it is to.
+type lateRefusal struct{ broker.Consumer }
+
+func (lateRefusal) Park(_ context.Context, parked ...broker.Parked) ([]string, error) {
+	if len(parked) == 0 {
+		return nil, nil
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// What could not be parked after all is held, and waits in memory, as what follows does.
+func TestParkingRefusedLate(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		ran := b.noteRuns()
+		b.cfg.Consumer = lateRefusal{b.broker.Consumer(queue)}
+		b.start()
+		b.send(note("hour", time.Hour))
+		b.wantParked(0, 1)
+		b.send(note("two", 2*time.Hour))
+		b.wantParked(0, 2)
+		b.wantQueued(0, 2)
+		b.sleep(3 * time.Hour)
+		ran.wantOnce(t, "hour", time.Hour, time.Millisecond)
+		ran.wantOnce(t, "two", 2*time.Hour, time.Millisecond)
+		b.wantQueued(0, 0)
+	})
+}
+
 // Parked tasks that expired or were revoked meanwhile do not run.
 func TestParkedAndThenNotRun(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
@@ -381,7 +409,7 @@ func (s *spy) Due(ctx context.Context, until time.Time, limit int) ([]broker.Del
 	if s.parks < s.early {
 		until = until.Add(time.Hour)
 	}
-	return s.Consumer.(broker.Parker).Due(ctx, until, limit)
+	return s.Consumer.(broker.Unparker).Due(ctx, until, limit)
 }
 
 // claimed returns how many claims there were since the last call, and their messages.

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -12,24 +13,36 @@ import (
 // parking is what the broker keeps until it is due. No worker holds it.
 type parking struct {
 	parker   broker.Parker   // nil: the consumer cannot park
+	unparker broker.Unparker // nil: what is parked comes by itself when it is due
+	unable   atomic.Bool     // it has turned out that nothing can be parked
 	recaller broker.Recaller // nil: the consumer does not find what is parked
 
 	revocations *revocations
 	settler     *settler
 	takeBack    func(broker.Delivery)
+	keep        func(*request) // has a request wait in memory
 	log         taskLog
 }
 
 // able tells whether requests can be parked.
-func (p *parking) able() bool { return p.parker != nil }
+func (p *parking) able() bool { return p.parker != nil && !p.unable.Load() }
 
-// try forgets a parker that cannot park as it was configured.
+// try finds out about a parker that cannot park as it was configured.
 func (p *parking) try(ctx context.Context) {
 	if p.parker == nil {
 		return
 	}
 	if _, err := p.parker.Park(ctx); errors.Is(err, errors.ErrUnsupported) {
-		p.parker = nil
+		p.unable.Store(true)
+	}
+}
+
+// refused takes back what could not be parked after all: it waits in memory, as everything will
+// from now on.
+func (p *parking) refused(requests []*request) {
+	p.unable.Store(true)
+	for _, r := range requests {
+		p.keep(r)
 	}
 }
 
@@ -41,7 +54,7 @@ func (p *parking) due(ctx context.Context, within time.Duration, limit int) ([]b
 	if limit <= 0 {
 		return nil, nil
 	}
-	return p.parker.Due(ctx, time.Now().Add(within), limit)
+	return p.unparker.Due(ctx, time.Now().Add(within), limit)
 }
 
 // recall takes tasks back, whenever they are due, that are not to run any more.

@@ -10,14 +10,26 @@ import (
 // pool is an executor with its slots, and with what waits for these.
 type pool struct {
 	name        string
+	index       int // among the runner's pools
 	executor    Executor
 	runner      *runner
-	prefetch    func(slots int) int // the most messages that so many slots hold unacknowledged
-	concurrency int                 // slots to start with
+	tasks       func() map[string][]tasks.Option // that it runs; nil: they are always the same
+	prefetch    func(slots int) int              // the most messages that so many slots hold unacknowledged
+	concurrency int                              // slots to start with
+	restraints  Restraints
+	waits       *waits // of its slots; nil: nobody asks
 
 	backlog    *backlog
 	slots      *slots
 	autoscaler *autoscaler // nil: it keeps its size
+}
+
+// ready waits until a slot can run a request at once. It reports false when there will be none.
+func (p *pool) ready(s Slot) bool {
+	if p.waits == nil {
+		return s.Ready(p.runner.readyCtx)
+	}
+	return p.waits.ready(p.runner.readyCtx, s)
 }
 
 // readsItself tells whether the executor reads bodies itself, of whatever content type.
@@ -39,6 +51,7 @@ func (p *pool) prepared(r *request) bool {
 func (p *pool) resize(slots, most int) {
 	p.slots.resize(slots)
 	p.backlog.resize(p.prefetch(most), slots)
+	p.runner.resized()
 }
 
 // load is how many tasks run or wait for a slot.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/publish"
 	"github.com/apium/apium/protocol/canvas"
@@ -14,7 +15,7 @@ import (
 // publish sends the messages of a group that do not go along with an acknowledgement, in one
 // call if they are not too large for that. What follows a task whose lease was lost is left to
 // whoever runs it now.
-func (s *settler) publish(ctx context.Context, group []settlement, of func(*flow) []publish.Message) {
+func (s *lane) publish(ctx context.Context, group []settlement, of func(*flow) []publish.Message) {
 	all := s.outgoing[:0]
 	for i := range group {
 		if f := group[i].flow; f != nil && !group[i].req.lost.Load() && !s.concludes(&group[i]) {
@@ -44,13 +45,14 @@ func newSender(publisher broker.Publisher, hooks *hooks, p *persister) *publish.
 }
 
 // newMaker makes the messages of what a worker publishes.
-func newMaker(cfg *Config, hooks *hooks, options func(task string) (canvas.Options, bool)) (*publish.Maker, error) {
+func newMaker(cfg *Config, stored backend.Abilities, hooks *hooks, options func(task string) (canvas.Options, bool)) (*publish.Maker, error) {
 	return publish.NewMaker(publish.Config{
 		Environment: canvas.Environment{
 			Origin: fmt.Sprintf("gen%d@%s", os.Getpid(), cfg.Hostname[strings.IndexByte(cfg.Hostname, '@')+1:]),
 			Task:   options, Check: cfg.Registry.CheckCall,
 			Route: cfg.Route, Queue: cfg.Destination, DefaultQueue: cfg.DefaultQueue, ErrbacksOnHeader: cfg.ErrbacksOnHeader,
+			Chords: publish.Keeping(stored),
 		},
-		Serializer: cfg.TaskSerializer, Compression: cfg.TaskCompression, Before: hooks.beforePublish,
+		Serializer: cfg.TaskSerializer, Signed: cfg.Signed, Compression: cfg.TaskCompression, Before: hooks.beforePublish,
 	})
 }

@@ -67,7 +67,8 @@ func (b *onRedis) start(faults *redistest.Faults) (stop func()) {
 	network := through(faults)
 	log := slog.New(slog.NewTextHandler(b.t.Output(), nil))
 	consumer, err := redisbroker.Open(b.t.Context(), redisbroker.Config{
-		URL: b.server.URL(0), Connection: network, Queues: broker.Named(queue), Logger: log,
+		URL: b.server.URL(0), Connection: network, Logger: log,
+		Queues:            broker.Named(queue, "other"), // with one alone, a worker may run what it publishes as it is cut off
 		VisibilityTimeout: time.Second, UnackedRestoreInterval: 100 * time.Millisecond, UnackedMutexExpire: time.Second,
 	})
 	if err != nil {

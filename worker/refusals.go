@@ -105,6 +105,9 @@ func (f *refusals) failUnknown(r *request) {
 	f.log.unknown(r)
 	f.hooks.taskUnknown(r)
 	r.storeErrors = f.stores
+	bare := *r.Task // Celery stores the failure of an id, without its request
+	bare.GroupID, bare.ParentID = "", ""
+	r.Task = &bare
 	exc := newException("celery.exceptions", "NotRegistered", r.Name)
 	f.settler.settle(settlement{
 		req: r, fate: late, record: f.answers.outcomes.record(r, failureRecord(exc), r.storeErrors),

@@ -60,8 +60,8 @@ func (l taskLog) remark(r *request, m *remark) {
 		l.task(slog.LevelError, r, "Hard time limit exceeded",
 			fmt.Sprintf("Hard time limit (%ss) exceeded for %s", pythonNumber(m.limit), nameAndID(r.Task)), slog.Float64("limit", m.limit.Seconds()))
 	case chordRaised:
-		l.task(slog.LevelError, r, "Chord raised", fmt.Sprintf("Chord '%s' raised: %s", r.GroupID, m.exc.Repr()),
-			slog.String("group_id", r.GroupID), slog.String("exception", m.exc.Repr()))
+		l.task(slog.LevelError, r, "Chord raised", fmt.Sprintf("Chord '%s' raised: %s", m.text, m.exc.Repr()),
+			slog.String("group_id", m.text), slog.String("exception", m.exc.Repr()))
 	case somethingWrong:
 		l.task(slog.LevelError, r, m.event, m.text+": "+m.err.Error(), logline.Err(m.err))
 	}

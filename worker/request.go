@@ -28,6 +28,7 @@ type request struct {
 	seq          uint64         // order of claiming
 	redeliveries int            // how often it came back because a worker died
 	unparked     bool           // it comes from the broker's keeping
+	announced    bool           // monitors were told that it was received
 	task         *taskConfig    // nil: unknown task
 
 	acksLate     bool
@@ -40,6 +41,7 @@ type request struct {
 	leased   atomic.Int64  // when that began, Unix nanoseconds; 0: not known
 
 	due     time.Time // when it waits: until when
+	follows time.Time // of a retry: since when it could go on
 	limited bool      // it has its rate limit's token
 
 	slot                 *slot // that runs it
@@ -59,7 +61,7 @@ type request struct {
 	bodyErr  error
 	children [][]byte // what the task has published, as a record's children tell it
 
-	replacement *flow // is to run in the task's place, once its handler has returned
+	replacement *flow // is to run in the task's place, or follow it, once its handler has returned
 }
 
 // Phases of a request's handler. Whoever moves it on from running settles the task:

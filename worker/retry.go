@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 // retry publishes the task again (celery/app/task.py: Task.retry), or fails it when it
 // has had its retries.
 func (o *outcomes) retry(r *request, retry *tasks.RetryError, runtime time.Duration, remarks ...remark) settlement {
-	again, err := o.retryTask(r, retry, o.now())
+	now := o.now()
+	again, err := o.retryTask(r, retry, now)
 	if err != nil {
 		return o.cannotRetry(r, err, runtime)
 	}
@@ -39,7 +41,7 @@ func (o *outcomes) retry(r *request, retry *tasks.RetryError, runtime time.Durat
 		req: r, fate: r.ackAfter(),
 		end: &outcome{kind: Retried, exception: cause, traceback: what.traceback, runtime: runtime, retry: retry, remarks: append(remarks, remark{kind: retried, text: reason})},
 	}
-	if err := o.publishAgain(&s, again); err != nil {
+	if err := o.publishAgain(&s, again, now); err != nil {
 		return o.cannotRetry(r, err, runtime)
 	}
 	if r.task.trail {
@@ -51,14 +53,14 @@ func (o *outcomes) retry(r *request, retry *tasks.RetryError, runtime time.Durat
 
 // publishAgain adds the message of a retry to a settlement. Celery 5.7 leaves the origin
 // among the properties, too.
-func (o *outcomes) publishAgain(s *settlement, again *protocol.Task) error {
+func (o *outcomes) publishAgain(s *settlement, again *protocol.Task, now time.Time) error {
 	origin := pyjson.AppendString([]byte(`{"origin": `), again.Origin)
 	if again.Origin == "" {
 		origin, again.Origin = []byte(`{"origin": null`), o.maker.Environment().Origin
 	}
 	p := protocol.Publication{Format: o.maker.Format(), Properties: append(origin, '}')}
 	if !again.Expires.IsZero() {
-		p.Expiration = max(again.Expires.Sub(o.now()), 1) // 0 would leave the property out
+		p.Expiration = max(again.Expires.Sub(now), 1) // 0 would leave the property out
 	}
 	if !o.publishes {
 		return errNoPublisher
@@ -67,19 +69,23 @@ func (o *outcomes) publishAgain(s *settlement, again *protocol.Task) error {
 	if err != nil {
 		return err
 	}
+	if !again.ETA.IsZero() {
+		message.Delay = again.ETA.Sub(now)
+	}
 	s.with().Messages = append(s.with().Messages, message)
 	return nil
 }
 
-// deathHeaders are what RabbitMQ adds to dead letters; a retry is none.
+// deathHeaders are what RabbitMQ adds to dead letters and to what was redelivered; a retry is neither.
 var deathHeaders = []string{
 	"x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason",
 	"x-last-death-exchange", "x-last-death-queue", "x-last-death-reason",
+	"x-delivery-count",
 }
 
 // withoutDeaths returns headers without deathHeaders.
 func withoutDeaths(headers []byte) []byte {
-	if !bytes.Contains(headers, []byte("-death")) {
+	if !bytes.Contains(headers, []byte(`"x-`)) {
 		return headers
 	}
 	left := []byte{'{'}
@@ -118,7 +124,10 @@ func (o *outcomes) retryTask(r *request, retry *tasks.RetryError, now time.Time)
 	again.Retries++
 	again.ArgsRepr, again.KwargsRepr = "", "" // they are made anew
 	again.Headers = withoutDeaths(r.Headers)
-	again.ParentID = cmp.Or(r.ParentID, r.ID) // it is published from inside this task
+	var cause *protocol.Exception
+	if !errors.As(retry.Cause, &cause) || !isLost(cause) { // then nothing publishes it from inside this task
+		again.ParentID = cmp.Or(r.ParentID, r.ID)
+	}
 	again.RootID = cmp.Or(r.RootID, r.ID)
 	ignore := value(r.IgnoreResult, r.task.ignoreResult)
 	again.IgnoreResult = &ignore

@@ -8,12 +8,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/internal/wholefile"
 	"github.com/apium/apium/protocol"
 )
 
@@ -123,17 +123,8 @@ func (v *revocations) save() error {
 	if err != nil {
 		return fmt.Errorf("worker: state database: %w", err)
 	}
-	file, err := os.CreateTemp(filepath.Dir(v.stateDB), filepath.Base(v.stateDB)+".*")
-	if err != nil {
+	if err := wholefile.Write(v.stateDB, text); err != nil {
 		return fmt.Errorf("worker: state database: %w", err)
-	}
-	_, err = file.Write(text)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), v.stateDB)
-	}
-	if err != nil {
-		return fmt.Errorf("worker: state database: %w", errors.Join(err, os.Remove(file.Name())))
 	}
 	return nil
 }

@@ -36,8 +36,9 @@ func (o *Operations) Revoked() []string { return o.revocations.list() }
 // cause tasks.ErrRevoked, and after a moment, with SIGKILL at once, the handler is not
 // waited for any more. The state becomes REVOKED. The number of the signal has no other
 // meaning. It returns the ids that the worker holds; those among them that do not run yet
-// are discarded when their turn comes, if they are revoked as well.
-func (o *Operations) Terminate(signum int, ids ...string) (known []string) {
+// are discarded when their turn comes, if they are revoked as well. The error says that some of
+// them go on: their executor cannot stop them.
+func (o *Operations) Terminate(signum int, ids ...string) (known []string, err error) {
 	for _, info := range o.Find(ids...) {
 		known = append(known, info.ID)
 		o.log.Info(fmt.Sprintf("Terminating %s (%d)", info.ID, signum),
@@ -47,8 +48,8 @@ func (o *Operations) Terminate(signum int, ids ...string) (known []string) {
 	for _, id := range known {
 		wanted[id] = true
 	}
-	o.runner.terminate(signum, func(r *request) bool { return wanted[r.ID] })
-	return known
+	err = o.runner.terminate(signum, func(r *request) bool { return wanted[r.ID] })
+	return known, err
 }
 
 // RevokeByStamps has the worker discard tasks that have one of these values in a stamped
@@ -59,13 +60,13 @@ func (o *Operations) RevokeByStamps(headers map[string][]json.RawMessage) {
 
 // TerminateByStamps stops the handlers of tasks that have one of these values in a
 // stamped header, as Terminate does. It returns the stamps by which tasks were found.
-func (o *Operations) TerminateByStamps(signum int, headers map[string][]json.RawMessage) (found map[string][]json.RawMessage) {
+func (o *Operations) TerminateByStamps(signum int, headers map[string][]json.RawMessage) (found map[string][]json.RawMessage, err error) {
 	var sought revokedStamps
 	for header, values := range headers {
 		sought.add(header, values...)
 	}
 	hits := revokedStamps{}
-	o.runner.terminate(signum, func(r *request) bool {
+	err = o.runner.terminate(signum, func(r *request) bool {
 		matches := sought.matches(r.Task)
 		for _, m := range matches {
 			hits.add(m.header, json.RawMessage(m.value))
@@ -78,7 +79,7 @@ func (o *Operations) TerminateByStamps(signum int, headers map[string][]json.Raw
 			found[header] = append(found[header], json.RawMessage(v))
 		}
 	}
-	return found
+	return found, err
 }
 
 // storeRevoked stores REVOKED for tasks that have not started anywhere. Those that run,

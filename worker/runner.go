@@ -14,7 +14,9 @@ type runner struct {
 	runnerDeps
 
 	pools   []*pool        // that of the goroutines is the first
+	main    *pool          // the one that operators mean (Config.Pool)
 	room    chan struct{}  // capacity 1: claiming is worthwhile again
+	resized func()         // is told that a pool has more slots, or fewer
 	running sync.WaitGroup // the slots that count
 	aborted atomic.Bool    // handlers are not waited for any more
 
@@ -32,32 +34,49 @@ type runnerDeps struct {
 
 	refused    func(r *request) bool       // settles a request that expired or was revoked while it waited
 	unreadable func(r *request, err error) // refuses its message
+	serves     func(executor string) bool  // there are tasks for it
 	finished   func(r *request) bool       // settles a request whose task is known to have succeeded
-	ack        func(ctx context.Context, requests []*request, tags []string) (known bool)
-	begun      func(ctx context.Context, r *request, pid int) // tells that its handler starts
+	// unlessStored is what came of a request, if its process was lost after the success was stored.
+	unlessStored func(r *request, o Outcome) Outcome
+	ack          func(ctx context.Context, requests []*request, tags []string) (known bool)
+	begun        func(ctx context.Context, r *request, pid int) // tells that its handler starts
 
 	*answers
-	settle func(settlement)
+	settle   func(settlement)
+	passOn   func(*settlement)           // takes on here what would be published, if possible
+	announce func(settlement) settlement // announces its end now
 
 	unstarted *givenBack
+	handsOver bool // the broker hands messages over before they are claimed
 }
 
 func newRunner(cfg *Config, adaptive bool, goroutines Executor, deps runnerDeps) *runner {
-	rn := &runner{runnerDeps: deps, room: make(chan struct{}, 1)}
+	rn := &runner{runnerDeps: deps, room: make(chan struct{}, 1), resized: func() {}}
 	rn.readyCtx, rn.unready = context.WithCancel(context.Background())
 	rn.add("", ExecutorConfig{Executor: goroutines, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Executors)) {
 		rn.add(name, cfg.Executors[name], cfg.prefetch, adaptive)
 	}
+	rn.main = rn.pool(cfg.Pool)
 	return rn
 }
 
 func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) int, adaptive bool) {
+	onCall := adaptive && rn.handsOver
 	adaptive = adaptive && rn.unstarted.unclaims()
-	p := &pool{name: name, executor: cfg.Executor, runner: rn, prefetch: prefetch, concurrency: cfg.Concurrency}
+	p := &pool{
+		name: name, index: len(rn.pools), executor: cfg.Executor, runner: rn, tasks: cfg.Tasks, prefetch: prefetch, concurrency: cfg.Concurrency, restraints: cfg.Restraints,
+	}
+	if _, ok := cfg.Executor.(ProcessReporter); ok {
+		p.waits = &waits{}
+	}
 	p.backlog = newBacklog(prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive, rn.room)
+	p.backlog.onCall.wanted = onCall && !adaptive
 	if adaptive && rn.unstarted.takesBack() {
 		p.backlog.acceptAhead = acceptedAhead
+		if p.readsItself() {
+			p.backlog.acceptFor = acceptedFor
+		}
 	}
 	p.slots = newSlots(p)
 	if cfg.Autoscale.Max > 0 {
@@ -106,19 +125,26 @@ func (rn *runner) start(taskCtx, settleCtx context.Context, feeding *sync.WaitGr
 	}
 }
 
-// want is how many messages to claim now: as many as one of the pools that want any has room
-// for, whichever it turns out that they are for.
-func (rn *runner) want() int {
-	if len(rn.pools) == 1 {
-		return rn.pools[0].backlog.want()
-	}
-	least := 0
-	for _, p := range rn.pools {
-		if n := p.backlog.want(); n > 0 && (least == 0 || n < least) {
-			least = n
+// rooms tells what each of the pools can take.
+func (rn *runner) rooms() []room {
+	rooms := make([]room, len(rn.pools))
+	for i, p := range rn.pools {
+		rooms[i].want, rooms[i].free = p.backlog.want()
+		if len(rn.pools) > 1 && !rn.serves(p.name) {
+			rooms[i] = room{absent: true}
 		}
 	}
-	return least
+	return rooms
+}
+
+// prefetch is how many messages the broker is to hand over for the pools together.
+func (rn *runner) prefetch() (n int) {
+	for _, p := range rn.pools {
+		if len(rn.pools) == 1 || rn.serves(p.name) {
+			n += p.backlog.handed()
+		}
+	}
+	return n
 }
 
 // crowded tells whether a request is for an executor that has its share already, while there
@@ -164,14 +190,6 @@ func (rn *runner) closeExecutors(ctx context.Context) {
 func (rn *runner) waiting() (n int) {
 	for _, p := range rn.pools {
 		n += p.backlog.waiting()
-	}
-	return n
-}
-
-// prefetch is how many requests may wait or be unacknowledged.
-func (rn *runner) prefetch() (n int) {
-	for _, p := range rn.pools {
-		n += p.backlog.configured()
 	}
 	return n
 }

@@ -79,6 +79,8 @@ func withRunner(t *testing.T, test func(t *testing.T, b *runnerBench)) {
 				}
 				return r.ID == b.refuse
 			},
+			serves:     func(string) bool { return true },
+			passOn:     func(*settlement) {},
 			unreadable: func(r *request, _ error) { b.say("unreadable " + r.ID) },
 			finished:   func(*request) bool { return false },
 			ack: func(_ context.Context, requests []*request, _ []string) bool {
@@ -186,28 +188,35 @@ func TestRunnerLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// Every executor has room of its own; a claim is for as many messages as the one has room for
-// that has least, but has some.
-func TestRunnerWantsForEveryExecutor(t *testing.T) {
+// Every executor has room of its own; one without tasks wants none.
+func TestRunnerHasRoomForEveryExecutor(t *testing.T) {
 	withRunner(t, func(t *testing.T, b *runnerBench) {
 		end := make(chan struct{})
 		block := func(context.Context) error { <-end; return nil }
-		if n := b.want(); n != 4 {
-			t.Errorf("wants %d", n)
+		check := func(want ...room) {
+			t.Helper()
+			if got := b.rooms(); !slices.Equal(got, want) {
+				t.Errorf("rooms: %+v, want %+v", got, want)
+			}
 		}
+		check(room{want: 4, free: 4}, room{want: 4, free: 4})
 		r := b.push("other", "a", true, timeLimits{}, block)
 		synctest.Wait()
-		if n := b.want(); n != 3 || b.crowded(r) {
-			t.Errorf("wants %d, crowded: %t", n, b.crowded(r))
+		check(room{want: 4, free: 4}, room{want: 3, free: 3})
+		if b.crowded(r) {
+			t.Error("there is no room for a third")
 		}
 		for _, id := range []string{"b", "c", "d"} {
 			b.push("other", id, true, timeLimits{}, block)
 		}
 		mine := b.push("", "e", true, timeLimits{}, nothing)
 		synctest.Wait()
-		if n := b.want(); n != 4 || !b.crowded(r) || b.crowded(mine) {
-			t.Errorf("wants %d, crowded: %t and %t", n, b.crowded(r), b.crowded(mine))
+		check(room{want: 4, free: 4}, room{})
+		if !b.crowded(r) || b.crowded(mine) {
+			t.Errorf("crowded: %t and %t", b.crowded(r), b.crowded(mine))
 		}
+		b.serves = func(executor string) bool { return executor != "" }
+		check(room{absent: true}, room{})
 		close(end)
 	})
 }

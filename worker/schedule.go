@@ -27,6 +27,11 @@ func (s *schedule) wait(r *request) {
 		s.parking.park(r)
 		return
 	}
+	s.keep(r)
+}
+
+// keep has a request wait in memory.
+func (s *schedule) keep(r *request) {
 	if !s.memory.add(r) {
 		s.giveBack(r)
 	}
@@ -45,7 +50,7 @@ const (
 // others come in their turn, or when they are due without anybody having taken them,
 // through their queue.
 func (s *schedule) unpark(ctx context.Context) {
-	if !s.parking.able() {
+	if !s.parking.able() || s.parking.unparker == nil {
 		return
 	}
 	ticker := time.NewTicker(parkLook)

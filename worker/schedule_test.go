@@ -15,7 +15,7 @@ import (
 // newTestSchedule is a schedule with room for two in memory, and a broker that parks.
 func newTestSchedule(n *notes, consumer *deadbroker) *schedule {
 	p := &parking{
-		parker: consumer, recaller: consumer, log: noLog,
+		parker: consumer, unparker: consumer, recaller: consumer, log: noLog,
 		revocations: &revocations{ids: newMemory(10, time.Hour), log: noLog},
 		settler:     newSettler(settlerDeps{}, &persister{}),
 		takeBack:    func(d broker.Delivery) { n.add("back %s", d.Tag) },

@@ -32,7 +32,9 @@ type settlement struct {
 	reason    string    // of burial
 	end       *outcome  // nil: the task goes on
 	rejected  rejection // is announced with the end
+	revoked   bool      // it was terminated and has ended in its own way: both are announced
 	announced bool      // the end is
+	next      *passedOn // starts when all is written; nil: nothing
 
 	written chan struct{} // closed when all is written; nil: nobody waits
 }

@@ -21,15 +21,6 @@ type settler struct {
 	closed    bool
 	unwritten atomic.Int64  // settlements that are not written yet
 	allDone   chan struct{} // capacity 1: there are none any more
-
-	// Owned by run, and reused.
-	tags       []string
-	acked      []*request
-	records    []backend.Record
-	outgoing   []publish.Message
-	parts      []backend.ChordPart
-	partsOf    []partOf
-	concluding []*settlement
 }
 
 // settlerDeps is what a settler needs of others.
@@ -49,6 +40,10 @@ type settlerDeps struct {
 
 	// parked is called with what has gone to the broker's keeping.
 	parked func(ctx context.Context, requests []*request)
+	// unparkable is called with what could not be parked, and is held as before.
+	unparkable func(requests []*request)
+	// startNext starts what is passed on.
+	startNext func(ctx context.Context, next *passedOn)
 	// callErrback calls an error callback in this process.
 	callErrback func(ctx context.Context, c *errbackCall)
 	// complete runs the body of a chord whose last part was counted. It may add to what is
@@ -118,33 +113,21 @@ func (s *settler) close() {
 	close(s.queue)
 }
 
-// run writes what is to be written, in the order in which it came in, for as many
-// requests at a time as are waiting: the busier the worker, the fewer round trips per
-// task. It ends when the settler is closed and all is written.
+// run writes what is to be written. It ends when the settler is closed and all is written.
 func (s *settler) run(ctx context.Context) {
-	group := make([]settlement, 0, settleGroup)
-	for first := range s.queue {
-		group = append(group[:0], first)
-		for more := true; more && len(group) < settleGroup; {
-			select {
-			case next, open := <-s.queue:
-				if more = open; open {
-					group = append(group, next)
-				}
-			default:
-				more = false
-			}
-		}
-		s.write(ctx, group)
-		clear(group)
-	}
+	confirming := &lane{settler: s, queue: make(chan settlement, settleBacklog)}
+	var running sync.WaitGroup
+	running.Go(func() { confirming.run(ctx) })
+	(&lane{settler: s, queue: s.queue, confirming: confirming.queue}).run(ctx)
+	close(confirming.queue)
+	running.Wait()
 }
 
 // write is the only place that stores results and acknowledges messages late. The
 // order is Celery's: what follows a success, results, chords, what follows a failure, late
 // acknowledgements. A message is acknowledged late only when all else is confirmed; what
 // follows from it is published in the same step, if possible.
-func (s *settler) write(ctx context.Context, group []settlement) {
+func (s *lane) write(ctx context.Context, group []settlement) {
 	s.prepare(ctx, group)
 	s.announceAll(group, isRetry)
 	s.publish(ctx, group, func(f *flow) []publish.Message { return f.Messages })
@@ -158,6 +141,10 @@ func (s *settler) write(ctx context.Context, group []settlement) {
 	s.dispose(ctx, group)
 	s.announceAll(group, isAny)
 	for i := range group {
+		if next := group[i].next; next != nil {
+			group[i].next = nil
+			s.startNext(ctx, next)
+		}
 		if group[i].written != nil {
 			close(group[i].written)
 		}
@@ -166,7 +153,7 @@ func (s *settler) write(ctx context.Context, group []settlement) {
 }
 
 // finishApart starts what takes longer, and leaves it to settle the rest of its request.
-func (s *settler) finishApart(ctx context.Context, group []settlement) (rest []settlement) {
+func (s *lane) finishApart(ctx context.Context, group []settlement) (rest []settlement) {
 	rest = group[:0]
 	for i := range group {
 		one := &group[i]

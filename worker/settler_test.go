@@ -102,7 +102,7 @@ func settlerBench(concludes bool) (*settler, *ledger) {
 	deps := settlerDeps{
 		consumer: l, mover: l, parker: l, store: l, Backend: publish.Backend{Chords: l, Groups: l}, observers: observers{l},
 		sender: newSender(l, &hooks{}, p),
-		leases: newLeases(&Config{Consumer: l, Logger: log.Logger, Observers: []Observer{l}}, nil),
+		leases: newLeases(&Config{Consumer: l, Logger: log.Logger, Observers: []Observer{l}}, broker.Abilities{}),
 		parked: func(context.Context, []*request) {},
 	}
 	if concludes {
@@ -144,7 +144,7 @@ func TestOrderOfWriting(t *testing.T) {
 		f.Messages = []publish.Message{to("next-" + id)}
 		group = append(group, settlement{req: requestOf(id), fate: late, record: []byte("{}"), flow: f, end: &outcome{kind: Failed}})
 	}
-	s.write(t.Context(), group)
+	(&lane{settler: s}).write(t.Context(), group)
 	l.want(t, "publish next-a next-b", "store a step-a b step-b", "count a", "publish errback-a errback-b", "ack tag-a tag-b", "tell a", "tell b")
 }
 
@@ -156,7 +156,7 @@ func TestConclusion(t *testing.T) {
 	f.Messages = []publish.Message{to("next")}
 	early := &flow{}
 	early.Messages = []publish.Message{to("other")}
-	s.write(t.Context(), []settlement{
+	(&lane{settler: s}).write(t.Context(), []settlement{
 		{req: requestOf("a"), fate: late, record: []byte("{}"), flow: f},
 		{req: requestOf("b"), fate: none, record: []byte("{}"), flow: early},
 		{req: requestOf("c"), fate: late, record: []byte("{}")},
@@ -173,11 +173,11 @@ func TestWhatBecomesOfAMessage(t *testing.T) {
 		forward: {"forward tag-a to other", "tell a"}, burial: {"bury tag-a why", "tell a", "tell a"}, park: {"park tag-a", "tell a"},
 	} {
 		s, l := settlerBench(true)
-		s.write(t.Context(), []settlement{{req: requestOf("a"), fate: fate, queue: "other", reason: "why", end: &outcome{kind: Ignored}}})
+		(&lane{settler: s}).write(t.Context(), []settlement{{req: requestOf("a"), fate: fate, queue: "other", reason: "why", end: &outcome{kind: Ignored}}})
 		l.want(t, want...)
 	}
 	s, l := settlerBench(true)
-	s.write(t.Context(), []settlement{{req: requestOf("a"), fate: requeue, end: &outcome{kind: Rejected, requeue: true}}})
+	(&lane{settler: s}).write(t.Context(), []settlement{{req: requestOf("a"), fate: requeue, end: &outcome{kind: Rejected, requeue: true}}})
 	l.want(t, "tell a", "requeue tag-a")
 }
 
@@ -194,7 +194,7 @@ func TestNothingIsWrittenForALostLease(t *testing.T) {
 		r.lost.Store(true)
 		group = append(group, settlement{req: r, fate: late, record: []byte("{}"), flow: f, end: &outcome{kind: kind}})
 	}
-	s.write(t.Context(), group)
+	(&lane{settler: s}).write(t.Context(), group)
 	l.want(t, "store success", "tell success", "tell failure")
 }
 
@@ -214,7 +214,7 @@ func TestLossIsNoticedAtTheAcknowledgement(t *testing.T) {
 	for _, r := range []*request{a, b} {
 		s.leases.add(r)
 	}
-	s.write(t.Context(), []settlement{{req: a, fate: late}, {req: b, fate: late}})
+	(&lane{settler: s}).write(t.Context(), []settlement{{req: a, fate: late}, {req: b, fate: late}})
 	if a.lost.Load() || !b.lost.Load() || s.leases.len() != 0 {
 		t.Errorf("lost: %v and %v, and %d are still leased", a.lost.Load(), b.lost.Load(), s.leases.len())
 	}
@@ -225,11 +225,11 @@ func TestLossIsNoticedAtTheAcknowledgement(t *testing.T) {
 func TestWhatTakesLongerHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := settlerBench(false)
-		done := make(chan struct{})
-		go func() { defer close(done); s.run(t.Context()) }()
 		slow := &flow{finish: []finisher{func(context.Context, *settlement) { time.Sleep(time.Minute) }}}
 		s.settle(settlement{req: requestOf("slow"), fate: late, record: []byte("{}"), flow: slow})
 		s.settle(settlement{req: requestOf("quick"), fate: late, record: []byte("{}")})
+		done := make(chan struct{})
+		go func() { defer close(done); s.run(t.Context()) }() // both are there: they are one group
 		synctest.Wait()
 		l.want(t, "store slow quick", "ack tag-quick")
 		start := time.Now()

@@ -53,7 +53,7 @@ func (s *slots) run(member *slot) {
 	defer member.place.Close()
 	defer s.died(member)
 	enough := func() bool { return s.leave(member) }
-	for member.place.Ready(s.pool.runner.readyCtx) {
+	for s.pool.ready(member.place) {
 		r, ok := s.pool.backlog.take(enough)
 		if !ok {
 			break

@@ -66,11 +66,11 @@ func TestTerminatedByStamps(t *testing.T) {
 		b.start()
 		b.sendChanged(named("wait"), stamp(`{"tenant": ["six", "seven"], "n": 1}`, "tenant", "n"))
 		b.sendChanged(named("wait").Set(), func(task *protocol.Task) { task.ID = "other"; stamp(`{"tenant": "eight"}`, "tenant")(task) })
-		found := b.w.Operations().TerminateByStamps(15, map[string][]json.RawMessage{
+		found, err := b.w.Operations().TerminateByStamps(15, map[string][]json.RawMessage{
 			"tenant": {json.RawMessage(`"seven"`), json.RawMessage(`"nine"`)}, "n": {json.RawMessage("2")},
 		})
-		if got := fmt.Sprintf("%s", found); got != `map[tenant:["seven"]]` {
-			t.Errorf("found by %s", got)
+		if got := fmt.Sprintf("%s", found); got != `map[tenant:["seven"]]` || err != nil {
+			t.Errorf("found by %s, %v", got, err)
 		}
 		b.sleep(2 * time.Minute)
 		b.wantResult("wait", `REVOKED {"exc_type": "TaskRevokedError", "exc_message": ["terminated"], "exc_module": "celery.exceptions"}`)

@@ -42,8 +42,8 @@ func (w *Worker) Hostname() string { return w.cfg.Hostname }
 // Uptime is how long the worker has existed.
 func (w *Worker) Uptime() time.Duration { return time.Since(w.made) }
 
-// Concurrency is how many handlers may run at the same time.
-func (w *Worker) Concurrency() int { return w.runner.goroutines().slots.size() }
+// Concurrency is how many tasks may run at the same time in the pool (Config.Pool).
+func (w *Worker) Concurrency() int { return w.runner.main.slots.size() }
 
 // Queues returns the queues that are consumed now; nil if the consumer cannot tell.
 func (w *Worker) Queues() []broker.Queue {

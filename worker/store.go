@@ -10,18 +10,21 @@ import (
 
 // storeRecords writes the group's records. A failure of a task that lost its lease is not
 // stored: it may be due to that loss, and whoever runs the task now will answer.
-func (s *settler) storeRecords(ctx context.Context, group []settlement) {
+func (s *lane) storeRecords(ctx context.Context, group []settlement) {
 	records := s.records[:0]
 	for i := range group {
 		one := &group[i]
-		if one.req.lost.Load() && (one.end == nil || one.end.kind != Succeeded) {
+		lost := one.req.lost.Load()
+		if lost && (one.end == nil || one.end.kind != Succeeded) {
 			continue
 		}
+		first := len(records)
 		if one.record != nil {
-			records = append(records, backend.Record{TaskID: one.req.ID, Document: one.record, Encoded: one.encoded})
+			records = append(records, backend.Record{TaskID: one.req.ID, Document: one.record, Encoded: one.encoded, Task: one.req.Task})
 		}
-		if one.flow != nil && !one.req.lost.Load() {
+		if one.flow != nil && !lost {
 			records = append(records, one.flow.records...)
+			records = records[:first+len(s.joinParts(one, records[first:]))]
 		}
 	}
 	if len(records) == 0 {

@@ -2,11 +2,14 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
 
@@ -16,6 +19,9 @@ import (
 type taskConfig struct {
 	entry *tasks.Entry
 	pool  *pool // whose executor runs it
+	// inGo is, of a task of another executor that calls a task (celery.map), what runs it in its
+	// place where that has a Go handler; nil: there is no such thing.
+	inGo *taskConfig
 
 	acksLate      bool
 	acksOnFailure bool
@@ -57,33 +63,109 @@ type taskConfigs struct {
 	limits      *limits
 	runner      *runner
 
-	byName sync.Map // string → *taskConfig
+	byName atomic.Pointer[sync.Map] // string → *taskConfig
+
+	mu  sync.Mutex
+	set map[string]operatorLimits // what operators have set, by task
+}
+
+// operatorLimits are limits that operators have set: they hold until the worker ends, whatever
+// becomes of the task, as in Celery over a pool_restart.
+type operatorLimits struct {
+	rate  *string
+	times *timeLimits
 }
 
 func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits, runner *runner) *taskConfigs {
-	return &taskConfigs{
+	c := &taskConfigs{
 		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations,
-		limits: limits, runner: runner,
+		limits: limits, runner: runner, set: map[string]operatorLimits{},
 	}
+	c.byName.Store(&sync.Map{})
+	return c
 }
 
 // of returns the configuration of a task, or nil if it is not registered.
 func (c *taskConfigs) of(name string) *taskConfig {
-	if known, ok := c.byName.Load(name); ok {
+	byName := c.byName.Load()
+	if known, ok := byName.Load(name); ok {
 		return known.(*taskConfig)
 	}
-	entry, ok := c.registered.Lookup(name)
+	entry, ok := c.lookup(name)
 	if !ok {
-		if entry, ok = c.builtin.Lookup(name); !ok {
-			return nil
-		}
+		return nil
 	}
 	p := c.runner.pool(entry.Executor)
 	if p == nil {
 		return nil // nobody here can run it
 	}
-	known, _ := c.byName.LoadOrStore(name, c.make(entry, p))
+	known, _ := byName.LoadOrStore(name, c.make(entry, p))
 	return known.(*taskConfig)
+}
+
+func (c *taskConfigs) lookup(name string) (entry *tasks.Entry, ok bool) {
+	if entry, ok = c.registered.Lookup(name); !ok {
+		entry, ok = c.builtin.Lookup(name)
+	}
+	return entry, ok
+}
+
+// refresh looks anew at the tasks that are not registered as they were. What has come for them
+// runs as it would have, but at their new rates.
+func (c *taskConfigs) refresh() {
+	kept := &sync.Map{}
+	var changed []string
+	for key, known := range c.byName.Load().Range {
+		name := key.(string)
+		if entry, ok := c.lookup(name); ok && entry == known.(*taskConfig).entry {
+			kept.Store(name, known)
+		} else {
+			changed = append(changed, name)
+		}
+	}
+	c.byName.Store(kept)
+	for _, name := range changed {
+		c.of(name)
+	}
+}
+
+// setRate and setTimes note what operators have set, and change a task.
+func (c *taskConfigs) setRate(name, limit string, rate float64) bool {
+	t := c.noted(name, func(set *operatorLimits) { set.rate = &limit })
+	if t == nil {
+		return false
+	}
+	t.rateLimit.Store(&limit)
+	c.limits.set(t, rate)
+	return true
+}
+
+func (c *taskConfigs) setTimes(name string, times timeLimits) bool {
+	t := c.noted(name, func(set *operatorLimits) { set.times = &times })
+	if t == nil {
+		return false
+	}
+	t.limits.Store(&times)
+	return true
+}
+
+func (c *taskConfigs) noted(name string, note func(*operatorLimits)) *taskConfig {
+	t := c.of(name)
+	if t == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	set := c.set[name]
+	note(&set)
+	c.set[name] = set
+	return t
+}
+
+func (c *taskConfigs) setFor(name string) operatorLimits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.set[name]
 }
 
 // published returns the options that a task gives to what is published of it, and whether it
@@ -117,11 +199,34 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 		throws:        o.Throws,
 	}
 	t.published = append(canvas.Options{canvas.IgnoreResult(t.ignoreResult)}, o.Publishing...)
-	t.limits.Store(&timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
-	limit := value(o.RateLimit, "")
+	set := c.setFor(entry.Name)
+	times := value(set.times, timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
+	t.limits.Store(&times)
+	limit := value(set.rate, value(o.RateLimit, ""))
 	t.rateLimit.Store(&limit)
-	if rate, err := tasks.ParseRateLimit(limit); err == nil && rate > 0 {
+	if rate, err := tasks.ParseRateLimit(limit); err == nil {
 		c.limits.set(t, rate)
+	}
+	if entry.Executor != "" && slices.Contains(callers, entry.Name) {
+		if builtin, ok := c.builtin.Lookup(entry.Name); ok {
+			t.inGo = c.make(builtin, c.runner.goroutines())
+		}
+	}
+	return t
+}
+
+// callers are Celery's own tasks that call another one.
+var callers = []string{"celery.map", "celery.starmap", "celery.chunks"}
+
+// forCalled returns what runs a task that calls another one: the Go form of it if that has a Go
+// handler. Of a body that cannot be read here that is not known.
+func (t *taskConfig) forCalled(c *taskConfigs, kwargs []byte) *taskConfig {
+	sig, err := protocol.DecodeSignature(pyjson.Member(kwargs, "task"))
+	if err != nil {
+		return t
+	}
+	if called := c.of(sig.Task); called != nil && called.pool == t.inGo.pool {
+		return t.inGo
 	}
 	return t
 }

@@ -23,10 +23,10 @@ func (r *request) timeLimits() timeLimits {
 // limitTime arms the limits of a request that begins.
 func (p *pool) limitTime(r *request) {
 	limits := r.timeLimits()
-	if limits.soft > 0 {
+	if limits.soft > 0 && !p.restraints.NoSoftTimeLimit {
 		r.softLimit = time.AfterFunc(limits.soft, func() { p.softLimit(r, limits.soft) })
 	}
-	if limits.hard > 0 {
+	if limits.hard > 0 && !p.restraints.NoTimeLimit {
 		r.hardLimit = time.AfterFunc(limits.hard, func() { p.hardLimit(r, limits.hard) })
 	}
 }

@@ -4,16 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
 
 // unlock polls a chord for producers whose result backend cannot count it: when all
-// members are done it runs the body (celery.chord_unlock).
+// members are done it runs the body (celery.chord_unlock). It is acknowledged late, unlike in
+// Celery: if the worker dies, nobody else would look at the chord.
 func (c *chords) unlock(ctx context.Context, groupID string, body json.RawMessage, interval *float64, maxRetries *int, result []json.RawMessage, _ map[string]any) error {
 	r, ok := tasks.Current(ctx).Execution.(*request)
 	switch {
@@ -22,36 +23,34 @@ func (c *chords) unlock(ctx context.Context, groupID string, body json.RawMessag
 	case c.loader == nil:
 		return errors.New("celery.chord_unlock: this worker has no result backend")
 	}
-	tree := append(pyjson.AppendArray([]byte(`[["", null], `), result), ']')
-	ready, err := c.allReady(ctx, leaves(nil, tree))
+	members := pyjson.AppendArray(nil, result)
+	ready, err := c.allReady(ctx, protocol.TaskIDs(nil, groupOf(members)))
 	if err != nil || !ready {
-		return c.pollAgain(ctx, r, body, err, interval, maxRetries)
+		return c.pollAgain(r, groupID, body, err, interval, maxRetries)
 	}
 	f := &flow{}
-	results, err := c.joinTree(ctx, tree)
-	switch {
-	case err == nil:
+	results, err := c.joinMembers(ctx, members)
+	if err == nil {
 		_, err = c.outcomes.runBody(f, r, body, results)
-	case ctx.Err() == nil:
-		cause := tasks.ExceptionOf(err)
-		err = &chordError{text: cause.Repr(), cause: cause}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil {
+		var failure *chordError
+		if errors.As(err, &failure) {
+			failure.group = groupID
+		}
 		*f = flow{}
 		c.log.remarks(r, c.outcomes.failBody(f, r, body, err))
 	}
-	if err := r.write(ctx, settlement{req: r, flow: f}); err != nil {
-		return fmt.Errorf("chord %s: %w", groupID, err)
-	}
+	r.leave(f)
 	return nil
 }
 
 // pollAgain retries celery.chord_unlock, or fails its chord when there have been enough
 // retries: nobody else would.
-func (c *chords) pollAgain(ctx context.Context, r *request, body []byte, cause error, interval *float64, maxRetries *int) error {
+func (c *chords) pollAgain(r *request, groupID string, body []byte, cause error, interval *float64, maxRetries *int) error {
 	wait := c.retryInterval
 	if interval != nil {
 		wait = time.Duration(*interval * float64(time.Second))
@@ -64,10 +63,8 @@ func (c *chords) pollAgain(ctx context.Context, r *request, body []byte, cause e
 		exc = tasks.ExceptionOf(cause)
 	}
 	f := &flow{}
-	c.log.remarks(r, c.outcomes.failBody(f, r, body, &chordError{text: "chord_unlock could not be retried: " + exc.Repr(), cause: exc}))
-	if err := r.write(ctx, settlement{req: r, flow: f}); err != nil {
-		return err
-	}
+	c.log.remarks(r, c.outcomes.failBody(f, r, body, &chordError{text: "chord_unlock could not be retried: " + exc.Repr(), cause: exc, group: groupID}))
+	r.leave(f)
 	return exc
 }
 

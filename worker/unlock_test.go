@@ -100,6 +100,21 @@ func TestChordUnlock(t *testing.T) {
 	}
 }
 
+// TestChordUnlockOfChords: the error is that of the task that failed first, not that of the chord it failed.
+func TestChordUnlockOfChords(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.echoes("app.body", "app.inner")
+		b.reg.Register("app.fail", failing)
+		b.start()
+		b.send(canvas.Sig("app.fail").Set(canvas.TaskID("first")))
+		b.send(unlock(named("inner"), map[string]any{"result": []any{[]any{[]any{"first", nil}, nil}}}))
+		group := []any{[]any{"header", nil}, []any{[]any{[]any{"first", nil}, nil}}}
+		b.send(unlock(named("body"), map[string]any{"result": []any{[]any{[]any{"inner", group}, nil}}}))
+		b.sleep(time.Minute)
+		b.wantResult("body", `FAILURE {"exc_type": "ChordError", "exc_message": ["ValueError('bad')"], "exc_module": "celery.exceptions"}`)
+	})
+}
+
 // unreadable is a backend that cannot be read for a while.
 type unreadable struct {
 	*membackend.Backend

@@ -39,6 +39,7 @@ type Worker struct {
 	unstarted     *givenBack
 	handover      *handover
 	unknown       *unknownTasks
+	passing       *passing
 	parking       *parking
 	counts        counts
 	made          time.Time
@@ -83,16 +84,16 @@ func New(cfg Config) (*Worker, error) {
 		cfg: cfg, log: taskLog{cfg.Logger}, observers: cfg.Observers, revocations: revocations,
 		decoder: protocol.Decoder{
 			Accept: accept, Location: cfg.Location,
-			Serializer: serializer.ByContentType, Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
+			Serializer: serializer.Signing(cfg.Signed), Decompress: compression.Decompress, MaxDecompressed: cfg.MaxDecompressed,
 		},
 		able: able, stored: backend.AbilitiesOf(cfg.Store),
-		leases:   newLeases(&cfg, able.Leaser),
+		leases:   newLeases(&cfg, able),
 		noStart:  make(chan struct{}),
 		shutdown: newShutdown(&cfg),
 		made:     time.Now(),
 	}
 	w.hooks = newHooks(&cfg, w.log)
-	if w.maker, err = newMaker(&cfg, w.hooks, func(task string) (canvas.Options, bool) { return w.tasks.published(task) }); err != nil {
+	if w.maker, err = newMaker(&cfg, w.stored, w.hooks, func(task string) (canvas.Options, bool) { return w.tasks.published(task) }); err != nil {
 		return nil, err
 	}
 	w.persister = &persister{log: w.log, stopping: w.noStart}
@@ -116,6 +117,7 @@ func New(cfg Config) (*Worker, error) {
 	w.runner = newRunner(&cfg, adaptive, goroutines{&w.decoder}, w.runnerDeps())
 	w.counts.init()
 	w.takeIn()
+	w.passing = newPassing(w)
 	return w, nil
 }
 
@@ -123,8 +125,9 @@ func New(cfg Config) (*Worker, error) {
 func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
 		log: w.log, leases: w.leases, noStart: w.noStart,
-		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, ack: w.settler.ack, begun: w.begun,
-		answers: w.answers, settle: w.settler.settle, unstarted: w.unstarted,
+		serves:  w.cfg.Registry.RunsOn,
+		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, unlessStored: w.deduplication.unlessStored, ack: w.settler.ack, begun: w.begun,
+		answers: w.answers, settle: w.settler.settle, passOn: func(s *settlement) { w.passing.passOn(s) }, announce: w.settler.announceNow, unstarted: w.unstarted, handsOver: w.able.Prefetcher != nil,
 	}
 }
 
@@ -133,8 +136,10 @@ func (w *Worker) settlerDeps() settlerDeps {
 		consumer: w.cfg.Consumer, sender: newSender(w.cfg.Publisher, w.hooks, w.persister),
 		concluder: concluderOf(&w.cfg, w.able), mover: w.able.Mover, parker: w.able.Parker,
 		store: w.cfg.Store, Backend: w.chords.backend, leases: w.leases, observers: w.observers,
-		parked:   func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) },
-		complete: w.chords.complete, callErrback: w.errbacks.call, succeeded: w.deduplication.successful,
+		parked:     func(ctx context.Context, requests []*request) { w.parking.recallRevoked(ctx, requests) },
+		unparkable: func(requests []*request) { w.parking.refused(requests) },
+		startNext:  func(ctx context.Context, next *passedOn) { w.passing.start(ctx, next) },
+		complete:   w.chords.complete, callErrback: w.errbacks.call, succeeded: w.deduplication.successful,
 	}
 }
 
@@ -145,18 +150,19 @@ func (w *Worker) takeIn() {
 	in := w.newIntake()
 	takeBack := func(d broker.Delivery) { in.receive(d, true) }
 	w.parking = &parking{
-		parker: w.able.Parker, recaller: w.able.Recaller, revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log,
+		parker: w.able.Parker, unparker: w.able.Unparker, recaller: w.able.Recaller, revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log,
 	}
 	w.schedule = &schedule{
 		memory: newTimetable(in.due), parking: w.parking, parkAfter: cfg.ParkAfter, most: cfg.ETATaskLimit,
 		waiting: w.runner.waiting, giveBack: w.unstarted.add, takeBack: takeBack, log: w.log,
 	}
+	w.parking.keep = w.schedule.keep
 	w.limits = &limits{
 		disabled: cfg.DisableRateLimits, parks: w.parking.able,
 		start: in.start, park: w.parking.park, giveBack: w.unstarted.add,
 	}
 	w.handover = &handover{
-		moves: w.able.Mover != nil, makeWay: in.makeWay, reconsider: in.reconsider, settle: w.settler.settle, giveBack: w.unstarted.add, log: w.log,
+		moves: w.able.Mover != nil, makeWay: in.makeWay, settle: w.settler.settle, giveBack: w.unstarted.add, log: w.log,
 	}
 	w.handover.kept = newTimetable(w.handover.release)
 	w.unknown = &unknownTasks{
@@ -174,10 +180,12 @@ func (w *Worker) newIntake() *intake {
 		consumer: w.cfg.Consumer, decoder: &w.decoder, stores: w.cfg.Store != nil, hostname: w.cfg.Hostname,
 		gate:      gate{revocations: w.revocations, maxRedeliveries: w.cfg.MaxRedeliveries, runner: w.runner},
 		execution: &execution{outcomes: w.outcomes, settler: w.settler},
-		leases:    w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add, unclaims: w.able.Unclaimer != nil,
+		leases:    w.leases, runner: w.runner, refusals: w.refusals, giveBack: w.unstarted.add, again: &w.unstarted.again, unclaims: w.able.Unclaimer != nil,
 		hooks: w.hooks, observers: w.observers, log: w.log,
 	}
-	in.large = newLarge(in.decodeLarge)
+	in.chooser, in.prefetcher, in.plans = w.able.Chooser, w.able.Prefetcher, newClaimPlans(w.runner, w.able.Chooser != nil)
+	w.runner.resized = in.resized
+	in.large, in.reading = newLarge(in.decodeLarge), newBodyReading(in, w.cfg.Executors)
 	in.start = func(r *request) {
 		if !r.task.pool.backlog.push(r) {
 			w.unstarted.add(r)
@@ -220,8 +228,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.parking.try(claimCtx)
 
 	var holding, renewing sync.WaitGroup
-	stopHolding := make(chan struct{})
-	holding.Go(func() { w.intake.large.run(stopHolding) })
+	holdingCtx, endHolding := context.WithCancel(base)
+	stopHolding := holdingCtx.Done()
+	w.intake.startApart(holdingCtx, &holding)
 	holding.Go(func() { w.schedule.memory.run(stopHolding) })
 	holding.Go(func() { w.handover.kept.run(stopHolding) })
 	holding.Go(func() { w.schedule.unpark(claimCtx) })
@@ -238,7 +247,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.stopping.Store(true)
 	close(w.noStart)
-	close(stopHolding)
+	endHolding()
 	w.runner.stop()
 	returned := w.giveBackUnstarted(settleCtx, &holding)
 	w.awaitHandlers(settleCtx, returned)
@@ -297,7 +306,7 @@ func (w *Worker) EndsBy() time.Time { return w.shutdown.end() }
 // in which it was claimed, as soon as nobody holds any of it. Nothing starts any more; that
 // the messages are back is told by the channel: running handlers need not wait for it.
 func (w *Worker) giveBackUnstarted(ctx context.Context, holding *sync.WaitGroup) (done <-chan struct{}) {
-	left := slices.Concat(w.intake.large.close(), w.runner.close(), w.schedule.memory.close(), w.handover.kept.close(), w.limits.close())
+	left := slices.Concat(w.intake.close(), w.runner.close(), w.schedule.memory.close(), w.handover.kept.close(), w.limits.close())
 	var accepted []*request
 	if w.unstarted.takesBack() { // else the slots run them
 		accepted = w.runner.takeAccepted()

@@ -13,9 +13,11 @@ import (
 // names in package backend.
 type Features struct {
 	Loads   bool // Loader
-	Chords  bool // Chords
+	Chords  bool // Chords and ChordParts
 	Groups  bool // Groups
 	Encodes bool // Encoder
+	// Verbatim says that documents are kept as they are, and may be of any shape.
+	Verbatim bool
 }
 
 // Backend is what a test works with. Abilities that were not promised are nil.
@@ -23,6 +25,7 @@ type Backend struct {
 	records
 	backend.Loader
 	backend.Chords
+	backend.ChordParts
 	backend.Groups
 }
 
@@ -37,7 +40,10 @@ func Run(t *testing.T, promised Features, open func(t *testing.T) backend.Store)
 		b := open(t)
 		defer b.Close()
 		able := backend.AbilitiesOf(b)
-		got := Features{Loads: able.Loader != nil, Chords: able.Chords != nil, Groups: able.Groups != nil, Encodes: able.Encoder != nil}
+		got := Features{
+			Loads: able.Loader != nil, Chords: able.Chords != nil && able.ChordParts != nil, Groups: able.Groups != nil, Encodes: able.Encoder != nil,
+			Verbatim: promised.Verbatim,
+		}
 		if diff := cmp.Diff(promised, got); diff != "" {
 			t.Errorf("abilities (-promised +there):\n%s", diff)
 		}
@@ -48,19 +54,19 @@ func Run(t *testing.T, promised Features, open func(t *testing.T) backend.Store)
 		}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
+			b := open(t) // which may start a server
+			defer b.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			b := open(t)
-			defer b.Close()
 			able := backend.AbilitiesOf(b)
-			test.run(t, ctx, Backend{records: b, Loader: able.Loader, Chords: able.Chords, Groups: able.Groups})
+			test.run(t, ctx, Backend{records: b, Loader: able.Loader, Chords: able.Chords, ChordParts: able.ChordParts, Groups: able.Groups})
 		})
 	}
 }
 
 // in tells whether all of these are promised.
 func (f Features) in(promised Features) bool {
-	return (promised.Loads || !f.Loads) && (promised.Chords || !f.Chords) && (promised.Groups || !f.Groups)
+	return (promised.Loads || !f.Loads) && (promised.Chords || !f.Chords) && (promised.Groups || !f.Groups) && (promised.Verbatim || !f.Verbatim)
 }
 
 var (
@@ -79,7 +85,7 @@ var tests = []struct {
 	{"no record", loads, noRecord},
 	{"success is final", loads, successIsFinal},
 	{"other states are not", loads, otherStates},
-	{"records of other shapes", loads, otherShapes},
+	{"records of other shapes", Features{Loads: true, Verbatim: true}, otherShapes},
 	{"the record is not kept", loads, recordNotKept},
 	{"wait for what is there", loads, waitThere},
 	{"wait past unready states", loads, waitPastUnready},

@@ -12,7 +12,7 @@ import (
 	"github.com/apium/apium/backend/membackend"
 )
 
-var features = backendtest.Features{Loads: true, Chords: true, Groups: true}
+var features = backendtest.Features{Loads: true, Chords: true, Groups: true, Verbatim: true}
 
 func TestBackend(t *testing.T) {
 	t.Parallel()

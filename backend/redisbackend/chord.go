@@ -13,8 +13,9 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// DefaultChordLease is how long a claim on a chord's body lasts.
-const DefaultChordLease = 10 * time.Second
+// DefaultChordLease is how long a claim on a chord's body lasts. The claim of a worker that has died is to run out before
+// another one gets the part with which it was made: Celery 5.7 takes a chord that is claimed for one whose body is run.
+const DefaultChordLease = 3 * time.Second
 
 // lateParts is how long Celery remembers that a chord was finished, in seconds.
 const lateParts = 300
@@ -125,6 +126,7 @@ func (c *chordBatch) answer(part backend.ChordPart, answer []any) backend.ChordC
 	case countComplete:
 		count.State = backend.ChordComplete
 		count.Claim = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}
+		count.Lease = c.b.lease
 	case countClaimed:
 		count.State = backend.ChordClaimed
 		count.Lease = time.Duration(max(number(3), 1)) * time.Millisecond
@@ -161,7 +163,7 @@ func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordR
 // Renew implements backend.Chords.
 func (b *Backend) Renew(ctx context.Context, claim backend.ChordClaim, lease time.Duration) error {
 	return b.claimed(b.pipe.Script(ctx, renewScript, b.groupKey(claim.GroupID, ".c"), b.groupKey(claim.GroupID, ".s"),
-		claim.Token, max(lease.Milliseconds(), 1)))
+		b.groupKey(claim.GroupID, ".j"), claim.Token, max(lease.Milliseconds(), 1)))
 }
 
 // Finish implements backend.Chords.

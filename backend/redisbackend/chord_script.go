@@ -222,14 +222,15 @@ return {-1, out}
 `)
 
 // renewScript lets a claim last, or takes it again when it has run out and the
-// chord has not been finished. KEYS .c .s; ARGV token, milliseconds.
-var renewScript = redisconn.NewScript(2, `
+// chord has not been finished: then it has its size or, where that was in the message, its
+// parts. KEYS .c .s .j; ARGV token, milliseconds.
+var renewScript = redisconn.NewScript(3, `
 local call = redis.call
 local held = call('GET', KEYS[1])
 if held == ARGV[1] then
   return call('PEXPIRE', KEYS[1], ARGV[2])
 end
-if not held and call('EXISTS', KEYS[2]) == 1 then
+if not held and call('EXISTS', KEYS[2], KEYS[3]) > 0 then
   call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return 1
 end

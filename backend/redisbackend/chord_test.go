@@ -105,6 +105,7 @@ func TestChordKeysAndExpiry(t *testing.T) {
 		{"only chords expire", redisbackend.Config{Expires: -1, ChordExpires: time.Minute}, "", 60, -1},
 	} {
 		s.Do(t, "FLUSHALL")
+		test.cfg.ChordLease = 10 * time.Second
 		b := open(t, s.URL(0), test.cfg)
 		if err := b.SaveGroup(t.Context(), "g", []byte("{}")); err != nil {
 			t.Fatal(err)
@@ -268,5 +269,28 @@ func TestCountWithoutMemory(t *testing.T) {
 	s.Do(t, "CONFIG", "SET", "maxmemory", "0")
 	if c := count(t, b, backendtest.Part("g", 0))[0]; c.State != backend.ChordComplete {
 		t.Errorf("once there is memory: %+v", c)
+	}
+}
+
+// TestClaimThatRanOut: whoever has claimed a chord, and was slow, has it still if nobody else has taken it, also where its size
+// was in the message and not in Redis.
+func TestClaimThatRanOut(t *testing.T) {
+	s := redistest.Start(t)
+	b := open(t, s.URL(0), redisbackend.Config{ChordLease: time.Hour})
+	part := backendtest.Part("g", 0)
+	part.Size = 1
+	counted := count(t, b, part)[0]
+	if counted.State != backend.ChordComplete || counted.Lease != time.Hour {
+		t.Fatalf("the last part: %+v", counted)
+	}
+	s.Do(t, "DEL", "celery-taskset-meta-g.c") // as if its time had come
+	if err := b.Renew(t.Context(), counted.Claim, time.Minute); err != nil {
+		t.Errorf("Renew: %v", err)
+	}
+	if err := b.Finish(t.Context(), counted.Claim, false); err != nil {
+		t.Errorf("Finish: %v", err)
+	}
+	if err := b.Renew(t.Context(), counted.Claim, time.Minute); !errors.Is(err, backend.ErrClaimLost) {
+		t.Errorf("Renew of a chord that is finished: %v", err)
 	}
 }

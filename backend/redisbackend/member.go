@@ -42,7 +42,7 @@ func (b *Backend) encodeMember(part backend.ChordPart) (member []byte, head int,
 	}
 	member, err = b.encode(plain)
 	if err != nil && b.serializer != nil && part.State != protocol.Success {
-		part.Result = b.storableException(part.Result)
+		part.Result = b.serializer.StorableException(part.Result)
 		if plain, _, err = encodeMember(part); err == nil {
 			member, err = b.encode(plain)
 		}

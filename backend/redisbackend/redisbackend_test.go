@@ -2,6 +2,7 @@ package redisbackend_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"errors"
@@ -21,7 +22,7 @@ import (
 
 func open(tb testing.TB, url string, cfg redisbackend.Config) *redisbackend.Backend {
 	tb.Helper()
-	cfg.URL = url
+	cfg.URL, cfg.ChordLease = url, cmp.Or(cfg.ChordLease, 10*time.Second) // as on a busy machine the default is too short for some tests
 	b, err := redisbackend.New(cfg)
 	if err != nil {
 		tb.Fatal(err)
@@ -30,7 +31,7 @@ func open(tb testing.TB, url string, cfg redisbackend.Config) *redisbackend.Back
 	return b
 }
 
-var features = backendtest.Features{Loads: true, Chords: true, Groups: true, Encodes: true}
+var features = backendtest.Features{Loads: true, Chords: true, Groups: true, Verbatim: true, Encodes: true}
 
 func TestBackend(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Fixture is one fresh broker under test.
 type Fixture struct {
@@ -27,6 +27,9 @@ type Fixture struct {
 	TakeAway func(t *testing.T, tag string)
 	// Leased counts the messages claimed and not settled.
 	Leased func(t *testing.T) int
+	// CutOff breaks the connections of all consumers, which make them again. It comes with
+	// Features.Connected.
+	CutOff func(t *testing.T)
 	// DeadLetters returns what was buried, the oldest first. It comes with Features.Moves.
 	DeadLetters func(t *testing.T) []broker.DeadLetter
 }

@@ -13,9 +13,14 @@ import (
 type Features struct {
 	// Of consumers: the abilities of these names in package broker.
 	Leases      bool // Leaser
+	Joins       bool // Joiner
+	Prefetches  bool // Prefetcher; the fixture opens consumers that mean to hold 3 messages
 	Unclaims    bool // Unclaimer
+	Chooses     bool // Chooser
 	Returns     bool // Returner
+	Bypasses    bool // Bypassers, with the fixture's publisher
 	Parks       bool // Parker
+	Unparks     bool // Unparker; without it the broker brings back what is due by itself
 	Recalls     bool // Recaller, of what is parked
 	ListsParked bool // ParkedLister
 	Queues      bool // Queues
@@ -34,6 +39,8 @@ type Features struct {
 	KombuOrder bool
 	// Back: a message can be given back to the end of its queue.
 	Back bool
+	// Connected: what a consumer holds goes back when it is closed, or its connection is lost.
+	Connected bool
 	// AtomicMoves: what was lost is not moved.
 	AtomicMoves bool
 }
@@ -42,14 +49,14 @@ type Features struct {
 func testAbilities(t *testing.T, f *fixture) {
 	c, p := f.open("q").able, broker.PublisherAbilitiesOf(f.Publisher)
 	got := Features{
-		Leases: c.Leaser != nil, Unclaims: c.Unclaimer != nil, Returns: c.Returner != nil, Parks: c.Parker != nil,
-		Recalls: c.Recaller != nil, ListsParked: c.ParkedLister != nil, Queues: c.Queues != nil, Moves: c.Mover != nil,
+		Leases: c.Leaser != nil, Joins: c.Joiner != nil, Prefetches: c.Prefetcher != nil, Unclaims: c.Unclaimer != nil, Chooses: c.Chooser != nil, Returns: c.Returner != nil, Bypasses: c.Bypassers != nil && c.Bypassers.Bypasser(f.Publisher) != nil, Parks: c.Parker != nil,
+		Unparks: c.Unparker != nil, Recalls: c.Recaller != nil, ListsParked: c.ParkedLister != nil, Queues: c.Queues != nil, Moves: c.Mover != nil,
 		Concludes:   c.Concluders != nil && c.Concluders.Concluder(f.Publisher) != nil,
 		CountsStart: c.Starter != nil,
 
 		AllOrNone: p.AllOrNone != nil, Broadcasts: p.Broadcaster != nil, Replies: p.Replier != nil, Asks: p.Asker != nil,
 
-		KombuOrder: f.promised.KombuOrder, Back: f.promised.Back, AtomicMoves: f.promised.AtomicMoves, // no methods of their own
+		KombuOrder: f.promised.KombuOrder, Back: f.promised.Back, Connected: f.promised.Connected, AtomicMoves: f.promised.AtomicMoves, // no methods of their own
 	}
 	if diff := cmp.Diff(f.promised, got); diff != "" {
 		t.Errorf("abilities (-promised +there):\n%s", diff)
@@ -73,7 +80,9 @@ var tests = []struct {
 	{"ack", nil, testAck},
 	{"requeue front", nil, testRequeueFront},
 	{"return", func(f Features) bool { return f.Returns }, testReturn},
+	{"bypass", func(f Features) bool { return f.Bypasses && f.Returns }, testBypass},
 	{"unclaim", func(f Features) bool { return f.Unclaims }, testUnclaim},
+	{"claim without", func(f Features) bool { return f.Chooses }, testClaimWithout},
 	{"requeue back", func(f Features) bool { return f.Back }, testRequeueBack},
 	{"requeue priority", func(f Features) bool { return f.KombuOrder }, testRequeuePriority},
 	{"lost lease", nil, testLostLease},
@@ -83,14 +92,18 @@ var tests = []struct {
 	{"close", nil, testClose},
 	{"close wakes claim", nil, testCloseWakesClaim},
 	{"lease", func(f Features) bool { return f.Leases }, testLease},
+	{"prefetch", func(f Features) bool { return f.Prefetches }, testPrefetch},
+	{"connection lost", func(f Features) bool { return f.Connected }, testConnectionLost},
+	{"join", func(f Features) bool { return f.Joins && f.Connected }, testJoin},
 
-	{"park", func(f Features) bool { return f.Parks && f.KombuOrder }, testPark},
-	{"parked queues", func(f Features) bool { return f.Parks && f.Queues }, testParkedQueues},
-	{"list parked", func(f Features) bool { return f.Parks && f.ListsParked && f.KombuOrder }, testListParked},
-	{"recall", func(f Features) bool { return f.Parks && f.Recalls && f.KombuOrder }, testRecall},
-	{"one id", func(f Features) bool { return f.Parks && f.Recalls }, testParkedUnderOneID},
+	{"park", func(f Features) bool { return f.Unparks && f.KombuOrder }, testPark},
+	{"parked queues", func(f Features) bool { return f.Unparks && f.Queues }, testParkedQueues},
+	{"list parked", func(f Features) bool { return f.Unparks && f.ListsParked && f.KombuOrder }, testListParked},
+	{"recall", func(f Features) bool { return f.Unparks && f.Recalls && f.KombuOrder }, testRecall},
+	{"one id", func(f Features) bool { return f.Unparks && f.Recalls }, testParkedUnderOneID},
 	{"overdue", func(f Features) bool { return f.Parks }, testOverdue},
-	{"due interrupted", func(f Features) bool { return f.Parks }, testDueInterrupted},
+	{"parked comes", func(f Features) bool { return f.Parks && !f.Unparks }, testParkedComes},
+	{"due interrupted", func(f Features) bool { return f.Unparks }, testDueInterrupted},
 
 	{"conclude", func(f Features) bool { return f.Concludes }, testConclude},
 	{"conclude refused", func(f Features) bool { return f.Concludes }, testConcludeRefused},
@@ -98,7 +111,7 @@ var tests = []struct {
 	{"move", func(f Features) bool { return f.Moves }, testMove},
 	{"forward", func(f Features) bool { return f.Moves && f.AtomicMoves }, testForward},
 	{"bury", func(f Features) bool { return f.Moves && f.AtomicMoves }, testBury},
-	{"redeliveries", func(f Features) bool { return f.CountsStart && f.Parks && f.Back }, testRedeliveries},
+	{"redeliveries", func(f Features) bool { return f.CountsStart && f.Unparks && f.Back }, testRedeliveries},
 
 	{"queues", func(f Features) bool { return f.Queues && f.KombuOrder }, testQueues},
 	{"queues while claiming", func(f Features) bool { return f.Queues }, testQueuesWhileClaiming},

@@ -104,10 +104,13 @@ func testRedeliveries(t *testing.T, f *fixture) {
 		f.TakeAway(t, d.Tag)
 		d = want(i+2, c.claim(1))
 	}
+	d.Redeliveries++ // its worker knows of a death
 	c.requeue(broker.Back, d)
-	d = want(3, c.claim(1))
+	d = want(4, c.claim(1))
+	c.requeue(broker.Front, d)
+	d = want(4, c.claim(1))
 	c.park(time.Hour, d)
-	d = want(3, c.due(2*time.Hour, 1))
+	d = want(4, c.due(2*time.Hour, 1))
 	c.ack(d)
 	f.publish("q", "1")
 	d = c.claim(1)[0]

@@ -25,7 +25,7 @@ func (c *consumer) park(in time.Duration, ds ...broker.Delivery) (lost []string)
 
 func (c *consumer) due(in time.Duration, limit int) []broker.Delivery {
 	c.f.t.Helper()
-	ds, err := c.able.Parker.Due(c.f.context(), time.Now().Add(in), limit)
+	ds, err := c.able.Unparker.Due(c.f.context(), time.Now().Add(in), limit)
 	if err != nil {
 		c.f.t.Fatalf("Due: %v", err)
 	}
@@ -98,7 +98,7 @@ func testDueInterrupted(t *testing.T, f *fixture) {
 	for range n {
 		ctx, cancel := context.WithCancel(f.context())
 		go cancel()
-		ds, err := c.able.Parker.Due(ctx, time.Now().Add(2*time.Hour), 1)
+		ds, err := c.able.Unparker.Due(ctx, time.Now().Add(2*time.Hour), 1)
 		if err == nil {
 			got = append(got, ds...)
 		}
@@ -209,4 +209,32 @@ func testParkedUnderOneID(t *testing.T, f *fixture) {
 		t.Errorf("recalled %v, %v", ids(t, ds), err)
 	}
 	wantIDs(t, append(ds, c.due(2*time.Hour, n)...), want...)
+}
+
+// What is parked comes back to its own queue when it is due, says so, and can be parked again.
+func testParkedComes(t *testing.T, f *fixture) {
+	c, other := f.open("a.b"), f.open("b")
+	f.publish("a.b", "1", "2")
+	f.publish("b", "3")
+	c.park(2*time.Second, c.collect(2, 2)...)
+	other.park(3*time.Second, other.claim(1)...)
+	f.wantLeased(0)
+	start := time.Now()
+	ds := c.collect(2, 2)
+	wantIDs(t, ds, "1", "2")
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("they come after %v", took)
+	}
+	for _, d := range append(ds, other.claim(1)...) {
+		if !d.Unparked {
+			t.Errorf("%s does not tell that it was parked", d.Text())
+		}
+	}
+	if lost := c.park(time.Second, ds[0]); len(lost) > 0 {
+		t.Errorf("parking again: lost %v", lost)
+	}
+	if lost := c.park(time.Second, ds[0]); len(lost) != 1 {
+		t.Errorf("parking twice: lost %v, want the tag", lost)
+	}
+	wantIDs(t, c.claim(1), "1")
 }

@@ -17,6 +17,7 @@ type consumer struct {
 	b       *Broker
 	sources []source // in the order given
 	cycle   []source // the next to be served first
+	waits   bool     // a Claim does, for messages of any queue
 	once    sync.Once
 	closed  chan struct{}
 }
@@ -32,7 +33,9 @@ var (
 	_ broker.Consumer  = (*consumer)(nil)
 	_ broker.Leaser    = (*consumer)(nil)
 	_ broker.Unclaimer = (*consumer)(nil)
+	_ broker.Chooser   = (*consumer)(nil)
 	_ broker.Returner  = (*consumer)(nil)
+	_ broker.Bypassers = (*consumer)(nil)
 	_ broker.Parker    = (*consumer)(nil)
 	_ broker.Mover     = (*consumer)(nil)
 	_ broker.Queues    = (*consumer)(nil)
@@ -50,6 +53,11 @@ func (c *consumer) isClosed() bool {
 
 // Claim implements [broker.Consumer].
 func (c *consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	return c.ClaimWithout(ctx, limit, nil)
+}
+
+// ClaimWithout implements [broker.Chooser].
+func (c *consumer) ClaimWithout(ctx context.Context, limit int, without func(queue string) bool) ([]broker.Delivery, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("membroker: claim of %d messages", limit)
 	}
@@ -57,14 +65,23 @@ func (c *consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 		if err := c.usable(ctx); err != nil {
 			return nil, err
 		}
-		ds, changed, lapse := c.b.claim(c, limit)
+		ds, changed, lapse := c.b.claim(c, limit, without)
 		if len(ds) > 0 {
 			return ds, nil
 		}
-		if err := c.wait(ctx, changed, lapse); err != nil {
+		c.setWaits(without == nil)
+		err := c.wait(ctx, changed, lapse)
+		c.setWaits(false)
+		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+func (c *consumer) setWaits(waits bool) {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.waits = waits
 }
 
 func (c *consumer) wait(ctx context.Context, changed chan struct{}, lapse time.Duration) error {
@@ -109,11 +126,13 @@ func (c *consumer) Requeue(ctx context.Context, place broker.Place, deliveries .
 	defer c.b.mu.Unlock()
 	if place == broker.Back {
 		for _, d := range deliveries {
+			c.b.recount(d)
 			c.b.giveBack(d.Tag, place)
 		}
 		return nil
 	}
 	for _, d := range slices.Backward(deliveries) {
+		c.b.recount(d)
 		c.b.giveBack(d.Tag, place)
 	}
 	return nil

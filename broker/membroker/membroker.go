@@ -150,6 +150,15 @@ func (b *Broker) bereave(tag string) {
 	b.giveBack(tag, broker.Front)
 }
 
+// recount has a message keep the redeliveries that it is given back with.
+func (b *Broker) recount(d broker.Delivery) {
+	if l := b.leases[d.Tag]; l != nil && l.message.deaths != d.Redeliveries {
+		counted := *l.message
+		counted.deaths = d.Redeliveries
+		l.message = &counted
+	}
+}
+
 func (b *Broker) giveBack(tag string, place broker.Place) {
 	if l := b.leases[tag]; l != nil {
 		delete(b.leases, tag)
@@ -179,12 +188,12 @@ func (b *Broker) settle(tag string) (held bool) {
 
 // claim takes up to limit messages in kombu's order. Without any, it returns
 // what to wait for, and how long until a message goes back by itself (0: never).
-func (b *Broker) claim(c *consumer, limit int) (ds []broker.Delivery, changed chan struct{}, lapse time.Duration) {
+func (b *Broker) claim(c *consumer, limit int, without func(queue string) bool) (ds []broker.Delivery, changed chan struct{}, lapse time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	lapse = b.expire()
 	for len(ds) < limit {
-		d, ok := b.take(c)
+		d, ok := b.take(c, without)
 		if !ok {
 			break
 		}
@@ -196,11 +205,11 @@ func (b *Broker) claim(c *consumer, limit int) (ds []broker.Delivery, changed ch
 	return ds, b.changed, lapse
 }
 
-func (b *Broker) take(c *consumer) (broker.Delivery, bool) {
+func (b *Broker) take(c *consumer, without func(queue string) bool) (broker.Delivery, bool) {
 	for step := range steps {
 		for i, s := range c.cycle {
 			list := &b.queue(s.list)[step]
-			if len(*list) == 0 {
+			if len(*list) == 0 || without != nil && without(s.Name) {
 				continue
 			}
 			d := b.lease(s, (*list)[0])

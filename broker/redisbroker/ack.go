@@ -82,13 +82,16 @@ func (c *Consumer) Return(ctx context.Context, acknowledged ...broker.Delivery) 
 	keys, args := []any{nil}, []any{nil}
 	places := make(map[string]int)
 	for _, d := range slices.Backward(acknowledged) { // pushed last, served first
-		_, priority := redeliver(d.Raw)
-		list := c.keys.list(c.listOf(d.Queue), c.keys.step(priority))
+		text, err := raw(&d)
+		if err != nil {
+			return fmt.Errorf("return messages: %w", err)
+		}
+		list := c.keys.list(c.listOf(d.Queue), c.stepOf(text))
 		if places[list] == 0 {
 			keys = append(keys, list)
 			places[list] = len(keys)
 		}
-		args = append(args, places[list], d.Raw)
+		args = append(args, places[list], text)
 	}
 	if _, err := c.pipe.Once(ctx, c.marks, returnScript, keys, args); err != nil {
 		return fmt.Errorf("return messages: %w", closedError(err))

@@ -15,8 +15,9 @@ import (
 // claimer is the state of Claim; its one caller at a time owns it.
 type claimer struct {
 	claims
-	layout *layout   // the one that cycle was made from
-	cycle  []*source // order of the queues, rotated by round_robin
+	layout  *layout   // the one that cycle was made from
+	cycle   []*source // order of the queues, rotated by round_robin
+	emptied time.Time // when a waiter had claimed all that there was
 }
 
 // claims are what a caller of Claim or Due will be given before anything else.
@@ -42,6 +43,11 @@ var errUnregistered = errors.New("redisbroker: the registration has lapsed")
 // there is one. While Redis is away it waits and tries again, until it has been given up
 // (Config.MaxReconnects).
 func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	return c.ClaimWithout(ctx, limit, nil)
+}
+
+// ClaimWithout implements [broker.Chooser].
+func (c *Consumer) ClaimWithout(ctx context.Context, limit int, without func(queue string) bool) ([]broker.Delivery, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("redisbroker: claim of %d messages", limit)
 	}
@@ -50,13 +56,14 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 	c.claiming.Lock()
 	defer c.claiming.Unlock()
 	c.waits.begin()
-	defer func() {
-		if c.waits.end() {
-			put(c.stray)
-		}
-	}()
+	defer c.endClaim()
+	began := time.Now()
 	for attempt := 0; ; {
-		ds, err := c.claimOnce(ctx, min(limit, maxBatch))
+		var err error
+		ds := c.claim.take(limit)
+		if len(ds) == 0 && (without != nil || c.isToLook(began)) {
+			ds, err = c.claimOnce(ctx, min(limit, maxBatch), without)
+		}
 		switch {
 		case len(ds) > 0:
 			c.held.Add(int64(len(ds)))
@@ -68,7 +75,11 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 		case err == nil:
 			attempt = 0
 			c.troubles.over(c.log, troubleClaim)
-			err = c.waits.wait(ctx)
+			err = c.waits.wait(ctx, c.claim.waitsOn(without))
+			if handed := c.takeHanded(); len(handed) > 0 {
+				c.claim.pending, c.claim.emptied = append(c.claim.pending, handed...), time.Now()
+				continue
+			}
 		case errors.Is(err, errUnregistered):
 			err = c.register(ctx, c.epoch.Load())
 		}
@@ -89,6 +100,16 @@ func (c *Consumer) Claim(ctx context.Context, limit int) ([]broker.Delivery, err
 	}
 }
 
+// endClaim gives back what a waiter has claimed at the last moment.
+func (c *Consumer) endClaim() {
+	if c.waits.end() {
+		put(c.stray)
+	}
+	if handed := c.takeHanded(); len(handed) > 0 && c.undo(c.ctx, handed) != nil {
+		c.claim.pending = append(c.claim.pending, handed...)
+	}
+}
+
 // claimGrace is how long a claim that was sent is waited for when its caller stops.
 // What it brings is then returned, and given back in order with all else that has not
 // started; given back by Close, it would be served before what was claimed earlier.
@@ -102,7 +123,7 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 }
 
 // claimOnce claims what is there now.
-func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery, error) {
+func (c *Consumer) claimOnce(ctx context.Context, limit int, without func(queue string) bool) ([]broker.Delivery, error) {
 	if err := c.recoverClaims(ctx, &c.claim.claims); err != nil {
 		return nil, err
 	}
@@ -112,37 +133,58 @@ func (c *Consumer) claimOnce(ctx context.Context, limit int) ([]broker.Delivery,
 	if now := c.layout.Load(); now != c.claim.layout {
 		c.claim.layout, c.claim.cycle = now, slices.Clone(now.cycle) // as kombu, which starts its cycle anew
 	}
-	for len(c.claim.cycle) > 0 {
+	cycle := c.claim.chosen(without)
+	for len(cycle) > 0 {
 		first, term, now := c.newTags(limit), c.Lease().Term, time.Now()
-		args := c.claimArgs(limit, first)
+		args := c.claimArgs(cycle, limit, first)
 		reply, err := c.ask(ctx, &c.claim.claims, span{first, uint64(limit)}, claimScript, args)
 		if err != nil {
 			return nil, err
 		}
 		parts, _ := reply.([]any)
 		if len(parts) != 3 {
-			ds, err := c.deliveries(parts, first)
+			ds, err := c.deliveries(cycle, parts, first)
 			for i := range ds {
 				ds[i].Term, ds[i].Claimed = term, now
 			}
 			return ds, err
 		}
-		if err := c.moveAway(ctx, parts, args); err != nil {
+		if err := c.moveAway(ctx, cycle, parts, args); err != nil {
 			return nil, err
 		}
 	}
 	return nil, nil
 }
 
-// moveAway buries the message that a claim stopped at, given its answer and arguments.
-func (c *Consumer) moveAway(ctx context.Context, parts, args []any) error {
+// chosen is the cycle without some of its queues.
+func (c *claimer) chosen(without func(queue string) bool) []*source {
+	if without == nil {
+		return slices.Clone(c.cycle)
+	}
+	return slices.DeleteFunc(slices.Clone(c.cycle), func(s *source) bool { return without(s.Name) })
+}
+
+// waitsOn tells which lists to wait on; nil: all.
+func (c *claimer) waitsOn(without func(queue string) bool) func(list string) bool {
+	if without == nil {
+		return nil
+	}
+	chosen := c.chosen(without)
+	return func(list string) bool {
+		return slices.ContainsFunc(chosen, func(s *source) bool { return slices.Contains(s.lists, list) })
+	}
+}
+
+// moveAway buries the message that a claim stopped at, given the queues that were asked, its
+// answer and arguments.
+func (c *Consumer) moveAway(ctx context.Context, cycle []*source, parts, args []any) error {
 	n, _ := parts[2].(int64)
 	const before = 3 // KEYS before the lists; the first argument is their number
-	if n < 1 || int(n) > len(c.claim.cycle)*len(c.keys.steps) {
+	if n < 1 || int(n) > len(cycle)*len(c.keys.steps) {
 		return fmt.Errorf("redisbroker: unexpected answer to a claim: %v", parts)
 	}
 	list, _ := args[before+n].(string)
-	return c.buryUnread(ctx, list, c.claim.cycle[(int(n)-1)%len(c.claim.cycle)])
+	return c.buryUnread(ctx, list, cycle[(int(n)-1)%len(cycle)])
 }
 
 // newTags reserves n numbers of tags and returns the first. They are never used
@@ -168,13 +210,13 @@ func (c *Consumer) ask(ctx context.Context, claims *claims, tags span, script *r
 }
 
 // claimArgs returns KEYS (with their number) and ARGV of claimScript.
-func (c *Consumer) claimArgs(limit int, first uint64) []any {
+func (c *Consumer) claimArgs(cycle []*source, limit int, first uint64) []any {
 	inboxes := c.waits.suspects()
-	lists := len(c.claim.cycle) * len(c.keys.steps)
-	args := make([]any, 0, 12+lists+len(inboxes)+len(c.claim.cycle))
+	lists := len(cycle) * len(c.keys.steps)
+	args := make([]any, 0, 12+lists+len(inboxes)+len(cycle))
 	args = append(args, 3+lists+len(inboxes), c.aliveKey, c.keys.unacked, c.keys.index)
 	for step := range c.keys.steps {
-		for _, s := range c.claim.cycle {
+		for _, s := range cycle {
 			args = append(args, s.lists[step])
 		}
 	}
@@ -187,15 +229,16 @@ func (c *Consumer) claimArgs(limit int, first uint64) []any {
 		rotate = "1"
 	}
 	args = append(args, strconv.FormatUint(c.epoch.Load(), 10), limit, score(time.Now()), prefix, first,
-		lists, len(c.claim.cycle), rotate)
-	for _, s := range c.claim.cycle {
+		lists, len(cycle), rotate)
+	for _, s := range cycle {
 		args = append(args, s.tail)
 	}
 	return args
 }
 
-// deliveries reads the answer of claimScript and turns the cycle as far as the script did.
-func (c *Consumer) deliveries(parts []any, first uint64) ([]broker.Delivery, error) {
+// deliveries reads the answer of claimScript, whose picks count in the order of places, and turns
+// the cycle as far as the script did.
+func (c *Consumer) deliveries(places []*source, parts []any, first uint64) ([]broker.Delivery, error) {
 	if len(parts) != 2 {
 		return nil, fmt.Errorf("redisbroker: unexpected answer to a claim: %v", parts)
 	}
@@ -206,7 +249,6 @@ func (c *Consumer) deliveries(parts []any, first uint64) ([]broker.Delivery, err
 	}
 	ds := make([]broker.Delivery, len(raws))
 	tags := c.tags(first, len(raws))
-	places := slices.Clone(c.claim.cycle) // the picks count in the order that was sent
 	fresh := false
 	for i := range raws {
 		place, _ := picks[i].(int64)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/internal/reconnect"
 	"github.com/apium/apium/internal/redisconn"
 )
 
@@ -71,12 +72,12 @@ func (c *Consumer) connState(connected bool, err error) {
 	if !connected {
 		c.peersDoubtful()
 	}
-	t, server := &c.troubles, c.redis.String()
+	t := &c.troubles
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case connected && t.away:
-		c.log.Info("Connected to "+server, logline.EventKey, "Connected to the broker", "broker", server)
+		reconnect.LogConnected(c.log, c.redis)
 	case connected:
 	case !t.away:
 		c.connLost(err)
@@ -92,12 +93,10 @@ func (c *Consumer) connState(connected bool, err error) {
 // connLost logs that the connection was lost (celery/worker/consumer/consumer.py).
 func (c *Consumer) connLost(err error) {
 	if c.cfg.MaxReconnects >= 0 {
-		c.log.Warn("consumer: Connection to broker lost. Trying to re-establish the connection... ("+err.Error()+")",
-			logline.EventKey, "Connection to broker lost", "broker", c.redis.String(), "error", err)
+		reconnect.LogLost(c.log, c.redis, err)
 		return
 	}
-	c.log.Log(context.Background(), logline.LevelCritical, "Retrying to re-establish a connection to the message broker after a connection loss has been "+
-		"disabled (app.conf.broker_connection_retry=False). Shutting down...", logline.EventKey, "Shutting down: reconnecting is disabled", "error", err)
+	reconnect.LogDisabled(c.log, err)
 	c.giveUp(fmt.Errorf("the connection to %s was lost: %w", c.redis, err))
 }
 
@@ -115,14 +114,14 @@ func (c *Consumer) notReconnected(err error) {
 	o.misconfigured = misconfigured
 	if counts {
 		o.tries++
-		o.next = now.Add(redisconn.RetryDelay(o.tries))
+		o.next = now.Add(reconnect.Delay(o.tries))
 	}
 	if most := c.cfg.MaxReconnects; most > 0 && o.tries > most {
-		redisconn.LogGivenUp(c.log, err)
+		reconnect.LogGivenUp(c.log, err)
 		c.giveUp(fmt.Errorf("cannot connect to %s again: %w", c.redis, err))
 		return
 	}
-	redisconn.LogRetry(c.log, c.redis, err, o.tries, c.cfg.MaxReconnects)
+	reconnect.LogRetry(c.log, c.redis, err, o.tries, c.cfg.MaxReconnects)
 }
 
 // Connected tells whether there is a connection to Redis right now.

@@ -71,6 +71,7 @@ var (
 	_ broker.Consumer  = (*Consumer)(nil)
 	_ broker.Leaser    = (*Consumer)(nil)
 	_ broker.Unclaimer = (*Consumer)(nil)
+	_ broker.Chooser   = (*Consumer)(nil)
 	_ broker.Returner  = (*Consumer)(nil)
 	_ broker.Parker    = (*Consumer)(nil)
 	_ broker.Mover     = (*Consumer)(nil)
@@ -103,6 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.marks = redisconn.NewMarks(c.keys.once())
 	c.life = newLife(cfg.AliveFor)
 	c.waits = newWaits(cfg.PollingInterval, c.keys.inbox)
+	c.waits.able = !cfg.NoAckEmulation
 	c.layout.Store(&layout{})
 	c.pipe = redisconn.NewPipeline(redis, redisconn.PipelineOptions{OnState: c.connState})
 	if err := c.start(ctx); err != nil {
@@ -172,6 +174,10 @@ func (c *Consumer) close(ctx context.Context) error {
 		return fmt.Errorf("redisbroker: close: %w", err)
 	}
 	var errs []error
+	for _, w := range c.waits.each() {
+		errs = append(errs, c.recoverClaims(ctx, &w.claims))
+		errs = append(errs, c.undo(ctx, w.claims.pending))
+	}
 	for _, claims := range []*claims{&c.claim.claims, &c.due} {
 		errs = append(errs, c.recoverClaims(ctx, claims))
 		if n := len(claims.pending); n > 0 {

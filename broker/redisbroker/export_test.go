@@ -16,3 +16,9 @@ func DecodeEntry(record []byte) ([]byte, error) {
 	e, err := decodeEntry(record)
 	return e.raw, err
 }
+
+// MoveMissing does what a sweep does of a tag for which it has found no record.
+func (c *Consumer) MoveMissing(ctx context.Context, tag string) error {
+	_, err := c.move(ctx, moveOptions{parkedOf: "q"}, []move{{tag: tag, index: c.keys.parked("q")}})
+	return err
+}

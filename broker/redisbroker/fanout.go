@@ -129,7 +129,7 @@ func hearOnce(ctx context.Context, cfg *redisconn.Config, t topic, handle func(r
 	for {
 		switch m := sub.Receive().(type) {
 		case error:
-			return redisconn.Explained(m)
+			return redisconn.Explained(m, "PSUBSCRIBE", t.pattern)
 		case redis.Subscription:
 			state(true, nil)
 		case redis.Message:

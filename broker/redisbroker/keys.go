@@ -132,3 +132,8 @@ func (k *keyspace) alive(id string) string { return k.prefix + "apium.alive." + 
 func (k *keyspace) inbox(list string) string {
 	return k.prefix + "apium.inbox." + strings.TrimPrefix(list, k.prefix)
 }
+
+// slots is the hash of what has been sent of a schedule's entries, and leader names who sends them.
+func (k *keyspace) slots(schedule string) string { return k.prefix + "apium.beat." + schedule }
+
+func (k *keyspace) leader(schedule string) string { return k.prefix + "apium.beat.leader." + schedule }

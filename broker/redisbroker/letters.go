@@ -3,10 +3,8 @@ package redisbroker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -14,25 +12,9 @@ import (
 	"github.com/apium/apium/internal/redisconn"
 )
 
-// Letter is a dead letter as it is kept in the hash apium.dlq.
-type Letter struct {
-	ID           string    `json:"id"`
-	Queue        string    `json:"queue"` // where it came from, and is replayed to
-	Reason       string    `json:"reason"`
-	Time         time.Time `json:"time"`              // UTC
-	Hostname     string    `json:"hostname"`          // of the worker that buried it
-	Task         string    `json:"task,omitempty"`    // "" if it cannot be read
-	TaskID       string    `json:"task_id,omitempty"` // "" if it cannot be read
-	Redeliveries int       `json:"redeliveries"`      // see broker.Delivery
-	Raw          []byte    `json:"raw"`               // the message, in base64
-
-	// Size, if not 0, says that the message is large, how many bytes it has, and that it is
-	// kept in the key apium.dlq.raw.<id>. Raw is then nil, except in what Get returns.
-	Size int `json:"size,omitempty"`
-}
-
-// ErrNoLetter says that there is no dead letter of an id.
-var ErrNoLetter = errors.New("no such dead letter")
+// Letter is a dead letter as it is kept in the hash apium.dlq. The message of a large one is in the key
+// apium.dlq.raw.<id>.
+type Letter = broker.Letter
 
 // DeadLetters reads and moves the dead letters of a Redis.
 type DeadLetters struct {
@@ -80,14 +62,14 @@ func (d *DeadLetters) List(ctx context.Context, offset, limit int) ([]Letter, er
 	return d.read(ctx, ids)
 }
 
-// Get returns one dead letter, or ErrNoLetter.
+// Get returns one dead letter, or [broker.ErrNoLetter].
 func (d *DeadLetters) Get(ctx context.Context, id string) (Letter, error) {
 	letters, err := d.read(ctx, []string{id})
 	if err != nil {
 		return Letter{}, err
 	}
 	if len(letters) == 0 {
-		return Letter{}, fmt.Errorf("%q: %w", id, ErrNoLetter)
+		return Letter{}, fmt.Errorf("%q: %w", id, broker.ErrNoLetter)
 	}
 	return letters[0], d.complete(ctx, letters)
 }

@@ -63,7 +63,7 @@ func TestDeadLetters(t *testing.T) {
 	if got, err := d.Get(t.Context(), letters[2].ID); err != nil || got.TaskID != "2" {
 		t.Errorf("Get: %+v, %v", got, err)
 	}
-	if _, err := d.Get(t.Context(), "none"); !errors.Is(err, redisbroker.ErrNoLetter) {
+	if _, err := d.Get(t.Context(), "none"); !errors.Is(err, broker.ErrNoLetter) {
 		t.Errorf("Get of nothing: %v", err)
 	}
 	dropped, err := d.Drop(t.Context(), letters[1].ID, "none")

@@ -21,8 +21,8 @@ import (
 //	ARGV  1 RPUSH (served next) or LPUSH (served last),
 //	      2 the highest score that may be moved, "" = any,
 //	      3 "1" = do nothing if the liveness key exists, 4 seconds a counter lives,
-//	      5 start of the marks of what was started, then per message: tag, record ("" = any), message, place in KEYS of its index of
-//	      parked messages and of its counter (0 = none), number of lists, their places
+//	      5 start of the marks of what was started, then per message: tag, record ("" = any; without lists: there was none), message,
+//	      place in KEYS of its index of parked messages and of its counter (0 = none), number of lists, their places
 //	return nil if the worker is alive, else the places (from 1) of the messages moved
 var moveScript = redisconn.NewScript(-1, `
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[3]) == 1 then return false end
@@ -39,7 +39,7 @@ while i <= #ARGV do
   if not now then
     redis.call('ZREM', KEYS[2], tag)
     if index then redis.call('ZREM', index, tag) end
-  elseif (record == '' or record == now) and not renewed then
+  elseif (record == now or record == '' and lists > 0) and not renewed then
     for j = i + 6, i + 5 + lists do
       redis.call(ARGV[1], KEYS[tonumber(ARGV[j])], ARGV[i + 2])
     end
@@ -64,7 +64,7 @@ var errAlive = errors.New("redisbroker: the worker is alive")
 // is dropped.
 type move struct {
 	tag    string
-	record []byte // the record that was read; nil: ours, whatever it is
+	record []byte // the record that was read; nil: ours, whatever it is, or there was none if there are no lists
 	raw    []byte
 	lists  []string
 

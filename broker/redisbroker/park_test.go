@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apium/apium/broker"
@@ -321,5 +322,35 @@ func TestParkWithoutAckEmulation(t *testing.T) {
 	}
 	if moved, buried := s.int(t, "LLEN", "other"), s.int(t, "HLEN", "apium.dlq"); moved != 1 || buried != 1 {
 		t.Errorf("%d forwarded and %d buried, want one each", moved, buried)
+	}
+}
+
+// A parked message has its task's id for a tag, so a retry of the task has the tag of the attempt
+// before. A sweep that found no record, as that attempt was on its way to a worker, leaves alone what
+// has been parked under the tag since.
+func TestSweepLeavesTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	s.publish(t, 1)
+	park(t, c, 1, time.Hour)
+	tags, err := redis.Strings(s.Do(t, "ZRANGE", "unacked_index", 0, -1), nil)
+	if err != nil || len(tags) != 1 {
+		t.Fatalf("parked: %q, %v", tags, err)
+	}
+	if err := c.MoveMissing(t.Context(), tags[0]); err != nil {
+		t.Fatal(err)
+	}
+	for key, read := range map[string]string{"unacked": "HLEN", "unacked_index": "ZCARD", "apium.parked.q": "ZCARD"} {
+		if n := s.Do(t, read, key); n != int64(1) {
+			t.Errorf("%s has %v members, want 1", key, n)
+		}
+	}
+	s.Do(t, "HDEL", "unacked", tags[0])
+	if err := c.MoveMissing(t.Context(), tags[0]); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Do(t, "EXISTS", "unacked_index", "apium.parked.q"); n != int64(0) {
+		t.Error("an index without a record is left")
 	}
 }

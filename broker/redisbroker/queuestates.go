@@ -10,19 +10,17 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol/pyjson"
 )
 
 // QueueState is how many messages of a queue are where.
-type QueueState struct {
-	Name  string
-	Ready []int // waiting, by priority step (see Management.Steps)
-	// Unacked were claimed by a worker of either kind and are not settled: they run, or
-	// wait in the worker. A message in several queues of an exchange counts for the first.
-	Unacked int
-	Parked  int // kept in Redis until their time
-	Dead    int // dead letters
+type QueueState = broker.QueueState
+
+// Figures implements [broker.Management].
+func (m *Management) Figures() broker.Figures {
+	return broker.Figures{Unacked: true, Parked: true, Dead: true}
 }
 
 // Queues tells of the queues named and of all that leave a trace in Redis, by name: those

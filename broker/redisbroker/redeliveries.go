@@ -71,6 +71,23 @@ func (c *Consumer) Started(ctx context.Context, tags ...string) error {
 	return nil
 }
 
+// recount notes the redeliveries of messages that are to go back: who gives one back may know of a death.
+func (c *Consumer) recount(ctx context.Context, ds []broker.Delivery) error {
+	for _, d := range ds {
+		if d.Redeliveries == 0 {
+			continue
+		}
+		m := read(d.Raw)
+		if m.Err != nil {
+			continue
+		}
+		if _, err := c.pipe.Do(ctx, "SETEX", c.keys.redeliveries(string(m.DeliveryTag)), int(countFor/time.Second), d.Redeliveries); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // released notes that n deliveries are no longer held here, and returns the keys that
 // count their redeliveries.
 func (c *Consumer) released(n int, tag func(i int) string) (keys []any) {

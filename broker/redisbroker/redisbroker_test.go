@@ -18,7 +18,7 @@ import (
 )
 
 var features = brokertest.Features{
-	Leases: true, Unclaims: true, Returns: true, Parks: true, Recalls: true, ListsParked: true, Queues: true, Moves: true,
+	Leases: true, Unclaims: true, Chooses: true, Returns: true, Bypasses: true, Parks: true, Unparks: true, Recalls: true, ListsParked: true, Queues: true, Moves: true,
 	Concludes: true, CountsStart: true, AllOrNone: true, Broadcasts: true, Replies: true, Asks: true,
 	KombuOrder: true, Back: true, AtomicMoves: true,
 }

@@ -11,6 +11,9 @@ import (
 
 // Requeue gives deliveries back to their queues, marked as redelivered.
 func (c *Consumer) Requeue(ctx context.Context, place broker.Place, deliveries ...broker.Delivery) error {
+	if err := c.recount(ctx, deliveries); err != nil {
+		return fmt.Errorf("requeue: %w", closedError(err))
+	}
 	moves := make([]move, len(deliveries))
 	for i, d := range deliveries {
 		raw, priority := redeliver(d.Raw)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/apium/apium/broker"
 )
 
 // An idle Claim must learn of a message at once, and a message must never be in
@@ -24,8 +26,9 @@ import (
 //
 // The sequences that matter:
 //
-//   - A message comes while Claim is waiting: waiter moves it, reports, Claim runs
-//     the script. What Claim's limit leaves over goes back in the same script.
+//   - A message comes while Claim is waiting: its waiter moves and claims it (take.go), or, if there is
+//     more to choose from, moves it and reports, and Claim runs the script. What Claim's limit leaves over
+//     goes back in the same script.
 //   - Another worker's script comes first: it gives the message back and may claim it.
 //     Ours then finds nothing and waits again.
 //   - A message comes to a waiter still blocked after Claim has returned: the
@@ -55,18 +58,24 @@ const lookEvery = time.Second
 type waits struct {
 	poll  time.Duration
 	inbox func(list string) string
+	able  bool // claims are recorded, so that a waiter can make one
 
 	mu      sync.Mutex
-	all     []*waiter     // of the lists that are waited on
-	retired []*waiter     // of lists that are not any more, until reap
-	lists   []string      // all that are consumed
-	pairs   []any         // lists and their inboxes, those of retired waiters too, as KEYS of scripts; replaced, never changed
-	claim   bool          // a Claim is on: a moved message is its business
-	idle    bool          // it waits
-	blocked int           // waiters whose command is on
-	touched bool          // an inbox may hold a message that no script has looked for
-	looked  time.Time     // when a script last looked into the inboxes
-	moved   chan struct{} // token: a waiter has moved one, or the queues have changed
+	all     []*waiter         // of the lists that are waited on
+	retired []*waiter         // of lists that are not any more, until reap
+	lists   []string          // all that are consumed
+	pairs   []any             // lists and their inboxes, those of retired waiters too, as KEYS of scripts; replaced, never changed
+	claim   bool              // a Claim is on: a moved message is its business
+	idle    bool              // it waits
+	any     bool              // for messages of any queue
+	takes   bool              // it waits for whatever comes: a waiter may claim for it
+	taking  int               // waiters that do
+	handed  []broker.Delivery // what they have claimed
+	giving  sync.Mutex        // held while what they have claimed is given back, and before mu
+	blocked int               // waiters whose command is on
+	touched bool              // an inbox may hold a message that no script has looked for
+	looked  time.Time         // when a script last looked into the inboxes
+	moved   chan struct{}     // token: a waiter has moved one, or the queues have changed
 }
 
 func newWaits(poll time.Duration, inbox func(list string) string) *waits {
@@ -140,9 +149,11 @@ func (w *waits) each() []*waiter {
 
 // begin is called when a Claim starts.
 func (w *waits) begin() {
+	w.giving.Lock()
+	defer w.giving.Unlock()
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.claim = true
-	w.mu.Unlock()
 }
 
 // end is called when a Claim returns, and tells whether an inbox may hold a message.
@@ -159,9 +170,22 @@ func (w *waits) report() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.claim {
-		put(w.moved)
+		w.wakeLocked()
 	}
 	return w.claim
+}
+
+// wakeLocked ends the waiting of Claim. No waiter blocks until it waits again.
+func (w *waits) wakeLocked() {
+	put(w.moved)
+	w.idle, w.takes = false, false
+}
+
+// forAny tells whether a Claim waits for messages of any queue.
+func (w *waits) forAny() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.idle && w.any && len(w.handed) == 0
 }
 
 // start tells a waiter whether a Claim wants it to block, and counts it.
@@ -194,20 +218,32 @@ func (w *waits) suspects() []any {
 	return w.pairs
 }
 
-// wait arms the waiters and blocks until a message has been moved, or it is time to look again.
-func (w *waits) wait(ctx context.Context) error {
+// wait arms the waiters, or those of certain lists, and blocks until a message has been moved, or
+// it is time to look again.
+func (w *waits) wait(ctx context.Context, on func(list string) bool) error {
 	w.mu.Lock()
-	w.idle = true
+	if drain(w.moved) { // before a waiter may block again
+		w.mu.Unlock()
+		return nil
+	}
+	w.idle, w.any = true, on == nil
+	w.takes = w.able && on == nil && len(w.all) == 1 && len(w.pairs) <= takeMost && w.poll >= waitTimeout
+	poll := w.poll
+	if w.takes {
+		poll += waitTimeout // its waiter reports before
+	}
 	for _, one := range w.all {
-		put(one.armed)
+		if on == nil || on(one.list) {
+			put(one.armed)
+		}
 	}
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
-		w.idle = false
+		w.idle, w.takes = false, false
 		w.mu.Unlock()
 	}()
-	timer := time.NewTimer(w.poll)
+	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	select {
 	case <-w.moved:

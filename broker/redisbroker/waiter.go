@@ -27,6 +27,8 @@ type waiter struct {
 	client      atomic.Int64 // CLIENT ID of conn, negative while it is not blocked; 0: unknown
 	broken      atomic.Int64 // when its connection failed last, Unix milliseconds
 	ended       atomic.Int64 // when its goroutine ended, Unix milliseconds; 0: it runs
+	claims      claims       // owned by the goroutine, and by Close when that has ended
+	knowsScript bool         // the server knows takeMovedScript
 }
 
 func newWaiter(ctx context.Context, list, inbox string) *waiter {
@@ -52,10 +54,10 @@ func (c *Consumer) wait(w *waiter) {
 		case <-ctx.Done():
 			return
 		}
-		for moved := false; !moved && ctx.Err() == nil && c.life.good() && c.waits.start(); {
+		for moved, taken := false, false; !moved && !taken && ctx.Err() == nil && c.life.good() && c.waits.start(); {
 			err := w.dial(ctx, c.redis)
 			if err == nil {
-				moved, err = w.block()
+				moved, taken, err = c.block(w)
 			}
 			c.waits.stop()
 			if err != nil {
@@ -102,15 +104,37 @@ func (w *waiter) close() {
 	}
 }
 
-// block waits for a message and moves it to the inbox.
-func (w *waiter) block() (moved bool, err error) {
+// block waits for a message and moves it to the inbox. raw is what was claimed, if there is an order to.
+func (w *waiter) block(order *take) (moved bool, raw []byte, err error) {
 	w.client.Store(-w.client.Load())
-	reply, err := redis.DoWithTimeout(w.conn, waitTimeout+waitMargin, "BRPOPLPUSH", w.list, w.inbox, int(waitTimeout/time.Second))
+	reply, err := w.receiveMoved(order)
 	w.client.Store(-w.client.Load())
+	if err == nil && order != nil {
+		raw, err = w.receiveTaken()
+	}
 	if err != nil {
 		w.broken.Store(time.Now().UnixMilli())
 	}
-	return reply != nil && err == nil, err
+	return reply != nil && err == nil, raw, err
+}
+
+func (w *waiter) receiveMoved(order *take) (any, error) {
+	if err := w.conn.Send("BRPOPLPUSH", w.list, w.inbox, int(waitTimeout/time.Second)); err != nil {
+		return nil, err
+	}
+	if order != nil {
+		if err := takeMovedScript.Send(w.conn, !w.knowsScript, order.args...); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.conn.Flush(); err != nil {
+		return nil, err
+	}
+	reply, err := redis.ReceiveWithTimeout(w.conn, waitTimeout+waitMargin)
+	if err != nil {
+		err = redisconn.Explained(err, "BRPOPLPUSH", w.list, w.inbox)
+	}
+	return reply, err
 }
 
 // unblockWaiters asks the server to end the waiters' commands, until all have ended.

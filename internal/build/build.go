@@ -9,9 +9,15 @@ import (
 // Module is how this module appears in a program built from it.
 const Module = "github.com/apium/apium"
 
+// linked is the version that scripts/wheel gives the program it links.
+var linked string
+
 // Version is the module's version as the build knows it, "(devel)" for a build
 // from a checkout.
 func Version() string {
+	if linked != "" {
+		return linked
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "(devel)"

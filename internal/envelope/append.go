@@ -34,6 +34,18 @@ func Append(dst []byte, m *protocol.Message, exchange, routingKey, tag string) [
 	return append(pyjson.AppendString(dst, tag), "}}"...)
 }
 
+// Opener returns what reads a message as [Open] reads the envelope that Append would write: but its body is there
+// as it is.
+func Opener(m protocol.Message, exchange, routingKey, tag string) func(_ []byte, r *protocol.Received) {
+	body := m.Body
+	m.Body = nil
+	around := Append(make([]byte, 0, Size(&m)), &m, exchange, routingKey, tag)
+	return func(_ []byte, r *protocol.Received) {
+		Open(around, r)
+		r.Body, r.Unwrap = body, nil
+	}
+}
+
 // Size is how many bytes the envelope of a message has, at most, but for names of an unusual
 // length.
 func Size(m *protocol.Message) int {

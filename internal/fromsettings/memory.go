@@ -48,9 +48,11 @@ func (inMemory) read(cs *Connections, _ *settings.Settings) error {
 
 func (inMemory) server(cs *Connections) (connection.Server, error) { return cs.Broker, nil }
 
+func (inMemory) misconfigured(error) bool { return false }
+
 func (inMemory) openConsumer(_ context.Context, cs *Connections) (*Consumer, error) {
 	b := memoryBroker(cs.BrokerURL)
-	c := b.ConsumerOf(cs.Consumer.Queues...)
+	c := b.ConsumerOf(cs.Queues...)
 	return &Consumer{
 		Consumer:    c,
 		CloseWithin: func(context.Context) error { return c.Close() },
@@ -59,7 +61,7 @@ func (inMemory) openConsumer(_ context.Context, cs *Connections) (*Consumer, err
 			stats := metrics.BrokerStats{
 				Queues: map[string]int64{}, Unacked: int64(b.Leased()), Parked: int64(b.Parked()), DeadLetters: int64(len(b.DeadLetters())),
 			}
-			for _, q := range cs.Consumer.Queues {
+			for _, q := range cs.Queues {
 				stats.Queues[q.Name] = int64(b.Len(q.Name))
 			}
 			return stats, nil
@@ -120,7 +122,8 @@ func (memoryResults) open(cs *Connections) (*Results, error) {
 	}
 	return &Results{
 		Store: store, Loader: store,
-		Ping:  func(context.Context) error { return nil },
-		Close: func() error { return nil }, // others of the process use it
+		Ping:          func(context.Context) error { return nil },
+		Misconfigured: func(error) bool { return false },
+		Close:         func() error { return nil }, // others of the process use it
 	}, nil
 }

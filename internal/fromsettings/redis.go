@@ -3,12 +3,12 @@ package fromsettings
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
+	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/settings"
 	"github.com/apium/apium/settings/connection"
@@ -17,49 +17,64 @@ import (
 // overRedis is kombu's Redis transport.
 type overRedis struct{}
 
+// RedisSet is how broker and result backend are reached in Redis.
+type RedisSet struct {
+	Consumer  redisbroker.Config
+	Publisher redisbroker.PublisherConfig
+	Results   redisbackend.Config
+}
+
 func (overRedis) read(cs *Connections, conf *settings.Settings) (err error) {
-	cs.Consumer.URL, cs.Consumer.TLS = cs.BrokerURL, conf.BrokerUseSSL
-	cs.Consumer.Connection = conf.BrokerTransportOptions.ConnectionOptions
-	cs.Consumer.Connection.SocketConnectTimeout = cmp.Or(cs.Consumer.Connection.SocketConnectTimeout, conf.BrokerConnectionTimeout)
-	shuffle := conf.BrokerFailoverStrategy == "shuffle"
-	cs.Consumer.Failover = &connection.Failover{Shuffle: shuffle}
-	applyTransport(&cs.Consumer, conf.BrokerTransportOptions)
-	cs.Consumer.AliveFor = conf.AliveFor
-	if limit := conf.BrokerPoolLimit; limit > 0 && limit < max(cs.Consumer.MaxConnections, 10) {
-		cs.Consumer.MaxConnections = limit
+	to := &cs.Redis
+	to.Consumer = redisbroker.Config{
+		URL: cs.BrokerURL, TLS: conf.BrokerUseSSL, Connection: conf.BrokerTransportOptions.ConnectionOptions,
+		Queues: cs.Queues, Hostname: cs.Hostname, Logger: cs.Logger, MaxReconnects: cs.MaxReconnects, AliveFor: conf.AliveFor,
 	}
-	cs.Publisher = redisbroker.PublisherConfig{
-		URL:              cs.Consumer.URL,
-		Connection:       cs.Consumer.Connection,
-		TLS:              cs.Consumer.TLS,
-		Failover:         cs.Consumer.Failover,
-		PrioritySteps:    cs.Consumer.PrioritySteps,
-		Sep:              cs.Consumer.Sep,
-		GlobalKeyprefix:  cs.Consumer.GlobalKeyprefix,
-		FanoutPrefix:     cs.Consumer.FanoutPrefix,
-		NoFanoutPrefix:   cs.Consumer.NoFanoutPrefix,
-		NoFanoutPatterns: cs.Consumer.NoFanoutPatterns,
+	to.Consumer.Connection.SocketConnectTimeout = cmp.Or(to.Consumer.Connection.SocketConnectTimeout, conf.BrokerConnectionTimeout)
+	shuffle := conf.BrokerFailoverStrategy == "shuffle"
+	to.Consumer.Failover = &connection.Failover{Shuffle: shuffle}
+	applyTransport(&to.Consumer, conf.BrokerTransportOptions)
+	if limit := conf.BrokerPoolLimit; limit > 0 && limit < max(to.Consumer.MaxConnections, 10) {
+		to.Consumer.MaxConnections = limit
+	}
+	to.Publisher = redisbroker.PublisherConfig{
+		URL:              to.Consumer.URL,
+		Connection:       to.Consumer.Connection,
+		TLS:              to.Consumer.TLS,
+		Failover:         to.Consumer.Failover,
+		PrioritySteps:    to.Consumer.PrioritySteps,
+		Sep:              to.Consumer.Sep,
+		GlobalKeyprefix:  to.Consumer.GlobalKeyprefix,
+		FanoutPrefix:     to.Consumer.FanoutPrefix,
+		NoFanoutPrefix:   to.Consumer.NoFanoutPrefix,
+		NoFanoutPatterns: to.Consumer.NoFanoutPatterns,
 		DeadletterQueue:  conf.BrokerTransportOptions.DeadletterQueue,
 	}
 	if cs.WriteURL != "" {
-		cs.Publisher.URL, cs.Publisher.Failover = cs.WriteURL, &connection.Failover{Shuffle: shuffle}
+		to.Publisher.URL, to.Publisher.Failover = cs.WriteURL, &connection.Failover{Shuffle: shuffle}
 	}
-	if cs.Broker, err = cs.server("broker", &cs.Consumer); err != nil {
+	if cs.Broker, err = cs.server("broker", &to.Consumer); err != nil {
 		return err
 	}
 	cs.Written = cs.Broker
 	if cs.WriteURL != "" {
-		if cs.Written, err = cs.server("broker", &cs.Publisher); err != nil {
+		if cs.Written, err = cs.server("broker", &to.Publisher); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (overRedis) server(cs *Connections) (connection.Server, error) { return cs.Consumer.Server() }
+func (overRedis) server(cs *Connections) (connection.Server, error) {
+	return cs.Redis.Consumer.Server()
+}
+
+func (overRedis) misconfigured(err error) bool { return redisconn.IsConfig(err) }
 
 func (overRedis) openConsumer(ctx context.Context, cs *Connections) (*Consumer, error) {
-	c, err := redisbroker.Open(ctx, cs.Consumer)
+	cfg := cs.Redis.Consumer
+	cfg.OnClaim = cs.OnClaim
+	c, err := redisbroker.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -70,33 +85,25 @@ func (overRedis) openConsumer(ctx context.Context, cs *Connections) (*Consumer, 
 }
 
 func (overRedis) openPublisher(ctx context.Context, cs *Connections) (Publisher, error) {
-	return redisbroker.OpenPublisher(ctx, cs.Publisher)
+	return redisbroker.OpenPublisher(ctx, cs.Redis.Publisher)
 }
 
-func (overRedis) purge(ctx context.Context, cs *Connections, queues []broker.Queue) (total int, err error) {
-	m, err := redisbroker.OpenManagement(ctx, cs.Consumer)
+func (overRedis) purge(ctx context.Context, cs *Connections, queues []broker.Queue) (int, error) {
+	m, err := redisbroker.OpenManagement(ctx, cs.Redis.Consumer)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	for _, q := range queues {
-		n, err := m.Purge(ctx, q.Name)
-		if err != nil {
-			return total, err
-		}
-		total += n
-	}
-	return total, nil
+	return purgeAll(ctx, m, queues)
 }
 
-func (overRedis) openManagement(ctx context.Context, cs *Connections) (*redisbroker.Management, error) {
-	cfg := cs.Consumer
-	cfg.URL, cfg.Failover = cs.Publisher.URL, cs.Publisher.Failover
+func (overRedis) openManagement(ctx context.Context, cs *Connections) (broker.Management, error) {
+	cfg := cs.Redis.Consumer
+	cfg.URL, cfg.Failover = cs.Redis.Publisher.URL, cs.Redis.Publisher.Failover
 	return redisbroker.OpenManagement(ctx, cfg)
 }
 
-func (overRedis) openDeadLetters(ctx context.Context, cs *Connections) (*redisbroker.DeadLetters, error) {
-	return redisbroker.OpenDeadLetters(ctx, cs.Publisher)
+func (overRedis) openDeadLetters(ctx context.Context, cs *Connections) (broker.DeadLetters, error) {
+	return redisbroker.OpenDeadLetters(ctx, cs.Redis.Publisher)
 }
 
 // redisStats answers a scrape's questions about the broker.
@@ -127,11 +134,11 @@ func redisStats(ctx context.Context, c *redisbroker.Consumer) (stats metrics.Bro
 type redisResults struct{}
 
 func (redisResults) open(cs *Connections) (*Results, error) {
-	b, err := redisbackend.New(cs.Results)
+	b, err := redisbackend.New(cs.Redis.Results)
 	if err != nil {
 		return nil, err
 	}
-	return &Results{Store: b, Loader: b, Ping: b.Ping, Reconnects: b.Reconnects, Close: b.Close}, nil
+	return &Results{Store: b, Loader: b, Ping: b.Ping, Reconnects: b.Reconnects, Misconfigured: redisconn.IsConfig, Close: b.Close}, nil
 }
 
 func (redisResults) read(cs *Connections, conf *settings.Settings) (err error) {
@@ -142,18 +149,31 @@ func (redisResults) read(cs *Connections, conf *settings.Settings) (err error) {
 	options.SocketConnectTimeout = cmp.Or(options.SocketConnectTimeout, conf.RedisSocketConnectTimeout)
 	options.HealthCheckInterval = cmp.Or(options.HealthCheckInterval, conf.RedisBackendHealthCheckInterval)
 	options.ClientName = cmp.Or(options.ClientName, conf.RedisClientName)
-	cs.Results.URL, cs.Results.Connection, cs.Results.TLS = cs.BackendURL, options, conf.RedisBackendUseSSL
-	cs.Results.GlobalKeyprefix = conf.ResultBackendTransportOptions.GlobalKeyprefix
-	cs.Results.ChordUnordered = conf.ResultBackendTransportOptions.NoResultChordOrdered
-	cs.Results.Serializer, cs.Results.Compression = conf.ResultSerializer, conf.ResultCompression
+	to := &cs.Redis.Results
+	*to = redisbackend.Config{
+		URL: cs.BackendURL, Connection: options, TLS: conf.RedisBackendUseSSL,
+		GlobalKeyprefix: conf.ResultBackendTransportOptions.GlobalKeyprefix,
+		ChordUnordered:  conf.ResultBackendTransportOptions.NoResultChordOrdered,
+		Serializer:      conf.ResultSerializer, Compression: conf.ResultCompression, Expires: to.Expires,
+		ChordLease: chordLease(conf.AliveFor),
+	}
 	if conf.ResultFailureExpires != nil {
-		cs.Results.FailureExpires = forEver(*conf.ResultFailureExpires)
+		to.FailureExpires = forEver(*conf.ResultFailureExpires)
 	}
 	if conf.ResultChordExpires != nil {
-		cs.Results.ChordExpires = forEver(*conf.ResultChordExpires)
+		to.ChordExpires = forEver(*conf.ResultChordExpires)
 	}
-	cs.Backend, err = cs.server("result backend", &cs.Results)
+	cs.Backend, err = cs.server("result backend", to)
 	return err
+}
+
+// chordLease is how long a worker has a chord for itself that it has completed, where others take it for dead after aliveFor. They
+// have its messages after two thirds of that, at the earliest, as it shows three signs of life in that time.
+func chordLease(aliveFor time.Duration) time.Duration {
+	if aliveFor == 0 {
+		return 0 // the default
+	}
+	return min(redisbackend.DefaultChordLease, aliveFor/2)
 }
 
 // forEver is a time for which results are kept as redisbackend has it, where 0 is the default.
@@ -185,4 +205,19 @@ func applyTransport(cfg *redisbroker.Config, o settings.TransportOptions) {
 	if o.FanoutPrefix != nil {
 		cfg.FanoutPrefix, cfg.NoFanoutPrefix = *o.FanoutPrefix, *o.FanoutPrefix == ""
 	}
+}
+
+// RedisServers returns how to reach the Redis of the broker and that of the results; nil where it is no Redis.
+func (cs *Connections) RedisServers() (messages, results *redisconn.Config, err error) {
+	if _, ok := cs.transport.(overRedis); ok {
+		c := &cs.Redis.Consumer
+		if messages, err = redisconn.Parse(c.URL, redisconn.Broker, redisconn.Options{Options: c.Connection, UseTLS: c.TLS, Failover: c.Failover}); err != nil {
+			return nil, nil, err
+		}
+	}
+	if _, ok := cs.results.(redisResults); ok && cs.BackendURL != "" {
+		c := &cs.Redis.Results
+		results, err = redisconn.Parse(c.URL, redisconn.Backend, redisconn.Options{Options: c.Connection, UseTLS: c.TLS})
+	}
+	return messages, results, err
 }

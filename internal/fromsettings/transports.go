@@ -10,7 +10,6 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/broker"
-	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/nearest"
 	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/settings"
@@ -24,6 +23,8 @@ type transport interface {
 	read(cs *Connections, conf *settings.Settings) error
 	// server is where messages come from: of several, the one in use.
 	server(cs *Connections) (connection.Server, error)
+	// misconfigured tells whether only other settings mend an error of connecting.
+	misconfigured(err error) bool
 	openConsumer(ctx context.Context, cs *Connections) (*Consumer, error)
 	openPublisher(ctx context.Context, cs *Connections) (Publisher, error)
 	// purge drops what waits in queues, and tells how many messages that were.
@@ -32,8 +33,8 @@ type transport interface {
 
 // managed is a transport whose queues and dead letters can be looked after from outside.
 type managed interface {
-	openManagement(ctx context.Context, cs *Connections) (*redisbroker.Management, error)
-	openDeadLetters(ctx context.Context, cs *Connections) (*redisbroker.DeadLetters, error)
+	openManagement(ctx context.Context, cs *Connections) (broker.Management, error)
+	openDeadLetters(ctx context.Context, cs *Connections) (broker.DeadLetters, error)
 }
 
 // ErrUnmanaged says that the queues of a broker cannot be looked after from outside.
@@ -45,15 +46,46 @@ type results interface {
 	open(cs *Connections) (*Results, error)
 }
 
+// LinkedResults is a kind of result backend that only programs have that link it. It finds out where
+// Connections.BackendURL leads and what the settings mean there, without connecting.
+type LinkedResults func(cs *Connections, conf *settings.Settings) (at connection.Server, open func() (*Results, error), err error)
+
+// LinkResults adds a kind of result backend, for URLs that begin with its name, alone or followed by +
+// or ://. Packages do so when they are initialized, and only then.
+func LinkResults(name string, kind LinkedResults) { resultBackends[name] = kind }
+
+func (l LinkedResults) read(cs *Connections, conf *settings.Settings) error {
+	at, open, err := l(cs, conf)
+	if err != nil {
+		return err
+	}
+	cs.Backend, cs.results = at, opened(open)
+	for _, name := range at.Ignored {
+		cs.Warnings = append(cs.Warnings, fmt.Sprintf("result backend %s: the option '%s' has no effect here", at, name))
+	}
+	return nil
+}
+
+// open is never called: read leaves another in its place.
+func (l LinkedResults) open(*Connections) (*Results, error) { return nil, errors.ErrUnsupported }
+
+// opened is a linked result backend whose settings are read.
+type opened func() (*Results, error)
+
+func (o opened) read(*Connections, *settings.Settings) error { return nil }
+func (o opened) open(*Connections) (*Results, error)         { return o() }
+
 // transports are the brokers by the scheme of their URLs.
 var transports = map[string]transport{
 	"redis": overRedis{}, "rediss": overRedis{}, "redis+socket": overRedis{}, "sentinel": overRedis{},
+	"amqp": overRabbit{}, "amqps": overRabbit{}, "pyamqp": overRabbit{}, "librabbitmq": overRabbit{},
 	"memory": inMemory{},
 }
 
 // resultBackends are the result backends by the scheme of their URLs.
 var resultBackends = map[string]results{
 	"redis": redisResults{}, "rediss": redisResults{}, "redis+socket": redisResults{}, "sentinel": redisResults{},
+	"rpc":          overRPC{},
 	"cache+memory": memoryResults{},
 }
 
@@ -74,13 +106,24 @@ type Publisher interface {
 	broker.Asker
 }
 
+// Watched is implemented by publishers with a connection that the broker may block.
+type Watched interface {
+	Connected() bool
+	Reconnects() int64
+	// Blocked tells whether the broker takes no messages now, and why.
+	Blocked() (reason string, blocked bool)
+}
+
 // Results is a result backend. It connects when it is used.
 type Results struct {
 	Store      backend.Store
 	Loader     backend.Loader
 	Ping       func(ctx context.Context) error
 	Reconnects func() int64 // nil: there is no connection to lose
-	Close      func() error
+	// Misconfigured tells whether an error of Ping's is one that only other settings mend: a wrong
+	// password, say.
+	Misconfigured func(err error) bool
+	Close         func() error
 }
 
 // OpenConsumer connects to where messages come from. It fails if that cannot be reached now.
@@ -93,13 +136,30 @@ func (cs *Connections) OpenPublisher(ctx context.Context) (Publisher, error) {
 	return cs.transport.openPublisher(ctx, cs)
 }
 
+// Misconfigured tells whether an error of connecting to the broker is one that only other settings mend:
+// a wrong password, say.
+func (cs *Connections) Misconfigured(err error) bool { return cs.transport.misconfigured(err) }
+
 // Purge drops what waits in queues, and tells how many messages that were.
 func (cs *Connections) Purge(ctx context.Context, queues []broker.Queue) (int, error) {
 	return cs.transport.purge(ctx, cs, queues)
 }
 
+// purgeAll drops what waits in queues, and closes the management it is done with.
+func purgeAll(ctx context.Context, m broker.Management, queues []broker.Queue) (total int, err error) {
+	defer func() { err = errors.Join(err, m.Close()) }()
+	for _, q := range queues {
+		n, err := m.Purge(ctx, q.Name)
+		if err != nil {
+			return total, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
 // OpenManagement connects to look after queues, where tasks are published.
-func (cs *Connections) OpenManagement(ctx context.Context) (*redisbroker.Management, error) {
+func (cs *Connections) OpenManagement(ctx context.Context) (broker.Management, error) {
 	if m, ok := cs.transport.(managed); ok {
 		return m.openManagement(ctx, cs)
 	}
@@ -107,7 +167,7 @@ func (cs *Connections) OpenManagement(ctx context.Context) (*redisbroker.Managem
 }
 
 // OpenDeadLetters connects to look after dead letters.
-func (cs *Connections) OpenDeadLetters(ctx context.Context) (*redisbroker.DeadLetters, error) {
+func (cs *Connections) OpenDeadLetters(ctx context.Context) (broker.DeadLetters, error) {
 	if m, ok := cs.transport.(managed); ok {
 		return m.openDeadLetters(ctx, cs)
 	}
@@ -128,7 +188,7 @@ func transportOf(url string) (transport, error) {
 	}
 	base, _, _ := strings.Cut(strings.ToLower(scheme), "+") // sqla+postgresql
 	if what, ok := missingTransports[base]; ok {
-		return nil, fmt.Errorf("broker: %s:// is not supported yet: %s. Messages can come from Redis: redis://, rediss://, redis+socket:// or sentinel://", scheme, what)
+		return nil, fmt.Errorf("broker: %s:// is not supported yet: %s. Messages can come from Redis (redis://, rediss://, redis+socket://, sentinel://) or RabbitMQ (amqp://, amqps://)", scheme, what)
 	}
 	return nil, fmt.Errorf("broker: %s", unknown(scheme, transports, missingTransports))
 }
@@ -136,14 +196,16 @@ func transportOf(url string) (transport, error) {
 // resultsOf finds the result backend of a URL.
 func resultsOf(url string) (results, error) {
 	scheme := schemeOf(url)
-	if r, ok := resultBackends[scheme]; ok {
-		return r, nil
+	base, _, _ := strings.Cut(scheme, "+") // db+postgresql
+	for _, name := range []string{scheme, base} {
+		if r, ok := resultBackends[name]; ok {
+			return r, nil
+		}
 	}
 	name := scheme
 	if strings.Contains(url, "://") {
 		name += "://"
 	}
-	base, _, _ := strings.Cut(scheme, "+") // db+postgresql
 	if what, ok := missingResults[base]; ok {
 		return nil, fmt.Errorf("result backend: '%s' is not supported yet: %s. Results can be stored in Redis, where Python reads them, "+
 			"with a redis:// URL; disabled:// stores none", name, what)
@@ -166,11 +228,11 @@ func unknown[T any](scheme string, built map[string]T, missing map[string]string
 	slices.Sort(known)
 	text := fmt.Sprintf("there is no '%s'", scheme)
 	if strings.ContainsAny(scheme, ":@/") { // no scheme at all, and perhaps a password
-		text = "it should start with redis://"
+		text = "it should start with redis:// or amqp://"
 	} else if meant := nearest.Name(scheme, slices.Compact(known)); meant != "" {
 		text += ". Did you mean '" + meant + "'?"
 	} else {
-		text += "; a redis:// URL is"
+		text += "; a redis:// or amqp:// URL is"
 	}
 	return text
 }

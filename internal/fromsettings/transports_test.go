@@ -21,13 +21,13 @@ func TestSchemes(t *testing.T) {
 		}
 		return ""
 	}
-	for _, scheme := range strings.Fields("SLMQ SQS amqp amqps azureservicebus azurestoragequeues confluentkafka consul etcd filesystem " +
-		"gcpubsub kafka librabbitmq mongodb pgmq pyamqp pyro qpid slmq sqla sqlalchemy sqs zookeeper sqla+postgresql") {
+	for _, scheme := range strings.Fields("SLMQ SQS azureservicebus azurestoragequeues confluentkafka consul etcd filesystem " +
+		"gcpubsub kafka mongodb pgmq pyro qpid slmq sqla sqlalchemy sqs zookeeper sqla+postgresql") {
 		if err := read(scheme+"://user:secret@h//", ""); !strings.HasPrefix(err, "broker: "+scheme+":// is not supported yet: ") || strings.Contains(err, "secret") {
 			t.Errorf("%s: %q", scheme, err)
 		}
 	}
-	for _, url := range strings.Fields("rpc:// rpc django-db django-cache db+postgresql://u:secret@h/x db+sqlite:///x database://x cache+memcached://h/ cache://h " +
+	for _, url := range strings.Fields("django-db django-cache db+postgresql://u:secret@h/x db+sqlite:///x database://x cache+memcached://h/ cache://h " +
 		"mongodb://h mongodb+srv://h cassandra:// elasticsearch://h couchbase://h couchdb://h arangodb://h riak://h consul://h cosmosdbsql://h " +
 		"dynamodb://h s3://b gs://b azureblockblob://h file:///x amqp://") {
 		if err := read("redis://h", url); !strings.Contains(err, "' is not supported yet: ") || strings.Contains(err, "secret") {
@@ -40,6 +40,10 @@ func TestSchemes(t *testing.T) {
 		{"redis+socket:///s", "redis+socket:///s"},
 		{"redis://a;redis://b", ""},
 		{"memory://", "cache+memory://"},
+		{"amqp://", "rpc://"},
+		{"amqps://u:secret@h/v", "rpc"},
+		{"pyamqp://u:secret@h//", "redis://h"},
+		{"librabbitmq://a;b", ""},
 	} {
 		if err := read(urls[0], urls[1]); err != "" {
 			t.Errorf("%q: %s", urls, err)
@@ -48,11 +52,22 @@ func TestSchemes(t *testing.T) {
 	for url, want := range map[string]string{
 		"reids://u:secret@h": "broker: there is no 'reids'. Did you mean 'redis'?",
 		"ampq://u:secret@h":  "broker: there is no 'ampq'. Did you mean 'amqp'?",
-		"u:secret@h:6379":    "broker: it should start with redis://",
+		"u:secret@h:6379":    "broker: it should start with redis:// or amqp://",
 	} {
 		if err := read(url, ""); err != want {
 			t.Errorf("%s: %q, want %q", url, err, want)
 		}
+	}
+	if err := read("redis://h", "rpc://"); !strings.Contains(err, "rpc:// sends results through RabbitMQ") {
+		t.Errorf("rpc:// on Redis: %q", err)
+	}
+	// kombu sends results through any broker: what is not built here is left to the app that has it.
+	conf := settings.Default()
+	conf.BrokerURL, conf.ResultBackend = "redis://h", "rpc://"
+	cs := fromsettings.URLs(conf)
+	cs.Python.Stores = true
+	if err := cs.Read(conf); err != nil || cs.BackendURL != "" {
+		t.Errorf("rpc:// of an app on Redis: %q, %v", cs.BackendURL, err)
 	}
 	for url, want := range map[string]string{
 		"mongdb://u:secret@h":             "result backend: there is no 'mongdb'. Did you mean 'mongodb'?",

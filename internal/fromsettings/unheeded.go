@@ -8,28 +8,42 @@ import (
 )
 
 // Unheeded are the settings that are understood, and have no effect in a worker, with the
-// reason. Those that have none anywhere are in the tables of package settings.
-var Unheeded = []struct{ Name, Why string }{
-	{"event_serializer", "events are JSON, which every receiver accepts"},
-	{"result_accept_content", "results are read as plain data, whatever their serializer"},
-	{"task_protocol", "messages are published in protocol 2, which Celery reads since 4.0"},
-	{"task_publish_retry", "a worker tries until it has published"},
-	{"task_publish_retry_policy", "a worker tries until it has published"},
-	{"task_repr_maxlevels", "argsrepr and log lines show three levels, as by default in Celery"},
+// reason. Children says that they have in the child processes of a Python app. Those that have
+// none anywhere are in the tables of package settings.
+var Unheeded = []struct {
+	Name, Why string
+	Children  bool
+}{
+	{"event_serializer", "events are JSON, which every receiver accepts", false},
+	{"result_accept_content", "results are read as plain data, whatever their serializer", true},
+	{"task_protocol", "messages are published in protocol 2, which Celery reads since 4.0", true},
+	{"task_publish_retry", "a worker tries until it has published", true},
+	{"task_publish_retry_policy", "a worker tries until it has published", true},
+	{"task_repr_maxlevels", "argsrepr and log lines show three levels, as by default in Celery", true},
 	{
 		"worker_cancel_long_running_tasks_on_connection_loss",
-		"tasks run on, and are cancelled as soon as others have been given their messages",
+		"tasks run on, and are cancelled as soon as others have been given their messages", false,
 	},
+	{"worker_max_memory_per_child", "there are no child processes", true},
+	{"worker_max_tasks_per_child", "there are no child processes", true},
 }
 
 // UnheededWarnings has a line for each setting without effect that is not as Celery's default is.
-func UnheededWarnings(conf *settings.Settings) []string {
+// children says that tasks run in the child processes of a Python app, too.
+func UnheededWarnings(conf *settings.Settings, children bool) []string {
 	var lines []string
 	for _, setting := range Unheeded {
-		if conf.Changed(setting.Name) {
+		if conf.Changed(setting.Name) && (!children || !setting.Children) {
 			lines = append(lines, conf.Origin(setting.Name).String()+" has no effect: "+setting.Why)
 		}
 	}
+	if children {
+		return lines // annotations are the app's, which has heeded them
+	}
+	return append(lines, annotationWarnings(conf)...)
+}
+
+func annotationWarnings(conf *settings.Settings) (lines []string) {
 	for _, name := range append(conf.TaskAnnotations.Tasks(), "*") {
 		a := conf.TaskAnnotations.For(name)
 		origin := conf.Origin("task_annotations").String() + ": " + name + ": "

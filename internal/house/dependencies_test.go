@@ -16,6 +16,9 @@ var testOnly = []string{
 // serverOnly are modules that the command line needs, and programs with a worker of their own do not.
 var serverOnly = []string{"github.com/alicebob/miniredis/v2", "github.com/urfave/cli/v2", "golang.org/x/term"}
 
+// sqlOnly are the drivers of SQL databases, which only programs have that ask for them.
+var sqlOnly = []string{"github.com/jackc/pgx/v5", "github.com/go-sql-driver/mysql", "modernc.org/sqlite"}
+
 // What users import brings along what they need, and no more.
 func TestUsersGetNoTestDependencies(t *testing.T) {
 	t.Parallel()
@@ -37,7 +40,7 @@ func TestUsersGetNoTestDependencies(t *testing.T) {
 		"backend", "backend/redisbackend", "backend/membackend", "operate/...",
 	}
 	for name, has := range map[string]struct{ modules, forbidden []string }{
-		"the library":      {needed(library...), slices.Concat(testOnly, serverOnly)},
+		"the library":      {needed(library...), slices.Concat(testOnly, serverOnly, sqlOnly)},
 		"the command line": {needed("cli"), testOnly},
 	} {
 		if !slices.Contains(has.modules, "github.com/prometheus/client_golang") {

@@ -1,6 +1,7 @@
 package house_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -17,6 +18,7 @@ const module = "github.com/apium/apium"
 // Other modules, by the short name the layer table uses for them.
 var modules = map[string]string{
 	"redigo":     "github.com/gomodule/redigo",
+	"amqp091":    "github.com/rabbitmq/amqp091-go",
 	"sentinel":   "github.com/FZambia/sentinel",
 	"miniredis":  "github.com/alicebob/miniredis/v2",
 	"cli/v2":     "github.com/urfave/cli/v2",
@@ -29,7 +31,12 @@ var modules = map[string]string{
 	"brotli":     "github.com/andybalholm/brotli",
 	"bzip2":      "github.com/dsnet/compress",
 	"xz":         "github.com/ulikunitz/xz",
+	"sys":        "golang.org/x/sys/unix",
 	"term":       "golang.org/x/term",
+	"rrule":      "github.com/teambition/rrule-go",
+	"pgx":        "github.com/jackc/pgx/v5",
+	"mysql":      "github.com/go-sql-driver/mysql",
+	"sqlite":     "modernc.org/sqlite",
 }
 
 // layers lists, for every package, what it may import besides the standard
@@ -48,7 +55,7 @@ var layers = map[string][]string{
 
 	"protocol/canvas": {"protocol", "protocol/pyjson"},
 
-	"tasks":        {"protocol", "protocol/pyjson", "protocol/canvas", "internal/logline"},
+	"tasks":        {"protocol", "protocol/pyjson", "protocol/canvas", "beat/schedule", "internal/logline"},
 	"tasks/sample": {"tasks", "protocol/pyjson"},
 	"tasks/taskstest": {
 		"tasks", "protocol", "protocol/canvas", "protocol/pyjson", "client", "worker", "broker", "broker/membroker", "backend", "backend/membackend",
@@ -57,7 +64,9 @@ var layers = map[string][]string{
 	"broker":             {"protocol"},
 	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
 	"broker/membroker":   {"broker", "protocol", "protocol/pyjson"},
-	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/envelope", "internal/redisconn", "internal/logline", "redigo"},
+	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/envelope", "internal/redisconn", "internal/reconnect", "internal/logline", "redigo"},
+
+	"broker/amqpbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/rabbitconn", "internal/reconnect", "internal/logline", "amqp091"},
 
 	"backend":             {"protocol"},
 	"backend/backendtest": {"backend", "protocol", "go-cmp"},
@@ -66,69 +75,117 @@ var layers = map[string][]string{
 		"backend", "protocol", "protocol/pyjson", "settings/connection", "internal/redisconn", "redigo", "protocol/serializer", "protocol/compression",
 	},
 
-	"worker":           {"protocol", "protocol/pyjson", "tasks", "protocol/canvas", "broker", "backend", "protocol/serializer", "protocol/compression", "internal/logline", "internal/publish"},
+	"backend/rpcbackend": {"backend", "protocol", "protocol/pyjson", "protocol/serializer", "settings/connection", "internal/rabbitconn", "internal/logline", "amqp091"},
+
+	"backend/sqlbackend": {
+		"backend", "protocol", "protocol/pyjson", "protocol/serializer", "internal/sqldb", "internal/logline",
+	},
+
+	"worker":           {"protocol", "protocol/pyjson", "tasks", "protocol/canvas", "broker", "backend", "protocol/serializer", "protocol/compression", "internal/logline", "internal/publish", "internal/wholefile"},
 	"internal/publish": {"protocol", "protocol/pyjson", "protocol/canvas", "protocol/serializer", "broker", "backend"},
 	"operate/control":  {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch", "internal/logline"},
 	"operate/gossip":   {"protocol", "protocol/pyjson", "broker", "worker", "operate/control", "internal/logline"},
 	"operate/events":   {"protocol", "protocol/pyjson", "broker", "worker", "internal/logline"},
 	"client":           {"protocol", "protocol/pyjson", "protocol/canvas", "tasks", "broker", "backend", "internal/publish"},
+	"scripts":          {},
+	"python":           {"backend", "broker", "protocol", "protocol/canvas", "protocol/pyjson", "protocol/serializer", "tasks", "worker", "internal/logline", "scripts", "sys"},
 	"operate/metrics":  {"worker", "protocol", "broker", "prometheus"},
 
 	"settings/connection": {},
-	"settings":            {"settings/connection", "broker", "tasks", "protocol/canvas", "internal/fnmatch", "internal/nearest", "toml", "yaml"},
+	"settings":            {"settings/connection", "broker", "tasks", "protocol/canvas", "protocol/pyjson", "internal/fnmatch", "internal/nearest", "toml", "yaml"},
 	"internal/fnmatch":    {},
 	"internal/nearest":    {},
+	"internal/wholefile":  {},
+	"internal/stubs":      {"tasks", "protocol/canvas", "protocol/pyjson", "internal/fnmatch", "internal/nearest"},
+
+	"beat/schedule":   {},
+	"beat/djangobeat": {"beat", "beat/schedule", "protocol/pyjson", "internal/sqldb"},
+	"beat/redbeat":    {"beat", "beat/schedule", "broker", "protocol/pyjson", "settings/connection", "internal/logline", "internal/redisconn", "redigo", "rrule"},
+	"beat":            {"beat/schedule", "broker", "client", "protocol/canvas", "protocol/pyjson", "internal/logline", "internal/nearest", "internal/wholefile"},
 
 	"internal/nodename": {},
+	"internal/sdnotify": {"sys"},
 	"internal/build":    {},
 	"internal/fromsettings": {
 		"settings", "protocol/canvas", "client", "tasks", "worker", "operate/events", "operate/metrics", "broker", "broker/redisbroker", "broker/membroker",
-		"backend", "backend/redisbackend", "backend/membackend", "internal/nearest",
+		"broker/amqpbroker", "backend", "backend/redisbackend", "backend/rpcbackend", "backend/membackend", "internal/nearest", "internal/redisconn", "internal/rabbitconn",
 		"settings/connection", "internal/nodename",
 	},
+	"internal/doctor": {
+		"settings", "protocol", "protocol/pyjson", "broker", "broker/redisbroker", "operate/control", "internal/fromsettings", "internal/redisconn", "redigo",
+	},
 	"app": {
-		"settings", "client", "tasks", "worker", "protocol", "protocol/canvas", "broker", "operate/control", "operate/events", "operate/gossip", "operate/metrics",
-		"broker/redisbroker", "backend/redisbackend", "settings/connection", "internal/redisconn", "internal/fromsettings", "internal/logline", "internal/nodename", "internal/build", "prometheus",
+		"beat", "beat/schedule", "settings", "client", "tasks", "worker", "python", "protocol", "protocol/canvas", "protocol/serializer", "broker", "operate/control", "operate/events", "operate/gossip", "operate/metrics",
+		"broker/redisbroker", "backend/redisbackend", "settings/connection", "internal/redisconn", "internal/reconnect", "internal/fromsettings", "internal/logline", "internal/nodename", "internal/build", "prometheus",
 	},
 
-	"internal/redisconn":    {"settings/connection", "redigo", "sentinel", "internal/logline"},
+	"app/sql": {"backend/sqlbackend", "internal/fromsettings", "settings", "settings/connection"},
+
+	"internal/serverurl":    {"settings/connection"},
+	"internal/redisconn":    {"settings/connection", "redigo", "sentinel", "internal/serverurl"},
+	"internal/reconnect":    {"internal/logline"},
+	"internal/rabbitconn":   {"settings/connection", "amqp091", "internal/reconnect", "internal/serverurl"},
 	"internal/logline":      {},
 	"internal/logtest":      {},
 	"internal/envelope":     {"protocol", "protocol/pyjson"},
 	"internal/envelopetest": {"protocol", "internal/envelope"},
 	"internal/redistest":    {"redigo"},
+	"internal/certtest":     {},
+	"internal/guarded":      {},
+	"internal/rabbittest":   {"internal/guarded", "amqp091"},
+	"internal/sqltest":      {"internal/certtest", "internal/guarded", "pgx", "mysql", "sqlite"},
 	"internal/embedded":     {"miniredis"},
+	"internal/simulation":   {},
+	"internal/sqldb":        {"pgx", "mysql", "sqlite"},
 
 	"cli": {
-		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "operate/control", "operate/events", "client", "app",
-		"broker/redisbroker", "backend/redisbackend", "internal/embedded", "internal/fromsettings", "internal/logline", "internal/build", "internal/nodename", "cli/v2",
-		"settings", "protocol/canvas", "internal/nearest", "protocol/serializer", "protocol/compression", "term",
+		"beat", "beat/schedule", "beat/djangobeat", "beat/redbeat",
+		"internal/doctor",
+		"protocol", "protocol/pyjson", "tasks", "tasks/sample", "broker", "backend", "worker", "operate/control", "operate/events", "operate/metrics", "client", "app", "app/sql", "python",
+		"broker/redisbroker", "backend/redisbackend", "internal/embedded", "internal/fromsettings", "internal/logline", "internal/build", "internal/nodename", "internal/sdnotify", "cli/v2",
+		"settings", "settings/connection", "protocol/canvas", "internal/nearest", "internal/stubs", "protocol/serializer", "protocol/compression", "term",
 	},
-	".": {"cli", "tasks", "tasks/sample"},
+	".":              {"cli", "tasks", "tasks/sample"},
+	"internal/wheel": {"cli", "tasks"},
 }
 
 // TestLayers reads the imports itself rather than asking the go command, so that
 // the test cache sees which files it depends on.
 func TestLayers(t *testing.T) {
 	t.Parallel()
+	eachSource(t, func(path string) { checkImports(t, path) })
+}
+
+// eachSource calls do with each Go file of the module that is no test.
+func eachSource(t *testing.T, do func(path string)) {
+	t.Helper()
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if entry.IsDir() {
-			if path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || isModule(path)) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
-			checkImports(t, path)
+		case entry.IsDir() && path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || isModule(path)):
+			return fs.SkipDir
+		case !entry.IsDir() && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+			do(path)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// eachParsed calls do with each of them as it is parsed.
+func eachParsed(t *testing.T, do func(files *token.FileSet, file *ast.File)) {
+	t.Helper()
+	eachSource(t, func(path string) {
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(files, file)
+	})
 }
 
 // checkImports reports the imports of one file that its package may not have.

@@ -20,6 +20,8 @@ type Config struct {
 	Environment canvas.Environment
 	// Serializer and Compression are those of messages whose options name none.
 	Serializer, Compression string
+	// Signed is what they are written in instead. nil: nothing is signed.
+	Signed protocol.Serializer
 	// Before is called with each task before its message is made, and may change it. Nil: nothing is.
 	Before func(ctx context.Context, task *protocol.Task)
 	// Event makes a message that is published along with a task's. Nil: there is none.
@@ -39,8 +41,12 @@ func NewMaker(cfg Config) (*Maker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Signed != nil {
+		format.Serializer = cfg.Signed
+	}
 	cfg.Environment.NewID = protocol.NewID
-	cfg.Environment.ReplyTo = protocol.NewID() // one for each producer, as in Celery; read by the rpc backend only
+	// One for each producer, as in Celery. Unless it is an address, nobody is there.
+	cfg.Environment.ReplyTo = cmp.Or(cfg.Environment.ReplyTo, protocol.NewID())
 	return &Maker{cfg: cfg, format: format}, nil
 }
 
@@ -89,7 +95,7 @@ func (m *Maker) Add(ctx context.Context, b *Batch, plan *canvas.Plan) error {
 		if err != nil {
 			return err
 		}
-		if b.Size += message.Message.Size(); b.Size > Portion {
+		if b.Size += message.Message.Size(); b.Size > Portion && len(b.Messages) > 0 { // one alone is sent as it is, however large
 			message.Message, message.later = protocol.Message{}, &call.Publication
 		}
 		b.Messages = append(b.Messages, message)
@@ -114,14 +120,22 @@ func (b *Batch) Append(more *Batch) {
 func (m *Maker) step(ctx context.Context, call *canvas.Publish) (Message, error) {
 	call.Publication.Format = m.format
 	if call.Serializer != "" || call.Compression != "" {
-		format, err := serializer.Format(cmp.Or(call.Serializer, m.cfg.Serializer), cmp.Or(call.Compression, m.cfg.Compression))
+		name := call.Serializer
+		signed := m.cfg.Signed != nil && (name == "" || name == "auth")
+		if signed {
+			name = ""
+		}
+		format, err := serializer.Format(cmp.Or(name, m.cfg.Serializer), cmp.Or(call.Compression, m.cfg.Compression))
 		if err != nil {
 			return Message{}, fmt.Errorf("task %s: %w", call.Task.Name, err)
+		}
+		if signed {
+			format.Serializer = m.cfg.Signed
 		}
 		call.Publication.Format = format
 	}
 	message, err := m.Make(ctx, call.Task, call.Publication)
-	message.ExchangeType = call.ExchangeType
+	message.ExchangeType, message.Delay = call.ExchangeType, call.Delay
 	return message, err
 }
 

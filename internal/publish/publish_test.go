@@ -151,6 +151,13 @@ func countsTo(t *testing.T, results *membackend.Backend, b *publish.Batch, parts
 	}
 }
 
+// signature stands for what signs messages.
+type signature struct{ protocol.Serializer }
+
+func (signature) ContentType() string                  { return "signed" }
+func (signature) ContentEncoding() string              { return "utf-8" }
+func (signature) FromJSON(text []byte) ([]byte, error) { return text, nil }
+
 // TestFormats: the options of a call win over the maker's, and a name that means nothing is
 // an error of the task.
 func TestFormats(t *testing.T) {
@@ -163,6 +170,14 @@ func TestFormats(t *testing.T) {
 	} {
 		if got := batchOf(t, m, sig).Messages[0].Message.ContentType; got != want {
 			t.Errorf("content type %s, want %s", got, want)
+		}
+	}
+	signs := newMaker(t, publish.Config{Signed: signature{}})
+	for want, opts := range map[string][]canvas.Option{
+		"signed": {canvas.Serializer("auth"), canvas.Compression("zlib")}, "application/x-yaml": {canvas.Serializer("yaml")},
+	} {
+		if got := batchOf(t, signs, canvas.Sig("t", 1).Set(opts...)).Messages[0].Message.ContentType; got != want {
+			t.Errorf("content type %s where messages are signed, want %s", got, want)
 		}
 	}
 	plan, err := canvas.Apply(canvas.Sig("app.odd").Set(canvas.Compression("odd")), nil, nil, m.Environment())

@@ -8,6 +8,7 @@ import (
 
 // call is one command in flight. It is used again as soon as both sides are done with it.
 type call struct {
+	spare *sync.Pool    // where it goes then
 	done  chan struct{} // capacity 1
 	state atomic.Int32
 	reply any
@@ -20,14 +21,18 @@ const (
 	abandoned // nobody waits any more: whoever answers frees it
 )
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
-
-func newCall() *call { return calls.Get().(*call) }
+// newCall takes a call that was used before, if there is one.
+func newCall(spare *sync.Pool) *call {
+	if c, ok := spare.Get().(*call); ok {
+		return c
+	}
+	return &call{spare: spare, done: make(chan struct{}, 1)}
+}
 
 func (c *call) free() {
 	c.reply, c.err = nil, nil
 	c.state.Store(waiting)
-	calls.Put(c)
+	c.spare.Put(c)
 }
 
 // answer hands over the reply. The caller must not touch c afterwards.

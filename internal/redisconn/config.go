@@ -38,6 +38,7 @@ type Config struct {
 	sentinels []string // host:port; endpoints[0] then holds what logs in to the master
 	failover  *connection.Failover
 	ignored   []string
+	follower  follower // of connections to what the Sentinels say is the master
 }
 
 // endpoint is one server of the URL.
@@ -155,6 +156,9 @@ func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Con
 	conn, err := redis.DialContext(ctx, e.network, e.addr,
 		redis.DialContextFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			nc, err := c.opts.Dial(ctx, network, addr)
+			if err == nil && len(c.sentinels) > 0 {
+				nc = c.follow(nc, addr)
+			}
 			if err != nil || wrap == nil {
 				return nc, err
 			}

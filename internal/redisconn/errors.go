@@ -14,7 +14,10 @@ import (
 // ErrClosed is returned by every method of a Pipeline after Close.
 var ErrClosed = errors.New("redis: connection closed by us")
 
-var errNotMaster = errors.New("the server is not the master")
+var (
+	errNotMaster = errors.New("the server is not the master")
+	errReplaced  = errors.New("there is another master")
+)
 
 // ConnError is a failure of the connection, not of a command. Whether a command
 // that was in flight has run is unknown.
@@ -66,7 +69,7 @@ func IsRetryable(err error) bool {
 func IsConfig(err error) bool {
 	var server redis.Error
 	if errors.As(err, &server) {
-		_, forbidden := denied(server)
+		_, forbidden := denied(server, question{})
 		return forbidden || hasCode(server, config)
 	}
 	var record tls.RecordHeaderError

@@ -2,14 +2,8 @@ package redisconn_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,6 +13,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/internal/certtest"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/settings/connection"
@@ -132,11 +127,13 @@ func TestForbidden(t *testing.T) {
 		}
 		_, err := p.Do(t.Context(), cmd[0].(string), cmd[1:]...)
 		fails(t, err, true, false, right)
+		names(t, err, right)
 		_, err = p.Script(t.Context(), redisconn.NewScript(1, "return redis.call(ARGV[1], KEYS[1], 'text')"), "c", cmd[0])
 		fails(t, err, true, false, right)
 		if !strings.Contains(err.Error(), right) {
 			t.Errorf("%v does not say %q", err, right)
 		}
+		names(t, err, right)
 	}
 	// In the words of other versions.
 	for text, right := range map[string]string{
@@ -148,28 +145,26 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// names checks that an error names the command, or the key or channel "c", that the ACL forbids.
+func names(t *testing.T, err error, right string) {
+	t.Helper()
+	for _, name := range []string{` key "c"`, ` channel "c"`, " command PUBLISH", " command SET"} {
+		if strings.Contains(err.Error(), name) && strings.Contains(right, strings.Fields(name)[0]) {
+			return
+		}
+	}
+	t.Errorf("%v does not name what is denied", err)
+}
+
 // proxy serves TLS in front of a server and returns its address and certificate file.
 func proxy(t *testing.T, s *redistest.Server, names ...string) (addr, file string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: names,
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert, trusted := certtest.SelfSigned(t, time.Hour, names...)
 	file = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(file, trusted, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-	})
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 	if err != nil {
 		t.Fatal(err)
 	}

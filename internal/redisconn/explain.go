@@ -36,11 +36,15 @@ var explanations = []struct{ code, text string }{
 	{"MOVED", "this is a Redis Cluster, which Celery's layout does not work on"},
 }
 
-// Explained adds what Explain says to an error that the server answered.
-func Explained(err error) error {
+// Explained adds what Explain says to an error that the server answered to a command.
+func Explained(err error, cmd string, args ...any) error {
+	return explained(err, question{cmd: cmd, args: args})
+}
+
+func explained(err error, asked question) error {
 	var server redis.Error
 	if errors.As(err, &server) {
-		if why := Explain(server); why != "" {
+		if why := explain(server, asked); why != "" {
 			return fmt.Errorf("%w (%s)", err, why)
 		}
 	}
@@ -49,13 +53,15 @@ func Explained(err error) error {
 
 // Explain returns what is probably wrong, in a phrase for the operator, or "" if
 // the error says it all. The message of a *ConnError contains it already.
-func Explain(err error) string {
+func Explain(err error) string { return explain(err, question{}) }
+
+func explain(err error, asked question) string {
 	if err == nil {
 		return ""
 	}
 	var server redis.Error
 	if errors.As(err, &server) {
-		if right, forbidden := denied(server); forbidden {
+		if right, forbidden := denied(server, asked); forbidden {
 			return "the server's ACL does not allow this user to " + right
 		}
 		for _, e := range explanations {

@@ -3,6 +3,7 @@ package redisconn_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -241,6 +242,41 @@ func testSentinel(t *testing.T, end func(*redistest.Server, *testing.T)) {
 	})
 	if n, err := redis.Int(replica.Dial(t, 2).Do("EXISTS", "a", "b")); n != 2 {
 		t.Errorf("the new master is not the replica: it has %d of 2 keys, %v", n, err)
+	}
+}
+
+// A master hangs for so long that it is replaced, and goes on: who waits for its answer does not stay with it.
+func TestReplacedMasterGoesOn(t *testing.T) {
+	t.Parallel()
+	master := redistest.Start(t)
+	replica := redistest.Start(t, redistest.ReplicaOf(master))
+	sentinel := redistest.Start(t, redistest.Sentinel("m", master))
+	eventually(t, "sentinel knows the replica", func() bool {
+		reply, _ := redis.Values(sentinel.Do(t, "SENTINEL", "slaves", "m"), nil)
+		return len(reply) == 1
+	})
+	url, opts := "sentinel://"+sentinel.Addr()+"/0", redisconn.Options{Options: connection.Options{MasterName: "m", SocketTimeout: time.Hour}}
+	cfg := parse(t, url, opts)
+	waits, err := cfg.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Close()
+	end := make(chan error, 1)
+	go func() { _, err := waits.Do("BLPOP", "nothing", 0); end <- err }()
+	master.Freeze(t)
+	eventually(t, "the replica is the master", func() bool {
+		reply, err := redis.Strings(sentinel.Do(t, "SENTINEL", "get-master-addr-by-name", "m"), nil)
+		return err == nil && net.JoinHostPort(reply[0], reply[1]) == replica.Addr()
+	})
+	master.Thaw(t)
+	select {
+	case err := <-end:
+		if err == nil || !strings.Contains(err.Error(), "another master") {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("it stays")
 	}
 }
 

@@ -30,6 +30,7 @@ type Pipeline struct {
 	ended  chan struct{} // closed when the run goroutine has ended
 
 	reconnects atomic.Int64
+	calls      sync.Pool // of *call, none of them in flight
 
 	mu      sync.Mutex
 	session *session      // nil while disconnected
@@ -79,11 +80,21 @@ func (p *Pipeline) Close() error {
 // []byte, []any, or an error (redis.Error for one sent by the server). When ctx
 // ends first, the command may still run. A *ConnError says that the connection
 // broke; if Op is "connect" the command was not sent, otherwise its fate is unknown.
+// Large arguments are not copied: what a []byte holds must never change, whatever Do returns.
 func (p *Pipeline) Do(ctx context.Context, cmd string, args ...any) (any, error) {
+	reply, err := p.do(ctx, cmd, args)
+	if err != nil {
+		err = Explained(err, cmd, args...)
+	}
+	return reply, err
+}
+
+// do is Do for who explains errors.
+func (p *Pipeline) do(ctx context.Context, cmd string, args []any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c := newCall()
+	c := newCall(&p.calls)
 	p.mu.Lock()
 	for p.session == nil {
 		if err := p.waitSession(ctx); err != nil { // unlocks and locks
@@ -97,8 +108,7 @@ func (p *Pipeline) Do(ctx context.Context, cmd string, args ...any) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := c.wait(ctx)
-	return reply, Explained(err)
+	return c.wait(ctx)
 }
 
 // waitSession waits for the session to change. p.mu is held on entry and on return.

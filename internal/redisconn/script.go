@@ -45,23 +45,37 @@ func (s *Script) args(spec string, keysAndArgs []any) []any {
 
 // Script runs a script: EVALSHA, and EVAL once if the server does not know it.
 func (p *Pipeline) Script(ctx context.Context, s *Script, keysAndArgs ...any) (any, error) {
-	reply, err := p.Do(ctx, "EVALSHA", s.args(s.hash, keysAndArgs)...)
-	if isNoScript(err) {
-		return p.Do(ctx, "EVAL", s.args(s.src, keysAndArgs)...)
-	}
-	return reply, err
+	return s.run(keysAndArgs, func(cmd string, args []any) (any, error) { return p.do(ctx, cmd, args) })
 }
 
 // Do runs the script on a connection of its own, in the same way.
 func (s *Script) Do(ctx context.Context, conn redis.Conn, keysAndArgs ...any) (any, error) {
-	reply, err := redis.DoContext(conn, ctx, "EVALSHA", s.args(s.hash, keysAndArgs)...)
-	if isNoScript(err) {
-		return redis.DoContext(conn, ctx, "EVAL", s.args(s.src, keysAndArgs)...)
+	return s.run(keysAndArgs, func(cmd string, args []any) (any, error) { return redis.DoContext(conn, ctx, cmd, args...) })
+}
+
+func (s *Script) run(keysAndArgs []any, do func(cmd string, args []any) (any, error)) (any, error) {
+	cmd, args := "EVALSHA", s.args(s.hash, keysAndArgs)
+	reply, err := do(cmd, args)
+	if IsNoScript(err) {
+		cmd, args = "EVAL", s.args(s.src, keysAndArgs)
+		reply, err = do(cmd, args)
+	}
+	if err != nil {
+		err = explained(err, question{cmd, args, s})
 	}
 	return reply, err
 }
 
-func isNoScript(err error) bool {
+// Send sends the script without waiting for its answer: by its hash, or whole, if the server may not know it.
+func (s *Script) Send(conn redis.Conn, whole bool, keysAndArgs ...any) error {
+	if whole {
+		return conn.Send("EVAL", s.args(s.src, keysAndArgs)...)
+	}
+	return conn.Send("EVALSHA", s.args(s.hash, keysAndArgs)...)
+}
+
+// IsNoScript tells whether a server does not know the script that it was to run.
+func IsNoScript(err error) bool {
 	var e redis.Error
 	return errors.As(err, &e) && strings.HasPrefix(string(e), "NOSCRIPT ")
 }

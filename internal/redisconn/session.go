@@ -130,7 +130,7 @@ func (s *session) receive() (batch []*call, err error) {
 
 // write sends what has gathered, in as few system calls as the load allows.
 func (s *session) write() {
-	var buf []byte
+	var out outgoing
 	for {
 		select {
 		case <-s.wake:
@@ -141,14 +141,14 @@ func (s *session) write() {
 			runtime.Gosched()
 			s.p.mu.Lock()
 			err := s.conn.Flush()
-			buf = s.wire.take(buf)
-			if err != nil || len(buf) == 0 {
+			out = s.wire.take(out)
+			if err != nil || out.empty() {
 				s.writing = false
 				s.p.mu.Unlock()
 				break
 			}
 			s.p.mu.Unlock()
-			if err := s.wire.send(buf); err != nil {
+			if err := s.wire.send(out); err != nil {
 				s.p.mu.Lock()
 				s.fail(err)
 				s.p.mu.Unlock()
@@ -186,7 +186,7 @@ func (s *session) watch() {
 
 // ping sends a PING nobody waits for.
 func (s *session) ping() {
-	c := newCall()
+	c := newCall(&s.p.calls)
 	c.state.Store(abandoned)
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()

@@ -37,7 +37,7 @@ func TestTrusted(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if pool, err := trusted(&connection.TLS{}); pool != nil || err != nil {
-		t.Errorf("nothing given: %v, %v", pool, err)
+	if cfg, err := tlsConfig(&connection.TLS{}, Broker, "example.com"); err != nil || cfg.RootCAs != nil {
+		t.Errorf("nothing given: %v, %v", cfg, err)
 	}
 }

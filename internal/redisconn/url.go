@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/apium/apium/internal/serverurl"
 	"github.com/apium/apium/settings/connection"
 )
 
@@ -34,15 +35,18 @@ func Parse(rawURL string, role Role, opts Options) (*Config, error) {
 		if raw = strings.TrimSpace(raw); raw == "" {
 			continue
 		}
-		u, err := splitURL(raw)
+		u, err := serverurl.Split(raw)
+		if errors.Is(err, serverurl.ErrNoScheme) {
+			return nil, fmt.Errorf("redis URL: %w; it should start with redis://", err)
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("redis URL: %w", err)
 		}
 		e, err := cfg.endpoint(u, role)
 		if err != nil {
-			return nil, fmt.Errorf("redis URL %s: %w", u.masked(), err)
+			return nil, fmt.Errorf("redis URL %s: %w", u.Masked(), err)
 		}
-		if u.scheme == "sentinel" {
+		if u.Scheme == "sentinel" {
 			cfg.sentinels = append(cfg.sentinels, e.addr)
 		}
 		cfg.endpoints = append(cfg.endpoints, e)
@@ -74,11 +78,11 @@ func (c *Config) check(role Role) error {
 }
 
 // endpoint turns one URL of the list into a server.
-func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
-	e := endpoint{scheme: u.scheme, network: "tcp", username: u.username, password: u.password}
-	q := query{role: role, unix: u.scheme == "redis+socket", opts: &c.opts, endpoint: &e, db: u.path, ssl: c.opts.UseTLS}
+func (c *Config) endpoint(u serverurl.URL, role Role) (endpoint, error) {
+	e := endpoint{scheme: u.Scheme, network: "tcp", username: u.Username, password: u.Password}
+	q := query{role: role, unix: u.Scheme == "redis+socket", opts: &c.opts, endpoint: &e, db: u.Path, ssl: c.opts.UseTLS}
 	port := "6379"
-	switch u.scheme {
+	switch u.Scheme {
 	case "redis":
 	case "sentinel":
 		if role == Broker { // Celery's result backend keeps 6379
@@ -89,21 +93,21 @@ func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 			q.ssl = &connection.TLS{}
 		}
 	case "redis+socket":
-		if u.path == "" {
+		if u.Path == "" {
 			return e, errors.New("the path of the socket is missing")
 		}
-		e.network, e.addr, q.db = "unix", "/"+u.path, ""
+		e.network, e.addr, q.db = "unix", "/"+u.Path, ""
 	case "socket":
 		return e, errors.New("socket:// must be written redis+socket://")
 	default:
-		err := fmt.Errorf("unknown scheme %q; known are redis, rediss, redis+socket and sentinel", u.scheme)
+		err := fmt.Errorf("unknown scheme %q; known are redis, rediss, redis+socket and sentinel", u.Scheme)
 		if role == Backend {
 			err = fmt.Errorf("%w, and disabled:// stores no results", err)
 		}
 		return e, err
 	}
-	for _, p := range u.query {
-		if err := q.set(u.scheme, p.key, p.value); err != nil {
+	for _, p := range u.Query {
+		if err := q.set(u.Scheme, p.Key, p.Value); err != nil {
 			return e, err
 		}
 	}
@@ -118,12 +122,12 @@ func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 	if e.db, err = database(q.db); err != nil || q.unix {
 		return e, err
 	}
-	host := u.host
+	host := u.Host
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	if u.port != "" && u.port != "0" {
-		port = u.port
+	if u.Port != "" && u.Port != "0" {
+		port = u.Port
 	}
 	e.addr = net.JoinHostPort(host, port)
 	switch {
@@ -138,8 +142,8 @@ func (c *Config) endpoint(u parts, role Role) (endpoint, error) {
 
 // sniHost is whom the certificate must name. Behind Sentinel that is the master,
 // whose address is not known yet.
-func sniHost(u parts, host string) string {
-	if u.scheme == "sentinel" {
+func sniHost(u serverurl.URL, host string) string {
+	if u.Scheme == "sentinel" {
 		return ""
 	}
 	return host
@@ -156,98 +160,4 @@ func database(s string) (int, error) {
 		return 0, fmt.Errorf("the database is a number from 0 on, not %q", s)
 	}
 	return n, nil
-}
-
-// parts are the parts of one URL, decoded.
-type parts struct {
-	scheme, host, port string
-	username, password string
-	path               string // without the leading slash
-	query              []param
-}
-
-type param struct{ key, value string }
-
-// masked names the URL in errors.
-func (u parts) masked() string {
-	user := u.username
-	if u.password != "" {
-		user += ":**"
-	}
-	if user != "" {
-		user += "@"
-	}
-	host := u.host
-	if u.port != "" {
-		host += ":" + u.port
-	}
-	return u.scheme + "://" + user + host + "/" + u.path
-}
-
-// splitURL splits as Python's urllib does with an http URL, which is how kombu
-// reads any URL: the last @ ends the user, and nothing is invalid but the port.
-func splitURL(raw string) (parts, error) {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return parts{}, errors.New("redis URL: it has no scheme; it should start with redis://")
-	}
-	u := parts{scheme: strings.ToLower(scheme)}
-	rest, _, _ = strings.Cut(rest, "#")
-	rest, query, _ := strings.Cut(rest, "?")
-	netloc, path, _ := strings.Cut(rest, "/")
-	u.path = unquote(path)
-	u.query = splitQuery(query)
-
-	host := netloc
-	if i := strings.LastIndexByte(netloc, '@'); i >= 0 {
-		user, password, _ := strings.Cut(netloc[:i], ":")
-		u.username, u.password = unquote(user), unquote(password)
-		host = netloc[i+1:]
-	}
-	if _, v6, ok := strings.Cut(host, "["); ok {
-		host, u.port, _ = strings.Cut(v6, "]")
-		_, u.port, _ = strings.Cut(u.port, ":")
-	} else {
-		host, u.port, _ = strings.Cut(host, ":")
-	}
-	u.host = strings.ToLower(unquote(host))
-	if u.port != "" {
-		if _, err := strconv.ParseUint(u.port, 10, 16); err != nil {
-			// The port is not quoted: an unescaped / or # in a password ends up here.
-			return u, errors.New("redis URL: the port is not a number up to 65535; the characters / ? # % in a password must be percent-encoded")
-		}
-	}
-	return u, nil
-}
-
-func splitQuery(s string) []param {
-	var params []param
-	for _, pair := range strings.Split(s, "&") {
-		key, value, _ := strings.Cut(pair, "=")
-		if value == "" {
-			continue // as Python's parse_qsl
-		}
-		plus := strings.NewReplacer("+", " ")
-		params = append(params, param{unquote(plus.Replace(key)), unquote(plus.Replace(value))})
-	}
-	return params
-}
-
-// unquote decodes %xx and leaves what is no such escape as it is.
-func unquote(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if b, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				out = append(out, byte(b))
-				i += 2
-				continue
-			}
-		}
-		out = append(out, s[i])
-	}
-	return string(out)
 }

@@ -11,7 +11,8 @@ import (
 const (
 	readBuffer = 64 << 10
 	sendPiece  = 256 << 10
-	keepBuffer = 1 << 20 // an output buffer that grew beyond this is not kept
+	keepBuffer = 1 << 20  // an output buffer does not grow beyond this
+	asItIs     = 64 << 10 // arguments from this size on are not copied; redigo's and TLS' own buffers are smaller
 )
 
 // wire is the network connection under a Pipeline's redigo connection. redigo
@@ -27,7 +28,28 @@ type wire struct {
 	sending     atomic.Bool
 
 	mu  sync.Mutex // TLS may write from the reading goroutine
-	out []byte
+	out outgoing
+}
+
+// outgoing is what is to be sent: the pieces in their order, and then what gathers after them.
+type outgoing struct {
+	pieces [][]byte
+	rest   []byte
+}
+
+func (o *outgoing) empty() bool { return len(o.pieces)+len(o.rest) == 0 }
+
+func (o *outgoing) add(p []byte) {
+	if large := len(p) >= asItIs; large || len(o.rest)+len(p) > keepBuffer {
+		if len(o.rest) > 0 {
+			o.pieces, o.rest = append(o.pieces, o.rest), nil
+		}
+		if large {
+			o.pieces = append(o.pieces, p)
+			return
+		}
+	}
+	o.rest = append(o.rest, p...)
 }
 
 func newWire(nc net.Conn) *wire { return &wire{Conn: nc} }
@@ -54,36 +76,42 @@ func (w *wire) Write(p []byte) (int, error) {
 		return w.Conn.Write(p)
 	}
 	w.mu.Lock()
-	w.out = append(w.out, p...)
+	w.out.add(p)
 	w.mu.Unlock()
 	return len(p), nil
 }
 
 // send writes output to the network, piece by piece, so that a slow link can be told from
 // a dead one.
-func (w *wire) send(out []byte) error {
+func (w *wire) send(out outgoing) error {
 	w.sending.Store(true)
 	defer w.sending.Store(false)
-	for len(out) > 0 {
-		n, err := w.Conn.Write(out[:min(len(out), sendPiece)])
+	for _, piece := range out.pieces {
+		if err := w.sendPiece(piece); err != nil {
+			return err
+		}
+	}
+	return w.sendPiece(out.rest)
+}
+
+func (w *wire) sendPiece(p []byte) error {
+	for len(p) > 0 {
+		n, err := w.Conn.Write(p[:min(len(p), sendPiece)])
 		w.bytesOut.Add(int64(n))
 		if err != nil {
 			return err
 		}
-		out = out[n:]
+		p = p[n:]
 	}
 	return nil
 }
 
-// take returns the gathered output and leaves spare in its place.
-func (w *wire) take(spare []byte) []byte {
-	if cap(spare) > keepBuffer {
-		spare = nil
-	}
+// take returns the gathered output and leaves the buffer of what was sent in its place.
+func (w *wire) take(sent outgoing) outgoing {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	out := w.out
-	w.out = spare[:0]
-	w.mu.Unlock()
+	w.out = outgoing{rest: sent.rest[:0]}
 	return out
 }
 

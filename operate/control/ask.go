@@ -11,8 +11,13 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// closeTimeout is how long the traces of a question may take to be removed.
-const closeTimeout = 5 * time.Second
+const (
+	// sendTimeout is how long a broker may take to take a question. One that is short of memory takes nothing for as long as
+	// that lasts; and a worker that is to make room in it starts with a question to its neighbors.
+	sendTimeout = 5 * time.Second
+	// closeTimeout is how long the traces of a question may take to be removed.
+	closeTimeout = 5 * time.Second
+)
 
 // Client asks workers, Python's as well as Apium's (kombu/pidbox.py: Mailbox). Broadcaster
 // and Asker are required.
@@ -23,6 +28,8 @@ type Client struct {
 	Exchange string
 	// Decoder reads replies. The zero value accepts JSON.
 	Decoder protocol.Decoder
+	// Signed signs requests. nil: they are JSON.
+	Signed protocol.Serializer
 }
 
 // Question is a command to workers.
@@ -69,11 +76,12 @@ func (c *Client) Ask(ctx context.Context, q Question, heard func(Reply)) (all []
 	if q.Timeout > 0 {
 		request.Expires = time.Now().Add(q.Timeout)
 	}
-	err = c.Broadcaster.Broadcast(ctx, broker.Publication{
-		Exchange: exchange + ".pidbox", ExchangeType: broker.Fanout, Message: request.Encode(),
-	})
+	message, err := request.EncodeIn(c.Signed)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
+	}
+	if err := c.send(ctx, broker.Publication{Exchange: exchange + ".pidbox", ExchangeType: broker.Fanout, Message: message}); err != nil {
+		return nil, err
 	}
 	var unreadable []error
 	for len(q.Destination) == 0 || len(all)+len(unreadable) < len(q.Destination) {
@@ -99,6 +107,21 @@ func (c *Client) Ask(ctx context.Context, q Question, heard func(Reply)) (all []
 		}
 	}
 	return all, errors.Join(unreadable...)
+}
+
+// send broadcasts a request, unless the broker does not take it in time.
+func (c *Client) send(ctx context.Context, request broker.Publication) error {
+	sending, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	err := c.Broadcaster.Broadcast(sending, request)
+	switch {
+	case err == nil:
+		return nil
+	case sending.Err() != nil && ctx.Err() == nil:
+		return fmt.Errorf("control: the broker has not taken the request within %v: %w", sendTimeout, err)
+	default:
+		return fmt.Errorf("control: %w", err)
+	}
 }
 
 // next waits for the next reply, but not for ever.

@@ -33,6 +33,26 @@ type param struct {
 	read func(string) (any, error)
 }
 
+// Param is an argument of a command that other workers have.
+type Param struct {
+	Name string
+	Kind string // int, float or bool; anything else is a text
+}
+
+// Elsewhere describes a command that other workers have, such as one of a Python app's: what it takes
+// to call it. variadic is the keyword that the rest of a command line comes as; "": none.
+func Elsewhere(c Command, variadic string, params ...Param) Command {
+	c.variadic = variadic
+	for _, p := range params {
+		read := map[string]func(string) (any, error){"int": readInt, "float": readFloat, "bool": readBool}[p.Kind]
+		if read == nil {
+			read = readText
+		}
+		c.params = append(c.params, param{p.Name, read})
+	}
+	return c
+}
+
 // Panel returns Celery's commands, those that inspect first, by name.
 func Panel() []Command {
 	var nobody *Mailbox // who is not asked to run them

@@ -37,8 +37,7 @@ func Censor(settings map[string]any) map[string]any {
 			value = Censor(object)
 		case secret.MatchString(strings.TrimPrefix(lower, "apium_")): // which has an API in it
 			value = mask
-		case isText && strings.HasPrefix(lower, "broker_") && strings.HasSuffix(lower, "_url"),
-			isText && strings.Contains(lower, "backend"):
+		case isText && (strings.HasSuffix(lower, "_url") || strings.Contains(lower, "backend")): // Celery: of the broker only
 			value = censorURLs(text)
 		}
 		shown[name] = value
@@ -65,22 +64,40 @@ func (m *Mailbox) conf(withDefaults any, _ others) any {
 
 func (m *Mailbox) report() any {
 	transport, _ := m.cfg.BrokerInfo["transport"].(string)
-	return succeeded(Report(m.cfg.Version, transport, m.settings(false)))
+	about := About{Version: m.cfg.Version, Transport: transport}
+	if m.cfg.Python != nil {
+		about.Software, about.Loader = m.cfg.Python()
+	}
+	return succeeded(Report(about, m.settings(false)))
+}
+
+// About is what a report says besides settings.
+type About struct {
+	Version   string            // of this program
+	Transport string            // of the broker: redis
+	Software  map[string]string // versions of a Python app's software, by Celery's words: celery, kombu, py; nil: there is no app
+	Loader    string            // class of the app's loader
 }
 
 // Report is the text of "celery report", for bug reports: versions and settings, with
 // secrets masked.
-func Report(version, transport string, settings map[string]any) string {
+func Report(about About, settings map[string]any) string {
 	settings = Censor(settings)
 	results, _ := settings["result_backend"].(string)
 	if results == "" {
 		results = "disabled"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nsoftware -> apium:%s go:%s\n", version, strings.TrimPrefix(runtime.Version(), "go"))
+	fmt.Fprintf(&b, "\nsoftware -> apium:%s go:%s\n", about.Version, strings.TrimPrefix(runtime.Version(), "go"))
+	for _, line := range about.software() {
+		fmt.Fprintf(&b, "            %s\n", line)
+	}
 	fmt.Fprintf(&b, "platform -> system:%s arch:%s\n", runtime.GOOS, runtime.GOARCH)
 	fmt.Fprintf(&b, "            imp:Go\n")
-	fmt.Fprintf(&b, "settings -> transport:%s results:%s\n\n", transport, results)
+	if about.Loader != "" {
+		fmt.Fprintf(&b, "loader   -> %s\n", about.Loader)
+	}
+	fmt.Fprintf(&b, "settings -> transport:%s results:%s\n\n", about.Transport, results)
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		shown, err := encode(settings[name])
 		if err != nil {
@@ -90,4 +107,22 @@ func Report(version, transport string, settings map[string]any) string {
 		fmt.Fprintf(&b, "%s: %s\n", name, protocol.Repr(shown))
 	}
 	return b.String()
+}
+
+// software are Celery's two lines of versions.
+func (a *About) software() (lines []string) {
+	first := []string{"celery", "kombu", "py"}
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(a.Software)), func(name string) bool { return slices.Contains(first, name) })
+	for _, names := range [][]string{first, rest} {
+		var versions []string
+		for _, name := range names {
+			if version := a.Software[name]; version != "" {
+				versions = append(versions, name+":"+version)
+			}
+		}
+		if versions != nil {
+			lines = append(lines, strings.Join(versions, " "))
+		}
+	}
+	return lines
 }

@@ -36,7 +36,7 @@ type taskInfo struct {
 type deliveryInfo struct {
 	Exchange    string `json:"exchange"`
 	RoutingKey  string `json:"routing_key"`
-	Priority    int    `json:"priority"`
+	Priority    *int   `json:"priority"` // null: the message has none
 	Redelivered bool   `json:"redelivered"`
 }
 
@@ -44,8 +44,11 @@ type deliveryInfo struct {
 func (m *Mailbox) info(t worker.TaskInfo, safe bool) taskInfo {
 	info := taskInfo{
 		ID: t.ID, Name: t.DisplayName(), Type: t.Name, Hostname: m.hostname,
-		Args: orElse(t.Args, "[]"), Kwargs: orElse(t.Kwargs, "{}"), Acknowledged: t.Acknowledged,
-		DeliveryInfo: deliveryInfo{t.Exchange, t.RoutingKey, t.Priority, t.Redelivered},
+		Args: orElse(t.Args, t.ArgsRepr, "[]"), Kwargs: orElse(t.Kwargs, t.KwargsRepr, "{}"), Acknowledged: t.Acknowledged,
+		DeliveryInfo: deliveryInfo{Exchange: t.Exchange, RoutingKey: t.RoutingKey, Redelivered: t.Redelivered},
+	}
+	if t.Priority != 0 || pyjson.Member(t.Properties, "priority") != nil {
+		info.DeliveryInfo.Priority = &t.Priority
 	}
 	if safe {
 		info.Args, info.Kwargs = t.ArgsRepr, t.KwargsRepr
@@ -57,11 +60,15 @@ func (m *Mailbox) info(t worker.TaskInfo, safe bool) taskInfo {
 	return info
 }
 
-func orElse(raw []byte, otherwise string) json.RawMessage {
-	if raw == nil {
-		return json.RawMessage(otherwise)
+// orElse returns arguments, or the text that came with the message if they cannot be read here.
+func orElse(raw []byte, repr, otherwise string) json.RawMessage {
+	switch {
+	case raw != nil:
+		return raw
+	case repr != "":
+		return pyjson.AppendString(nil, repr)
 	}
-	return raw
+	return json.RawMessage(otherwise)
 }
 
 func (m *Mailbox) list(held []worker.TaskInfo, safe bool) []taskInfo {

@@ -171,7 +171,7 @@ func TestConf(t *testing.T) {
 			settings := map[string]any{
 				"broker_url": "redis://joe:hidden@a/0;redis://b/0", "result_backend": "redis://:p@h/1", "redis_password": "hidden",
 				"broker_transport_options": map[string]any{"password": "hidden", "sep": ":"}, "__odd": 1, "task_acks_late": true,
-				"apium_park_after": 10, "worker_pool_restarts": true,
+				"apium_park_after": 10, "worker_pool_restarts": true, "redbeat_redis_url": "redis://:hidden@r/2",
 			}
 			if withDefaults {
 				settings["odd"] = make(chan int)
@@ -180,16 +180,22 @@ func TestConf(t *testing.T) {
 		}
 		b.control.BrokerInfo = map[string]any{"transport": "redis"}
 		b.control.Version = "v1"
+		b.control.Python = func() (map[string]string, string) {
+			return map[string]string{"celery": "5.7.0 (spring)", "kombu": "5.7.1", "py": "3.13.1", "redis": "7", "billiard": "4.3"}, "celery.loaders.app.AppLoader"
+		}
 		b.start()
 		b.want("conf", "", `{"apium_park_after": 10, "broker_transport_options": {"password": "********", "sep": ":"}, `+
-			`"broker_url": "redis://joe:********@a/0;redis://b/0", "redis_password": "********", "result_backend": "redis://:********@h/1", `+
+			`"broker_url": "redis://joe:********@a/0;redis://b/0", "redbeat_redis_url": "redis://:********@r/2", "redis_password": "********", "result_backend": "redis://:********@h/1", `+
 			`"task_acks_late": true, "worker_pool_restarts": true}`)
 		if odd := get[map[string]any](b, "conf", `{"with_defaults": true}`)["odd"]; odd == nil {
 			b.t.Error("what is no JSON is missing")
 		}
 		b.want("pool_restart", "", `{"ok": "reload started"}`)
 		report := get[map[string]string](b, "report", "")["ok"]
-		for _, part := range []string{"\nsoftware -> apium:v1 go:", "settings -> transport:redis results:redis://:********@h/1\n\n", "\ntask_acks_late: True\n"} {
+		for _, part := range []string{
+			"\nsoftware -> apium:v1 go:", "\n            celery:5.7.0 (spring) kombu:5.7.1 py:3.13.1\n            billiard:4.3 redis:7\nplatform -> ",
+			"\nloader   -> celery.loaders.app.AppLoader\n", "settings -> transport:redis results:redis://:********@h/1\n\n", "\ntask_acks_late: True\n",
+		} {
 			if !contains(report, part) {
 				b.t.Errorf("the report lacks %q:\n%s", part, report)
 			}

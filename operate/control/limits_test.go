@@ -78,6 +78,7 @@ func TestPool(t *testing.T) {
 		}
 		b.wantActive(2)
 		b.want("pool_grow", `{"n": 2}`, `{"ok": "pool will grow"}`)
+		b.want("pool_grow", `{"n": 1099511627776}`, `{"error": "ValueError('a pool of 1099511627780 is too large: apium_max_concurrency is 1000')"}`)
 		b.sleep(0)
 		b.wantActive(4)
 		if n := b.w.Operations().Prefetch(); n != 16 {

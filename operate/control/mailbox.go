@@ -30,6 +30,7 @@ const (
 	DefaultExchange = "celery"
 
 	commandTimeout = 10 * time.Second
+	restartTimeout = time.Minute // of pool_restart, which loads an app
 	replyTimeout   = 5 * time.Second
 	// replyTTL bounds the life of replies that nobody reads. A requester that lives reads
 	// them at once, and deletes the list when it stops.
@@ -63,8 +64,14 @@ type Config struct {
 	BrokerInfo map[string]any
 	// Queue finds a queue of task_queues by name, for add_consumer. Nil: there are none.
 	Queue func(name string) (broker.Queue, bool)
+	// MaxConcurrency is how many tasks at a time pool_grow and autoscale may have the pool run, so that no mistyped
+	// request ends the worker. Default: 1000. More than that may be configured.
+	MaxConcurrency int
 	// Version is the program's, for report.
 	Version string
+	// Python returns the versions of a Python app's software, by Celery's words, and the class of its
+	// loader, for report. Nil: there is no app.
+	Python func() (software map[string]string, loader string)
 
 	// Events sends the worker's events. Nil: it sends none.
 	Events Events
@@ -99,6 +106,9 @@ func New(cfg Config) (*Mailbox, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if cfg.MaxConcurrency == 0 {
+		cfg.MaxConcurrency = 1000
 	}
 	if cfg.Exchange == "" {
 		cfg.Exchange = DefaultExchange
@@ -198,7 +208,11 @@ func (m *Mailbox) answer(ctx context.Context, r *protocol.ControlRequest) {
 	if m.log.Enabled(ctx, slog.LevelDebug) {
 		m.log.Debug(receivedLine(r), logline.EventKey, "pidbox received a method", "method", r.Method)
 	}
-	running, cancel := context.WithTimeout(ctx, commandTimeout)
+	limit := commandTimeout
+	if r.Method == poolRestart {
+		limit = restartTimeout
+	}
+	running, cancel := context.WithTimeout(ctx, limit)
 	value, err := m.run(running, r)
 	cancel()
 	if errors.Is(err, errNoReply) {
@@ -228,15 +242,20 @@ func (m *Mailbox) reply(ctx context.Context, r *protocol.ControlRequest, value [
 		reply.Value, _ = encode(failed(exc.Repr())) // a text always has a form
 		message, err = reply.Encode(m.w.Serializer())
 	}
+	sendReply(ctx, m.cfg.Broker, m.log, r, message, err)
+}
+
+// sendReply sends a reply that was encoded, unless that failed, and logs what goes wrong.
+func sendReply(ctx context.Context, to broker.Replier, log *slog.Logger, r *protocol.ControlRequest, message protocol.Message, err error) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replyTimeout)
 		defer cancel()
-		_, err = m.cfg.Broker.Reply(ctx, broker.Publication{
+		_, err = to.Reply(ctx, broker.Publication{
 			Exchange: r.ReplyTo.Exchange, RoutingKey: r.ReplyTo.RoutingKey, Message: message,
 		}, replyTTL)
 	}
 	if err != nil {
-		m.log.Error("Cannot reply to remote control: "+err.Error(), logline.EventKey, "Cannot reply to remote control", "error", err)
+		log.Error("Cannot reply to remote control: "+err.Error(), logline.EventKey, "Cannot reply to remote control", "error", err)
 	}
 }
 

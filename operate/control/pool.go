@@ -9,47 +9,65 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-func (m *Mailbox) poolGrow(n int, _ others) (any, error) {
-	if _, scales := m.w.Operations().Autoscale(); scales {
-		return failed("pool_grow is not supported with autoscale. Adjust autoscale range instead."), nil
-	}
-	if err := m.resize(n); err != nil {
-		return nil, err
-	}
-	return succeeded("pool will grow"), nil
-}
+func (m *Mailbox) poolGrow(n int, _ others) (any, error)   { return m.resize("grow", n) }
+func (m *Mailbox) poolShrink(n int, _ others) (any, error) { return m.resize("shrink", -n) }
 
-func (m *Mailbox) poolShrink(n int, _ others) (any, error) {
+// resize changes how many tasks run at the same time.
+func (m *Mailbox) resize(what string, by int) (any, error) {
 	if _, scales := m.w.Operations().Autoscale(); scales {
-		return failed("pool_shrink is not supported with autoscale. Adjust autoscale range instead."), nil
+		return failed("pool_" + what + " is not supported with autoscale. Adjust autoscale range instead."), nil
 	}
-	if err := m.resize(-n); err != nil {
-		return nil, err
+	for _, e := range m.w.Operations().Executors() {
+		if module := moduleOf(&e); e.Pool && (module == solo || module == threads) {
+			return nil, tasks.Raise("AttributeError", "'TaskPool' object has no attribute '"+what+"'")
+		}
 	}
-	return succeeded("pool will shrink"), nil
-}
-
-func (m *Mailbox) resize(by int) error {
 	size := m.w.Concurrency() + by
 	if size < 1 {
-		return tasks.Raise("ValueError", "Can't shrink pool. All processes busy!")
+		return nil, tasks.Raise("ValueError", "Can't shrink pool. All processes busy!")
 	}
-	return m.w.Operations().Resize(size)
+	if err := m.tooMany(size); err != nil {
+		return nil, err
+	}
+	if err := m.w.Operations().Resize(size); err != nil {
+		return nil, err
+	}
+	return succeeded("pool will " + what), nil
 }
 
+// tooMany refuses a size of the pool that is beyond reason. What is configured is not.
+func (m *Mailbox) tooMany(size int) error {
+	if size <= m.cfg.MaxConcurrency || size <= m.w.Concurrency() {
+		return nil
+	}
+	return tasks.Raise("ValueError", fmt.Sprintf("a pool of %d is too large: apium_max_concurrency is %d", size, m.cfg.MaxConcurrency))
+}
+
+const poolRestart = "pool_restart"
+
 // poolRestart is for Python code that has changed. Where worker_pool_restarts allows it,
-// Go handlers stay as they are, as those of a pool of threads in Celery do.
-func (m *Mailbox) poolRestart(ctx context.Context, _, _, _ any, _ others) (any, error) {
+// executors restart, and Go handlers stay as they are, as those of a pool of threads in Celery do.
+// Code is always loaded anew, whether reload says so or not, and modules besides. The answer
+// comes when what begins runs the new code.
+func (m *Mailbox) poolRestart(ctx context.Context, modules []string, _, _ any, _ others) (any, error) {
 	if allowed, _ := m.settings(true)["worker_pool_restarts"].(bool); !allowed {
 		return nil, tasks.Raise("ValueError", "Pool restarts not enabled")
 	}
-	if err := m.w.Operations().Restart(ctx); err != nil {
+	if err := m.w.Operations().Restart(ctx, modules...); err != nil {
 		return nil, err
 	}
 	return succeeded("reload started"), nil
 }
 
 func (m *Mailbox) autoscale(most, least *int) (any, error) {
+	for _, bound := range []*int{most, least} {
+		if bound == nil {
+			continue
+		}
+		if err := m.tooMany(*bound); err != nil {
+			return nil, err
+		}
+	}
 	state, scales := m.w.Operations().SetAutoscale(most, least)
 	if !scales {
 		return nil, tasks.Raise("ValueError", "Autoscale not enabled")

@@ -45,8 +45,8 @@ func (m *Mailbox) cancelConsumer(ctx context.Context, queue string, _ others) (a
 	return succeeded("no longer consuming from " + queue), nil
 }
 
-// queueInfo is how kombu tells of a queue (kombu/entity.py: Queue.as_dict). What has no
-// meaning in Redis has the value that it has unless somebody sets it.
+// queueInfo is how kombu tells of a queue (kombu/entity.py: Queue.as_dict). What expires, message_ttl and
+// the other limits say is among the arguments here.
 type queueInfo struct {
 	Name              string        `json:"name"`
 	Exchange          *exchangeInfo `json:"exchange"` // null if there are bindings
@@ -86,21 +86,39 @@ type exchangeInfo struct {
 	NoDeclare    bool   `json:"no_declare"`
 }
 
-func exchangeOf(name, kind string) *exchangeInfo {
-	return &exchangeInfo{Name: name, Type: cmp.Or(kind, broker.Direct), Durable: true}
+func exchangeOf(name, kind string, d broker.ExchangeDeclaration) *exchangeInfo {
+	return &exchangeInfo{
+		Name: name, Type: cmp.Or(kind, broker.Direct), Arguments: tableOf(d.Arguments), Durable: !d.Transient, AutoDelete: d.AutoDelete,
+		NoDeclare: d.Skip,
+	}
+}
+
+// tableOf is a table, or null if there is none.
+func tableOf(table map[string]any) any {
+	if len(table) == 0 {
+		return nil
+	}
+	return table
 }
 
 func (m *Mailbox) activeQueues() any {
 	list := []queueInfo{}
 	for _, q := range m.w.Queues() {
 		exchange, binding := q.Binding()
+		d := &q.Declaration
 		info := queueInfo{
-			Name: q.Name, RoutingKey: binding.RoutingKey, Durable: true, AutoDelete: q.Broadcast, Bindings: []bindingInfo{},
-			Exchange: exchangeOf(exchange, q.ExchangeType),
+			Name: q.Name, RoutingKey: binding.RoutingKey, Bindings: []bindingInfo{}, Exchange: exchangeOf(exchange, q.ExchangeType, d.Exchange),
+			QueueArguments: tableOf(d.Arguments), BindingArguments: tableOf(d.BindingArguments), ConsumerArguments: tableOf(d.ConsumerArguments),
+			Durable: !d.Transient, Exclusive: d.Exclusive, AutoDelete: q.Broadcast || d.AutoDelete,
+		}
+		if d.Skip {
+			info.NoDeclare = true
 		}
 		for _, s := range q.Bindings {
 			info.Exchange = nil
-			info.Bindings = append(info.Bindings, bindingInfo{Exchange: exchangeOf(s.Exchange, s.ExchangeType), RoutingKey: s.RoutingKey})
+			info.Bindings = append(info.Bindings, bindingInfo{
+				Exchange: exchangeOf(s.Exchange, s.ExchangeType, s.Declaration), RoutingKey: s.RoutingKey, Arguments: tableOf(s.Arguments),
+			})
 		}
 		if q.Alias != "" {
 			info.Alias = &q.Alias

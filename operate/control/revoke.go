@@ -31,7 +31,10 @@ func (m *Mailbox) revoke(ctx context.Context, taskID json.RawMessage, terminate,
 	if err != nil {
 		return nil, err
 	}
-	known := m.w.Operations().Terminate(signum, ids...)
+	known, err := m.w.Operations().Terminate(signum, ids...)
+	if err != nil {
+		return nil, err
+	}
 	if len(known) == 0 {
 		return succeeded("terminate: tasks unknown"), nil
 	}
@@ -55,7 +58,10 @@ func (m *Mailbox) revokeByStamps(headers json.RawMessage, terminate, signal any,
 	if !truthy(terminate) {
 		return succeeded("headers " + shown + " flagged as revoked, but not terminated"), nil
 	}
-	found := m.w.Operations().TerminateByStamps(signum, stamps)
+	found, err := m.w.Operations().TerminateByStamps(signum, stamps)
+	if err != nil {
+		return nil, err
+	}
 	if len(found) == 0 {
 		return succeeded("headers " + shown + " were not terminated"), nil
 	}

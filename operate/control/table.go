@@ -70,7 +70,7 @@ func (m *Mailbox) controls() []Command {
 			params:    []param{{"n", readInt}},
 			signature: "n=1, **kwargs", handler: m.poolGrow,
 		},
-		{Name: "pool_restart", Help: "restart the pool", signature: "modules=None, reload=False, reloader=None, **kwargs", handler: m.poolRestart},
+		{Name: poolRestart, Help: "restart the pool", signature: "modules=None, reload=False, reloader=None, **kwargs", handler: m.poolRestart},
 		{
 			Name: "pool_shrink", Usage: "[N=1]", Help: "run N fewer tasks at a time",
 			params:    []param{{"n", readInt}},

@@ -50,7 +50,10 @@ type Config struct {
 	// Heartbeat is the interval of worker-heartbeat. Default 2 s; negative: no worker-online,
 	// worker-heartbeat and worker-offline (--without-heartbeat).
 	Heartbeat time.Duration
-	Logger    *slog.Logger // nil: slog.Default()
+	// OnHeartbeat is called for each worker event that Heartbeat is about: Celery's heartbeat_sent.
+	// Nil: nothing is called.
+	OnHeartbeat func()
+	Logger      *slog.Logger // nil: slog.Default()
 }
 
 // Dispatcher sends the events of one worker. Its methods are safe for concurrent use.
@@ -147,6 +150,9 @@ func (d *Dispatcher) AckElection(id string) {
 func (d *Dispatcher) beat(kind string, w Worker) {
 	if d.cfg.Heartbeat < 0 {
 		return
+	}
+	if d.cfg.OnHeartbeat != nil {
+		d.cfg.OnHeartbeat()
 	}
 	_, processed := w.Totals()
 	active := int64(w.Stats().Active)

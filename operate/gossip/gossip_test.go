@@ -173,8 +173,9 @@ func TestBadEvents(t *testing.T) {
 		} {
 			h.say("worker.heartbeat", body)
 		}
+		h.say("worker.heartbeat", `nonsense`)
 		h.say("task.multi", `nonsense, but not for us`)
-		h.want(a, "b@h", "election request missing field")
+		h.want(a, "b@h", "election request missing field", "level=ERROR msg=\"gossip: cannot decode event: not a JSON object\\n")
 	})
 }
 

@@ -60,6 +60,8 @@ type Node struct {
 	peers     map[string]*peer
 	elections map[string]*election
 	order     []string // ids of elections, the oldest first
+
+	unreadable map[string]bool // errors that were told of
 }
 
 // peer is another worker.
@@ -86,7 +88,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	return &Node{
 		cfg: cfg, log: cfg.Logger, full: cfg.Hostname + "." + strconv.Itoa(os.Getpid()),
-		peers: map[string]*peer{}, elections: map[string]*election{},
+		peers: map[string]*peer{}, elections: map[string]*election{}, unreadable: map[string]bool{},
 	}, nil
 }
 
@@ -116,7 +118,7 @@ func (n *Node) hear(ctx context.Context, routingKey string, message broker.Conte
 	var received protocol.Received
 	message.Read(&received)
 	events, err := n.cfg.Decoder.DecodeEvents(&received)
-	if err != nil {
+	if err != nil && n.isNews(err) {
 		n.log.Error("gossip: "+err.Error(), logline.EventKey, "Cannot read gossip", "error", err)
 	}
 	for _, e := range events {
@@ -132,6 +134,20 @@ func (n *Node) hear(ctx context.Context, routingKey string, message broker.Conte
 			n.update(hostname, e)
 		}
 	}
+}
+
+// unreadableMost is how many different errors are told of.
+const unreadableMost = 100
+
+// isNews tells whether there was no such error before: heartbeats come every two seconds.
+func (n *Node) isNews(err error) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if text := err.Error(); !n.unreadable[text] && len(n.unreadable) < unreadableMost {
+		n.unreadable[text] = true
+		return true
+	}
+	return false
 }
 
 // update notes a sign of life.

@@ -29,6 +29,8 @@ type BrokerStats struct {
 	// OldestUnacked is the time since the oldest of their leases was made or
 	// renewed. 0 without any.
 	OldestUnacked time.Duration
+	// OnlyQueues says that Queues is all that the broker tells.
+	OnlyQueues bool
 }
 
 // brokerCollector asks the broker at each scrape.
@@ -75,10 +77,12 @@ func (c *brokerCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(c.up, 1)
-	gauge(c.unacked, float64(stats.Unacked))
-	gauge(c.parked, float64(stats.Parked))
-	gauge(c.letters, float64(stats.DeadLetters))
-	gauge(c.oldest, stats.OldestUnacked.Seconds())
+	if !stats.OnlyQueues {
+		gauge(c.unacked, float64(stats.Unacked))
+		gauge(c.parked, float64(stats.Parked))
+		gauge(c.letters, float64(stats.DeadLetters))
+		gauge(c.oldest, stats.OldestUnacked.Seconds())
+	}
 	for queue, n := range stats.Queues {
 		gauge(c.length, float64(n), queue)
 	}

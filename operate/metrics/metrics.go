@@ -26,6 +26,8 @@ type Options struct {
 	// Broker is asked at each scrape for what only the broker knows. Nil leaves
 	// these figures out.
 	Broker Broker
+	// Beside is counted by others, and served with these figures.
+	Beside []prometheus.Collector
 	// ScrapeTimeout is how long a scrape waits for Broker. Default 2 s.
 	ScrapeTimeout time.Duration
 	// Gatherer is what Handler serves at /metrics. Nil: these metrics, and those of the Go
@@ -43,19 +45,20 @@ type Worker interface {
 	// worker consumes; remote control may change both.
 	Concurrency() int
 	Queues() []broker.Queue
+	// Processes are those in which tasks run, apart from the worker's own.
+	Processes() []worker.ProcessState
 }
 
 // Metrics counts what a worker tells it. It is a [worker.Observer], and a
 // [prometheus.Collector] to be registered wherever a program has its metrics.
 type Metrics struct {
-	gatherer prometheus.Gatherer
-	registry *prometheus.Registry // our own; nil if gatherer is another
-	tasks    *tasks
-	sent     *named
-	own      *own
-	worker   *workerCollector
-	counts   *counts
-	all      []prometheus.Collector
+	endpoint
+	collection
+	tasks  *tasks
+	sent   *named
+	own    *own
+	worker *workerCollector
+	counts *counts
 }
 
 var (
@@ -73,42 +76,38 @@ func New(opts Options) *Metrics {
 	}
 	host := hostLabel(opts.Hostname)
 	m := &Metrics{
-		gatherer: opts.Gatherer,
-		tasks:    newTasks(host, opts.RuntimeBuckets),
-		sent:     newSent(host),
-		own:      newOwn(opts.Version),
-		worker:   newWorkerCollector(host),
-		counts:   newCounts(),
+		tasks:  newTasks(host, opts.RuntimeBuckets),
+		sent:   newSent(host),
+		own:    newOwn(opts.Version),
+		worker: newWorkerCollector(host),
+		counts: newCounts(),
 	}
-	m.all = []prometheus.Collector{m.tasks, m.sent.total, m.own, m.worker, m.counts}
+	m.collection = collection{m.tasks, m.sent.total, m.own, m.worker, newProcesses(m.worker), m.counts}
 	if opts.Broker != nil {
-		m.all = append(m.all, newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
+		m.collection = append(m.collection, newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
 	}
-	if m.gatherer == nil {
-		m.registry = prometheus.NewRegistry()
-		m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m)
-		m.gatherer = m.registry
-	}
+	m.collection = append(m.collection, opts.Beside...)
+	m.endpoint = newEndpoint("worker", opts.Gatherer, m.worker.ready, m)
 	return m
 }
 
-// Describe implements [prometheus.Collector].
-func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, c := range m.all {
-		c.Describe(ch)
+// newEndpoint returns what serves gatherer; if that is nil: some figures, and those of the Go runtime and the process.
+func newEndpoint(what string, gatherer prometheus.Gatherer, ready func() error, figures prometheus.Collector) endpoint {
+	e := endpoint{what: what, gatherer: gatherer, ready: ready}
+	if gatherer == nil {
+		e.registry = prometheus.NewRegistry()
+		e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), figures)
+		e.gatherer = e.registry
 	}
-}
-
-// Collect implements [prometheus.Collector].
-func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range m.all {
-		c.Collect(ch)
-	}
+	return e
 }
 
 // Watch makes w the worker whose state is served. Until it is called, the worker
 // counts as starting.
 func (m *Metrics) Watch(w Worker) { m.worker.watch(w) }
+
+// Ready is what /readyz answers: nil while the worker is connected and consuming; otherwise why it is not.
+func (m *Metrics) Ready() error { return m.worker.ready() }
 
 // Observe counts one step of a task.
 func (m *Metrics) Observe(e worker.Event) {

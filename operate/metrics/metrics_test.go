@@ -20,9 +20,12 @@ import (
 
 // fakeWorker is a worker in a state of the test's choosing.
 type fakeWorker struct {
-	ready error
-	stats worker.Stats
+	ready     error
+	stats     worker.Stats
+	processes []worker.ProcessState
 }
+
+func (w *fakeWorker) Processes() []worker.ProcessState { return w.processes }
 
 func (w *fakeWorker) Ready() error        { return w.ready }
 func (w *fakeWorker) Stats() worker.Stats { return w.stats }
@@ -129,6 +132,8 @@ func TestObserve(t *testing.T) {
 	m.Watch(&fakeWorker{ready: errors.New("no"), stats: worker.Stats{Reserved: 1, Scheduled: 2, Limited: 3, Kept: 4, Abandoned: 5, AbandonedTotal: 6, Settling: 7}})
 	m.Claimed(3)
 	m.WatchReconnects("broker", func() int64 { return 1 })
+	m.WatchReconnects("publisher", func() int64 { return 2 })
+	m.WatchBlocked(func() bool { return true })
 	got, _ := scrape(t, m.Handler())
 	want := map[string]string{
 		`celery_task_received_total{hostname="example",name="t",queue_name="celery"}`:                      "2.0",
@@ -162,6 +167,8 @@ func TestObserve(t *testing.T) {
 		`apium_leases_lost_total{}`:                                                                        "1.0",
 		`apium_claim_batch_size_sum{}`:                                                                     "3.0",
 		`apium_settle_seconds_count{}`:                                                                     "2",
+		`apium_broker_blocked{}`:                                                                           "1.0",
+		`apium_reconnects_total{connection="publisher"}`:                                                   "2.0",
 		`apium_reconnects_total{connection="broker"}`:                                                      "1.0",
 		`apium_unacked_messages{}`:                                                                         "7.0",
 		`apium_oldest_unacked_age_seconds{}`:                                                               "1.5",
@@ -272,6 +279,33 @@ func TestBrokerError(t *testing.T) {
 	got, _ := scrape(t, m.Handler())
 	if got["apium_broker_up{}"] != "1.0" || got[`celery_queue_length{queue_name="celery"}`] != "12.0" {
 		t.Errorf("after it came back: up %s, length %s", got["apium_broker_up{}"], got[`celery_queue_length{queue_name="celery"}`])
+	}
+}
+
+// TestBrokerThatTellsLittle: of a broker that only tells how long queues are, no other figure is made up.
+func TestBrokerThatTellsLittle(t *testing.T) {
+	t.Parallel()
+	o := options()
+	o.Broker = brokerFunc(func(context.Context) (metrics.BrokerStats, error) {
+		return metrics.BrokerStats{Queues: map[string]int64{"celery": 12}, OnlyQueues: true}, nil
+	})
+	m := metrics.New(o)
+	blocked := false
+	if got, _ := scrape(t, m.Handler()); got["apium_broker_blocked{}"] != "" {
+		t.Errorf("a broker that nobody watches is blocked: %s", got["apium_broker_blocked{}"])
+	}
+	m.WatchBlocked(func() bool { return blocked })
+	for _, want := range []string{"0.0", "1.0"} {
+		got, _ := scrape(t, m.Handler())
+		if got["apium_broker_up{}"] != "1.0" || got[`celery_queue_length{queue_name="celery"}`] != "12.0" || got["apium_broker_blocked{}"] != want {
+			t.Errorf("up %s, length %s, blocked %s", got["apium_broker_up{}"], got[`celery_queue_length{queue_name="celery"}`], got["apium_broker_blocked{}"])
+		}
+		for _, name := range []string{"apium_unacked_messages{}", "apium_parked_messages{}", "apium_dead_letters{}", "apium_oldest_unacked_age_seconds{}"} {
+			if value, there := got[name]; there {
+				t.Errorf("%s %s", name, value)
+			}
+		}
+		blocked = true
 	}
 }
 

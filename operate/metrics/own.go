@@ -1,14 +1,13 @@
 package metrics
 
 import (
-	"runtime"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // own are the figures that only Apium has: about its claims, its leases and its
 // connections.
 type own struct {
+	collection
 	claim      prometheus.Histogram
 	settle     prometheus.Histogram
 	refused    *prometheus.CounterVec
@@ -16,7 +15,6 @@ type own struct {
 	forwarded  *named
 	left       prometheus.Counter
 	leasesLost prometheus.Counter
-	build      prometheus.Gauge
 }
 
 func newOwn(version string) *own {
@@ -51,29 +49,8 @@ func newOwn(version string) *own {
 			Name: "apium_leases_lost_total",
 			Help: "Messages that were given to another worker while this one held them.",
 		}),
-		build: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name:        "apium_build_info",
-			Help:        "Always 1; the labels say what is running.",
-			ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
-		}),
 	}
 	o.forwarded.total.WithLabelValues("None", "None") // a rate needs a series before the first is forwarded
-	o.build.Set(1)
+	o.collection = collection{o.claim, o.settle, o.refused, o.buried, o.forwarded.total, o.left, o.leasesLost, newBuild(version)}
 	return o
-}
-
-func (o *own) all() []prometheus.Collector {
-	return []prometheus.Collector{o.claim, o.settle, o.refused, o.buried, o.forwarded.total, o.left, o.leasesLost, o.build}
-}
-
-func (o *own) Describe(ch chan<- *prometheus.Desc) {
-	for _, c := range o.all() {
-		c.Describe(ch)
-	}
-}
-
-func (o *own) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range o.all() {
-		c.Collect(ch)
-	}
 }

@@ -22,23 +22,31 @@ type Server struct {
 	done     chan error
 }
 
+// endpoint is what is served of a worker or a beat.
+type endpoint struct {
+	gatherer prometheus.Gatherer
+	registry *prometheus.Registry // our own; nil if gatherer is another
+	what     string
+	ready    func() error
+}
+
 // Handler serves /metrics, /livez and /readyz, for programs that have an HTTP
 // server already.
-func (m *Metrics) Handler() http.Handler {
+func (e *endpoint) Handler() http.Handler {
 	mux := http.NewServeMux()
 	var counted prometheus.Registerer // errors of scrapes
-	if m.registry != nil {
-		counted = m.registry
+	if e.registry != nil {
+		counted = e.registry
 	}
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.gatherer, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(e.gatherer, promhttp.HandlerOpts{
 		Registry: counted,
 		// With OpenMetrics the bounds of buckets are written "1.0" and "5.0", as the
 		// Python client writes them in every format: the same series.
 		EnableOpenMetrics: true,
 	}))
 	mux.HandleFunc("GET /livez", serveLive)
-	mux.HandleFunc("GET /readyz", m.serveReady)
-	mux.HandleFunc("GET /{$}", serveIndex)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, "ready", e.ready()) })
+	mux.HandleFunc("GET /{$}", e.serveIndex)
 	return mux
 }
 
@@ -59,9 +67,9 @@ var defaultLimits = limits{
 // Listen starts a server at addr, host:port. Without a host (":9808", "9808") only this
 // machine is served; "0.0.0.0:9808" serves all. Clients that are slow or idle are
 // disconnected, and at most 64 are connected at a time. The caller must Shutdown it.
-func (m *Metrics) Listen(addr string) (*Server, error) { return m.listen(addr, defaultLimits) }
+func (e *endpoint) Listen(addr string) (*Server, error) { return e.listen(addr, defaultLimits) }
 
-func (m *Metrics) listen(addr string, l limits) (*Server, error) {
+func (e *endpoint) listen(addr string, l limits) (*Server, error) {
 	addr = Address(addr)
 	listener, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -72,7 +80,7 @@ func (m *Metrics) listen(addr string, l limits) (*Server, error) {
 	}
 	s := &Server{
 		http: http.Server{
-			Handler:           m.Handler(),
+			Handler:           e.Handler(),
 			ReadHeaderTimeout: l.header, ReadTimeout: l.request, WriteTimeout: l.response, IdleTimeout: l.idle,
 			ConnState: newConnections(l.connections).note,
 		},
@@ -110,10 +118,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-func (m *Metrics) serveReady(w http.ResponseWriter, _ *http.Request) {
-	answer(w, "ready", m.worker.ready())
-}
-
 // serveLive answers as long as the process does: a broker that is away is no reason
 // to restart it, and neither is a long shutdown.
 func serveLive(w http.ResponseWriter, _ *http.Request) { answer(w, "live", nil) }
@@ -129,16 +133,16 @@ func answer(w http.ResponseWriter, good string, bad error) {
 }
 
 const index = `<!doctype html>
-<title>Apium worker</title>
-<h1>Apium worker</h1>
+<title>Apium %[1]s</title>
+<h1>Apium %[1]s</h1>
 <ul>
 <li><a href="/metrics">/metrics</a>: figures for Prometheus
 <li><a href="/livez">/livez</a>: 200 while the process lives
-<li><a href="/readyz">/readyz</a>: 200 while the worker is connected and consuming
+<li><a href="/readyz">/readyz</a>: 200 while the %[1]s is connected and at work
 </ul>
 `
 
-func serveIndex(w http.ResponseWriter, _ *http.Request) {
+func (e *endpoint) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = io.WriteString(w, index) // the client is gone: nobody to tell
+	_, _ = fmt.Fprintf(w, index, e.what) // the client is gone: nobody to tell
 }

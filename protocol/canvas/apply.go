@@ -141,7 +141,7 @@ func (p *planner) applyGroup(n *node, args, kwargs []byte, opts Options) *Result
 			waiting = task.options.get("chord")
 		}
 		size += descend(task)
-		if waiting != nil && i == len(tasks)-1 {
+		if waiting != nil && i == len(tasks)-1 && p.env.Chords == ChordsCounted {
 			p.plan.Steps = append(p.plan.Steps, SetChordSize{id, size})
 		}
 		merged.set("chord", waiting)

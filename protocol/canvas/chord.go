@@ -37,7 +37,7 @@ func (p *planner) applyChord(n *node, args, kwargs []byte, opts Options) *Result
 	}
 	// The rest of a call that is for run itself and not for the messages.
 	call := merged.without("task_id", "interval", "countdown", "max_retries", "eager")
-	return p.runChord(n, header, body, args, kwargs, id, delay, call)
+	return p.runChord(n, header, body, args, kwargs, id, delay, merged, call)
 }
 
 // popDelay takes what delays a call: of a chord it delays the header.
@@ -66,7 +66,8 @@ func (n *node) headerGroup(p *planner) *node {
 	return header
 }
 
-func (p *planner) runChord(n, header, body *node, args, kwargs []byte, id string, delay, call Options) *Result {
+// runChord is run of a chord, with the options given to it, of which call are those for messages.
+func (p *planner) runChord(n, header, body *node, args, kwargs []byte, id string, delay, given, call Options) *Result {
 	groupID, rootID := header.id(), body.options.text("root_id")
 	if groupID == "" {
 		groupID = p.env.NewID()
@@ -100,10 +101,7 @@ func (p *planner) runChord(n, header, body *node, args, kwargs []byte, id string
 	if len(header.tasks) == 0 {
 		p.apply(body, []byte("[[]]"), nil, nil)
 	} else {
-		if headerResult.nested() {
-			record := append(headerResult.Append([]byte(`{"result": `)), '}')
-			p.plan.Steps = append(p.plan.Steps, SaveGroup{groupID, record})
-		}
+		p.announce(header, body, headerResult, given)
 		opts.update(delay)
 		opts.set("task_id", quote(groupID))
 		headerResult = p.apply(header, args, kwargs, opts)

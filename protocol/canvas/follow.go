@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/pyjson"
 )
 
 // DecodeList reads signatures: an array of them, or a single one in its place. Nothing
@@ -38,13 +39,12 @@ func Follow(embed protocol.Embed, result json.RawMessage, env Environment) (*Pla
 	} else {
 		p.applyAll(callbacks, args, opts)
 	}
-	if steps := elements(embed.Chain); len(steps) > 0 {
-		last := len(steps) - 1
-		next, err := Decode(steps[last].(json.RawMessage))
+	if before, last := pyjson.CutLast(embed.Chain); last != nil {
+		next, err := Decode(last)
 		if err != nil {
 			return nil, err
 		}
-		opts.set("chain", steps[:last])
+		opts.set("chain", json.RawMessage(before))
 		p.apply(next.node, args, nil, opts)
 	}
 	return p.done()

@@ -36,10 +36,29 @@ type Environment struct {
 	Queue        func(name string) Destination
 	DefaultQueue string // default: "celery"
 
+	// Chords says how it is found out that the header of a chord is done.
+	Chords ChordKeeping
 	// ErrbacksOnHeader is task_allow_error_cb_on_chord_header: a chord's errbacks are
 	// linked to its header tasks too.
 	ErrbacksOnHeader bool
 }
+
+// ChordKeeping is how a result backend finds out that the header of a chord is done, and so what
+// has to be written and published before the header's tasks.
+type ChordKeeping int
+
+// The ways to keep chords.
+const (
+	// ChordsCounted: the backend counts parts and keeps their results: SetChordSize, SaveGroup
+	// and GrowChord (redis).
+	ChordsCounted ChordKeeping = iota
+	// ChordsListed: the backend counts parts, and their results are in their records: ListChord
+	// (django-celery-results).
+	ChordsListed
+	// ChordsPolled: celery.chord_unlock looks at the records until all are there, and is published
+	// before the header (Celery's other backends).
+	ChordsPolled
+)
 
 // Destination is where the messages for a queue are published.
 type Destination struct {
@@ -61,7 +80,7 @@ type Plan struct {
 	Children []*Result
 }
 
-// Step is one of Publish, SetChordSize, SaveGroup and GrowChord.
+// Step is one of Publish, SetChordSize, SaveGroup, GrowChord and ListChord.
 type Step interface{ step() }
 
 // Publish is a message to be published.
@@ -69,8 +88,9 @@ type Publish struct {
 	Task         *protocol.Task // its Exchange and RoutingKey say where to
 	ExchangeType string         // of its Exchange; "": direct
 	Publication  protocol.Publication
-	Serializer   string // as the options name it; "": the default
-	Compression  string // as the options name it; "": the default
+	Delay        time.Duration // until its ETA, from the moment of the plan; 0 or less: it is due
+	Serializer   string        // as the options name it; "": the default
+	Compression  string        // as the options name it; "": the default
 	// Retry and RetryPolicy are the options of these names, raw JSON; nil without them.
 	Retry, RetryPolicy []byte
 }
@@ -91,6 +111,14 @@ type SaveGroup struct {
 // GrowChord adds one to the parts a running chord waits for.
 type GrowChord struct{ GroupID string }
 
+// ListChord stores which tasks a chord's header consists of, and how many parts they count as.
+type ListChord struct {
+	GroupID string
+	Size    int
+	Members []byte // their result tuples, a JSON list
+}
+
+func (ListChord) step()    {}
 func (Publish) step()      {}
 func (SetChordSize) step() {}
 func (SaveGroup) step()    {}

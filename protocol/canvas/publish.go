@@ -40,8 +40,10 @@ func (p *planner) publish(c call) *Result {
 		p.fail(p.env.Check(c.name, c.args, c.kwargs))
 	}
 	opts, route := c.opts, c.route
+	noPriority := false // Celery names None for tasks that it knows, unless routes fill it up
 	if own, known := p.known(c.name); known {
 		opts = own.merged(opts)
+		noPriority = opts.text("queue") != ""
 		opts.setDefault("ignore_result", json.RawMessage("false"))
 	}
 	if route == "" {
@@ -56,6 +58,7 @@ func (p *planner) publish(c call) *Result {
 		task.ID = p.env.NewID()
 	}
 	p.setFamily(task, &opts)
+	task.NoPriority = noPriority && !opts.has("priority")
 	setFields(task, opts)
 	if c.asList && task.ArgsRepr == "" && len(inner(c.args)) > 0 {
 		task.ArgsRepr = protocol.SafeRepr(c.args)
@@ -152,6 +155,9 @@ func encodeList(value any) []byte {
 	if isNull(value) {
 		return nil
 	}
+	if raw, ok := value.(json.RawMessage); ok && pyjson.Kind(raw) == '[' {
+		return raw
+	}
 	return appendValue(nil, listOf(value))
 }
 
@@ -164,6 +170,9 @@ func (p *planner) setTimes(step *Publish, opts Options) {
 		task.ETA = p.env.Now.Add(duration(seconds))
 	} else if task.ETA, err = timeOf(opts.get("eta")); err != nil {
 		p.fail(fmt.Errorf("canvas: eta of %s: %w", task.Name, err))
+	}
+	if !task.ETA.IsZero() {
+		step.Delay = task.ETA.Sub(p.env.Now)
 	}
 	expires := opts.get("expires")
 	if seconds, ok := opts.number("expires"); ok {

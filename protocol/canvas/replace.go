@@ -120,6 +120,9 @@ func AddToChord(sig Signature, task *protocol.Task, env Environment) (*Plan, err
 	if task.Embed.Chord == nil {
 		return nil, &pythonError{"builtins", "ValueError", "Current task is not member of any chord"}
 	}
+	if env.Chords != ChordsCounted {
+		return nil, &pythonError{"builtins", "NotImplementedError", "Backend does not support add_to_chord"}
+	}
 	n := sig.node.copy()
 	n.setMember(task)
 	p := &planner{env: env}

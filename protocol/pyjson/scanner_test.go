@@ -145,3 +145,30 @@ func TestScannerDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestCutLast(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string][2]string{
+		`[1]`:                         {"[]", "1"},
+		` [ {"a": [1, 2]} ] `:         {"[]", `{"a": [1, 2]}`},
+		`[1, "a, ]b" , [2,3]]`:        {`[1, "a, ]b"]`, "[2,3]"},
+		`[{"a": 1},{"b": 2},null]`:    {`[{"a": 1},{"b": 2}]`, "null"},
+		`[]`:                          {},
+		`{"a": 1}`:                    {},
+		`null`:                        {},
+		``:                            {},
+		`[1, 2`:                       {},
+		`[1, 2] 3`:                    {},
+		`[1, 2,]`:                     {},
+		`["a\\", "b\\\"]", "c\\"]`:    {`["a\\", "b\\\"]"]`, `"c\\"`},
+		`["\"", {"]": "[\",\""} ]`:    {`["\""]`, `{"]": "[\",\""}`},
+		`]`:                           {},
+		`["`:                          {},
+		`[1, [2, [3, {"x": "\"]"}]]]`: {"[1]", `[2, [3, {"x": "\"]"}]]`},
+	} {
+		before, last := pyjson.CutLast([]byte(raw))
+		if string(before) != want[0] || string(last) != want[1] {
+			t.Errorf("%s: %s and %s", raw, before, last)
+		}
+	}
+}

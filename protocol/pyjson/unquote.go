@@ -15,6 +15,15 @@ func Unquote(raw []byte) (string, error) {
 	return string(text), err
 }
 
+// Text is what raw says if it is a JSON string, and otherwise "".
+func Text(raw []byte) string {
+	text, err := Unquote(raw)
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
 // UnquoteBytes is [Unquote] without a copy where none is needed: if the string
 // is ASCII without escapes, the result is a part of raw.
 func UnquoteBytes(raw []byte) ([]byte, error) {

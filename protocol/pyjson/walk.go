@@ -35,6 +35,71 @@ func Elements(raw []byte) (values [][]byte) {
 	return values
 }
 
+// CutLast takes the last value off an array: it returns the array of those before it, as they stand, and that
+// value. Both are nil if raw is an empty array, or none. raw must be JSON: it is read from its end, so that
+// what is before the last value costs no more than a copy.
+func CutLast(raw []byte) (before, last []byte) {
+	start, end := skipSpace(raw, 0), lastText(raw, len(raw)) // of the array, brackets included
+	if start > end || raw[start] != '[' || raw[end] != ']' {
+		return nil, nil
+	}
+	comma := commaBefore(raw, start, end)
+	from := skipSpace(raw, comma+1)
+	if from >= end {
+		return nil, nil
+	}
+	last = raw[from : lastText(raw, end)+1]
+	if comma == start {
+		return []byte("[]"), last
+	}
+	before = append(before, raw[start:lastText(raw, comma)+2]...)
+	before[len(before)-1] = ']'
+	return before, last
+}
+
+// lastText is where the last byte before end is that is no space; -1: there is none.
+func lastText(raw []byte, end int) int {
+	for end--; end >= 0; end-- {
+		switch raw[end] {
+		case ' ', '\n', '\t', '\r':
+		default:
+			return end
+		}
+	}
+	return end
+}
+
+// commaBefore is where the last comma is between the values of an array that has its brackets at start and end;
+// start: it has none.
+func commaBefore(raw []byte, start, end int) int {
+	depth := 0
+	for i := end - 1; i > start; i-- {
+		switch raw[i] {
+		case '"':
+			for i--; i > start && (raw[i] != '"' || isEscaped(raw, i)); i-- {
+			}
+		case ']', '}':
+			depth++
+		case '[', '{':
+			depth--
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return start
+}
+
+// isEscaped tells whether an odd number of backslashes is before a byte.
+func isEscaped(raw []byte, at int) bool {
+	n := 0
+	for n < at && raw[at-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
+}
+
 // Member returns the value that a name has in an object, the last if it comes twice; nil
 // if raw is no object or has no such member.
 func Member(raw []byte, name string) (value []byte) {

@@ -46,7 +46,7 @@ func Lookup(name string) (*Serializer, error) {
 		}
 	}
 	if name == "auth" {
-		return nil, fmt.Errorf("serializer auth: signatures are not checked, or made, yet")
+		return nil, fmt.Errorf("serializer auth: there are no keys for signatures")
 	}
 	return nil, fmt.Errorf("unknown serializer %q", name)
 }

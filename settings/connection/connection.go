@@ -41,6 +41,9 @@ type TLS struct {
 	CertFile      string // our own certificate (PEM)
 	KeyFile       string // its key; "": CertFile holds it
 	CheckHostname *bool  // whether the certificate must name the server; nil: as CertReqs
+	// ServerHostname is whom the certificate must name, for RabbitMQ (server_hostname); "": with
+	// RabbitMQ it need not name anybody unless CheckHostname says so.
+	ServerHostname string
 
 	// Config, if set, is used as it is, in place of all the above.
 	Config *tls.Config
@@ -53,6 +56,7 @@ type Server struct {
 	Port     int      // 0 of a socket
 	Username string   // "": none
 	DB       int      // number of the database
+	VHost    string   // virtual host of RabbitMQ; "": none
 	TLS      bool     // the connection is encrypted
 	Others   []string // URLs of the others in a failover list
 

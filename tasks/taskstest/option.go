@@ -36,7 +36,9 @@ func Configure(change func(*worker.Config)) Option {
 // its context is cancelled with tasks.ErrRevoked.
 func RevokeAfter(d time.Duration) Option {
 	return func(o *options) {
-		o.during = append(o.during, plan{d, func(w *worker.Worker, id string) { w.Operations().Terminate(int(syscall.SIGTERM), id) }})
+		o.during = append(o.during, plan{d, func(w *worker.Worker, id string) {
+			_, _ = w.Operations().Terminate(int(syscall.SIGTERM), id) // Go handlers can be terminated
+		}})
 	}
 }
 

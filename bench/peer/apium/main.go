@@ -1,5 +1,5 @@
 // Command apium is the Apium worker the benchmark measures: the usual command line
-// with two tasks. On SIGUSR1 it appends its allocation counters to $BENCH_MEM.
+// with a few tasks. On SIGUSR1 it appends its allocation counters to $BENCH_MEM.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,9 +24,17 @@ func main() {
 		go profile(path)
 	}
 	reg := tasks.NewRegistry()
-	reg.Register("bench.add", func(x, y int) int { return x + y }, tasks.Params("x, y"))
-	reg.Register("bench.now", func() int64 { return time.Now().UnixNano() })
+	if os.Getenv("BENCH_WITHOUT") == "" {
+		register(reg)
+	}
 	cli.Main(reg)
+}
+
+func register(reg *tasks.Registry) {
+	reg.Register("bench.add", func(x, y int) int { return x + y }, tasks.Params("x, y"))
+	reg.Register("bench.text", func(size int) string { return strings.Repeat("x", size) }, tasks.Params("size"))
+	reg.Register("bench.join", func(parts []any) int { return len(parts) }, tasks.Params("parts"))
+	reg.Register("bench.now", func() int64 { return time.Now().UnixNano() })
 }
 
 func reportMemory(path string) {

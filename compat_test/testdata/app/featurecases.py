@@ -19,6 +19,7 @@ import features
 from features import app
 
 warnings.simplefilter("ignore")
+TWICE = [[["retry", {"countdown": 1}]], [["retry", {"countdown": 1}]], [["return", "third"]]]
 CALLBACK = app.signature("features.plain", [[[["return", 1]]]], immutable=True)
 ADD = app.signature("tapp.same")
 ERRBACK = app.signature("tapp.same")
@@ -90,6 +91,7 @@ RETRIES = {
     "with priority 6": {"countdown": 5, "priority": 6},
     "to a queue with priority 3": {"countdown": 5, "queue": "other", "priority": 3},
     "with expires": {"countdown": 5, "expires": 120},
+    "with past expires": {"countdown": 0, "expires": -5},
     "with limits": {"countdown": 5, "time_limit": 70, "soft_time_limit": 60},
     "with soft limit": {"countdown": 5, "soft_time_limit": 0.5},
     "with max_retries": {"countdown": 5, "max_retries": 9},
@@ -197,9 +199,9 @@ def deaths():
 
 def time_limits():
     plans = {
-        "sleep": [[["sleep", 3], ["return", "slept"]]],
+        "sleep": [[["sleep", 20], ["return", "slept"]]],
         "catch": [[["catch", 0.8], ["return", "caught"]]],
-        "block": [[["block", 3], ["return", "blocked"]], [["return", "again"]]],
+        "block": [[["block", 20], ["return", "blocked"]], [["return", "again"]]],
     }
     for name, plan in (
         ("soft", "sleep"), ("soft", "catch"), ("soft_late", "sleep"), ("soft_late", "catch"), ("soft_throws", "sleep"),
@@ -216,44 +218,51 @@ def time_limits():
     yield "hard limit in a chain", "plain", plans["block"], [], {}, {"time_limit": 1, "chain": [frozen(CALLBACK, "after hard limit")], "queue": "celery"}
 
 
-def to_the_end():
-    """Retries that are run until their task is done."""
-    twice = [[["retry", {"countdown": 0.2}]], [["retry", {"countdown": 0}]], [["return", "third"]]]
+def limits_for_all():
+    """Tasks without limits of their own, for a worker that has some for all."""
+    yield "limited by a setting, softly", "plain", [[["sleep", 20], ["return", "slept"]]], [], {}, {"queue": "celery"}
+    yield "limited by a setting", "plain", [[["block", 20], ["return", "blocked"]], [["return", "again"]]], [], {}, {"queue": "celery"}
+    yield "limited by a setting, in a chain", "plain", [[["sleep", 20]]], [], {}, {"queue": "celery", "chain": [frozen(CALLBACK, "never")]}
+
+
+
+    """Retries that are run until their task is done.
+
+    Each waits a second: Celery publishes a retry before it stores RETRY, which can overwrite
+    what another process has stored by then."""
     for name in ("plain", "late", "tracked", "ignored", "late_tracked"):
-        yield "%s retried twice" % name, name, twice, [], {}, {"queue": "celery"}
-    yield "retried with links", "plain", twice, [], {}, {"queue": "celery", "link": [frozen(CALLBACK, "link after retries")], "chain": [frozen(CALLBACK, "step after retries")]}
-    failing = [[["retry", {"countdown": 0, "exc": ["ValueError", "bad"]}]]]
+        yield "%s retried twice" % name, name, TWICE, [], {}, {"queue": "celery"}
+    yield "retried with links", "plain", TWICE, [], {}, {"queue": "celery", "link": [frozen(CALLBACK, "link after retries")], "chain": [frozen(CALLBACK, "step after retries")]}
+    failing = [[["retry", {"countdown": 1, "exc": ["ValueError", "bad"]}]]]
     yield "retried in vain", "plain", failing, [], {}, {"queue": "celery", "link_error": [ERRBACK]}
     yield "automatically, in vain", "auto_late", [[["raise", "ValueError", "bad"]]], [], {}, {"queue": "celery"}
-    yield "expired retry", "plain", [[["retry", {"countdown": 0, "expires": -5}]], [["return", "too late"]]], [], {}, {"queue": "celery"}
-    yield "retry that expires while it waits", "plain", [[["retry", {"countdown": 0.6, "expires": 0.3}]], [["return", "too late"]]], [], {}, {"queue": "celery"}
-    yield "retry with priority", "plain", twice, [], {}, {"queue": "celery", "priority": 6}
+    yield "expired retry", "plain", [[["retry", {"countdown": 1, "expires": 0.5}]], [["return", "too late"]]], [], {}, {"queue": "celery"}
+    yield "retry with priority", "plain", TWICE, [], {}, {"queue": "celery", "priority": 6}
     yield "waiting retry", "plain", [[["retry", {"countdown": 1000, "exc": ["ValueError", "bad"]}]]], [1], {"a": 1}, dict(EVERYTHING, queue="celery")
     yield "late waiting retry", "late", [[["retry", {"countdown": 1000}]]], [], {}, {"queue": "celery", "priority": 9}
-    yield "limits retried", "plain", [[["retry", {"countdown": 0, "soft_time_limit": 0.5}]], [["sleep", 3]]], [], {}, {"queue": "celery"}
+    yield "limits retried", "plain", [[["retry", {"countdown": 1, "soft_time_limit": 0.5}]], [["sleep", 3]]], [], {}, {"queue": "celery"}
     yield "children", "plain", [[["send", n, {"task_id": "child-%d" % n}] for n in range(3)] + [["return", 1]]], [], {}, {"queue": "celery"}
     yield "children of a failure", "late", [[["send", 7, {"task_id": "child-7", "priority": 3}], ["raise", "ValueError", "bad"]]], [], {}, {"queue": "celery", "priority": 6, "stamped_headers": ["s"], "s": [1]}
     yield "children, untrailed", "untrailed", [[["send", 8, {"task_id": "child-8"}], ["return", 1]]], [], {}, {"queue": "celery"}
     for first, second in itertools.product((["return", 1], ["raise", "ValueError", "bad"]), repeat=2):
         same = "%s, then %s" % (first, second)
         yield same, "plain", [[first]], [], {}, {"queue": "celery", "task_id": same}
-        yield same + " (again)", "plain", [[second]], [], {}, {"queue": "celery", "task_id": same, "countdown": 8}
+        yield same + " (again)", "plain", [[second]], [], {}, {"queue": "celery", "task_id": same, "countdown": 20}  # more than a worker takes to start
 
 
 def canvases():
-    twice = [[["retry", {"countdown": 0.2}]], [["retry", {"countdown": 0}]], [["return", "third"]]]
     ok = [[["return", 1]]]
     s = lambda plan, **options: task("plain").si(plan).set(**options)  # noqa: E731
-    yield "chain with a retried step", chain(s(ok), s(twice), s(ok))
-    yield "chain with a step that is retried in vain", chain(s(ok), s([[["retry", {"countdown": 0, "max_retries": 1}]]]), s(ok), s(ok))
-    yield "chord with a retried member", chord([s(ok), s(twice, priority=6), s(ok)], frozen(s(ok), "body-1"))
-    yield "chord of retried members", chord([s(twice) for _ in range(5)], frozen(s(twice), "body-2"))
-    yield "chord with late retried members", chord([task("late").si(twice).set(priority=3) for _ in range(3)], frozen(s(ok), "body-3"))
-    yield "chord with a member that is retried in vain", chord([s(ok), s([[["retry", {"countdown": 0, "max_retries": 1}]]])], frozen(s(ok), "body-4"))
+    yield "chain with a retried step", chain(s(ok), s(TWICE), s(ok))
+    yield "chain with a step that is retried in vain", chain(s(ok), s([[["retry", {"countdown": 1, "max_retries": 1}]]]), s(ok), s(ok))
+    yield "chord with a retried member", chord([s(ok), s(TWICE, priority=6), s(ok)], frozen(s(ok), "body-1"))
+    yield "chord of retried members", chord([s(TWICE) for _ in range(5)], frozen(s(TWICE), "body-2"))
+    yield "chord with late retried members", chord([task("late").si(TWICE).set(priority=3) for _ in range(3)], frozen(s(ok), "body-3"))
+    yield "chord with a member that is retried in vain", chord([s(ok), s([[["retry", {"countdown": 1, "max_retries": 1}]]])], frozen(s(ok), "body-4"))
     yield "chord with a member that is ignored", chord([s(ok), task("ignored").si(ok)], frozen(s(ok), "body-5"))
-    yield "chord with a member that expires in its retry", chord([s(ok), s([[["retry", {"countdown": 0, "expires": -5}]]])], frozen(s(ok), "body-6"))
+    yield "chord with a member that expires in its retry", chord([s(ok), s([[["retry", {"countdown": 1, "expires": 0.5}]]])], frozen(s(ok), "body-6"))
     yield "chord with a member over its hard limit", chord([s(ok), s([[["block", 3]]], time_limit=1)], frozen(s(ok), "body-7"))
-    yield "group with retried members", group(s(twice), s(ok), s(twice))
+    yield "group with retried members", group(s(TWICE), s(ok), s(TWICE))
 
 
 def deduplicated():
@@ -294,7 +303,7 @@ def ordered():
         }
 
 
-GENERATORS = (retries, limits, automatic, arguments, outcomes, time_limits, to_the_end, deaths, deduplicated, ordered)
+GENERATORS = (retries, limits, automatic, arguments, outcomes, time_limits, limits_for_all, to_the_end, deaths, deduplicated, ordered)
 
 
 def collect(r, name, out, redelivered=False):

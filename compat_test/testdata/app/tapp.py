@@ -11,14 +11,24 @@ import time
 import redis
 from celery import Celery, current_task
 from celery.utils.log import get_task_logger
+from kombu import Exchange, Queue
 
 import shoperrors
+
+if "DJANGO_SETTINGS_MODULE" in os.environ:  # results are in Django's database
+    import django
+
+    django.setup()
 
 PATIENCE = 120  # how long to wait for what must happen; it costs nothing where it does
 
 app = Celery("tapp", broker=os.environ.get("BROKER"), backend=os.environ.get("BACKEND"))
 app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=True)
 app.conf.update(json.loads(os.environ.get("SETTINGS", "{}")))
+if os.environ.get("QUORUM"):  # a queue of RabbitMQ's, beside the usual one
+    app.conf.task_queues = [
+        Queue("celery"), Queue(os.environ["QUORUM"], Exchange(os.environ["QUORUM"]), os.environ["QUORUM"], queue_arguments={"x-queue-type": "quorum"}),
+    ]
 
 
 @app.task
@@ -119,6 +129,48 @@ def work(key, seconds):
 @app.task(acks_late=True)
 def work_late(key, seconds):
     return _run(key, seconds)
+
+
+@app.task(acks_late=True)
+def wait_late(key):
+    """Is done when the journal's list go has something for it."""
+    journal = _journal()
+    journal.rpush("started", key)
+    while not journal.blpop("go", timeout=1):
+        pass
+    journal.rpush("done", key)
+
+
+@app.task(bind=True, max_retries=1)
+def again(self):
+    """Is done when it is tried again."""
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
+@app.task(acks_late=True)
+def work_due(key, due):
+    """Notes in the list "too soon", too, that it runs before it is due, by the journal's clock."""
+    seconds, micro = _journal().time()
+    if seconds + micro / 1e6 < due:
+        _journal().rpush("too soon", key)
+    return _run(key, 0)
+
+
+@app.task(bind=True, acks_late=True, max_retries=1)
+def work_again(self, key):
+    """Is retried once. The second attempt has a key of its own."""
+    if self.request.retries:
+        return _run(key + ".2", 0)
+    _run(key, 0)
+    raise self.retry(countdown=0.2)
+
+
+@app.task(bind=True, acks_late=True)
+def work_slot(self):
+    """Has its id for a key."""
+    return _run("slot-" + self.request.id, 0)
 
 
 @app.task

@@ -44,7 +44,9 @@ app.conf.update(
     ),
     task_queues=(
         Queue("celery"),
-        Queue("feeds", feeds, routing_key="feed.#"),
+        Queue("feeds", feeds, routing_key="feed.#", durable=False, max_length=7, expires=2.5, consumer_arguments={"x-priority": 3}),
+        Queue("mine", Exchange("mine", durable=False, auto_delete=True, arguments={"alternate-exchange": "lost"}),
+              routing_key="mine", exclusive=True, binding_arguments={"k": "v"}),
         Queue("media", Exchange("media"), routing_key="media", alias="m", queue_arguments={"x-max-priority": 10}),
         Broadcast("everyone"),
     ),

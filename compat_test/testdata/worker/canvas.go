@@ -14,7 +14,7 @@ import (
 )
 
 // registerCanvas adds the tasks of testdata/app/canvas_tasks.py.
-func registerCanvas(reg *tasks.Registry, j *journal) {
+func registerCanvas(reg registrar, j *journal) {
 	params, tagged := tasks.Params("*args, tag=None"), tasks.Params("*args, tag")
 	echo := func(args []json.RawMessage, tag *string) ([]any, error) { return j.result(tag, args) }
 	reg.Register("canvas.echo", echo, params)

@@ -53,7 +53,7 @@ type featureOptions struct {
 	SoftTimeLimit *float64 `json:"soft_time_limit"`
 }
 
-func registerFeatures(reg *tasks.Registry, j *journal) {
+func registerFeatures(reg registrar, j *journal) {
 	var table map[string]json.RawMessage
 	if err := json.Unmarshal(featureTable, &table); err != nil {
 		panic(err)

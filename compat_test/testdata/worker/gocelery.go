@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/gocelery/gocelery"
-
-	"github.com/apium/apium/tasks"
 )
 
 // multiply is a task as gocelery's users write them.
@@ -26,7 +24,7 @@ func (m *multiply) ParseKwargs(kwargs map[string]interface{}) error {
 
 func (m *multiply) RunTask() (interface{}, error) { return m.a * m.b, nil }
 
-func registerGocelery(reg *tasks.Registry) {
+func registerGocelery(reg registrar) {
 	reg.Register("worker.multiply", &multiply{})
 	// What gocelery's users register as a plain function.
 	reg.Register("worker.add", func(a, b int) int { return a + b })

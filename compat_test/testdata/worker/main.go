@@ -3,9 +3,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -17,7 +19,7 @@ import (
 )
 
 func main() {
-	reg := tasks.NewRegistry()
+	reg := chosen{Registry: tasks.NewRegistry(), names: regexp.MustCompile(os.Getenv("GO_TASKS"))}
 	register(reg)
 	registerTyped(reg)
 	registerDjango(reg)
@@ -25,17 +27,37 @@ func main() {
 	registerJournal(reg, j)
 	registerFeatures(reg, j)
 	registerCanvas(reg, j)
+	registerRPC(reg)
 	registerGocelery(reg)
+	registerParity(reg, j)
 	if serializer := os.Getenv("SERIALIZER"); serializer != "" {
-		if err := runSerializer(reg, serializer); err != nil {
+		if err := runSerializer(reg.Registry, serializer); err != nil {
 			panic(err)
 		}
 		return
 	}
-	cli.Main(reg)
+	cli.Main(reg.Registry)
 }
 
-func register(reg *tasks.Registry) {
+// registrar is where a task is registered.
+type registrar interface {
+	Register(name string, fn any, opts ...tasks.Option)
+}
+
+// chosen registers the tasks whose names match GO_TASKS: all, if that is not set. The others
+// are left to Python.
+type chosen struct {
+	*tasks.Registry
+	names *regexp.Regexp
+}
+
+func (c chosen) Register(name string, fn any, opts ...tasks.Option) {
+	if c.names.MatchString(name) {
+		c.Registry.Register(name, fn, opts...)
+	}
+}
+
+func register(reg registrar) {
 	reg.Register("tapp.echo", func(args []any, kwargs map[string]any) map[string]any {
 		if args == nil {
 			args = []any{}
@@ -68,6 +90,12 @@ func register(reg *tasks.Registry) {
 		return tasks.Raise("ValueError", fmt.Sprint(x))
 	}, tasks.Params("x"), tasks.IgnoreResult(true))
 	reg.Register("tapp.whoami", whoami, tasks.Params(""))
+	reg.Register("tapp.again", func(ctx context.Context) (int, error) {
+		if n := tasks.Current(ctx).Retries; n > 0 {
+			return n, nil
+		}
+		return 0, tasks.Retry(nil, tasks.RetryCountdown(0))
+	}, tasks.Params(""), tasks.MaxRetries(1))
 	reg.Register("tapp.nap", nap, tasks.Params("seconds"))
 	reg.Register("tapp.nap_late", nap, tasks.Params("seconds"), tasks.AcksLate(true))
 }
@@ -90,7 +118,7 @@ func nap(ctx context.Context, seconds any) (any, error) {
 }
 
 // registerDjango adds the tasks of testdata/djangoproj.
-func registerDjango(reg *tasks.Registry) {
+func registerDjango(reg registrar) {
 	reg.Register("app.tasks.test", func(a, b int) int { return a + b }, tasks.Params("a, b"))
 	reg.Register("app.tasks.greet", func(name, greeting string) map[string]string {
 		return map[string]string{"text": greeting + ", " + name}
@@ -136,7 +164,7 @@ type priceValue struct {
 	Currency string `json:"currency"`
 }
 
-func registerTyped(reg *tasks.Registry) {
+func registerTyped(reg registrar) {
 	x := tasks.Params("x")
 	reg.Register("tapp.typed_int", func(x int64) int64 { return x }, x)
 	reg.Register("tapp.typed_float", func(x float64) float64 { return x }, x)
@@ -172,7 +200,19 @@ func (j *journal) do(command string, args ...any) error {
 	return err
 }
 
-func registerJournal(reg *tasks.Registry, j *journal) {
+// noteIfBefore writes an entry if the journal's clock says that a time, in seconds, has not come.
+func (j *journal) noteIfBefore(due float64, list, entry string) error {
+	conn := j.pool.Get()
+	defer conn.Close()
+	now, err := redis.Int64s(conn.Do("TIME"))
+	if err != nil || float64(now[0])+float64(now[1])/1e6 >= due {
+		return err
+	}
+	_, err = conn.Do("RPUSH", list, entry)
+	return err
+}
+
+func registerJournal(reg registrar, j *journal) {
 	work := func(key string, seconds float64) (string, error) {
 		if err := j.write("started", key); err != nil {
 			return "", err
@@ -182,6 +222,27 @@ func registerJournal(reg *tasks.Registry, j *journal) {
 	}
 	reg.Register("tapp.work", work, tasks.Params("key, seconds"))
 	reg.Register("tapp.work_late", work, tasks.Params("key, seconds"), tasks.AcksLate(true))
+	reg.Register("tapp.wait_late", func(key string) error {
+		return errors.Join(j.write("started", key), j.do("BLPOP", "go", 0), j.write("done", key))
+	}, tasks.Params("key"), tasks.AcksLate(true))
+	reg.Register("tapp.work_due", func(key string, due float64) (string, error) {
+		if err := j.noteIfBefore(due, "too soon", key); err != nil {
+			return "", err
+		}
+		return work(key, 0)
+	}, tasks.Params("key, due"), tasks.AcksLate(true))
+	reg.Register("tapp.work_again", func(ctx context.Context, key string) (string, error) {
+		if tasks.Current(ctx).Retries > 0 {
+			return work(key+".2", 0)
+		}
+		if _, err := work(key, 0); err != nil {
+			return "", err
+		}
+		return "", tasks.Retry(nil, tasks.RetryCountdown(200*time.Millisecond))
+	}, tasks.Params("key"), tasks.AcksLate(true), tasks.MaxRetries(1))
+	reg.Register("tapp.work_slot", func(ctx context.Context) (string, error) {
+		return work("slot-"+tasks.Current(ctx).ID, 0)
+	}, tasks.Params(""), tasks.AcksLate(true))
 	stamp := func(key string) error {
 		return j.write("stamps", fmt.Sprintf("%s %.6f", key, float64(time.Now().UnixNano())/1e9))
 	}

@@ -133,7 +133,7 @@ func use(ctx context.Context, url, server string, workers []*embedded) error {
 // mistakes are told apart by their types.
 func mistakes(ctx context.Context, reg *tasks.Registry) error {
 	conf := settings.Default()
-	conf.BrokerURL = "amqp://localhost"
+	conf.BrokerURL = "sqs://localhost"
 	_, err := app.NewWorker(ctx, reg, conf, app.Options{})
 	var wrong *app.ConfigError
 	if !errors.As(err, &wrong) {

@@ -1,0 +1,2 @@
+// Package amqpbroker is a broker.Consumer and broker.Publisher on RabbitMQ.
+package amqpbroker

@@ -1,0 +1,195 @@
+package amqpbroker
+
+import (
+	"context"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/apium/apium/broker"
+)
+
+// A quorum queue counts how often each message went back, whether anybody had started it or not, and drops
+// it, or makes a dead letter of it, when it was too often: from RabbitMQ 4 on after 20 times unless it is told
+// otherwise. So nothing is given back to one: a copy is published, at the end of the queue, and the message is
+// acknowledged when the broker has the copy. Should the connection be lost right between the two, both are
+// there. That is what an acknowledgement that does not arrive leads to anyhow (see settle.go).
+//
+// Other queues count nothing, and have a message back at its old place.
+
+// giveBackPatience is how long is waited until the broker can be published to. Then messages go back that count.
+const giveBackPatience = 2 * time.Second
+
+// countsReturns tells whether the queue of a message counts how often it goes back. Of one that is not declared as
+// such that is known when a message has gone back once. What is held does not go back to its queue by itself.
+func (d *delivery) countsReturns() bool { return d.counted || d.isHeld() || d.sub.source.isQuorum() }
+
+// deliveryCount is the header with which quorum queues tell how often a message went back.
+const deliveryCount = "x-delivery-count"
+
+func (s *source) isQuorum() bool { return s.Declaration.Arguments["x-queue-type"] == "quorum" }
+
+// giveBack puts deliveries that nobody can claim back into their queues.
+func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
+	var plain, counted []*delivery
+	c.mu.Lock()
+	for _, d := range back {
+		switch {
+		case d.leaving:
+			continue
+		case d.countsReturns():
+			counted = append(counted, d)
+		default:
+			plain = append(plain, d)
+		}
+		d.leaving = true
+	}
+	c.mu.Unlock()
+	c.settleAll(plain, false)
+	if len(counted) == 0 {
+		return
+	}
+	copies := make([]*outgoing, len(counted))
+	for i, d := range counted {
+		redeliveries := d.redeliveries
+		if d.isHeld() {
+			redeliveries-- // it was started, and nobody has died of it
+		}
+		copies[i] = &outgoing{Publishing: d.returned(redeliveries, ""), key: d.sub.source.name, mandatory: true}
+	}
+	l := c.elsewhere.taking(ctx)
+	if l == nil {
+		c.settleAll(counted, false)
+		return
+	}
+	if l.send(ctx, copies) != nil {
+		return // the copies may still arrive: what is held goes back with its connection at the latest
+	}
+	var taken, refused []*delivery
+	for i, d := range counted {
+		if accepted, returned := l.accepted(copies[i]); accepted && !returned {
+			taken = append(taken, d)
+		} else {
+			refused = append(refused, d)
+		}
+	}
+	c.settleAll(taken, true)
+	c.settleAll(refused, false)
+}
+
+// taking returns a line on which the broker takes messages at this moment; nil: there is none. A connection is not told
+// that it may not publish before it has tried. That is tried with two messages that go nowhere, since the broker takes the
+// first one and leaves what follows in the socket until it can take that, too: who gives back does not wait so long.
+func (e *elsewhere) taking(ctx context.Context) *line {
+	ctx, cancel := context.WithTimeout(ctx, giveBackPatience)
+	defer cancel()
+	l, err := e.lines.get(ctx)
+	if err != nil {
+		return nil
+	}
+	for range 2 {
+		probe := &outgoing{key: "apium.nowhere", Publishing: amqp.Publishing{DeliveryMode: amqp.Transient}}
+		if l.send(ctx, []*outgoing{probe}) != nil {
+			return nil
+		}
+		if accepted, _ := l.accepted(probe); !accepted {
+			return nil
+		}
+	}
+	return l
+}
+
+// settleAll acknowledges deliveries that are not settled yet, or gives them back as they are. Those whose link is
+// lost have gone back.
+func (c *Consumer) settleAll(deliveries []*delivery, ack bool) {
+	l := c.lockLink()
+	if l != nil {
+		defer l.writing.Unlock()
+	}
+	open := make([]*delivery, 0, len(deliveries))
+	for _, d := range deliveries {
+		if d.link == l && l.open[d.DeliveryTag] == d {
+			l.remove(d)
+			open = append(open, d)
+		}
+	}
+	c.mu.Unlock()
+	if len(open) > 0 {
+		c.write(l, open, ack)
+	}
+}
+
+// Requeue implements [broker.Consumer]. The broker has one place for what is given back: where it was before, or on
+// quorum queues the end.
+func (c *Consumer) Requeue(ctx context.Context, _ broker.Place, deliveries ...broker.Delivery) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	back := make([]*delivery, 0, len(deliveries))
+	c.mu.Lock()
+	for _, held := range deliveries {
+		if d := c.find(held.Tag); d != nil {
+			d.buffered, d.running = true, false // nobody settles it besides
+			back = append(back, d.recounted(held.Redeliveries))
+		} else if _, heir := c.orphans.settle(held.Tag, false); heir != nil {
+			back = append(back, heir.recounted(held.Redeliveries))
+		}
+	}
+	c.mu.Unlock()
+	c.giveBack(ctx, back)
+	return ctx.Err()
+}
+
+// recounted has a delivery go back with a number of redeliveries. Only a copy can tell it.
+func (d *delivery) recounted(redeliveries int) *delivery {
+	d.redeliveries, d.counted = redeliveries, d.counted || redeliveries > 0
+	if d.isHeld() {
+		d.redeliveries++ // what it has as it runs
+	}
+	return d
+}
+
+// giveBackBuffered gives back what has come and was not claimed. Who tends the link does not wait for it.
+func (c *Consumer) giveBackBuffered(l *link, which func(*delivery) bool) {
+	var back []*delivery
+	c.mu.Lock()
+	if c.link == l {
+		c.buffer.remove(which, &back)
+	}
+	c.mu.Unlock()
+	if len(back) == 0 {
+		return
+	}
+	c.returning.Go(func() { c.giveBack(c.ctx, back) })
+}
+
+// drain gives back what has come and was not claimed, before the connection does, which counts.
+func (c *Consumer) drain(ctx context.Context) {
+	c.mu.Lock()
+	l, counts := c.link, false
+	for _, s := range c.sources.all {
+		counts = counts || s.counts
+	}
+	c.mu.Unlock()
+	if l == nil || !counts {
+		return
+	}
+	c.SetPrefetch(0)
+	done := make(chan error, 1)
+	c.mu.Lock()
+	c.changes = append(c.changes, change{done: done})
+	c.mu.Unlock()
+	if c.waitChange(ctx, done) != nil {
+		return
+	}
+	c.giveBackBuffered(l, func(*delivery) bool { return true })
+	returned := make(chan struct{})
+	go func() {
+		c.returning.Wait()
+		close(returned)
+	}()
+	select {
+	case <-returned:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,304 @@
+package amqpbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/internal/rabbitconn"
+	"github.com/apium/apium/protocol"
+)
+
+// A message whose task runs may have to leave its queue before the task has ended: because the broker closes the
+// channel of who has not acknowledged one for long (consumer_timeout), or because it is to be known, if this worker
+// dies of it, that it was started. Then a copy goes to a queue of this consumer's own, which delivers it back to here
+// at once, and the message is acknowledged. From then on the copy is what is settled, or replaced by another one
+// when it has been held for long, too.
+//
+// When the consumer's link ends, whatever the reason, its copies are nobody's any more, expire, and so go back to
+// the queue that they are from: they are known there by a header (returned.go). If that happens between a copy's
+// arrival and the acknowledgement, the message is there twice. This consumer takes both for the task that runs.
+//
+// Only tasks that are acknowledged late run while their messages are held.
+
+const (
+	holdPrefix = "apium.held."
+	// holdExpires is for how long the queue stays that has no consumer any more. What it has cannot go back while its
+	// queue is not available.
+	holdExpires = 6 * time.Hour
+	// holdPatience is how long is waited for the broker's answers.
+	holdPatience = 10 * time.Second
+)
+
+// holding is the queue for copies of a source's messages. It lasts as long as its link.
+type holding struct {
+	link *link
+	name string
+	sub  *subscription // guarded by Consumer.mu; nil: it is not consumed yet
+}
+
+// hold is one message on its way to such a queue. Guarded by Consumer.mu.
+type hold struct {
+	id        string
+	from      *delivery
+	count     int       // how often the message will have been redelivered when it comes back
+	copy      *delivery // nil: it has not come yet
+	confirmed bool      // the broker has it
+	failed    bool      // or not, as far as is known
+	done      bool
+	ended     chan struct{} // closed when it is done
+}
+
+// Started implements [broker.Starter]: a message that had been redelivered before is held from now on, so that it is
+// known to have been started if it comes back.
+func (c *Consumer) Started(ctx context.Context, tags ...string) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	var held []*delivery
+	for _, tag := range tags {
+		if d := c.find(tag); d != nil {
+			held = append(held, d)
+		} else if o := c.orphans.find(tag); o != nil && o.heir != nil {
+			held = append(held, o.heir)
+		}
+	}
+	c.mu.Unlock()
+	return c.holdAll(ctx, held)
+}
+
+// holdAll has copies of messages held in place of them. That this is forbidden is said once, and no error.
+func (c *Consumer) holdAll(ctx context.Context, held []*delivery) error {
+	of := map[*source][]*delivery{}
+	for _, d := range held {
+		of[d.sub.source] = append(of[d.sub.source], d)
+	}
+	var errs []error
+	for s, some := range of {
+		errs = append(errs, c.holdOf(ctx, s, some))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Consumer) holdOf(ctx context.Context, s *source, held []*delivery) error {
+	if c.unheld.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, holdPatience)
+	defer cancel()
+	h, err := c.openHolding(ctx, s, held[0].link)
+	if rabbitconn.Code(err) == amqp.AccessRefused || rabbitconn.Code(err) == amqp.PreconditionFailed {
+		if c.unheld.CompareAndSwap(false, true) {
+			c.log.Warn("Messages whose tasks run for long cannot be held in a queue of the worker's own, so that consumer_timeout may have them delivered again, "+
+				"and how often a message killed its worker is not counted: "+rabbitconn.Describe(err), logline.EventKey, "Messages cannot be held", "error", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("hold: %w", err)
+	}
+	var holds []*hold
+	var copies []*outgoing
+	c.mu.Lock()
+	for _, d := range held {
+		if h.link != c.link || h.link.open[d.DeliveryTag] != d || d.hold != nil {
+			continue // it is settled, lost, or on its way
+		}
+		m := &hold{id: protocol.NewID(), from: d, count: d.redeliveries, ended: make(chan struct{})}
+		if !d.isHeld() {
+			m.count++
+		}
+		d.hold, h.link.holds[m.id] = m, m
+		holds = append(holds, m)
+		copies = append(copies, &outgoing{Publishing: d.returned(m.count, m.id), key: h.name, mandatory: true})
+	}
+	c.mu.Unlock()
+	if len(holds) == 0 {
+		return nil
+	}
+	return c.sendHolds(ctx, holds, copies)
+}
+
+// sendHolds publishes copies, once, and settles the messages whose copy the broker has.
+func (c *Consumer) sendHolds(ctx context.Context, holds []*hold, copies []*outgoing) error {
+	failed := errors.New("the broker takes no messages")
+	line := c.elsewhere.taking(ctx)
+	if line != nil {
+		failed = line.send(ctx, copies)
+	}
+	sent := failed == nil
+	for i, m := range holds {
+		accepted := false
+		if sent {
+			has, returned := line.accepted(copies[i])
+			accepted = has && !returned
+		}
+		if !accepted && failed == nil {
+			failed = errors.New("the broker has refused a message")
+		}
+		c.mu.Lock()
+		m.confirmed, m.failed = accepted, !accepted
+		c.mu.Unlock()
+		c.replace(m)
+	}
+	for _, m := range holds {
+		if failed != nil {
+			return fmt.Errorf("hold: %w", failed)
+		}
+		select {
+		case <-m.ended:
+		case <-m.from.link.conn.Done():
+			failed = amqp.ErrClosed
+		case <-ctx.Done():
+			failed = ctx.Err()
+		}
+	}
+	return failed
+}
+
+// openHolding declares the queue, and waits until it is consumed on the link.
+func (c *Consumer) openHolding(ctx context.Context, s *source, l *link) (*holding, error) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	c.mu.Lock()
+	h := s.holding
+	c.mu.Unlock()
+	if h == nil || h.link != l {
+		h = &holding{link: l, name: holdPrefix + protocol.NewID()}
+		c.mu.Lock()
+		args := c.holdArguments(s)
+		c.mu.Unlock()
+		if err := c.elsewhere.do(ctx, func(ch *amqp.Channel) error {
+			_, err := ch.QueueDeclare(h.name, true, false, false, false, args)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		s.holding = h
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	if h.sub != nil || c.link != l {
+		c.mu.Unlock()
+		return h, nil
+	}
+	done := make(chan error, 1)
+	c.changes = append(c.changes, change{done: done})
+	c.mu.Unlock()
+	err := c.waitChange(ctx, done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil && h.sub == nil {
+		err = errors.New("the queue is not consumed any more")
+	}
+	return h, err
+}
+
+// holdArguments are those of a source's queue for copies, which is as safe as the source's own. c.mu is held.
+func (c *Consumer) holdArguments(s *source) amqp.Table {
+	args := amqp.Table{
+		"x-queue-type": "classic", "x-message-ttl": narrow(c.cfg.holdTTL.Milliseconds()), "x-expires": narrow(holdExpires.Milliseconds()),
+		"x-dead-letter-exchange": "", "x-dead-letter-routing-key": s.name,
+	}
+	if s.counts {
+		args["x-queue-type"], args["x-dead-letter-strategy"], args["x-overflow"] = "quorum", "at-least-once", "reject-publish"
+	}
+	return args
+}
+
+// subscribeHolding consumes the queue for copies, if one was declared. It is tend's.
+func (c *Consumer) subscribeHolding(l *link, s *source) error {
+	c.mu.Lock()
+	h := s.holding
+	if h == nil || h.link != l || h.sub != nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.tagged++
+	h.sub = &subscription{source: s, link: l, tag: c.consumerTag(), holding: h, credit: maxPrefetch, ended: make(chan struct{})}
+	c.mu.Unlock()
+	return c.consume(h.sub, h.name)
+}
+
+// isHeld tells whether a delivery is of a queue for copies.
+func (d *delivery) isHeld() bool { return d.sub.holding != nil }
+
+// holdOf finds the hold that a copy was published for. c.mu is held.
+func (l *link) holdOf(d *delivery) *hold {
+	m := l.holds[d.held]
+	if m == nil {
+		m = &hold{failed: true, ended: make(chan struct{})} // nobody waits for it
+	}
+	m.copy = d
+	return m
+}
+
+// replace has a copy take the place of its message, once the broker has it and it has come. One that is of no use is
+// acknowledged itself.
+func (c *Consumer) replace(m *hold) {
+	l := c.lockLink()
+	if l != nil {
+		defer l.writing.Unlock()
+	}
+	settled := c.orphans.replaced(l, m)
+	if settled != nil {
+		l.remove(settled)
+	}
+	c.mu.Unlock()
+	if settled != nil {
+		c.write(l, []*delivery{settled}, true)
+	}
+}
+
+// replaced returns what is to be acknowledged now: the message, the copy, or nothing yet.
+func (os *orphans) replaced(l *link, m *hold) *delivery {
+	if m.failed && m.from != nil {
+		m.from.hold = nil // it may be tried again
+	}
+	if m.done || l == nil || m.copy == nil || m.copy.link != l || !m.confirmed && !m.failed {
+		return nil
+	}
+	m.done = true
+	close(m.ended)
+	delete(l.holds, m.id)
+	if m.failed || l.open[m.from.DeliveryTag] != m.from { // the message was settled meanwhile
+		return m.copy
+	}
+	os.inherit(m.from, m.copy)
+	return m.from
+}
+
+// dropHoldings deletes the queues for copies that have none.
+func (c *Consumer) dropHoldings(ctx context.Context) {
+	var names []string
+	c.mu.Lock()
+	if l := c.link; l != nil && len(l.holds) == 0 {
+		of := map[*holding]int{}
+		for _, d := range l.open {
+			of[d.sub.holding]++
+		}
+		for _, s := range c.sources.all {
+			if h := s.holding; h != nil && h.link == l && of[h] == 0 {
+				names, s.holding = append(names, h.name), nil
+			}
+		}
+	}
+	c.mu.Unlock()
+	if len(names) == 0 {
+		return
+	}
+	_ = c.elsewhere.do(ctx, func(ch *amqp.Channel) error { // else they expire
+		for _, name := range names {
+			if _, err := ch.QueueDelete(name, false, false, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,56 @@
+package amqpbroker
+
+import (
+	"maps"
+	"math"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// returnedHeader is a table of what a message was before it was put back into its queue as a copy: where it was
+// published to, how often a worker has died of it, and which attempt of its task it is. No task sees it. A Python worker that gets the copy and tries
+// its task again leaves the header in: it then tells of another attempt, and means nothing.
+const returnedHeader = "apium-returned"
+
+// returned is a message as it is put back into its queue, or into one for copies, where hold names the hold.
+func (d *delivery) returned(redeliveries int, hold string) amqp.Publishing {
+	p := republication(&d.Delivery)
+	p.Headers = maps.Clone(p.Headers)
+	if p.Headers == nil {
+		p.Headers = amqp.Table{}
+	}
+	p.Headers[returnedHeader] = amqp.Table{
+		"exchange": d.Exchange, "routing_key": d.RoutingKey, "attempt": attempt(d.Headers), "redeliveries": int32(min(redeliveries, math.MaxInt32)), //nolint:gosec // it fits
+		"hold": hold,
+	}
+	if hold != "" {
+		p.Expiration = "" // that is for others to see to
+	}
+	return p
+}
+
+// attempt tells attempts of one task, and tasks, from one another.
+func attempt(headers amqp.Table) string { return text(headers, "id") + "#" + text(headers, "retries") }
+
+// restore has a message that was put back look as it did before.
+func (d *delivery) restore() {
+	if d.Redelivered {
+		_, d.counted = d.Headers[deliveryCount]
+		d.redeliveries = 1 // unless it says more: at the first time it is not known whether anybody had started it
+	}
+	noted, ok := d.Headers[returnedHeader]
+	if !ok {
+		return
+	}
+	d.Headers = maps.Clone(withoutNotes(d.Headers))
+	delete(d.Headers, returnedHeader)
+	was, _ := noted.(amqp.Table)
+	if was["attempt"] != attempt(d.Headers) {
+		return
+	}
+	d.Exchange, _ = was["exchange"].(string)
+	d.RoutingKey, _ = was["routing_key"].(string)
+	d.held, _ = was["hold"].(string)
+	n, _ := was["redeliveries"].(int32)
+	d.redeliveries, d.Redelivered = int(n), true
+}

@@ -1,0 +1,98 @@
+package amqpbroker
+
+import (
+	"context"
+	"slices"
+)
+
+// What is settled is written and not confirmed: AMQP has no answer to it. If the connection is lost
+// before the broker has read it, the message comes again, to somebody. So what was acknowledged
+// early may run twice then, and only then, as with Celery.
+
+// Ack implements [broker.Consumer].
+func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	return c.acknowledge(tags), nil
+}
+
+// acknowledge acknowledges what tags name.
+func (c *Consumer) acknowledge(tags []string) (lost []string) {
+	if len(tags) == 0 {
+		return nil
+	}
+	l := c.lockLink()
+	if l != nil {
+		defer l.writing.Unlock()
+	}
+	settled := make([]*delivery, 0, len(tags))
+	for _, tag := range tags {
+		if d := c.find(tag); d != nil {
+			l.remove(d)
+			settled = append(settled, d)
+			continue
+		}
+		known, heir := c.orphans.settle(tag, true)
+		switch {
+		case !known:
+			lost = append(lost, tag)
+		case heir != nil:
+			l.remove(heir)
+			settled = append(settled, heir)
+		}
+	}
+	c.mu.Unlock()
+	if len(settled) > 0 {
+		c.write(l, settled, true)
+	}
+	return lost
+}
+
+// lockLink locks the present link for writing, if there is one, and c.mu.
+func (c *Consumer) lockLink() *link {
+	for {
+		c.mu.Lock()
+		l := c.link
+		if l == nil {
+			return nil
+		}
+		c.mu.Unlock()
+		l.writing.Lock()
+		c.mu.Lock()
+		if c.link == l {
+			return l
+		}
+		c.mu.Unlock()
+		l.writing.Unlock()
+	}
+}
+
+// write tells the broker what became of deliveries. l.writing is held, and they are not open any
+// more. An error means that the link is lost.
+func (c *Consumer) write(l *link, settled []*delivery, ack bool) {
+	l.conn.Together(func() {
+		if !ack {
+			for _, d := range settled {
+				_ = l.ch.Reject(d.DeliveryTag, true)
+			}
+			return
+		}
+		numbers := make([]uint64, len(settled))
+		for i, d := range settled {
+			numbers[i] = d.DeliveryTag
+		}
+		slices.Sort(numbers)
+		c.mu.Lock()
+		through := l.settledThrough()
+		c.mu.Unlock()
+		// One acknowledgement stands for all up to there. It must name one that is not settled yet.
+		n, _ := slices.BinarySearch(numbers, through+1)
+		if n > 0 {
+			_ = l.ch.Ack(numbers[n-1], n > 1)
+		}
+		for _, number := range numbers[n:] {
+			_ = l.ch.Ack(number, false)
+		}
+	})
+}

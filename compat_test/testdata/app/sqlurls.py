@@ -1,0 +1,5 @@
+"""The admin, where the results can be looked at."""
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]

@@ -1,0 +1,5 @@
+import os
+
+from celery import Celery
+
+app = Celery("byloader", loader=os.environ.get("CELERY_LOADER"))

@@ -1,0 +1,3 @@
+import sys
+
+sys.exit("there is no secret")

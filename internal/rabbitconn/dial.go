@@ -1,0 +1,139 @@
+package rabbitconn
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// ConnError is a failure to connect to a server.
+type ConnError struct {
+	Server string // passwords masked
+	Err    error
+}
+
+func (e *ConnError) Error() string {
+	return fmt.Sprintf("rabbitmq: connect %s: %s", e.Server, Describe(e.Err))
+}
+
+func (e *ConnError) Unwrap() error { return e.Err }
+
+// Dial connects to the first server that can be reached, trying each once. Errors join *ConnError.
+func (c *Config) Dial(ctx context.Context) (*Connection, error) {
+	var errs []error
+	for _, s := range c.order() {
+		conn, err := c.dialServer(ctx, s)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, &ConnError{Server: s.String(), Err: err})
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// order is how the servers are tried: always from the first on, or at random.
+func (c *Config) order() []*server {
+	if !c.opts.Shuffle {
+		return c.servers
+	}
+	shuffled := make([]*server, len(c.servers))
+	for i, place := range rand.Perm(len(c.servers)) {
+		shuffled[i] = c.servers[place]
+	}
+	return shuffled
+}
+
+// dialServer connects, and logs in, within the connect timeout.
+func (c *Config) dialServer(ctx context.Context, s *server) (*Connection, error) {
+	timeout := s.timeout
+	if timeout <= 0 {
+		timeout = c.opts.SocketConnectTimeout
+	}
+	if timeout <= 0 {
+		timeout = DefaultConnectTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	dial := c.opts.Dial
+	if dial == nil {
+		dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6,
+		}}).DialContext
+	}
+	nc, err := dial(ctx, "tcp", s.addr())
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	conn, err := c.open(ctx, s, nc)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		nc.Close()
+		if why := ctx.Err(); why != nil {
+			return nil, why
+		}
+		return nil, err
+	}
+	return conn, nil
+}
+
+// open encrypts and logs in.
+func (c *Config) open(ctx context.Context, s *server, nc net.Conn) (*Connection, error) {
+	if s.tls != nil {
+		encrypted := tls.Client(nc, s.tls)
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		nc = encrypted
+	}
+	heartbeat := cmp.Or(s.heartbeat, c.opts.Heartbeat)
+	cork := &corked{Conn: nc}
+	frames := newFramed(cork)
+	frames.silent = heartbeat < 0
+	conn, err := amqp.Open(frames, amqp.Config{
+		SASL:       []amqp.Authentication{s.authentication()},
+		Vhost:      s.vhost,
+		ChannelMax: uint16(min(max(c.opts.ChannelMax, 0), 1<<16-1)), //nolint:gosec // it is bounded
+		FrameSize:  max(c.opts.FrameMax, 0),
+		Heartbeat:  max(heartbeat, 0),
+		Locale:     "en_US",
+		Properties: c.properties(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return watch(conn, cork, s), nil
+}
+
+// properties is made anew for each connection: the library adds to it.
+func (c *Config) properties() amqp.Table {
+	table := amqp.Table{"product": "Apium", "platform": "Go"}
+	if c.opts.Name != "" {
+		table["connection_name"] = c.opts.Name
+	}
+	maps.Copy(table, c.opts.Properties)
+	return table
+}
+
+func (s *server) authentication() amqp.Authentication {
+	switch s.login {
+	case "AMQPLAIN":
+		return &amqp.AMQPlainAuth{Username: s.username, Password: s.password}
+	case "EXTERNAL":
+		return &amqp.ExternalAuth{}
+	}
+	return &amqp.PlainAuth{Username: s.username, Password: s.password}
+}

@@ -1,0 +1,108 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/publish"
+	"github.com/apium/apium/protocol"
+)
+
+// The next step of a chain may be passed on: where nobody else would get it, and nothing waits before it, it goes
+// from the slot that its predecessor leaves straight to the backlog, and costs neither messages nor the time that
+// these take, however much of the chain is left. It is a task that was published, claimed and acknowledged early,
+// all at once: so both steps are acknowledged early, the next one counts among what is accepted (see earlyack.go)
+// from the moment its predecessor has ended, and if no slot takes it, it goes to its queue. It starts when its
+// predecessor's record is stored.
+
+// passedOn is a request that was passed on, and its message, which is not published.
+type passedOn struct {
+	req     *request
+	message publish.Message
+}
+
+// passing passes steps on.
+type passing struct {
+	bypasser broker.Bypasser // nil: nothing is passed on
+	sender   *publish.Sender
+	intake   *intake
+	giveBack *givenBack
+}
+
+// newPassing resolves the ability. What no slot takes must be able to go back.
+func newPassing(w *Worker) *passing {
+	p := &passing{sender: w.settler.sender, intake: w.intake, giveBack: w.unstarted}
+	if w.able.Bypassers != nil && w.able.Returner != nil && w.cfg.Publisher != nil {
+		p.bypasser = w.able.Bypassers.Bypasser(w.cfg.Publisher)
+	}
+	return p
+}
+
+// passOn takes the only task that a success publishes out of what is published, and has it follow the settlement.
+func (p *passing) passOn(s *settlement) {
+	r := s.req
+	if p.bypasser == nil || s.end.kind != Succeeded || s.flow == nil || r.acksLate || r.task.pool.readsItself() {
+		return
+	}
+	at := onlyTask(s.flow.Messages)
+	if at < 0 || len(s.flow.then) > 0 {
+		return
+	}
+	m := s.flow.Messages[at]
+	next := p.request(&m)
+	if next == nil || next.task.pool != r.task.pool || !r.task.pool.backlog.expect() {
+		return
+	}
+	s.flow.Messages = append(s.flow.Messages[:at:at], s.flow.Messages[at+1:]...)
+	s.next = &passedOn{next, m}
+}
+
+// onlyTask is the place of the message of a task, if there is one such message; -1: none, or several.
+func onlyTask(messages []publish.Message) int {
+	at := -1
+	for i := range messages {
+		switch {
+		case messages[i].Task == nil:
+		case at >= 0:
+			return -1
+		default:
+			at = i
+		}
+	}
+	return at
+}
+
+// request is what would come of a message that is to be run now, or nil.
+func (p *passing) request(m *publish.Message) *request {
+	in := p.intake
+	if m.Message.ContentType != protocol.ContentTypeJSON || len(m.Message.Body) == 0 || in.tasks.of(m.Task.Name) == nil {
+		return nil // it would not be read here, or is not made yet
+	}
+	d, ok := p.bypasser.Bypass(&m.Publication)
+	if !ok {
+		return nil
+	}
+	r := in.request(d)
+	task, err := read(in.decoder, r.content)
+	if err != nil || task.TakeBody(m.Task) != nil {
+		return nil // where its message comes, it is refused
+	}
+	r.Task, r.task, r.bodyRead, r.accepted = task, in.tasks.of(task.Name), true, true
+	if r.task == nil || r.task.inGo != nil {
+		return nil
+	}
+	if r.apply(in.stores); r.acksLate || in.gate.decide(r, time.Now()) != run {
+		return nil
+	}
+	return r
+}
+
+// start starts what was passed on.
+func (p *passing) start(ctx context.Context, next *passedOn) {
+	p.sender.Sent(ctx, []publish.Message{next.message})
+	p.intake.announce(next.req, run)
+	if !next.req.task.pool.backlog.follow(next.req) {
+		p.giveBack.takeBack(ctx, []*request{next.req})
+	}
+}
