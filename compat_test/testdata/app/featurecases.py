@@ -225,7 +225,7 @@ def limits_for_all():
     yield "limited by a setting, in a chain", "plain", [[["sleep", 20]]], [], {}, {"queue": "celery", "chain": [frozen(CALLBACK, "never")]}
 
 
-
+def to_the_end():
     """Retries that are run until their task is done.
 
     Each waits a second: Celery publishes a retry before it stores RETRY, which can overwrite
