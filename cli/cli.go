@@ -162,6 +162,8 @@ func (p *program) app() *cli.App {
 			p.demoCommand(),
 			p.stubsCommand(),
 			p.healthCommand(),
+			p.completionCommand(),
+			p.completingCommand(),
 			p.versionCommand(),
 		},
 		Action: func(c *cli.Context) error { // no command was named

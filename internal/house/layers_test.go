@@ -130,6 +130,7 @@ var layers = map[string][]string{
 	"internal/envelope":     {"protocol", "protocol/pyjson"},
 	"internal/envelopetest": {"protocol", "internal/envelope"},
 	"internal/redistest":    {"redigo"},
+	"internal/terminaltest": {"sys"},
 	"internal/certtest":     {},
 	"internal/guarded":      {},
 	"internal/rabbittest":   {"internal/guarded", "amqp091"},
