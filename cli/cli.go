@@ -163,6 +163,7 @@ func (p *program) app() *cli.App {
 			p.stubsCommand(),
 			p.healthCommand(),
 			p.completionCommand(),
+			p.manCommand(),
 			p.completingCommand(),
 			p.versionCommand(),
 		},

@@ -2,7 +2,6 @@ package cli
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -51,8 +50,9 @@ func (p *program) printCompletion(c *cli.Context) error {
 		return usage(c, fmt.Errorf("missing argument: one of %s", strings.Join(shells, ", ")), false)
 	case c.NArg() > 1:
 		return usage(c, fmt.Errorf("got unexpected argument '%s'", c.Args().Get(1)), false)
-	case strings.Contains(p.name, " "):
-		return usage(c, errors.New("this program has no name yet: build it with 'go build', and call that"), false)
+	}
+	if err := p.needsName(c); err != nil {
+		return err
 	}
 	script, known := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
 	if !known {

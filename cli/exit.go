@@ -11,7 +11,7 @@ import (
 	"github.com/apium/apium/internal/fromsettings"
 )
 
-// Exit statuses, the same for all commands; docs/operating.md explains them. They are
+// Exit statuses, the same for all commands; docs/operating.md and the manual page explain them. They are
 // Celery's, but that some of its commands end with 1 where the broker cannot be reached, and
 // control with 0 where all that answer refuse.
 const (
