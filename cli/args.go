@@ -83,6 +83,9 @@ func (p *argParser) take(arg string) error {
 
 func (p *argParser) setCommand(name string) error {
 	p.command = p.app.Command(name)
+	if hint := elsewhere(p.app.Name, name); p.command == nil && hint != "" {
+		return p.fail("There is no command '%s' here. %s", name, hint)
+	}
 	if p.command == nil {
 		var names []string
 		for _, c := range p.app.VisibleCommands() {

@@ -65,6 +65,7 @@ func TestNormaliseRefuses(t *testing.T) {
 		{"worker --loglevel", "apium worker", "Option '--loglevel' requires an argument."},
 		{"--bogus worker", "apium", "No such option '--bogus'."},
 		{"bogus", "apium", "No such command 'bogus'."},
+		{"-A shop multi start w1 -c3", "apium", "There is no command 'multi' here. Each worker is a service of its own: systemd, Docker or Kubernetes start and stop them (docs/deployment.md)."},
 		{"wroker", "apium", "No such command 'wroker'. Did you mean 'worker'?"},
 	}
 	for _, test := range tests {
