@@ -24,22 +24,7 @@ import (
 func (b *Beat) producer(publisher fromsettings.Publisher, reg *tasks.Registry) (*client.Client, error) {
 	cfg := fromsettings.Producer(b.conf)
 	cfg.Publisher, cfg.Registry, cfg.Signed = publisher, reg, b.opts.Signed
-	if reg != nil && len(reg.Hooks()) > 0 {
-		cfg.BeforePublish = tell(reg, func(h *tasks.Hooks) func(context.Context, *protocol.Task) { return h.BeforePublish })
-		cfg.AfterPublish = tell(reg, func(h *tasks.Hooks) func(context.Context, *protocol.Task) { return h.AfterPublish })
-	}
 	return client.New(cfg)
-}
-
-// tell calls one of the hooks of a registry.
-func tell(reg *tasks.Registry, which func(*tasks.Hooks) func(context.Context, *protocol.Task)) func(context.Context, *protocol.Task) {
-	return func(ctx context.Context, task *protocol.Task) {
-		for _, hooks := range reg.Hooks() {
-			if hook := which(&hooks); hook != nil {
-				hook(ctx, task)
-			}
-		}
-	}
 }
 
 // configureBeat makes the beat of a worker, if there is to be one.

@@ -45,7 +45,7 @@ type Config struct {
 	Queue string
 	// Registry holds the tasks that this program knows. Their options hold for what is sent of them
 	// (tasks.Queue, tasks.Priority, tasks.IgnoreResult and so on), and calls that lack arguments, or
-	// have too many, fail before they are sent, as in Celery. Nil: it knows none.
+	// have too many, fail before they are sent, as in Celery; and its hooks are told of what is sent. Nil: it knows none.
 	Registry *tasks.Registry
 	// Route tells the options of a task that is sent without saying where to
 	// (task_routes). Nil: none.
@@ -118,12 +118,13 @@ func New(cfg Config) (*Client, error) {
 		env.ReplyTo = able.Mailbox.ReplyTo()
 	}
 	maker, err := publish.NewMaker(publish.Config{
-		Environment: env, Serializer: cfg.Serializer, Signed: cfg.Signed, Compression: cfg.Compression, Before: cfg.BeforePublish, Event: cfg.TaskSent,
+		Environment: env, Serializer: cfg.Serializer, Signed: cfg.Signed, Compression: cfg.Compression, Event: cfg.TaskSent,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	c := &Client{cfg: cfg, maker: maker, backend: publish.BackendOf(able), mailbox: able.Mailbox}
+	c.tellOf(cfg.Registry)
 	c.broadcaster = broker.PublisherAbilitiesOf(cfg.Publisher).Broadcaster
 	return c, nil
 }
@@ -135,8 +136,38 @@ func New(cfg Config) (*Client, error) {
 //	c := shop.Knowing(reg)
 func (c *Client) Knowing(reg *tasks.Registry) *Client {
 	knowing := *c
-	knowing.cfg.Registry = reg
+	knowing.tellOf(reg)
 	return &knowing
+}
+
+// tellOf has the hooks of a registry told of what is sent, after those of the configuration.
+func (c *Client) tellOf(reg *tasks.Registry) {
+	c.cfg.Registry = reg
+	c.maker = c.maker.Telling(func(ctx context.Context, task *protocol.Task) {
+		tell(ctx, task, c.cfg.BeforePublish, reg, func(h *tasks.Hooks) hook { return h.BeforePublish })
+	})
+}
+
+// published is told of what was sent.
+func (c *Client) published(ctx context.Context, task *protocol.Task) {
+	tell(ctx, task, c.cfg.AfterPublish, c.cfg.Registry, func(h *tasks.Hooks) hook { return h.AfterPublish })
+}
+
+type hook = func(ctx context.Context, task *protocol.Task)
+
+// tell calls the client's own hook and those of its registry.
+func tell(ctx context.Context, task *protocol.Task, own hook, reg *tasks.Registry, which func(*tasks.Hooks) hook) {
+	if own != nil {
+		own(ctx, task)
+	}
+	if reg == nil {
+		return
+	}
+	for _, hooks := range reg.Hooks() {
+		if call := which(&hooks); call != nil {
+			call(ctx, task)
+		}
+	}
 }
 
 // environment is what this client contributes to what it sends now.

@@ -20,7 +20,7 @@ type Prepared struct {
 	// Publications are to be published in this order.
 	Publications []broker.Publication
 
-	after func(ctx context.Context, task *protocol.Task) // nil: nobody is told
+	after func(ctx context.Context, task *protocol.Task)
 	tasks []*protocol.Task
 }
 
@@ -47,7 +47,7 @@ func (c *Client) Prepare(ctx context.Context, sig canvas.Signature, opts ...canv
 	if err := c.receive(ctx); err != nil {
 		return nil, err
 	}
-	p := &Prepared{Task: batch.First.Task, after: c.cfg.AfterPublish}
+	p := &Prepared{Task: batch.First.Task, after: c.published}
 	for i := range batch.Messages {
 		p.Publications = append(p.Publications, batch.Messages[i].Publication)
 		if task := batch.Messages[i].Task; task != nil {
@@ -60,8 +60,6 @@ func (c *Client) Prepare(ctx context.Context, sig canvas.Signature, opts ...canv
 // Published tells AfterPublish that the messages are out.
 func (p *Prepared) Published(ctx context.Context) {
 	for _, task := range p.tasks {
-		if p.after != nil {
-			p.after(ctx, task)
-		}
+		p.after(ctx, task)
 	}
 }

@@ -91,7 +91,7 @@ func (c *Client) publish(ctx context.Context, batch *publish.Batch) error {
 		return fmt.Errorf("client: task %s: %w", batch.First.Task.Name, err)
 	}
 	sender := publish.Sender{
-		Publisher: c.cfg.Publisher, After: c.cfg.AfterPublish,
+		Publisher: c.cfg.Publisher, After: c.published,
 		Try: func(ctx context.Context, call func() error) error { return publish.Retry(ctx, policy, call) },
 	}
 	if err := sender.Send(ctx, batch.Messages); err != nil {

@@ -16,6 +16,18 @@ func (t *Task) Property(name string) string { return textOfMember(t.Properties, 
 // missing or null. See CustomHeaders for all.
 func (t *Task) Header(name string) string { return textOfMember(t.Headers, name) }
 
+// SetHeader sets a custom header to a text, in the place of what it was. Those that are Celery's own cannot be set: they follow
+// from the fields.
+func (t *Task) SetHeader(name, text string) {
+	headers := []byte{'{'}
+	for key, value := range pyjson.Members(t.Headers) {
+		if key != name {
+			headers = append(pyjson.AppendKey(headers, key), value...)
+		}
+	}
+	t.Headers = append(pyjson.AppendString(pyjson.AppendKey(headers, name), text), '}')
+}
+
 func textOfMember(object []byte, name string) string {
 	value := pyjson.Member(object, name)
 	if isNull(value) {

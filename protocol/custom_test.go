@@ -37,3 +37,13 @@ func TestCustomHeadersAndProperties(t *testing.T) {
 		t.Errorf("custom headers of a task without any: %v", got)
 	}
 }
+
+func TestSetHeader(t *testing.T) {
+	task := &protocol.Task{}
+	task.SetHeader("traceparent", "first")
+	task.SetHeader("own", `a "text"`)
+	task.SetHeader("traceparent", "second")
+	if got, want := string(task.Headers), `{"own": "a \"text\"", "traceparent": "second"}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

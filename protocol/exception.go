@@ -25,14 +25,14 @@ func (e *Exception) Error() string {
 	if e.Module != "" && e.Module != "builtins" {
 		name = e.Module + "." + name
 	}
-	if text := e.text(); text != "" {
+	if text := e.Text(); text != "" {
 		return name + ": " + text
 	}
 	return name
 }
 
-// text is Python's str(exc): the only argument, or the tuple of them.
-func (e *Exception) text() string {
+// Text is Python's str(exc): the only argument, or the tuple of them.
+func (e *Exception) Text() string {
 	first, n := e.Message, 1
 	s := pyjson.NewScanner(e.Message)
 	if s.Enter('[') {

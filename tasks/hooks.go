@@ -14,21 +14,25 @@ type Middleware func(next Handler) Handler
 // they were connected, from the goroutine in which it happens: a slow hook slows the
 // task. A panic in a hook is logged, and changes nothing.
 type Hooks struct {
-	WorkerInit         func(hostname string)                   // before the worker claims anything
-	WorkerProcessInit  func(hostname string)                   // after WorkerInit, once: all handlers share the process
-	WorkerReady        func(hostname string)                   // it claims now
-	WorkerShuttingDown func(hostname, how string)              // how: "Warm" or "Cold"
-	WorkerShutdown     func(hostname string)                   // everything has stopped; in the place of worker_process_shutdown, too
-	TaskReceived       func(req *Request)                      // known, not expired, not revoked; its arguments are not read yet
-	TaskPrerun         func(ctx context.Context, req *Request) // just before the handler
+	WorkerInit         func(hostname string)      // before the worker claims anything
+	WorkerProcessInit  func(hostname string)      // after WorkerInit, once: all handlers share the process
+	WorkerReady        func(hostname string)      // it claims now
+	WorkerShuttingDown func(hostname, how string) // how: "Warm" or "Cold"
+	WorkerShutdown     func(hostname string)      // everything has stopped; in the place of worker_process_shutdown, too
+	TaskReceived       func(req *Request)         // known, not expired, not revoked; its arguments are not read yet
+	// TaskContext makes the context of a run, out of ctx, before TaskPrerun: that of the handler and of every hook that
+	// is told of the run, or of what is published in the course of it. Only for Go handlers.
+	TaskContext func(ctx context.Context, req *Request) context.Context
+	TaskPrerun  func(ctx context.Context, req *Request) // just before the handler
 	// TaskPostrun comes after the handler, whatever came out: result is JSON and nil
-	// unless state is SUCCESS.
+	// unless state is SUCCESS. Where nobody waited for the handler any longer, because of a time limit or because its task was
+	// terminated, it comes long after TaskFailure or TaskRevoked.
 	TaskPostrun func(ctx context.Context, req *Request, state protocol.State, result []byte)
 
-	TaskSuccess func(req *Request, result []byte)
-	TaskFailure func(req *Request, exc *protocol.Exception)
-	TaskRetry   func(req *Request, reason *RetryError)
-	TaskRevoked func(req *Request, terminated, expired bool)
+	TaskSuccess func(ctx context.Context, req *Request, result []byte)
+	TaskFailure func(ctx context.Context, req *Request, exc *protocol.Exception)
+	TaskRetry   func(ctx context.Context, req *Request, reason *RetryError)
+	TaskRevoked func(ctx context.Context, req *Request, terminated, expired bool)
 
 	TaskRejected func(message []byte, err error)       // a message that cannot be read
 	TaskUnknown  func(message []byte, name, id string) // a task that is not registered

@@ -43,6 +43,9 @@ type RetryError struct {
 	Expires       *time.Time     // nil: the message's
 	TimeLimit     *time.Duration // nil: the message's
 	SoftTimeLimit *time.Duration // nil: the message's
+
+	// Reason is what Python's Retry says of itself: "Retry in 3s: ValueError('bad')". The worker fills it in for TaskRetry.
+	Reason string
 }
 
 // Retry ends the run of a task and has it run again: the handler returns what Retry

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
 )
 
 // answers tells log and hooks what has become of a request, and returns what is to be
@@ -15,10 +16,17 @@ type answers struct {
 	hooks    *hooks
 }
 
+// inContext has a run begin in the context that hooks make for it.
+func (a *answers) inContext(ctx context.Context, r *request) {
+	if a.hooks.contexts && r.task.entry.Executor == "" {
+		r.ctx = a.hooks.taskContext(tasks.NewContext(ctx, &r.Request), r)
+	}
+}
+
 // outcome answers for a request that has run.
 func (a *answers) outcome(ctx context.Context, r *request, ended Outcome, runtime time.Duration) settlement {
 	s := a.tell(a.outcomes.of(ctx, r, ended, runtime))
-	a.hooks.taskPostrun(ctx, r, stateOf(s.end.kind), s.end.result)
+	a.hooks.taskPostrun(ctx, r, stateOf(s.end), s.end.result)
 	return s
 }
 
@@ -52,18 +60,27 @@ func (a *answers) gaveUp(ctx context.Context, r *request) settlement {
 	return s
 }
 
+// returnedLate tells that a handler has returned for whom nobody waited any longer: its task is answered for.
+func (a *answers) returnedLate(ctx context.Context, r *request) {
+	state := protocol.Failure
+	if r.terminated.Load() != nil {
+		state = protocol.Revoked
+	}
+	a.hooks.taskPostrun(ctx, r, state, nil)
+}
+
 func (a *answers) tell(s settlement) settlement {
 	a.log.remarks(s.req, s.end.remarks)
-	switch r := s.req; {
-	case s.end.silent:
+	switch r, ctx := s.req, a.outcomes.context(s.req); {
+	case s.end.silent, s.end.rejects: // Celery has no signal for that
 	case s.end.kind == Succeeded:
-		a.hooks.taskSuccess(r, s.end.result)
+		a.hooks.taskSuccess(ctx, r, s.end.result)
 	case s.end.kind == Failed:
-		a.hooks.taskFailure(r, s.end.exception)
+		a.hooks.taskFailure(ctx, r, s.end.exception)
 	case s.end.kind == Retried:
-		a.hooks.taskRetry(r, s.end.retry)
+		a.hooks.taskRetry(ctx, r, s.end.retry)
 	case s.end.kind == Revoked:
-		a.hooks.taskRevoked(r, s.end.terminated, s.end.expired)
+		a.hooks.taskRevoked(ctx, r, s.end.terminated, s.end.expired)
 	}
 	return s
 }

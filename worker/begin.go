@@ -16,6 +16,9 @@ func (w *Worker) begun(ctx context.Context, r *request, pid int) {
 	if id, ok := r.task.entry.FailedID(&r.Request); ok {
 		w.errbacks.loadFailure(ctx, r, id)
 	}
+	if r.ctx != nil {
+		ctx = r.ctx
+	}
 	w.hooks.taskPrerun(ctx, r)
 }
 

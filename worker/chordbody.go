@@ -19,7 +19,7 @@ func (o *outcomes) runBody(f *flow, r *request, body, results []byte) (ids []str
 		plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, o.environment(r))
 	}
 	if err == nil {
-		err = o.carryOut(f, plan)
+		err = o.carryOut(o.context(r), f, plan)
 	}
 	if err != nil {
 		return nil, &chordError{text: "Callback error: " + tasks.ExceptionOf(err).Repr()}

@@ -19,6 +19,7 @@ func (o *outcomes) settledElsewhere(r *request, by *Settled, runtime time.Durati
 	if by.Exception != nil {
 		s.end.traceback = by.Exception.Traceback
 	}
+	s.end.rejects = by.Rejects || by.State == protocol.Rejected
 	switch by.State {
 	case protocol.Success:
 		s.end.kind = Succeeded

@@ -47,7 +47,7 @@ func (o *outcomes) callErrbacks(f *flow, errbacks []canvas.Signature, failed fai
 	plan, err := canvas.Errbacks(published, failed.id, failed.rootID, o.environment(failed.r))
 	after := &flow{}
 	if err == nil {
-		err = o.carryOut(after, plan)
+		err = o.carryOut(o.context(failed.r), after, plan)
 	}
 	if err != nil {
 		return []remark{trouble("Cannot publish the errbacks", "Cannot publish the errbacks of task "+failed.id, err)}

@@ -52,6 +52,7 @@ func (p *pool) begin(ctx context.Context, r *request, pid int) bool {
 		return false
 	}
 	r.started, r.pid = time.Now(), pid
+	p.runner.inContext(ctx, r)
 	if !r.phase.CompareAndSwap(waiting, running) {
 		return false
 	}
@@ -88,10 +89,14 @@ func (p *pool) waitAgain(r *request) {
 // meanwhile: then it reports false.
 func (p *pool) ended(ctx context.Context, s *slot, r *request, o Outcome) bool {
 	runtime := time.Since(r.started)
+	if r.ctx != nil {
+		ctx = r.ctx
+	}
 	r.stopLimits()
 	if !r.finish(returned) {
 		s.current.Store(nil)
 		p.slots.abandoned.Add(-1)
+		p.runner.returnedLate(ctx, r)
 		return false
 	}
 	rn := p.runner

@@ -52,7 +52,7 @@ func (r *request) Replace(ctx context.Context, sig canvas.Signature) error {
 		return r.publish(ctx, plan)
 	}
 	f := &flow{}
-	if err := r.execution.outcomes.carryOut(f, plan); err != nil {
+	if err := r.execution.outcomes.carryOut(ctx, f, plan); err != nil {
 		return err
 	}
 	r.adopt(plan.Children)
@@ -89,7 +89,7 @@ func (r *request) AddToChord(ctx context.Context, sig canvas.Signature) (*canvas
 // publish carries out a plan of the running task, and waits until that is done.
 func (r *request) publish(ctx context.Context, plan *canvas.Plan) error {
 	s := settlement{req: r}
-	if err := r.execution.outcomes.carryOut(s.with(), plan); err != nil {
+	if err := r.execution.outcomes.carryOut(ctx, s.with(), plan); err != nil {
 		return err
 	}
 	r.adopt(plan.Children)

@@ -14,11 +14,14 @@ import (
 // hooks calls what the registry's users have connected. A panic in a hook is logged.
 type hooks struct {
 	connected []tasks.Hooks
+	contexts  bool // some make contexts of runs
 	log       taskLog
 }
 
 func newHooks(cfg *Config, log taskLog) *hooks {
-	return &hooks{connected: slices.Concat(cfg.Registry.Hooks(), cfg.Hooks), log: log}
+	connected := slices.Concat(cfg.Registry.Hooks(), cfg.Hooks)
+	contexts := slices.ContainsFunc(connected, func(k tasks.Hooks) bool { return k.TaskContext != nil })
+	return &hooks{connected: connected, contexts: contexts, log: log}
 }
 
 // each gives every set of hooks to call, which calls the one it is about, if there is one.
@@ -86,6 +89,17 @@ func (h *hooks) taskReceived(r *request) {
 	})
 }
 
+// taskContext makes the context of a run.
+func (h *hooks) taskContext(ctx context.Context, r *request) context.Context {
+	made := ctx
+	h.each("TaskContext", func(k *tasks.Hooks) {
+		if k.TaskContext != nil {
+			made = k.TaskContext(made, &r.Request) //nolint:fatcontext // each adds to what the one before it has made
+		}
+	})
+	return made
+}
+
 func (h *hooks) taskPrerun(ctx context.Context, r *request) {
 	h.each("TaskPrerun", func(k *tasks.Hooks) {
 		if k.TaskPrerun != nil {
@@ -102,34 +116,34 @@ func (h *hooks) taskPostrun(ctx context.Context, r *request, state protocol.Stat
 	})
 }
 
-func (h *hooks) taskSuccess(r *request, result []byte) {
+func (h *hooks) taskSuccess(ctx context.Context, r *request, result []byte) {
 	h.each("TaskSuccess", func(k *tasks.Hooks) {
 		if k.TaskSuccess != nil {
-			k.TaskSuccess(&r.Request, result)
+			k.TaskSuccess(ctx, &r.Request, result)
 		}
 	})
 }
 
-func (h *hooks) taskFailure(r *request, exc *protocol.Exception) {
+func (h *hooks) taskFailure(ctx context.Context, r *request, exc *protocol.Exception) {
 	h.each("TaskFailure", func(k *tasks.Hooks) {
 		if k.TaskFailure != nil {
-			k.TaskFailure(&r.Request, exc)
+			k.TaskFailure(ctx, &r.Request, exc)
 		}
 	})
 }
 
-func (h *hooks) taskRetry(r *request, reason *tasks.RetryError) {
+func (h *hooks) taskRetry(ctx context.Context, r *request, reason *tasks.RetryError) {
 	h.each("TaskRetry", func(k *tasks.Hooks) {
 		if k.TaskRetry != nil {
-			k.TaskRetry(&r.Request, reason)
+			k.TaskRetry(ctx, &r.Request, reason)
 		}
 	})
 }
 
-func (h *hooks) taskRevoked(r *request, terminated, expired bool) {
+func (h *hooks) taskRevoked(ctx context.Context, r *request, terminated, expired bool) {
 	h.each("TaskRevoked", func(k *tasks.Hooks) {
 		if k.TaskRevoked != nil {
-			k.TaskRevoked(&r.Request, terminated, expired)
+			k.TaskRevoked(ctx, &r.Request, terminated, expired)
 		}
 	})
 }

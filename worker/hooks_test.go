@@ -54,10 +54,12 @@ func (c *calls) hooks(prefix string, panics bool) tasks.Hooks {
 		TaskPostrun: func(_ context.Context, _ *tasks.Request, state protocol.State, result []byte) {
 			note("postrun %s %s", state, result)
 		},
-		TaskSuccess:  func(_ *tasks.Request, result []byte) { note("success %s", result) },
-		TaskFailure:  func(_ *tasks.Request, exc *protocol.Exception) { note("failure %s", exc.Repr()) },
-		TaskRetry:    func(_ *tasks.Request, reason *tasks.RetryError) { note("retry %v", reason.Cause) },
-		TaskRevoked:  func(_ *tasks.Request, terminated, expired bool) { note("revoked %t %t", terminated, expired) },
+		TaskSuccess: func(_ context.Context, _ *tasks.Request, result []byte) { note("success %s", result) },
+		TaskFailure: func(_ context.Context, _ *tasks.Request, exc *protocol.Exception) { note("failure %s", exc.Repr()) },
+		TaskRetry:   func(_ context.Context, _ *tasks.Request, reason *tasks.RetryError) { note("retry %v", reason.Cause) },
+		TaskRevoked: func(_ context.Context, _ *tasks.Request, terminated, expired bool) {
+			note("revoked %t %t", terminated, expired)
+		},
 		TaskRejected: func([]byte, error) { note("rejected") },
 		TaskUnknown:  func(_ []byte, name, _ string) { note("unknown %s", name) },
 		BeforePublish: func(_ context.Context, task *protocol.Task) {
@@ -72,6 +74,9 @@ func registerHooked(b *bench) {
 	b.reg.Register("app.fail", func() error { return tasks.Raise("ValueError", "bad") })
 	b.reg.Register("app.retry", func() error { return tasks.Retry(errors.New("again"), tasks.RetryQueue("other")) })
 	b.reg.Register("app.ignore", tasks.Ignore)
+	b.reg.Register("app.reject", func() error { return tasks.Reject(false) })
+	b.reg.Register("app.give_back", func() error { return tasks.Reject(true) }) // it is acknowledged early
+	b.reg.Register("app.late", func() { time.Sleep(2 * time.Second) }, tasks.TimeLimit(500*time.Millisecond))
 	b.reg.Register("app.send", func(ctx context.Context) error {
 		_, err := tasks.Send(ctx, canvas.Sig("app.other"), canvas.Queue("other"))
 		return err
@@ -98,6 +103,15 @@ func TestHooks(t *testing.T) {
 		want("failure", "received app.fail", "prerun app.fail", "failure ValueError('bad')", "postrun FAILURE")
 		b.send(canvas.Sig("app.retry"))
 		want("retry", "received app.retry", "prerun app.retry", "before publish app.retry 1", "retry again", "postrun RETRY", "after publish app.retry 1")
+		b.send(canvas.Sig("app.reject"))
+		want("reject", "received app.reject", "prerun app.reject", "postrun REJECTED")
+		b.send(canvas.Sig("app.give_back"))
+		want("give back", "received app.give_back", "prerun app.give_back", "postrun REJECTED")
+		b.send(canvas.Sig("app.late"))
+		b.sleep(time.Second)
+		want("too late", "received app.late", "prerun app.late", "failure TimeLimitExceeded(0.5)")
+		b.sleep(time.Second)
+		want("at last", "postrun FAILURE")
 		b.send(canvas.Sig("app.ignore"))
 		want("ignore", "received app.ignore", "prerun app.ignore", "postrun IGNORED")
 		b.send(canvas.Sig("app.send"))
@@ -115,6 +129,68 @@ func TestHooks(t *testing.T) {
 		b.warm()
 		<-b.ended
 		want("end", "shutting down Warm", "shutdown")
+	})
+}
+
+// The context that TaskContext makes is that of the handler and of all hooks that are told of the run.
+func TestTaskContext(t *testing.T) {
+	type key struct{}
+	inBubble(t, func(t *testing.T, b *bench) {
+		registerHooked(b)
+		var c calls
+		note := func(ctx context.Context, what string) {
+			from := "nobody"
+			if req := tasks.Current(ctx); req != nil {
+				from = req.Name
+			}
+			c.add("%s by %s in %v", what, from, ctx.Value(key{}))
+		}
+		b.reg.Connect(tasks.Hooks{
+			TaskContext: func(ctx context.Context, req *tasks.Request) context.Context {
+				return context.WithValue(ctx, key{}, req.ID)
+			},
+			TaskPrerun:  func(ctx context.Context, _ *tasks.Request) { note(ctx, "prerun") },
+			TaskPostrun: func(ctx context.Context, _ *tasks.Request, _ protocol.State, _ []byte) { note(ctx, "postrun") },
+			TaskSuccess: func(ctx context.Context, _ *tasks.Request, _ []byte) { note(ctx, "success") },
+			TaskFailure: func(ctx context.Context, _ *tasks.Request, _ *protocol.Exception) { note(ctx, "failure") },
+			TaskRetry:   func(ctx context.Context, _ *tasks.Request, retry *tasks.RetryError) { note(ctx, retry.Reason) },
+			TaskRevoked: func(ctx context.Context, _ *tasks.Request, _, _ bool) { note(ctx, "revoked") },
+			BeforePublish: func(ctx context.Context, task *protocol.Task) {
+				note(ctx, "publish "+task.Name)
+				if ctx.Err() != nil && task.Name != "app.other" { // which the handler sends itself
+					t.Errorf("publishing %s: %v", task.Name, ctx.Err())
+				}
+			},
+		})
+		b.reg.Register("app.see", func(ctx context.Context) { note(ctx, "handler") })
+		b.start()
+		for _, tt := range []struct {
+			sig  canvas.Signature
+			want []string
+		}{
+			{
+				canvas.Sig("app.see").Link(canvas.Sig("app.next").Set(canvas.Queue("other"))),
+				[]string{"prerun", "handler", "publish app.next", "success", "postrun"},
+			},
+			{
+				canvas.Sig("app.fail").LinkError(canvas.Sig("app.error").Set(canvas.Queue("other"))),
+				[]string{"prerun", "publish app.error", "failure", "postrun"},
+			},
+			{canvas.Sig("app.retry"), []string{"prerun", "publish app.retry", "Retry in 180s: Exception('again')", "postrun"}},
+			{canvas.Sig("app.send"), []string{"prerun", "publish app.other", "success", "postrun"}},
+		} {
+			id := b.send(tt.sig)
+			for i, what := range tt.want {
+				tt.want[i] = what + " by " + tt.sig.Task() + " in " + id
+			}
+			if got := c.take(); !slices.Equal(got, tt.want) {
+				t.Errorf("hooks %q\nwant %q", got, tt.want)
+			}
+		}
+		b.send(canvas.Sig("app.see").Set(canvas.Expires(-time.Second)))
+		if got, want := c.take(), []string{"revoked by nobody in <nil>"}; !slices.Equal(got, want) {
+			t.Errorf("hooks %q\nwant %q", got, want)
+		}
 	})
 }
 

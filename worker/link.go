@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
 
@@ -35,7 +36,7 @@ func (o *outcomes) follow(s *settlement, result []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := o.carryOut(s.with(), plan); err != nil {
+	if err := o.carryOut(o.context(r), s.with(), plan); err != nil {
 		return err
 	}
 	r.adopt(plan.Children)
@@ -43,11 +44,11 @@ func (o *outcomes) follow(s *settlement, result []byte) error {
 }
 
 // carryOut adds a plan to a flow.
-func (o *outcomes) carryOut(f *flow, plan *canvas.Plan) error {
+func (o *outcomes) carryOut(ctx context.Context, f *flow, plan *canvas.Plan) error {
 	if !o.publishes && slices.ContainsFunc(plan.Steps, isMessage) {
 		return errNoPublisher
 	}
-	if err := o.maker.Add(o.ctx, &f.Batch, plan); err != nil {
+	if err := o.maker.Add(ctx, &f.Batch, plan); err != nil {
 		return err
 	}
 	if len(f.Writes) > 0 && !o.keepsChords {

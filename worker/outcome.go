@@ -26,6 +26,7 @@ type outcome struct {
 	terminated, expired bool   // of a revocation
 	signum              int    // of a termination
 	requeue             bool   // of a rejection
+	rejects             bool   // the handler has rejected its message, whatever that comes to
 	silent              bool   // log and hooks are told nothing: nothing ran here
 
 	retry   *tasks.RetryError // what a handler asked for that is retried
@@ -48,8 +49,11 @@ func (o *outcomes) errorOutcome(r *request, err error, runtime time.Duration) se
 }
 
 // stateOf is the state that Celery's task_postrun names.
-func stateOf(kind Kind) protocol.State {
-	switch kind {
+func stateOf(end *outcome) protocol.State {
+	if end.rejects {
+		return protocol.Rejected
+	}
+	switch end.kind {
 	case Succeeded:
 		return protocol.Success
 	case Retried:
@@ -158,13 +162,13 @@ func (o *outcomes) reject(r *request, back bool, reason any, text string, runtim
 	exc := newException("celery.exceptions", "Reject", reason, back)
 	if !back {
 		s := o.failure(r, exc, runtime, said)
-		s.rejected = notRejected
+		s.end.rejects, s.rejected = true, notRejected
 		if r.acksLate {
 			s.rejected = rejectedLast
 		}
 		return s
 	}
-	s := settlement{req: r, end: &outcome{kind: Ignored, exception: exc, runtime: runtime, remarks: []remark{said}}}
+	s := settlement{req: r, end: &outcome{kind: Ignored, rejects: true, exception: exc, runtime: runtime, remarks: []remark{said}}}
 	if r.acksLate {
 		s.fate, s.end.kind, s.end.requeue = requeue, Rejected, true
 	}

@@ -28,7 +28,7 @@ type outcomes struct {
 	maker           *publish.Maker
 	decoder         *protocol.Decoder // of bodies that are read only now
 
-	ctx context.Context //nolint:containedctx // that of the hooks
+	ctx context.Context //nolint:containedctx // of hooks that are told of no run
 }
 
 func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, decoder *protocol.Decoder) *outcomes {
@@ -40,6 +40,14 @@ func newOutcomes(cfg *Config, stored backend.Abilities, maker *publish.Maker, de
 	results := publish.BackendOf(stored)
 	o.keepsChords, o.pollsChords = results.Able(), stored.PollsChords
 	return o
+}
+
+// context is that of the hooks which are told of a request, or of what it publishes. It lasts as long as the worker.
+func (o *outcomes) context(r *request) context.Context {
+	if r == nil || r.ctx == nil {
+		return o.ctx
+	}
+	return context.WithoutCancel(r.ctx)
 }
 
 // of works out what the end of a run means.

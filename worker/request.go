@@ -55,6 +55,7 @@ type request struct {
 	terminated atomic.Pointer[int]                     // nil, or the signal with which an operator has stopped it
 	cancel     atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
 	started    time.Time                               // set before the phase is running
+	ctx        context.Context                         //nolint:containedctx // of the run, set like started; nil: hooks have made none
 
 	mu       sync.Mutex
 	bodyRead bool // of Task

@@ -37,9 +37,11 @@ func (o *outcomes) retry(r *request, retry *tasks.RetryError, runtime time.Durat
 	if cause != nil {
 		what.result = cause.Append(nil)
 	}
+	told := *retry
+	told.Reason = reason
 	s := settlement{
 		req: r, fate: r.ackAfter(),
-		end: &outcome{kind: Retried, exception: cause, traceback: what.traceback, runtime: runtime, retry: retry, remarks: append(remarks, remark{kind: retried, text: reason})},
+		end: &outcome{kind: Retried, exception: cause, traceback: what.traceback, runtime: runtime, retry: &told, remarks: append(remarks, remark{kind: retried, text: reason})},
 	}
 	if err := o.publishAgain(&s, again, now); err != nil {
 		return o.cannotRetry(r, err, runtime)
@@ -65,7 +67,7 @@ func (o *outcomes) publishAgain(s *settlement, again *protocol.Task, now time.Ti
 	if !o.publishes {
 		return errNoPublisher
 	}
-	message, err := o.maker.Make(o.ctx, again, p)
+	message, err := o.maker.Make(o.context(s.req), again, p)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,8 @@ func TestWhatARetryChanges(t *testing.T) {
 				b.send(named("again", 1).Kw(map[string]any{"x": 2}))
 				b.wantLog("Task app.again[again] retry: " + tt.reason)
 				b.sleep(5 * time.Minute)
-				if second != tt.second || after != tt.after {
+				late := after - tt.after // what comes before its predecessor has ended waits for that
+				if second != tt.second || late != 0 && late != 5*time.Millisecond {
 					t.Errorf("ran again with %s after %v, want %s after %v", second, after, tt.second, tt.after)
 				}
 			})

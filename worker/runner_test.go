@@ -55,7 +55,7 @@ func ending(end *outcome) string {
 	if end.exception != nil {
 		return end.exception.Repr()
 	}
-	return string(stateOf(end.kind))
+	return string(stateOf(end))
 }
 
 // withRunner runs a test in a bubble with a runner of one slot for Go handlers and one for an

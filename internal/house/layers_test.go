@@ -19,6 +19,7 @@ const module = "github.com/apium/apium"
 var modules = map[string]string{
 	"redigo":     "github.com/gomodule/redigo",
 	"amqp091":    "github.com/rabbitmq/amqp091-go",
+	"otel":       "go.opentelemetry.io/otel",
 	"sentinel":   "github.com/FZambia/sentinel",
 	"miniredis":  "github.com/alicebob/miniredis/v2",
 	"cli/v2":     "github.com/urfave/cli/v2",
@@ -55,8 +56,9 @@ var layers = map[string][]string{
 
 	"protocol/canvas": {"protocol", "protocol/pyjson"},
 
-	"tasks":        {"protocol", "protocol/pyjson", "protocol/canvas", "beat/schedule", "internal/logline"},
-	"tasks/sample": {"tasks", "protocol/pyjson"},
+	"tasks":           {"protocol", "protocol/pyjson", "protocol/canvas", "beat/schedule", "internal/logline"},
+	"tasks/oteltasks": {"tasks", "protocol", "protocol/pyjson", "otel"},
+	"tasks/sample":    {"tasks", "protocol/pyjson"},
 	"tasks/taskstest": {
 		"tasks", "protocol", "protocol/canvas", "protocol/pyjson", "client", "worker", "broker", "broker/membroker", "backend", "backend/membackend",
 	},

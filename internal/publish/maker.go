@@ -57,6 +57,13 @@ func (m *Maker) Environment() canvas.Environment {
 	return env
 }
 
+// Telling is a maker like m that calls before in the place of Config.Before.
+func (m *Maker) Telling(before func(ctx context.Context, task *protocol.Task)) *Maker {
+	telling := *m
+	telling.cfg.Before = before
+	return &telling
+}
+
 // Format is that of messages whose options name none.
 func (m *Maker) Format() protocol.Format { return m.format }
 

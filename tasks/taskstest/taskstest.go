@@ -200,7 +200,7 @@ func (r *run) published(_ context.Context, task *protocol.Task) {
 }
 
 // retried is the TaskRetry hook, which comes before the message is published.
-func (r *run) retried(req *tasks.Request, reason *tasks.RetryError) {
+func (r *run) retried(_ context.Context, req *tasks.Request, reason *tasks.RetryError) {
 	if req.ID != r.ID {
 		return
 	}

@@ -128,8 +128,10 @@ func TestWhatATaskDoes(t *testing.T) {
 	reg := shop()
 	var hooks []string
 	reg.Connect(tasks.Hooks{
-		TaskPrerun:  func(context.Context, *tasks.Request) { hooks = append(hooks, "prerun") },
-		TaskSuccess: func(_ *tasks.Request, result []byte) { hooks = append(hooks, "success "+string(result)) },
+		TaskPrerun: func(context.Context, *tasks.Request) { hooks = append(hooks, "prerun") },
+		TaskSuccess: func(_ context.Context, _ *tasks.Request, result []byte) {
+			hooks = append(hooks, "success "+string(result))
+		},
 	})
 	run := taskstest.Apply(t, reg, canvas.Sig("shop.order").Link(canvas.Sig("shop.after").Immutable()))
 	run.Result(nil)

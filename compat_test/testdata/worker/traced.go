@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/tasks/oteltasks"
+)
+
+// registerTraced registers the twins of traced.py. With TRACED, spans end in the journal.
+func registerTraced(reg *tasks.Registry, j *journal) {
+	if os.Getenv("TRACED") == "" {
+		return
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(journalExporter{j}))
+	inner := provider.Tracer("shop")
+	reg.Connect(oteltasks.Hooks(oteltasks.WithTracerProvider(provider)))
+	reg.Register("traced.add", func(ctx context.Context, x, y int) int {
+		_, span := inner.Start(ctx, "inner")
+		defer span.End()
+		return x + y
+	}, tasks.Params("x, y"))
+	reg.Register("traced.fails", func([]any) error { return tasks.Raise("ValueError", "bad", 1) }, tasks.Params("*args"))
+	reg.Register("traced.throws", func() error { return tasks.Raise("KeyError", "k") }, tasks.Params(""))
+	reg.Register("traced.again", func(ctx context.Context) (int, error) {
+		if n := tasks.Current(ctx).Retries; n > 0 {
+			return n, nil
+		}
+		return 0, tasks.Retry(tasks.Raise("shoperrors.OutOfStock", "pen", 3), tasks.RetryCountdown(500*time.Millisecond))
+	}, tasks.Params(""))
+	reg.Register("traced.sends", func(ctx context.Context) error {
+		ctx, span := inner.Start(ctx, "inner")
+		defer span.End()
+		_, err := tasks.Send(ctx, canvas.Sig("traced.add", 1, 2))
+		return err
+	}, tasks.Params(""))
+	reg.Register("traced.ignores", func() error { return tasks.Ignore() }, tasks.Params(""))
+	reg.Register("traced.rejects", func() error { return tasks.RejectWithReason("why", false) }, tasks.Params(""))
+	reg.Register("traced.replaced", func(ctx context.Context) error {
+		return tasks.Replace(ctx, canvas.Sig("traced.add", 3, 4))
+	}, tasks.Params(""))
+	reg.Register("traced.total", func(numbers []int) (sum int) {
+		for _, n := range numbers {
+			sum += n
+		}
+		return sum
+	}, tasks.Params("numbers"))
+	reg.Register("traced.slow", func(ctx context.Context) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}, tasks.Params(""))
+}
+
+// journalExporter writes spans as traced.py does.
+type journalExporter struct{ *journal }
+
+func (e journalExporter) Shutdown(context.Context) error { return nil }
+
+func (e journalExporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	for _, span := range spans {
+		line := map[string]any{
+			"name": span.Name(), "kind": map[int]string{1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}[int(span.SpanKind())],
+			"trace": span.SpanContext().TraceID().String(), "id": span.SpanContext().SpanID().String(), "parent": nil,
+			"status": map[string]string{"Unset": "UNSET", "Error": "ERROR", "Ok": "OK"}[span.Status().Code.String()], "why": nil,
+			"attributes": attributes(span.Attributes()), "scope": span.InstrumentationScope().Name,
+		}
+		if span.Parent().HasSpanID() {
+			line["parent"] = span.Parent().SpanID().String()
+		}
+		if why := span.Status().Description; why != "" {
+			line["why"] = why
+		}
+		events := []any{}
+		for _, event := range span.Events() {
+			events = append(events, []any{event.Name, attributes(event.Attributes)})
+		}
+		line["events"] = events
+		raw, err := json.Marshal(line)
+		if err != nil {
+			return fmt.Errorf("span %s: %w", span.Name(), err)
+		}
+		if err := e.write("spans", string(raw)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func attributes(list []attribute.KeyValue) map[string]any {
+	all := map[string]any{}
+	for _, kv := range list {
+		all[string(kv.Key)] = kv.Value.AsInterface()
+	}
+	return all
+}
