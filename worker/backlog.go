@@ -15,6 +15,7 @@ import (
 type backlog struct {
 	adaptive    bool // claim ahead while handlers are short
 	acceptAhead int  // accept so many ahead then, at most
+	returns     bool // what is accepted can go back
 	// acceptFor is for how long the slots are to have enough that is accepted, if an acknowledgement
 	// takes less.
 	acceptFor time.Duration
@@ -27,7 +28,7 @@ type backlog struct {
 	pace      pace
 	takes     uint64
 	takesSeen uint64     // at the last call of stalled
-	still     bool       // none had been taken then since the one before
+	stills    int        // how many calls of it in a row have seen none taken
 	ready     []*request // from head on; what is before has been taken
 	head      int
 	accepted  []*request    // they may start

@@ -8,8 +8,8 @@ import "time"
 // when an acknowledgement is replicated. What exceeds the prefetch limit stays with the consumer,
 // unclaimed: should the slots be stuck, the consumer gives it back.
 //
-// That, and telling the broker, is dear. So it follows in large steps, and after each wrong guess it
-// rests for longer.
+// That, and telling the broker, is dear, most of all when a thousand messages go back. So it follows in large
+// steps, a broker or a result backend that pauses for a moment changes nothing, and after each wrong guess it rests for longer.
 type onCall struct {
 	wanted bool
 	n      int       // 0: not more than the prefetch limit
@@ -20,14 +20,18 @@ type onCall struct {
 	ran  int // so many have run
 	from time.Time
 	size int // of a message, on average
+
+	slow time.Time // since when much less has run than n is for; zero: it has not
 }
 
 const (
-	onCallLook  = 50 * time.Millisecond // between two decisions, at least
-	onCallMost  = 1024                  // messages
-	onCallBytes = 16 << 20              // of them together, about
-	onCallRest  = time.Second           // after the first wrong guess, and then twice as long each time
-	onCallRests = time.Minute           // at most; a guess that was good for so long makes up for all
+	onCallLook  = 50 * time.Millisecond  // between two decisions, at least
+	onCallMost  = 1024                   // messages
+	onCallBytes = 16 << 20               // of them together, about
+	onCallStall = 250 * time.Millisecond // without a free slot: the guess was wrong
+	onCallSlow  = time.Second            // with much less to do than was guessed
+	onCallRest  = time.Second            // after the first wrong guess, and then twice as long each time
+	onCallRests = time.Minute            // at most; a guess that was good for so long makes up for all
 )
 
 // note notes that a request has run, and tells whether anything has changed.
@@ -46,8 +50,13 @@ func (o *onCall) note(prefetch, size int, now time.Time) bool {
 		if now.After(o.until) {
 			o.n, o.since = ahead, now
 		}
-	case 8*ahead < n:
-		o.n, o.until = 0, now.Add(onCallRest)
+		o.slow = time.Time{}
+	case 8*ahead >= n:
+		o.slow = time.Time{}
+	case o.slow.IsZero() && 8*most >= n: // else messages have become larger
+		o.slow = now
+	case now.Sub(o.slow) >= onCallSlow:
+		o.n, o.until, o.slow = 0, now.Add(onCallRest), time.Time{}
 	}
 	return o.n != n
 }

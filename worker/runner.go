@@ -72,6 +72,7 @@ func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) 
 	}
 	p.backlog = newBacklog(prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive, rn.room)
 	p.backlog.onCall.wanted = onCall && !adaptive
+	p.backlog.returns = rn.unstarted.takesBack()
 	if adaptive && rn.unstarted.takesBack() {
 		p.backlog.acceptAhead = acceptedAhead
 		if p.readsItself() {

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
+// stallLook is the time between two looks.
+const stallLook = stallAfter / 2
+
 // stalled looks whether more requests wait than the prefetch limit allows for, here or at the
-// consumer, or any that were accepted, and whether a slot has taken one since the look before the last. If none has, it
+// consumer, or any that were accepted and can go back, and whether a slot has taken one for long. If none has, it
 // returns those above the limit, and those that were accepted, which are not in the backlog
 // any more. over says to look again.
 func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
@@ -15,21 +18,30 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 	defer b.mu.Unlock()
 	moved := b.takes != b.takesSeen
 	b.takesSeen = b.takes
-	if b.waitingLocked() <= b.prefetch && len(b.accepted) == 0 && !b.keepsOnCallLocked() {
-		b.still = false
+	patience := stallAfter
+	switch {
+	case b.waitingLocked() > b.prefetch || b.returns && len(b.accepted) > 0:
+	case b.keepsOnCallLocked():
+		patience = onCallStall
+	default:
+		b.stills = 0
 		return nil, nil, false
 	}
-	if moved || !b.still { // a process that was not given the processor for a while is not stuck
-		b.still = !moved
+	if b.stills++; moved {
+		b.stills = 0
+	}
+	if b.stills < int(patience/stallLook) { // looks count: a process that was not given the processor for a while is not stuck
 		return nil, nil, true
 	}
-	b.still = false
+	b.stills = 0
 	b.pace, b.limit = newPace(), b.prefetch
 	if b.onCall.n > 0 {
 		b.onCall.stalled(time.Now())
 		signal(b.room) // the broker is told when it is looked for room
 	}
-	accepted, b.accepted = b.accepted, nil
+	if b.returns {
+		accepted, b.accepted = b.accepted, nil
+	}
 	if keep := b.head + b.prefetch; keep < len(b.ready) {
 		surplus = append(surplus, b.ready[keep:]...)
 		clear(b.ready[keep:])
@@ -48,7 +60,7 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 // returnSurplus gives back what was claimed ahead while the slots are stuck, and takes
 // acknowledgements back that came too early.
 func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
-	timer := time.NewTimer(stallAfter / 2)
+	timer := time.NewTimer(stallLook)
 	defer timer.Stop()
 	for {
 		select {
@@ -57,7 +69,7 @@ func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 		case <-p.backlog.over:
 		}
 		for over := true; over; {
-			timer.Reset(stallAfter / 2)
+			timer.Reset(stallLook)
 			select {
 			case <-stop:
 				return
