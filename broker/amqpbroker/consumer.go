@@ -35,13 +35,13 @@ type Consumer struct {
 
 	elsewhere elsewhere
 	delays    delays
-	returning sync.WaitGroup // what gives back without being waited for
+	returning sync.WaitGroup // what gives back, or holds, without being waited for
 
-	kept           chan struct{} // closed when keep has returned
-	timeout        atomic.Int64  // consumer_timeout in nanoseconds, as far as is known
-	timeoutChanged chan struct{} // token
-	unheld         atomic.Bool   // nothing can be held
-	opening        sync.Mutex    // held while a queue for copies is declared
+	kept     chan struct{} // closed when keep has returned
+	timeout  atomic.Int64  // consumer_timeout in nanoseconds, as far as is known
+	renewNow chan struct{} // token
+	unheld   atomic.Bool   // nothing can be held
+	opening  sync.Mutex    // held while a queue for copies is declared
 
 	mu      sync.Mutex
 	link    *link   // nil: there is none
@@ -74,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, log: cfg.Logger, ended: make(chan struct{}),
 		arrived: make(chan struct{}, 1), wake: make(chan struct{}, 1), lapsed: make(chan struct{}, 1),
-		kept: make(chan struct{}), timeoutChanged: make(chan struct{}, 1),
+		kept: make(chan struct{}), renewNow: make(chan struct{}, 1),
 	}
 	c.timeout.Store(int64(cfg.ConsumerTimeout))
 	c.elsewhere, c.delays.queueType = newElsewhere(rabbit.Named(cfg.Hostname+" mover")), cfg.DelayQueueType

@@ -1,7 +1,10 @@
 package amqpbroker
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -57,8 +60,8 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 		}
 		copies[i] = &outgoing{Publishing: d.returned(redeliveries, ""), key: d.sub.source.name, mandatory: true}
 	}
-	l := c.elsewhere.taking(ctx)
-	if l == nil {
+	l, err := c.elsewhere.taking(ctx)
+	if err != nil {
 		c.settleAll(counted, false)
 		return
 	}
@@ -77,26 +80,26 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 	c.settleAll(refused, false)
 }
 
-// taking returns a line on which the broker takes messages at this moment; nil: there is none. A connection is not told
+// taking returns a line on which the broker takes messages at this moment, or why there is none. A connection is not told
 // that it may not publish before it has tried. That is tried with two messages that go nowhere, since the broker takes the
 // first one and leaves what follows in the socket until it can take that, too: who gives back does not wait so long.
-func (e *elsewhere) taking(ctx context.Context) *line {
+func (e *elsewhere) taking(ctx context.Context) (*line, error) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackPatience)
 	defer cancel()
 	l, err := e.lines.get(ctx)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	for range 2 {
 		probe := &outgoing{key: "apium.nowhere", Publishing: amqp.Publishing{DeliveryMode: amqp.Transient}}
-		if l.send(ctx, []*outgoing{probe}) != nil {
-			return nil
+		if err := l.send(ctx, []*outgoing{probe}); err != nil {
+			return nil, fmt.Errorf("the broker takes no messages: %w", err)
 		}
 		if accepted, _ := l.accepted(probe); !accepted {
-			return nil
+			return nil, cmp.Or(l.refusal(), errors.New("the broker takes no messages"))
 		}
 	}
-	return l
+	return l, nil
 }
 
 // settleAll acknowledges deliveries that are not settled yet, or gives them back as they are. Those whose link is

@@ -54,7 +54,8 @@ type hold struct {
 }
 
 // Started implements [broker.Starter]: a message that had been redelivered before is held from now on, so that it is
-// known to have been started if it comes back.
+// known to have been started if it comes back. ctx bounds how long that is waited for: what takes longer, or fails, goes on,
+// as otherwise a queue that is slow to be declared has the broker count the next death, and drop the message after too many.
 func (c *Consumer) Started(ctx context.Context, tags ...string) error {
 	if err := c.usable(ctx); err != nil {
 		return err
@@ -68,8 +69,24 @@ func (c *Consumer) Started(ctx context.Context, tags ...string) error {
 			held = append(held, o.heir)
 		}
 	}
+	for _, d := range held {
+		d.started = true
+	}
 	c.mu.Unlock()
-	return c.holdAll(ctx, held)
+	done := make(chan error, 1)
+	c.returning.Go(func() {
+		err := c.holdAll(c.ctx, held)
+		if err != nil {
+			c.renewSoon()
+		}
+		done <- err
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("hold: %w", context.Cause(ctx))
+	}
 }
 
 // holdAll has copies of messages held in place of them. That this is forbidden is said once, and no error.
@@ -92,11 +109,7 @@ func (c *Consumer) holdOf(ctx context.Context, s *source, held []*delivery) erro
 	ctx, cancel := context.WithTimeout(ctx, holdPatience)
 	defer cancel()
 	h, err := c.openHolding(ctx, s, held[0].link)
-	if rabbitconn.Code(err) == amqp.AccessRefused || rabbitconn.Code(err) == amqp.PreconditionFailed {
-		if c.unheld.CompareAndSwap(false, true) {
-			c.log.Warn("Messages whose tasks run for long cannot be held in a queue of the worker's own, so that consumer_timeout may have them delivered again, "+
-				"and how often a message killed its worker is not counted: "+rabbitconn.Describe(err), logline.EventKey, "Messages cannot be held", "error", err)
-		}
+	if c.mayNotHold(err) {
 		return nil
 	}
 	if err != nil {
@@ -121,14 +134,28 @@ func (c *Consumer) holdOf(ctx context.Context, s *source, held []*delivery) erro
 	if len(holds) == 0 {
 		return nil
 	}
-	return c.sendHolds(ctx, holds, copies)
+	if err := c.sendHolds(ctx, holds, copies); !c.mayNotHold(err) {
+		return err
+	}
+	return nil
+}
+
+// mayNotHold tells whether an error says that nothing can be held here, which is said once.
+func (c *Consumer) mayNotHold(err error) bool {
+	if rabbitconn.Code(err) != amqp.AccessRefused && rabbitconn.Code(err) != amqp.PreconditionFailed {
+		return false
+	}
+	if c.unheld.CompareAndSwap(false, true) {
+		c.log.Warn("Messages whose tasks run for long cannot be held in a queue of the worker's own, so that consumer_timeout may have them delivered again, "+
+			"and how often a message killed its worker is not counted: "+rabbitconn.Describe(err), logline.EventKey, "Messages cannot be held", "error", err)
+	}
+	return true
 }
 
 // sendHolds publishes copies, once, and settles the messages whose copy the broker has.
 func (c *Consumer) sendHolds(ctx context.Context, holds []*hold, copies []*outgoing) error {
-	failed := errors.New("the broker takes no messages")
-	line := c.elsewhere.taking(ctx)
-	if line != nil {
+	line, failed := c.elsewhere.taking(ctx)
+	if failed == nil {
 		failed = line.send(ctx, copies)
 	}
 	sent := failed == nil

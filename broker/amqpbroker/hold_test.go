@@ -1,6 +1,8 @@
 package amqpbroker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -239,4 +241,47 @@ func TestMayNotHold(t *testing.T) {
 	if n := len(vhost.Queues(t)); n != 1 {
 		t.Errorf("%d queues: %s", n, fmt.Sprint(vhost.Queues(t)))
 	}
+}
+
+// A broker that takes nothing for a while does not have a death uncounted: what runs is held as soon as it can be.
+func TestHoldsLater(t *testing.T) {
+	t.Parallel()
+	server := rabbittest.Start(t)
+	s := newSite(t, server.VHost(t).URL())
+	c := s.open(broker.Queue{Name: "q"})
+	s.publish("q", "1")
+	ds := s.want(c, "1")
+	c.Begin(ds[0].Tag)
+	server.Alarm(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := c.Started(ctx, ds[0].Tag); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it was not waited for: %v", err)
+	}
+	s.await("it is found out that nothing can be held now", func() bool { return s.log.Count("cannot be held in a queue of the worker's own now") > 0 })
+	server.Calm(t)
+	s.await("it is held", func() bool { return c.heldAs(ds[0].Tag) != "" })
+	s.ack(c, ds...)
+}
+
+// A user who may not publish to queues is told so once, in RabbitMQ's words.
+func TestMayNotPublishWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	vhost := rabbittest.New(t)
+	s := newSite(t, vhost.URL())
+	onChannel(t, s.url, func(ch *amqp.Channel) error { return declareQueue(ch, broker.Queue{Name: "q"}) })
+	s.publish("q", "1", "2")
+	poor := newSite(t, vhost.User(t, "poor", ".*", "^(q|e|apium.*)$", ".*"))
+	c := poor.open(broker.Queue{Name: "q"})
+	ds := poor.want(c, "1", "2")
+	for i, d := range ds {
+		c.Begin(d.Tag)
+		if err := c.Started(poor.context(), d.Tag); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if n := poor.log.Count("is not counted"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, poor.log.String())
+	}
+	poor.ack(c, ds...)
 }

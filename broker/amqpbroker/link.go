@@ -49,6 +49,7 @@ type delivery struct {
 	counted  bool    // its queue counts how often it goes back
 	unparked bool    // it comes back from having been parked
 	running  bool    // its task runs
+	started  bool    // and is to be known for that, if this worker dies of it
 	heirOf   *orphan // it is the same message as one that runs
 
 	redeliveries int    // how often it was redelivered because a worker died

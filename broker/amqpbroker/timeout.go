@@ -22,7 +22,7 @@ func (c *Consumer) keep() {
 	for {
 		select {
 		case <-time.After(time.Duration(c.timeout.Load()) / 8):
-		case <-c.timeoutChanged:
+		case <-c.renewNow:
 		case <-c.ctx.Done():
 			return
 		}
@@ -30,17 +30,21 @@ func (c *Consumer) keep() {
 	}
 }
 
-// renew sees to what has been held for long.
+// renewSoon has the next look follow sooner, as something could not be held.
+func (c *Consumer) renewSoon() { time.AfterFunc(c.cfg.look, func() { signal(c.renewNow) }) }
+
+// renew sees to what has been held for long, and to what was to be held when its task started.
 func (c *Consumer) renew(now time.Time) {
 	var running, waiting []*delivery
 	c.mu.Lock()
 	if l := c.link; l != nil && !c.closed.Load() {
 		for d := l.oldest; d != nil; d = d.newer {
+			runs, long := d.running || d.heirOf != nil, now.Sub(d.since) >= c.timeoutOf(d.sub.source)/2
 			switch {
-			case now.Sub(d.since) < c.timeoutOf(d.sub.source)/2 || d.hold != nil || d.leaving:
-			case d.running || d.heirOf != nil:
+			case d.hold != nil || d.leaving:
+			case runs && (long || d.started):
 				running = append(running, d)
-			case !d.isHeld():
+			case !runs && long && !d.isHeld():
 				waiting = append(waiting, d)
 			}
 		}
@@ -54,6 +58,7 @@ func (c *Consumer) renew(now time.Time) {
 		c.giveBack(c.ctx, waiting)
 	}
 	if err := c.holdAll(c.ctx, running); err != nil && c.ctx.Err() == nil {
+		c.renewSoon()
 		c.log.Warn("Messages whose tasks run for long cannot be held in a queue of the worker's own now; trying again: "+rabbitconn.Describe(err),
 			logline.EventKey, "Messages cannot be held now", "error", err)
 	}
@@ -91,7 +96,7 @@ func (c *Consumer) learnTimeout(err error) {
 		ms, _ := strconv.ParseInt(found[1], 10, 64) // it consists of digits
 		if d := time.Duration(ms) * time.Millisecond; d > 0 && d < time.Duration(c.timeout.Load()) {
 			c.timeout.Store(int64(d))
-			signal(c.timeoutChanged)
+			signal(c.renewNow)
 		}
 	}
 }
