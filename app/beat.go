@@ -76,6 +76,7 @@ func NewBeat(ctx context.Context, conf *settings.Settings, opts BeatOptions) (*B
 	}
 	places := fromsettings.URLs(conf)
 	places.Python.Stores = true // a result backend that is not known here is no concern of a beat
+	places.Logger = opts.Logger
 	if err := places.Read(conf); err != nil {
 		return nil, &ConfigError{err}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/app"
+	"github.com/apium/apium/internal/rabbittest"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
@@ -24,19 +25,32 @@ import (
 type guarded struct {
 	t      *testing.T
 	server *redistest.Server
-	all    string          // the URL of who may do all
-	ctx    context.Context // of what the role does
-	said   buffer          // what the role's programs said, and what went wrong
+	rabbit *rabbittest.VHost // in place of it
+	all    string            // the URL of who may do all
+	ctx    context.Context   // of what the role does
+	said   buffer            // what the role's programs said, and what went wrong
 	failed atomic.Bool
+	ran    sync.Map // notes of tasks that have run to their end
+}
+
+// results is where the results of who uses a broker are.
+func (g *guarded) results(url string) string {
+	if g.rabbit != nil {
+		return "rpc://"
+	}
+	return url
 }
 
 // roles are what programs do, each with a user of its own.
 var roles = map[string]func(g *guarded, url string){
 	"worker": func(g *guarded, url string) {
-		defer g.start(&g.said, "worker", "-linfo", "-E", "-n", "w@h", "-b", url, "--result-backend", url, "--park-after", "0.1")()
+		defer g.start(&g.said, "worker", "-linfo", "-E", "-n", "w@h", "-b", url, "--result-backend", g.results(url), "--park-after", "0.1")()
 		if g.hear("ready.") {
 			g.produce(g.all)
 			g.operate(g.all)
+			if g.rabbit != nil {
+				g.awaitWork(g.ctx)
+			}
 		}
 	},
 	"producer": func(g *guarded, url string) {
@@ -88,7 +102,7 @@ func (g *guarded) hear(text string) bool {
 func (g *guarded) start(log *buffer, args ...string) (stop func()) {
 	ctx, cancel := context.WithCancel(g.t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, rightsRegistry(), append([]string{"apium"}, args...), log, log) }()
+	go func() { ended <- run(ctx, g.registry(), append([]string{"apium"}, args...), log, log) }()
 	return func() {
 		cancel()
 		if status := <-ended; status != exitOK {
@@ -101,13 +115,20 @@ func (g *guarded) start(log *buffer, args ...string) (stop func()) {
 func (g *guarded) startWorker() (stop func()) {
 	g.t.Helper()
 	var log buffer
-	stop = g.start(&log, "worker", "-linfo", "-E", "-n", "w@h", "-b", g.all, "--result-backend", g.all)
+	stop = g.start(&log, "worker", "-linfo", "-E", "-n", "w@h", "-b", g.all, "--result-backend", g.results(g.all))
 	log.waitFor(g.t, "ready.")
 	return stop
 }
 
-func rightsRegistry() *tasks.Registry {
+func (g *guarded) registry() *tasks.Registry {
 	reg := testRegistry()
+	reg.Register("proj.note", func(ctx context.Context, note string, retries int) error {
+		if tasks.Current(ctx).Retries < retries {
+			return tasks.Retry(nil, tasks.RetryCountdown(0))
+		}
+		g.ran.Store(note, true)
+		return nil
+	}, tasks.Params("note, retries"), tasks.AcksLate(true))
 	reg.Register("proj.sum", func(numbers []float64) (sum float64) {
 		for _, n := range numbers {
 			sum += n
@@ -121,10 +142,10 @@ func rightsRegistry() *tasks.Registry {
 func (g *guarded) call(line, url string) {
 	args := append([]string{"apium"}, strings.Fields(line)...)
 	if args = append(args, "-b", url); args[1] != "beat" {
-		args = append(args, "--result-backend", url)
+		args = append(args, "--result-backend", g.results(url))
 	}
 	var out, errs buffer
-	if status := run(g.ctx, rightsRegistry(), args, &out, &errs); status != exitOK {
+	if status := run(g.ctx, g.registry(), args, &out, &errs); status != exitOK {
 		g.wrong("%s: status %d\n%s%s", line, status, out.String(), errs.String())
 	}
 }
@@ -132,7 +153,7 @@ func (g *guarded) call(line, url string) {
 // produce sends tasks, and waits for results.
 func (g *guarded) produce(url string) {
 	conf := settings.Default()
-	conf.BrokerURL, conf.ResultBackend = url, url
+	conf.BrokerURL, conf.ResultBackend = url, g.results(url)
 	shop, err := app.Open(g.ctx, conf)
 	if err != nil {
 		g.wrong("open: %v", err)
@@ -140,7 +161,11 @@ func (g *guarded) produce(url string) {
 	}
 	defer shop.Close()
 	add := canvas.Sig("proj.add", 1, 2)
-	result, err := shop.Send(g.ctx, canvas.Chord([]canvas.Signature{add, add.Set(canvas.Priority(9))}, canvas.Sig("proj.sum")))
+	work := canvas.Chord([]canvas.Signature{add, add.Set(canvas.Priority(9))}, canvas.Sig("proj.sum"))
+	if g.rabbit != nil { // where there are no chords
+		work = canvas.Chain(add, canvas.Sig("proj.add", 3))
+	}
+	result, err := shop.Send(g.ctx, work)
 	if err != nil {
 		g.wrong("send: %v", err)
 		return
@@ -150,15 +175,23 @@ func (g *guarded) produce(url string) {
 		g.wrong("chord: %v, %v", sum, err)
 	}
 	g.call("send proj.add 1 2 -w --countdown 1", url)
-	g.call("result "+result.ID, url)
+	if g.rabbit == nil {
+		g.call("result "+result.ID, url)
+	}
 }
 
 // operate asks and changes.
 func (g *guarded) operate(url string) {
-	for _, line := range []string{
+	lines := []string{
 		"status -d w@h", "inspect stats -d w@h", "control rate_limit proj.add 5/s -d w@h", "control revoke some-id -d w@h",
-		"list queues", "list bindings --all", "dlq list", "purge -f",
-	} {
+		"list queues", "dlq list", "purge -f",
+	}
+	if g.rabbit == nil {
+		lines = append(lines, "list bindings --all")
+	} else {
+		lines = append(lines, "dlq replay --all")
+	}
+	for _, line := range lines {
 		g.call(line, url)
 	}
 }

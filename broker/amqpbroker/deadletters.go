@@ -58,7 +58,7 @@ func unlessMissing(err error) error {
 }
 
 // walk calls visit with one letter after the other, until it says that it has seen enough. What visit has not acknowledged
-// goes back with the channel.
+// is back when walk returns; after an error it goes back with the channel.
 func (d *DeadLetters) walk(ctx context.Context, visit func(ch *amqp.Channel, message *amqp.Delivery) (more bool, err error)) error {
 	return unlessMissing(d.m.ask(ctx, func(ch *amqp.Channel) error {
 		// What is given back or put there meanwhile is not gone through again.
@@ -71,15 +71,32 @@ func (d *DeadLetters) walk(ctx context.Context, visit func(ch *amqp.Channel, mes
 				return err
 			}
 			message, ok, err := ch.Get(lettersQueue, false)
-			if err != nil || !ok {
+			if err != nil {
 				return err
 			}
-			if more, err := visit(ch, &message); err != nil || !more {
+			if !ok {
+				break
+			}
+			more, err := visit(ch, &message)
+			if err != nil {
 				return err
+			}
+			if !more {
+				break
 			}
 		}
-		return nil
+		return giveBackLetters(ch)
 	}))
+}
+
+// giveBackLetters has what was taken on a channel, and not acknowledged, be back in its place: with its channel it goes back
+// some time after that was closed, and who looks next finds less.
+func giveBackLetters(ch *amqp.Channel) error {
+	if err := ch.Nack(0, true, true); err != nil { // 0: all
+		return err
+	}
+	_, err := ch.QueueDeclarePassive(lettersQueue, true, false, false, false, nil) // the queue answers when it has done that
+	return err
 }
 
 // IDs implements [broker.DeadLetters].
@@ -158,6 +175,8 @@ func replay(ctx context.Context, ch *amqp.Channel, returned <-chan amqp.Return, 
 	switch {
 	case err != nil:
 		return err
+	case !confirmed && ch.IsClosed():
+		return amqp.ErrClosed // who has opened the channel knows why
 	case !confirmed:
 		return fmt.Errorf("queue %q does not take it", l.Queue)
 	}

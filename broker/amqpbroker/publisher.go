@@ -50,6 +50,7 @@ type Mailbox struct {
 	Expires time.Duration // of a queue that nobody reads; 0: never
 	Shared  bool          // not exclusive to the connection
 	Durable bool          // it outlives broker and reader; only with Shared
+	Prefix  string        // of the names of those that nobody has named; "": the exchange's name
 }
 
 // Publisher publishes messages and broadcasts them. It has one connection to publish, which the broker may

@@ -1,6 +1,7 @@
 package amqpbroker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -176,6 +177,9 @@ func (p *Publisher) open(ch *amqp.Channel, tag, queue string, at exchange, key s
 	}
 	if err := at.declare(ch); err != nil {
 		return nil, err
+	}
+	if queue == "" { // not one that the broker names: rights are given by names
+		queue = cmp.Or(box.Prefix, at.name) + "." + protocol.NewID()
 	}
 	declared, err := ch.QueueDeclare(queue, box.Durable, !box.Durable, !box.Shared && !box.Durable, false, box.arguments())
 	if err != nil {

@@ -50,6 +50,7 @@ func (overRabbit) read(cs *Connections, conf *settings.Settings) (err error) {
 		},
 		Events: amqpbroker.Mailbox{
 			TTL: conf.EventQueueTTL, Expires: conf.EventQueueExpires, Shared: !conf.EventQueueExclusive, Durable: conf.EventQueueDurable,
+			Prefix: conf.EventQueuePrefix,
 		},
 	}
 	to.Publisher.Delays, to.Publisher.DelayQueueType = to.Consumer.Delays, to.Consumer.DelayQueueType

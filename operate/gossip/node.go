@@ -102,12 +102,27 @@ func (n *Node) Run(ctx context.Context) error {
 	looking.Go(func() { n.lookAfterPeers(ctx) })
 	err := n.cfg.Broadcaster.Subscribe(ctx, broker.Subscription{
 		Exchange: n.cfg.Exchange, BindingKey: "worker.#", Queue: n.cfg.QueuePrefix + "." + protocol.NewID(),
-		Handle: func(routingKey string, message broker.Content) { n.hear(ctx, routingKey, message) },
+		Handle:  func(routingKey string, message broker.Content) { n.hear(ctx, routingKey, message) },
+		OnState: n.state(),
 	})
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// state returns what is told when others start and cease to be heard: that they never could be, as rights may be missing. Of lost
+// connections others tell.
+func (n *Node) state() func(subscribed bool, err error) {
+	heard, told := false, false
+	return func(subscribed bool, err error) {
+		heard = heard || subscribed
+		if err != nil && !heard && !told && !errors.Is(err, context.Canceled) {
+			told = true
+			n.log.Error("gossip: cannot hear other workers: "+err.Error()+". Trying again until it works",
+				logline.EventKey, "gossip: cannot hear other workers", "error", err)
+		}
+	}
 }
 
 // hear takes in what a worker says, this one included.
