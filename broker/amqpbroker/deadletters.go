@@ -57,15 +57,22 @@ func unlessMissing(err error) error {
 	return fmt.Errorf("dead letters: %w", err)
 }
 
+// next is what becomes of a letter that was looked at, and of the look.
+type next struct {
+	gone bool // it was acknowledged
+	last bool // enough was seen
+}
+
 // walk calls visit with one letter after the other, until it says that it has seen enough. What visit has not acknowledged
 // is back when walk returns; after an error it goes back with the channel.
-func (d *DeadLetters) walk(ctx context.Context, visit func(ch *amqp.Channel, message *amqp.Delivery) (more bool, err error)) error {
+func (d *DeadLetters) walk(ctx context.Context, visit func(ch *amqp.Channel, message *amqp.Delivery) (next, error)) error {
 	return unlessMissing(d.m.ask(ctx, func(ch *amqp.Channel) error {
 		// What is given back or put there meanwhile is not gone through again.
 		q, err := ch.QueueDeclarePassive(lettersQueue, true, false, false, false, nil)
 		if err != nil {
 			return err
 		}
+		left, held := q.Messages, false
 		for range q.Messages {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -77,26 +84,45 @@ func (d *DeadLetters) walk(ctx context.Context, visit func(ch *amqp.Channel, mes
 			if !ok {
 				break
 			}
-			more, err := visit(ch, &message)
+			then, err := visit(ch, &message)
 			if err != nil {
 				return err
 			}
-			if !more {
+			if then.gone {
+				left--
+			}
+			held = held || !then.gone
+			if then.last {
 				break
 			}
 		}
-		return giveBackLetters(ch)
+		if !held {
+			return nil
+		}
+		return giveBackLetters(ctx, ch, left)
 	}))
 }
 
-// giveBackLetters has what was taken on a channel, and not acknowledged, be back in its place: with its channel it goes back
-// some time after that was closed, and who looks next finds less.
-func giveBackLetters(ch *amqp.Channel) error {
+// giveBackPause bounds how long is waited until letters are back: somebody else may have taken them by then.
+const giveBackPause = time.Second
+
+// giveBackLetters has what was taken on a channel, and not acknowledged, be back in its place: the queue has it some time after it
+// was told, and who looks before then finds less than all, which are so many.
+func giveBackLetters(ctx context.Context, ch *amqp.Channel, all int) error {
 	if err := ch.Nack(0, true, true); err != nil { // 0: all
 		return err
 	}
-	_, err := ch.QueueDeclarePassive(lettersQueue, true, false, false, false, nil) // the queue answers when it has done that
-	return err
+	for deadline := time.Now().Add(giveBackPause); time.Now().Before(deadline) && ctx.Err() == nil; {
+		q, err := ch.QueueDeclarePassive(lettersQueue, true, false, false, false, nil)
+		if err != nil || q.Messages >= all {
+			return err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return nil
 }
 
 // IDs implements [broker.DeadLetters].
@@ -117,22 +143,22 @@ func (d *DeadLetters) some(ctx context.Context, offset, limit int, see func(*amq
 		return nil
 	}
 	place := -1
-	return d.walk(ctx, func(_ *amqp.Channel, message *amqp.Delivery) (more bool, err error) {
+	return d.walk(ctx, func(_ *amqp.Channel, message *amqp.Delivery) (next, error) {
 		if place++; place >= offset {
 			see(message)
 		}
-		return limit < 0 || place+1 < offset+limit, nil
+		return next{last: limit >= 0 && place+1 >= offset+limit}, nil
 	})
 }
 
 // Get implements [broker.DeadLetters].
 func (d *DeadLetters) Get(ctx context.Context, id string) (found broker.Letter, err error) {
 	missing := true
-	err = d.walk(ctx, func(_ *amqp.Channel, message *amqp.Delivery) (more bool, err error) {
+	err = d.walk(ctx, func(_ *amqp.Channel, message *amqp.Delivery) (next, error) {
 		if missing = letterID(message) != id; !missing {
 			found = letter(message)
 		}
-		return missing, nil
+		return next{last: !missing}, nil
 	})
 	if err == nil && missing {
 		err = fmt.Errorf("%q: %w", id, broker.ErrNoLetter)
@@ -195,24 +221,24 @@ func (d *DeadLetters) take(ctx context.Context, ids []string, do func(*amqp.Chan
 		wanted[id] = true
 	}
 	var failed []error
-	err = d.walk(ctx, func(ch *amqp.Channel, message *amqp.Delivery) (more bool, err error) {
+	err = d.walk(ctx, func(ch *amqp.Channel, message *amqp.Delivery) (next, error) {
 		id := letterID(message)
 		if !wanted[id] {
-			return true, nil
+			return next{}, nil
 		}
 		if err := do(ch, message); err != nil {
 			if ch.IsClosed() || ctx.Err() != nil {
-				return false, err
+				return next{}, err
 			}
 			failed = append(failed, err)
-			return true, nil // others may do
+			return next{}, nil // others may do
 		}
 		if err := message.Ack(false); err != nil {
-			return false, err
+			return next{}, err
 		}
 		taken = append(taken, id)
 		delete(wanted, id)
-		return len(wanted) > 0, nil
+		return next{gone: true, last: len(wanted) == 0}, nil
 	})
 	return taken, errors.Join(append([]error{err}, failed...)...)
 }
