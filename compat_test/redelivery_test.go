@@ -65,52 +65,6 @@ func doubled(counts map[string]int) int {
 	return extra
 }
 
-// TestKillBesidePython shares a queue between our workers and a Python worker. Ours
-// are killed; Python's is stopped politely, because kombu loses a message by itself
-// when it is killed between BRPOP and the entry in unacked.
-func TestKillBesidePython(t *testing.T) {
-	t.Parallel()
-	server := startRedis(t)
-	a := app{broker: server.url(0), journal: server.url(1)}
-	const n, kills, concurrency = 4000, 6, 4
-	load(t, a, "tapp.work_late", n, 0.004, nil)
-	a.startWorker(t)
-	ours := startWorker(t, a, "-c", "4")
-	for range kills {
-		before := server.journalLen(t, "done")
-		eventually(t, patience, "work goes on", func() bool {
-			done := server.journalLen(t, "done")
-			return done > before+200 || done >= n
-		})
-		ours.kill()
-		ours = startWorker(t, a, "-c", "4")
-	}
-	// A warm shutdown in the middle of the work, too. Only of ours: under this load
-	// Celery 5.7's own sometimes does not end.
-	load(t, a, "tapp.work_late", n, 0.004, nil)
-	ours.signal(t, syscall.SIGTERM)
-	if code := ours.exitCode(t); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	startWorker(t, a, "-c", "4")
-	eventually(t, patience, "all messages are settled", func() bool { return server.idle(t, "celery") })
-	j := readJournal(t, server)
-	if lost := j.lost(n); len(lost) > 0 {
-		t.Errorf("%d of %d tasks lost: %v", len(lost), n, lost)
-	}
-	total := 0
-	for _, count := range j.started {
-		total += count
-	}
-	t.Logf("%d messages, %d kills: %d lost, %d runs too many", 2*n, kills, len(j.lost(n)), total-2*n)
-	if total < 2*n {
-		t.Errorf("%d runs of %d messages", total, 2*n)
-	}
-	if most := kills * 2 * concurrency; total-2*n > most {
-		t.Errorf("%d runs too many; %d kills of %d slots explain %d", total-2*n, kills, concurrency, most)
-	}
-}
-
 // TestDeadPeer checks how soon a killed worker's tasks run elsewhere.
 func TestDeadPeer(t *testing.T) {
 	t.Parallel()

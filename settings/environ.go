@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -143,7 +144,7 @@ func parseText(k kind, s string) (any, error) {
 	case mapping:
 		key, value, ok := strings.Cut(s, "=")
 		if !ok {
-			return nil, fmt.Errorf("'%s' is not KEY=VALUE, nor a JSON object", s)
+			return nil, errors.New("it is not KEY=VALUE, nor a JSON object") // it may be a secret
 		}
 		return object{{strings.TrimSpace(key), parseOption(value)}}, nil
 	case anything:

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apium/apium/internal/serverurl"
 	"github.com/apium/apium/settings/connection"
 )
 
@@ -55,7 +56,7 @@ func (s *server) String() string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	path := strings.ReplaceAll(url.PathEscape(s.vhost), "%2F", "/")
+	path := strings.ReplaceAll(url.PathEscape(serverurl.MaskedPath(s.vhost)), "%2F", "/")
 	return s.scheme + "://" + s.username + ":**@" + host + ":" + s.port + "/" + path
 }
 

@@ -115,17 +115,26 @@ func (v *VHost) URLAt(addr string) string {
 	return fmt.Sprintf("amqp://guest:guest@%s/%s", addr, v.Name)
 }
 
+// Password is that of users whom User makes. It is in no other text.
+const Password = "Zq9xMARK"
+
 // User makes a user who may configure, write and read only what the patterns match, and returns
 // the user's URL.
 func (v *VHost) User(tb testing.TB, name, configure, write, read string) string {
 	tb.Helper()
 	name = v.Name + name
-	v.server.eval(tb, `rabbit_auth_backend_internal:add_user(%s, <<"secret">>, <<"test">>)`, text(name))
+	v.server.eval(tb, `rabbit_auth_backend_internal:add_user(%s, %s, <<"test">>)`, text(name), text(Password))
 	tb.Cleanup(func() {
 		_, _ = v.server.evaluate(fmt.Sprintf(`rabbit_auth_backend_internal:delete_user(%s, <<"test">>)`, text(name))) // it ends with the server at last
 	})
 	v.permit(tb, name, configure, write, read)
-	return v.URLFor(name, "secret")
+	return v.URLFor(name, Password)
+}
+
+// ChangePassword gives a user another one, who so is not let in again.
+func (v *VHost) ChangePassword(tb testing.TB, name, password string) {
+	tb.Helper()
+	v.server.eval(tb, `rabbit_auth_backend_internal:change_password(%s, %s, <<"test">>)`, text(v.Name+name), text(password))
 }
 
 func (v *VHost) permit(tb testing.TB, user, configure, write, read string) {

@@ -157,7 +157,7 @@ func database(s string) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("the database is a number from 0 on, not %q", s)
+		return 0, fmt.Errorf("the database is a number from 0 on, not %q", serverurl.MaskedPath(s))
 	}
 	return n, nil
 }

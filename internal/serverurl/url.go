@@ -71,7 +71,15 @@ func (u URL) Masked() string {
 	if u.Port != "" {
 		host += ":" + u.Port
 	}
-	return u.Scheme + "://" + user + host + "/" + u.Path
+	return u.Scheme + "://" + user + host + "/" + MaskedPath(u.Path)
+}
+
+// MaskedPath is the path of a URL without what comes before an @: the rest of a password whose / was not quoted.
+func MaskedPath(path string) string {
+	if at := strings.LastIndexByte(path, '@'); at >= 0 {
+		return "**" + path[at:]
+	}
+	return path
 }
 
 func splitQuery(s string) []Param {

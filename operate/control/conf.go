@@ -25,30 +25,70 @@ func (m *Mailbox) settings(withDefaults bool) map[string]any {
 	return Censor(m.cfg.Settings(withDefaults))
 }
 
-// Censor returns settings with secrets masked (celery/app/utils.py: filter_hidden_settings).
+// Censor returns settings with secrets masked (celery/app/utils.py: filter_hidden_settings), and more of them: passwords in
+// any URL, whatever setting it stands in.
 func Censor(settings map[string]any) map[string]any {
 	shown := make(map[string]any, len(settings))
 	for name, value := range settings {
-		text, isText := value.(string)
-		object, isObject := value.(map[string]any)
-		lower := strings.ToLower(name)
-		switch {
-		case isObject:
-			value = Censor(object)
-		case secret.MatchString(strings.TrimPrefix(lower, "apium_")): // which has an API in it
-			value = mask
-		case isText && (strings.HasSuffix(lower, "_url") || strings.Contains(lower, "backend")): // Celery: of the broker only
-			value = censorURLs(text)
+		_, isObject := value.(map[string]any)
+		if !isObject && secret.MatchString(strings.TrimPrefix(strings.ToLower(name), "apium_")) { // which has an API in it
+			shown[name] = mask
+			continue
 		}
-		shown[name] = value
+		shown[name] = censored(value)
 	}
 	return shown
 }
 
-// password finds the password of each URL in a text: broker_url may hold several.
-var password = regexp.MustCompile(`(://[^/?#;@]*?):[^/?#;]*@`)
+func censored(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		return Censor(value)
+	case []any:
+		shown := make([]any, len(value))
+		for i := range value {
+			shown[i] = censored(value[i])
+		}
+		return shown
+	case []string:
+		shown := make([]string, len(value))
+		for i := range value {
+			shown[i] = censorURLs(value[i])
+		}
+		return shown
+	case string:
+		return censorURLs(value)
+	default:
+		return value
+	}
+}
 
-func censorURLs(text string) string { return password.ReplaceAllString(text, "$1:"+mask+"@") }
+var (
+	urls = regexp.MustCompile(`//[^\s'"]*`)
+	// another begins the next one of a list, as in broker_url.
+	another = regexp.MustCompile(`;[a-zA-Z][\w+.-]*://`)
+	// password is all up to the last @: somebody may have forgotten to quote a / in it.
+	password = regexp.MustCompile(`(//[^/?#:@]*):.*@`)
+	// parameters of a query say a password, too.
+	parameters = regexp.MustCompile(`(?i)([?&][^=&#]*(?:pass|secret|token)[^=&#]*=)[^&#]*`)
+)
+
+// censorURLs masks what is secret in the URLs of a text.
+func censorURLs(text string) string {
+	return urls.ReplaceAllStringFunc(text, func(list string) string {
+		var b strings.Builder
+		for list != "" {
+			end := len(list)
+			if next := another.FindStringIndex(list); next != nil {
+				end = next[0] + 1
+			}
+			one := password.ReplaceAllString(list[:end], "$1:"+mask+"@")
+			b.WriteString(parameters.ReplaceAllString(one, "${1}"+mask))
+			list = list[end:]
+		}
+		return b.String()
+	})
+}
 
 func (m *Mailbox) conf(withDefaults any, _ others) any {
 	settings := m.settings(truthy(withDefaults))
@@ -97,7 +137,7 @@ func Report(about About, settings map[string]any) string {
 	if about.Loader != "" {
 		fmt.Fprintf(&b, "loader   -> %s\n", about.Loader)
 	}
-	fmt.Fprintf(&b, "settings -> transport:%s results:%s\n\n", about.Transport, results)
+	fmt.Fprintf(&b, "settings -> transport:%s results:%s\n\n", censorURLs(about.Transport), results) // what is no URL may be all of it
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		shown, err := encode(settings[name])
 		if err != nil {

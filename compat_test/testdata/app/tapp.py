@@ -158,13 +158,25 @@ def work_due(key, due):
     return _run(key, 0)
 
 
-@app.task(bind=True, acks_late=True, max_retries=1)
-def work_again(self, key):
-    """Is retried once. The second attempt has a key of its own."""
-    if self.request.retries:
-        return _run(key + ".2", 0)
-    _run(key, 0)
-    raise self.retry(countdown=0.2)
+def _attempt(task, key):
+    """Each attempt has a key of its own. Tells whether it was the last one."""
+    attempt = task.request.retries + 1
+    _run("%s.%d" % (key, attempt), 0)
+    return attempt == 3
+
+
+@app.task(bind=True, acks_late=True)
+def work_again(self, key, options):
+    """Is retried twice."""
+    if not _attempt(self, key):
+        raise self.retry(**options)
+
+
+@app.task(bind=True, acks_late=True, autoretry_for=(KeyError,), default_retry_delay=0.1)
+def work_auto(self, key):
+    """Is retried twice, because it fails."""
+    if not _attempt(self, key):
+        raise KeyError(key)
 
 
 @app.task(bind=True, acks_late=True)

@@ -213,6 +213,20 @@ func (j *journal) noteIfBefore(due float64, list, entry string) error {
 	return err
 }
 
+// retryOptions are Celery's, of a call of retry.
+type retryOptions struct {
+	Countdown float64 `json:"countdown"` // seconds
+	Priority  *int    `json:"priority"`
+}
+
+func (o retryOptions) all() []tasks.RetryOption {
+	options := []tasks.RetryOption{tasks.RetryCountdown(time.Duration(o.Countdown * float64(time.Second)))}
+	if o.Priority != nil {
+		options = append(options, tasks.RetryPriority(*o.Priority))
+	}
+	return options
+}
+
 func registerJournal(reg registrar, j *journal) {
 	work := func(key string, seconds float64) (string, error) {
 		if err := j.write("started", key); err != nil {
@@ -232,15 +246,26 @@ func registerJournal(reg registrar, j *journal) {
 		}
 		return work(key, 0)
 	}, tasks.Params("key, due"), tasks.AcksLate(true))
-	reg.Register("tapp.work_again", func(ctx context.Context, key string) (string, error) {
-		if tasks.Current(ctx).Retries > 0 {
-			return work(key+".2", 0)
+	attempt := func(ctx context.Context, key string) (last bool, err error) { // each has a key of its own
+		n := tasks.Current(ctx).Retries + 1
+		_, err = work(fmt.Sprintf("%s.%d", key, n), 0)
+		return n == 3, err
+	}
+	reg.Register("tapp.work_again", func(ctx context.Context, key string, options retryOptions) error {
+		last, err := attempt(ctx, key)
+		if last || err != nil {
+			return err
 		}
-		if _, err := work(key, 0); err != nil {
-			return "", err
+		return tasks.Retry(nil, options.all()...)
+	}, tasks.Params("key, options"), tasks.AcksLate(true))
+	errAgain := errors.New("again")
+	reg.Register("tapp.work_auto", func(ctx context.Context, key string) error {
+		last, err := attempt(ctx, key)
+		if last || err != nil {
+			return err
 		}
-		return "", tasks.Retry(nil, tasks.RetryCountdown(200*time.Millisecond))
-	}, tasks.Params("key"), tasks.AcksLate(true), tasks.MaxRetries(1))
+		return errAgain
+	}, tasks.Params("key"), tasks.AcksLate(true), tasks.AutoRetryOn(errAgain), tasks.RetryDelay(100*time.Millisecond))
 	reg.Register("tapp.work_slot", func(ctx context.Context) (string, error) {
 		return work("slot-"+tasks.Current(ctx).ID, 0)
 	}, tasks.Params(""), tasks.AcksLate(true))

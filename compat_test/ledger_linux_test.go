@@ -1,6 +1,7 @@
 package compat_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -168,7 +169,7 @@ func (l *ledger) whyNot(index int, key string, runs []int) (*mark, bool) {
 		switch {
 		case m.fault.drops && index < m.sent:
 			return m, true
-		case !early || !m.fault.kills || m.sent <= index:
+		case !early || !m.fault.kills || m.sent <= index || m.fault.pool && !l.sent[index].python:
 		case len(runs) == 0 || runs[0] < m.to.started && runs[0] >= m.from.started-8*l.slots:
 			return m, true // it ran, or was accepted
 		}
@@ -202,7 +203,7 @@ func (l *ledger) judgeSlots(r *row, n notes) {
 	runs := 0
 	for key := range n.started {
 		if strings.HasPrefix(key, slotPrefix) {
-			l.send(sentTask{key: key})
+			l.send(sentTask{key: key, python: true}) // it may be
 			runs++
 		}
 	}
@@ -236,7 +237,7 @@ func (l *ledger) whyAgain(key string, again int, n notes) (*mark, bool) {
 			break
 		}
 		last = m
-		if m.fault.clean || early && !m.fault.rewinds && (!m.fault.unacks || !l.unconfirmed) {
+		if m.fault.clean || m.fault.pool && !l.sent[l.order[key]].python || early && !m.fault.rewinds && (!m.fault.unacks || !l.unconfirmed) {
 			continue
 		}
 		if l.excuses(m, key, n) {
@@ -303,13 +304,17 @@ func positions(list []string) map[string][]int {
 // bounds tells what is more than the faults of a kind explain, although each has a reason.
 func (l *ledger) bounds(f *fault, r *row) string {
 	most := r.faults * l.slots * 24 // what workers hold, and what follows from it
+	if f.cuts > 0 {
+		most = r.faults * f.cuts * 3 // the task, and the steps that it had published
+	}
 	if f.forgets || f.rewinds {
 		most *= 8
 	}
 	if r.early+r.late > most {
 		return fmt.Sprintf("%d tasks ran again, %d at most ran then", r.early+r.late, most)
 	}
-	if most := r.faults * (l.slots + l.ahead); r.ended > most && !f.drops {
+	most = r.faults * cmp.Or(f.cuts, l.slots+l.ahead)
+	if r.ended > most && !f.drops {
 		return fmt.Sprintf("%d tasks were cut off, %d at most ran or were accepted then", r.ended, most)
 	}
 	return ""

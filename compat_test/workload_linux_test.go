@@ -17,20 +17,21 @@ const (
 )
 
 // load sends tasks of all kinds, which are done in a few seconds: early ones; late ones, half of which send a second one;
-// ones that are due in half a second, and in three, for which ours park them; ones that are retried once; chains and chords.
+// ones that are due in half a second, and in three, for which ours park them; ones that are retried twice, in one of
+// four ways; chains and chords.
 func (s *siege) load() {
 	s.t.Helper()
 	var b batch
-	queues := strings.Split(s.queues(), ",")
+	queues, modules := strings.Split(s.queues(), ","), s.modules()
 	for i := range siegeBatch {
 		s.loaded++
-		b.to, b.n = canvas.Queue(queues[s.loaded%len(queues)]), s.loaded
+		b.to, b.n, b.module = canvas.Queue(queues[s.loaded%len(queues)]), s.loaded, modules[s.loaded%len(modules)]
 		b.early()
 		b.late(s.loaded%4 < 2)
 		if i%(siegeBatch/siegeFlows) == 0 {
 			b.due("soon", 500*time.Millisecond)
 			b.due("later", 3*time.Second)
-			b.again()
+			b.again(i / (siegeBatch / siegeFlows))
 			b.chain()
 			b.chord()
 		}
@@ -44,28 +45,39 @@ type sentTask struct {
 	key    string
 	by     []string // the keys of those that publish it; nil: the test itself
 	parked bool     // who receives it may publish it once more, to have it wait in the broker
-	stored bool     // it is acknowledged when its result is stored; its key is its id
+	id     string   // it is acknowledged when its success is stored under this id; "": that is not looked for
+	python bool     // it runs in Python, beside others in Go
 	body   string   // of the chord that it is a part of: whoever completes that is acknowledged when the body is published
 }
 
 // batch is what a load sends.
 type batch struct {
-	n    int // number of the tasks that are made
-	to   canvas.Option
-	sigs []canvas.Signature
-	sent []sentTask
+	n      int // number of the tasks that are made
+	module string
+	to     canvas.Option
+	sigs   []canvas.Signature
+	sent   []sentTask
 }
 
 func (b *batch) key(format string) string { return fmt.Sprintf(format, b.n) }
 
 // expect notes a task that some others publish.
-func (b *batch) expect(key string, by ...string) { b.sent = append(b.sent, sentTask{key: key, by: by}) }
+func (b *batch) expect(key string, by ...string) *sentTask {
+	b.sent = append(b.sent, sentTask{key: key, by: by, python: b.module == tortured})
+	return &b.sent[len(b.sent)-1]
+}
+
+// call makes a task.
+func (b *batch) call(name string, args ...any) canvas.Signature {
+	return canvas.Sig(b.module+"."+name, args...).Set(b.to)
+}
 
 // work makes a late task and notes it.
 func (b *batch) work(key string, seconds float64, by ...string) canvas.Signature {
-	b.expect(key, by...)
-	b.sent[len(b.sent)-1].stored = len(by) == 0 // whoever publishes the others may give them other ids
-	return canvas.Sig("tapp.work_late", key, seconds).Set(b.to, canvas.Opt("task_id", key)).Immutable()
+	if task := b.expect(key, by...); len(by) == 0 { // whoever publishes the others may give them other ids
+		task.id = key
+	}
+	return b.call("work_late", key, seconds).Set(canvas.Opt("task_id", key)).Immutable()
 }
 
 func (b *batch) send(sigs ...canvas.Signature) { b.sigs = append(b.sigs, sigs...) }
@@ -73,7 +85,7 @@ func (b *batch) send(sigs ...canvas.Signature) { b.sigs = append(b.sigs, sigs...
 func (b *batch) early() {
 	key := b.key("early-%d")
 	b.expect(key)
-	b.send(canvas.Sig("tapp.work", key, siegeSeconds).Set(b.to))
+	b.send(b.call("work", key, siegeSeconds))
 }
 
 func (b *batch) late(linked bool) {
@@ -87,16 +99,34 @@ func (b *batch) late(linked bool) {
 
 func (b *batch) due(kind string, in time.Duration) {
 	key := b.key(kind + "-%d")
-	b.sent = append(b.sent, sentTask{key: key, parked: true, stored: true})
+	task := b.expect(key)
+	task.parked, task.id = true, key
 	due := time.Now().Add(in)
-	b.send(canvas.Sig("tapp.work_due", key, float64(due.UnixMicro())/1e6).Set(b.to, canvas.Countdown(in), canvas.Opt("task_id", key)))
+	b.send(b.call("work_due", key, float64(due.UnixMicro())/1e6).Set(canvas.Countdown(in), canvas.Opt("task_id", key)))
 }
 
-func (b *batch) again() {
+// againIn are options of retries: at once, soon, and so late that ours park the next attempt.
+var againIn = []map[string]any{{"countdown": 0}, {"countdown": 0.3, "priority": 3}, {"countdown": 1.5}}
+
+// again makes a task that is retried in one way, or because it fails.
+func (b *batch) again(way int) {
 	key := b.key("again-%d")
-	b.expect(key)
-	b.expect(key+".2", key)
-	b.send(canvas.Sig("tapp.work_again", key).Set(b.to))
+	way %= len(againIn) + 1
+	last := ""
+	for attempt := range 3 {
+		var by []string
+		if last != "" {
+			by = []string{last}
+		}
+		last = fmt.Sprintf("%s.%d", key, attempt+1)
+		b.expect(last, by...).parked = attempt > 0 && way == len(againIn)-1
+	}
+	b.sent[len(b.sent)-1].id = key
+	sig := b.call("work_auto", key)
+	if way < len(againIn) {
+		sig = b.call("work_again", key, againIn[way])
+	}
+	b.send(sig.Set(canvas.Opt("task_id", key)))
 }
 
 func (b *batch) chain() {

@@ -48,12 +48,23 @@ type siege struct {
 	ledger   ledger
 }
 
+// tortured is the app of workers that run the same tasks in Go as tapp's, and in Python as this one's.
+const tortured = "tortured"
+
+// modules are those by whose names tasks are sent, in turn.
+func (s *siege) modules() []string {
+	if s.kind == "children" {
+		return []string{"tapp", tortured}
+	}
+	return []string{"tapp"}
+}
+
 // besiege starts a broker and workers.
 func besiege(t *testing.T, broker, kind string) *siege {
 	t.Helper()
 	s := &siege{t: t, kind: kind, workers: make([]*process, besieged)}
 	s.ledger = ledger{
-		journal: startRedis(t), slots: besieged * siegeSlots, ahead: 64, unconfirmed: broker == "rabbitmq",
+		journal: startRedis(t), slots: besieged * siegeSlots * len(s.modules()), ahead: 64, unconfirmed: broker == "rabbitmq",
 		once: broker != "rabbitmq" && kind == "go",
 	}
 	switch broker {
@@ -175,7 +186,7 @@ func (s *siege) start(i int) {
 		transport := string(encoded(s.t, s.transport()))
 		s.workers[i] = launchWorker(s.t, s.app, append(ours, "--broker-transport-options", transport, "result_backend_transport_options="+transport)...)
 	case "children":
-		s.workers[i] = start(s.t, "apium worker", appDir, s.app.env(s.t), apiumBinary, append([]string{"-A", "tapp", "--python", s.app.python(), "worker"}, ours...)...)
+		s.workers[i] = start(s.t, "apium worker", appDir, s.app.env(s.t), workerBinary, append([]string{"-A", tortured, "--python", s.app.python(), "worker"}, ours...)...)
 	case "celery":
 		args := append([]string{"-m", "celery", "-A", "tapp", "worker"}, options...)
 		if s.rabbit != nil {
@@ -236,6 +247,7 @@ func (s *siege) suffer(f *fault) {
 	ended := time.Now()
 	works := s.worksBy(ended.Add(s.forbearance()))
 	m.normal, m.to, s.losses = time.Since(ended), s.ledger.now(s.t), s.lost()
+	s.beatsGoOn(m.to)
 	if s.celerys() {
 		if m.never = !works; m.never {
 			for i, w := range s.workers {
@@ -310,6 +322,11 @@ func (s *siege) worksBy(deadline time.Time) bool {
 		if time.Now().After(deadline) {
 			return false
 		}
+		for i, w := range s.workers {
+			if s.celerys() && w.stopped() { // as whoever supervises them does
+				s.start(i)
+			}
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -328,7 +345,10 @@ func (s *siege) lookForResults() {
 		}
 	}
 	for _, task := range s.ledger.sent[from:] {
-		if task.stored && s.server.int(s.t, "EXISTS", "celery-task-meta-"+task.key) == 0 {
+		if task.id == "" {
+			continue
+		}
+		if record, _ := s.server.do(s.t, "GET", "celery-task-meta-"+task.id).([]byte); !strings.Contains(string(record), `"SUCCESS"`) {
 			s.ledger.unstored = append(s.ledger.unstored, task.key)
 		}
 	}
@@ -365,6 +385,9 @@ func (s *siege) end() {
 		if code := w.exitCode(s.t); code != 0 {
 			s.t.Errorf("%s: exit code %d", w.name, code)
 		}
+	}
+	if s.kind == "children" {
+		eventually(s.t, patience, "no process is left", func() bool { return len(belonging(s.t, "BROKER="+s.app.broker)) == 0 })
 	}
 }
 

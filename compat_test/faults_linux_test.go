@@ -1,6 +1,7 @@
 package compat_test
 
 import (
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"time"
@@ -10,12 +11,15 @@ import (
 
 // fault is something that is done to workers, their network or their broker while tasks run.
 type fault struct {
-	name string
-	on   string // the broker it concerns; "": redis and rabbitmq
-	do   func(s *siege)
-	own  bool // it happens to the first worker alone, and so to none of Celery's in a mixed fleet
-	long bool // it takes long, and is left out where everything is done once
-	also int  // how often it is done again in each round
+	name  string
+	on    string // the broker it concerns; "": redis and rabbitmq
+	do    func(s *siege)
+	own   bool // it happens to the first worker alone, and so to none of Celery's in a mixed fleet
+	long  bool // it takes long, and is left out where everything is done once
+	also  int  // how often it is done again in each round
+	pool  bool // it happens to processes in which the first worker runs tasks in Python: those end
+	beats bool // it happens to beats
+	cuts  int  // how many of them may, at most; 0: see bounds
 	// notice is how long it may take to find out, as nobody is told: it comes on top of what the recovery takes.
 	notice time.Duration
 
@@ -39,13 +43,11 @@ var faults = []*fault{
 	{name: "a worker quits", own: true, kills: true, unacks: true, do: func(s *siege) { s.shutdown(syscall.SIGQUIT) }},
 	{name: "a worker is frozen", own: true, do: func(s *siege) { s.freeze(0) }, notice: 2 * time.Second},
 	{name: "a worker is frozen for long", own: true, long: true, do: func(s *siege) { s.freeze((siegeVisibility + 2) * time.Second) }, notice: 2 * time.Second},
-	{name: "a beat is killed", clean: true, do: func(s *siege) {
-		if len(s.beats) > 0 {
-			s.beats[0].kill()
-			s.startBeat(0)
-		}
-	}},
-	{name: "the workers are restarted in turn", clean: true, do: rollingRestart},
+	{name: "a child is killed", pool: true, kills: true, cuts: 8, do: func(s *siege) { s.killChildren(8, s.children) }},
+	{name: "a fork server is killed", pool: true, kills: true, cuts: 3 * siegeSlots, do: func(s *siege) { s.killChildren(3, s.forkServers) }},
+	{name: "a beat is killed", beats: true, clean: true, do: killBeat},
+	{name: "a beat is frozen", beats: true, clean: true, do: freezeBeat},
+	{name: "the workers are restarted in turn", own: true, clean: true, do: rollingRestart},
 	{name: "the network cuts connections", unacks: true, do: func(s *siege) { s.network.cut() }},
 	{name: "the network resets connections", unacks: true, do: func(s *siege) { s.network.reset() }},
 	{name: "connections are half closed", unacks: true, do: func(s *siege) { s.network.halfClose() }},
@@ -53,6 +55,7 @@ var faults = []*fault{
 		s.network.set(func(n *network) { n.refuses = true })
 		s.network.cut()
 		s.waitAll("Cannot connect to")
+		s.beatSays("beat: Connection error", "a beat notices", func(int) bool { return true })
 		s.network.set(func(n *network) { n.refuses = false })
 	}},
 	{name: "the network delays", clean: true, do: func(s *siege) {
@@ -95,10 +98,13 @@ var faults = []*fault{
 		s.server.do(s.t, "CONFIG", "SET", "maxclients", "1")
 		s.network.cut()
 		s.waitOne("max number of clients")
-		s.server.signal(s.t, syscall.SIGSTOP) // whoever is connected keeps others out
-		s.network.cut()
-		s.server.signal(s.t, syscall.SIGCONT)
-		s.await("there is room", func() bool { _, err := s.server.try("CONFIG", "SET", "maxclients", "1000"); return err == nil })
+		eventually(s.t, patience, "there is room", func() bool {
+			s.server.signal(s.t, syscall.SIGSTOP) // whoever is connected keeps others out
+			s.network.cut()
+			s.server.signal(s.t, syscall.SIGCONT)
+			_, err := s.server.try("CONFIG", "SET", "maxclients", "1000")
+			return err == nil
+		})
 	}, notice: 4 * time.Second},
 	{name: "Redis is frozen", on: "redis", clean: true, do: func(s *siege) {
 		s.server.signal(s.t, syscall.SIGSTOP)
@@ -120,10 +126,11 @@ var faults = []*fault{
 // faultsFor are those that are done to workers of a kind on a broker.
 func faultsFor(broker, kind string) (chosen []*fault) {
 	for _, f := range faults {
-		if f.on == broker || f.on == "" && broker != "sentinel" {
-			if kind != "mixed" || f.own {
-				chosen = append(chosen, f)
-			}
+		switch {
+		case f.on != broker && (f.on != "" || broker == "sentinel"):
+		case kind == "mixed" && !f.own, kind == "celery" && f.beats, kind != "children" && f.pool:
+		default:
+			chosen = append(chosen, f)
 		}
 	}
 	return chosen
@@ -145,6 +152,29 @@ func (s *siege) freeze(least time.Duration) {
 	}
 	time.Sleep(time.Until(began.Add(least))) // it is the fault itself that takes time
 	_ = syscall.Kill(pid, syscall.SIGCONT)
+}
+
+// forkServers are those of the first worker.
+func (s *siege) forkServers() []int { return childrenOf(s.t, s.workers[0].cmd.Process.Pid) }
+
+// children are the processes in which its tasks run.
+func (s *siege) children() (pids []int) {
+	for _, server := range s.forkServers() {
+		pids = append(pids, childrenOf(s.t, server)...)
+	}
+	return pids
+}
+
+// killChildren kills so many processes of a kind, while tasks run.
+func (s *siege) killChildren(n int, kind func() []int) {
+	s.t.Helper()
+	for range n {
+		s.await("there are children", func() bool { return len(s.children()) > 0 })
+		if pids := kind(); len(pids) > 0 {
+			_ = syscall.Kill(pids[rand.IntN(len(pids))], syscall.SIGKILL) // one that has ended is as good
+		}
+		s.goOn()
+	}
 }
 
 // signal sends a worker a signal, unless it has ended.
@@ -187,8 +217,12 @@ func rewind(s *siege) {
 	s.server.do(s.t, "CONFIG", "SET", "appendfsync", "always")
 }
 
+// rollingRestart ends one worker after the other, and none of Celery's beside ours, as these do not always end.
 func rollingRestart(s *siege) {
 	for i, w := range s.workers {
+		if s.kind == "mixed" && s.isCelerys(i) {
+			continue
+		}
 		w.signal(s.t, syscall.SIGTERM)
 		if code := w.exitCode(s.t); code != 0 && !s.isCelerys(i) {
 			s.t.Errorf("exit code %d", code)
