@@ -31,7 +31,8 @@ const (
 // siege is a broker with workers of one kind behind a network, to all of which something is done while tasks run.
 type siege struct {
 	t        *testing.T
-	kind     string // of workers: go, children, celery, or mixed: the first is ours in Go, the other Celery's
+	kind     string // of workers: see scripts/torture
+	moved    string // the program of workers whose clocks are apart
 	server   *redisServer
 	rabbit   *rabbittest.Server // nil: messages are in server
 	failover *failover          // nil: server is the only one
@@ -65,7 +66,7 @@ func besiege(t *testing.T, broker, kind string) *siege {
 	s := &siege{t: t, kind: kind, workers: make([]*process, besieged)}
 	s.ledger = ledger{
 		journal: startRedis(t), slots: besieged * siegeSlots * len(s.modules()), ahead: 64, unconfirmed: broker == "rabbitmq",
-		once: broker != "rabbitmq" && kind == "go",
+		once: broker != "rabbitmq" && kind == "go", apart: kind == "apart",
 	}
 	switch broker {
 	case "redis":
@@ -96,12 +97,18 @@ func besiege(t *testing.T, broker, kind string) *siege {
 		"broker_transport_options":      s.clients(), "result_backend_transport_options": s.clients(),
 		"redis_socket_timeout": siegeHeartbeat, "redis_socket_connect_timeout": siegeHeartbeat,
 	}
+	if kind == "apart" {
+		s.moved = buildApart(t)
+	}
 	s.load() // which declares the queues
 	for i := range s.workers {
 		s.start(i)
 	}
 	for i := range s.workers {
 		s.workers[i].waitLog(t, " ready.")
+	}
+	if kind == "apart" {
+		s.wantWarned()
 	}
 	return s
 }
@@ -126,6 +133,9 @@ func (s *siege) transport() map[string]any {
 	options := map[string]any{}
 	if s.rabbit == nil {
 		options["visibility_timeout"] = siegeVisibility
+		if s.kind == "apart" { // else whoever is ahead takes what others hold, as doctor says
+			options["visibility_timeout"] = 3600
+		}
 	}
 	if s.failover != nil {
 		options["master_name"] = masterName
@@ -185,6 +195,11 @@ func (s *siege) start(i int) {
 	case "go":
 		transport := string(encoded(s.t, s.transport()))
 		s.workers[i] = launchWorker(s.t, s.app, append(ours, "--broker-transport-options", transport, "result_backend_transport_options="+transport)...)
+	case "apart":
+		a := s.app
+		a.variables = append(a.variables[:len(a.variables):len(a.variables)], "CLOCK_AHEAD="+clocksAhead[i])
+		transport := string(encoded(s.t, s.transport()))
+		s.workers[i] = launchProgram(s.t, s.moved, a, append(ours, "--broker-transport-options", transport, "result_backend_transport_options="+transport)...)
 	case "children":
 		s.workers[i] = start(s.t, "apium worker", appDir, s.app.env(s.t), workerBinary, append([]string{"-A", tortured, "--python", s.app.python(), "worker"}, ours...)...)
 	case "celery":
@@ -194,7 +209,7 @@ func (s *siege) start(i int) {
 		}
 		s.workers[i] = start(s.t, "celery worker", appDir, s.app.env(s.t), s.app.python(), args...)
 	default:
-		s.t.Fatalf("there are no workers %q; there are go, children, celery and mixed", s.kind)
+		s.t.Fatalf("there are no workers %q; there are go, children, celery, mixed and apart", s.kind)
 	}
 }
 

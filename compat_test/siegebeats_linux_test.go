@@ -22,7 +22,7 @@ const (
 func (s *siege) tend(next *fault) {
 	s.t.Helper()
 	switch {
-	case s.kind != "go" && s.kind != "children":
+	case s.celerys() || s.kind == "mixed":
 	case next.drops || next.rewinds:
 		s.endBeats()
 		if next.drops {

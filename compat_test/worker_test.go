@@ -16,6 +16,12 @@ func startWorker(t *testing.T, a app, args ...string) *process {
 // launchWorker does not wait.
 func launchWorker(t *testing.T, a app, args ...string) *process {
 	t.Helper()
+	return launchProgram(t, workerBinary, a, args...)
+}
+
+// launchProgram starts another build of our worker.
+func launchProgram(t *testing.T, program string, a app, args ...string) *process {
+	t.Helper()
 	if a.backend == "" {
 		a.backend = a.broker
 	}
@@ -23,7 +29,7 @@ func launchWorker(t *testing.T, a app, args ...string) *process {
 		a.ours = a.backend
 	}
 	flags := []string{"worker", "-b", a.broker, "--result-backend", a.ours, "-c", "2", "-l", "info", "--without-gossip", "--without-mingle"}
-	p := start(t, "apium worker", "", append(a.variables[:len(a.variables):len(a.variables)], "JOURNAL="+a.journal), workerBinary, append(flags, args...)...)
+	p := start(t, "apium worker", "", append(a.variables[:len(a.variables):len(a.variables)], "JOURNAL="+a.journal), program, append(flags, args...)...)
 	t.Cleanup(func() {
 		p.kill()
 		for _, bad := range []string{"\npanic: ", "\nfatal error: ", "DATA RACE"} {
