@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,9 @@ const childEnv = "APIUM_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
+		if slices.Equal(os.Args[1:], []string{"panic on screen"}) {
+			panicOnScreen()
+		}
 		Main(testRegistry())
 	}
 	goleak.VerifyTestMain(m)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -127,63 +126,6 @@ func TestDumpForgetsTasks(t *testing.T) {
 	}
 	if len(d.tasks) != dumpedTasks || len(d.order) != dumpedTasks {
 		t.Errorf("%d tasks, %d ids", len(d.tasks), len(d.order))
-	}
-}
-
-func TestEventView(t *testing.T) {
-	t.Parallel()
-	v := &eventView{program: "apium", state: newEventState(), title: "redis://x"}
-	if last := v.frame(200, 10, time.Now()); len(last) != 10 || !strings.Contains(last[9], "enable_events") {
-		t.Errorf("%q", last)
-	}
-	now := time.Now()
-	for _, text := range someEvents[:7] {
-		v.state.event(event(t, text), now)
-	}
-	status := func(at time.Time) string {
-		return strings.Join(v.frame(200, 12, at), "\n")
-	}
-	for at, want := range map[time.Duration]string{0: "online ", 3 * time.Second: "online ", 5 * time.Second: "offline"} {
-		if got := status(now.Add(at)); !strings.Contains(got, "w@h                          "+want+"       1          7  1.50 0.25 0.00    apium 1.0") {
-			t.Errorf("after %v:\n%s", at, got)
-		}
-	}
-	clock := now.Format(time.TimeOnly)
-	lines := v.frame(200, 12, now)
-	for i, want := range map[int]string{
-		6: clock + " SUCCESS    0.250 s  t.add                        w@h                u1                                   3",
-		7: clock + " FAILURE             ",
-	} {
-		if !strings.HasPrefix(lines[i], want) {
-			t.Errorf("line %d: %q, want %q", i, lines[i], want)
-		}
-	}
-	v.state.event(event(t, someEvents[7]), now)
-	if got := status(now); !strings.Contains(got, "offline") {
-		t.Errorf("after its end:\n%s", got)
-	}
-	v.problem("Connection\x1b[2J lost")
-	for _, size := range [][2]int{{0, 0}, {1, 1}, {20, 3}, {80, 24}} {
-		lines := v.frame(size[0], size[1], now)
-		if len(lines) > max(1, size[1]) {
-			t.Errorf("%v: %d lines", size, len(lines))
-		}
-		for _, line := range lines {
-			if len([]rune(line)) > size[0] || strings.ContainsAny(line, "\x1b\n\t") {
-				t.Errorf("%v: %q", size, line)
-			}
-		}
-	}
-}
-
-func TestEventViewForgetsTasks(t *testing.T) {
-	t.Parallel()
-	s := newEventState()
-	for i := range seenTasks + 10 {
-		s.event(protocol.Event{"type": []byte(`"task-received"`), "uuid": []byte(`"` + strings.Repeat("x", i) + `"`)}, time.Now())
-	}
-	if len(s.tasks) != seenTasks || len(s.order) != seenTasks {
-		t.Errorf("%d tasks, %d in order", len(s.tasks), len(s.order))
 	}
 }
 

@@ -73,12 +73,15 @@ func (o *operator) Close() error {
 	return o.publisher.Close()
 }
 
-// ask asks workers what the flags say, and hands over each reply as it comes.
-func (o *operator) ask(c *cli.Context, command string, arguments []byte, heard func(control.Reply)) ([]control.Reply, error) {
-	client := control.Client{
+func (o *operator) client() *control.Client {
+	return &control.Client{
 		Broadcaster: o.publisher, Asker: o.publisher, Exchange: o.conf.ControlExchange, Decoder: o.decoder, Signed: o.signed,
 	}
-	replies, err := client.Ask(o.ctx, control.Question{
+}
+
+// ask asks workers what the flags say, and hands over each reply as it comes.
+func (o *operator) ask(c *cli.Context, command string, arguments []byte, heard func(control.Reply)) ([]control.Reply, error) {
+	replies, err := o.client().Ask(o.ctx, control.Question{
 		Command: command, Arguments: arguments, Destination: commaList(c.String("destination")), Timeout: flagSeconds(c, "timeout"),
 	}, heard)
 	switch {

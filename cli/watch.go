@@ -20,7 +20,8 @@ func (p *program) eventsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "events",
 		Usage: "watch workers, Python's too, and their tasks",
-		Description: "On a terminal it draws a table; q ends it. Elsewhere it prints a line for every event.\n" +
+		Description: "On a terminal it shows tables of workers and tasks; keys choose a task, show what is known of it, revoke it, and limit its rate.\n" +
+			"Elsewhere it prints a line for every event.\n" +
 			"Workers send events of tasks if they were started with -E, or told '" + p.name + " control enable_events'.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dump", Aliases: []string{"d"}, Usage: "print lines on a terminal, too", DisableDefaultText: true},
@@ -45,7 +46,7 @@ func (p *program) runEvents(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, o.Close()) }()
 	lines := c.Bool("dump") || c.Bool("json") || !isTerminal(p.stdout) || !isTerminal(p.stdin)
 	if !lines {
-		return p.watchEvents(o)
+		return p.watchEvents(c, o)
 	}
 	d := &eventDump{out: p.stdout}
 	hear := d.print

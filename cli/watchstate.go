@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"container/list"
 	"maps"
 	"slices"
 	"strings"
@@ -9,15 +10,15 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// seenTasks bounds the tasks that a view of events knows.
-const seenTasks = 1000
+// seenTasks bounds the tasks that a view of events knows, as Celery's does (celery/events/state.py).
+const seenTasks = 10_000
 
-// eventState is what events tell of workers and tasks (celery/events/state.py).
+// eventState is what events tell of workers and tasks.
 type eventState struct {
 	workers map[string]*seenWorker
-	tasks   map[string]*seenTask
-	order   []*seenTask // the latest to change is the last
-	total   int         // events
+	tasks   map[string]*list.Element // of order
+	order   *list.List               // of *seenTask; the latest to change is in front
+	total   int                      // events
 }
 
 type seenWorker struct {
@@ -37,20 +38,43 @@ func (w *seenWorker) alive(now time.Time) bool {
 }
 
 type seenTask struct {
-	id, name, state, worker string
-	args, kwargs, outcome   string
-	runtime                 float64 // seconds; 0: not known
-	changed                 time.Time
+	id, state, worker string
+	changed           time.Time
+	times             [len(taskEvents)]float64 // when each event of it happened
+	fields            protocol.Event           // what else its events say
 }
 
-// taskStates are the states that events stand for.
-var taskStates = map[string]string{
-	"task-sent": "PENDING", "task-received": "RECEIVED", "task-started": "STARTED", "task-succeeded": "SUCCESS",
-	"task-failed": "FAILURE", "task-retried": "RETRY", "task-rejected": "REJECTED", "task-revoked": "REVOKED",
+// text is a field as Python prints it; "": no event says it.
+func (t *seenTask) text(name string) string {
+	if raw := t.fields[name]; raw != nil && string(raw) != "null" {
+		return pythonText(raw)
+	}
+	return ""
+}
+
+// outcome is what came of a task: its result, or its exception.
+func (t *seenTask) outcome() string {
+	if t.state == "SUCCESS" {
+		return t.text("result")
+	}
+	return t.text("exception")
+}
+
+// taskEvents are the events of tasks and the states that they stand for, in the order of
+// celery/states.py: an event that comes late does not take a task back to a state before.
+var taskEvents = [...]struct{ kind, state string }{
+	{"succeeded", "SUCCESS"},
+	{"failed", "FAILURE"},
+	{"revoked", "REVOKED"},
+	{"started", "STARTED"},
+	{"received", "RECEIVED"},
+	{"rejected", "REJECTED"},
+	{"retried", "RETRY"},
+	{"sent", "PENDING"},
 }
 
 func newEventState() *eventState {
-	return &eventState{workers: map[string]*seenWorker{}, tasks: map[string]*seenTask{}}
+	return &eventState{workers: map[string]*seenWorker{}, tasks: map[string]*list.Element{}, order: list.New()}
 }
 
 func (s *eventState) event(e protocol.Event, now time.Time) {
@@ -59,7 +83,7 @@ func (s *eventState) event(e protocol.Event, now time.Time) {
 	if kind != "task-sent" { // which a client sends
 		s.worker(kind, e, now)
 	}
-	if strings.HasPrefix(kind, "task-") {
+	if kind, isTask := strings.CutPrefix(kind, "task-"); isTask {
 		s.task(kind, e, now)
 	}
 }
@@ -92,38 +116,50 @@ func (s *eventState) worker(kind string, e protocol.Event, now time.Time) {
 
 func (s *eventState) task(kind string, e protocol.Event, now time.Time) {
 	id := e.Text("uuid")
-	t := s.tasks[id]
-	if t == nil {
-		t = &seenTask{id: id}
-		s.tasks[id] = t
-	} else if i := slices.Index(s.order, t); i >= 0 {
-		s.order = slices.Delete(s.order, i, i+1)
+	place := s.tasks[id]
+	if place == nil {
+		place = s.order.PushFront(&seenTask{id: id, fields: protocol.Event{}})
+		s.tasks[id] = place
 	}
-	s.order = append(s.order, t)
-	if len(s.order) > seenTasks {
-		delete(s.tasks, s.order[0].id)
-		s.order = slices.Delete(s.order, 0, 1)
+	s.order.MoveToFront(place)
+	if s.order.Len() > seenTasks {
+		oldest := s.order.Back()
+		delete(s.tasks, taskAt(oldest).id)
+		s.order.Remove(oldest)
 	}
+	t := taskAt(place)
 	t.changed = now
-	if state := taskStates[kind]; state != "" {
-		t.state = state
-	}
-	if kind != "task-sent" {
+	if kind != "sent" {
 		t.worker = e.Text("hostname")
 	}
-	set := func(field *string, name string) {
-		if e[name] != nil {
-			*field = pythonText(e[name])
+	if i := stateOf(kind); i >= 0 {
+		t.times[i] = e.Number("timestamp")
+		known := slices.IndexFunc(taskEvents[:], func(known struct{ kind, state string }) bool { return known.state == t.state })
+		if known < 0 || i <= known || taskEvents[i].state == "RETRY" || t.state == "RETRY" {
+			t.state = taskEvents[i].state
 		}
 	}
-	set(&t.name, "name")
-	set(&t.args, "args")
-	set(&t.kwargs, "kwargs")
-	set(&t.outcome, "exception")
-	set(&t.outcome, "result")
-	if e["runtime"] != nil {
-		t.runtime = e.Number("runtime")
+	for name, value := range e {
+		switch name {
+		case "type", "uuid", "hostname", "timestamp", "local_received", "utcoffset", "clock", "pid":
+		default:
+			t.fields[name] = value
+		}
 	}
+}
+
+// stateOf is the place of an event in taskEvents, or -1.
+func stateOf(kind string) int {
+	return slices.IndexFunc(taskEvents[:], func(known struct{ kind, state string }) bool { return known.kind == kind })
+}
+
+// taskAt is a task in the order; nil: there is none.
+func taskAt(place *list.Element) *seenTask {
+	if place == nil {
+		return nil
+	}
+	t, _ := place.Value.(*seenTask)
+	return t
 }
 
 // sortedWorkers returns the workers by name.

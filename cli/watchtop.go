@@ -1,94 +1,134 @@
 package cli
 
 import (
-	"bufio"
+	"container/list"
+	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/operate/control"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
 
 const (
-	redrawEvery = 250 * time.Millisecond
-	wideScreen  = 140 // columns that have room for whole ids
+	redrawEvery  = 250 * time.Millisecond
+	answerWithin = time.Second // of workers, as Celery waits
 )
 
-// Sequences of the terminal.
-const (
-	enterScreen = "\x1b[?1049h\x1b[?25l" // the alternate one, without a cursor
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	topLeft     = "\x1b[H"
-	clearLine   = "\x1b[K"
-	clearBelow  = "\x1b[J"
-)
-
-// watchEvents draws what events tell until q or Ctrl-C is typed.
-func (p *program) watchEvents(o *operator) (err error) {
-	in, _ := p.stdin.(*os.File)
-	out, _ := p.stdout.(*os.File)
-	if in == nil || out == nil {
-		return errors.New("not a terminal")
-	}
-	old, err := term.MakeRaw(int(in.Fd()))
+// watchEvents draws what events tell, and does what keys ask for, until q or Ctrl-C is typed.
+func (p *program) watchEvents(c *cli.Context, o *operator) error {
+	s, err := p.openScreen()
 	if err != nil {
-		return fmt.Errorf("terminal: %w", err)
+		return err
 	}
-	fmt.Fprint(out, enterScreen)
-	defer func() {
-		fmt.Fprint(out, leaveScreen)
-		err = errors.Join(err, term.Restore(int(in.Fd()), old))
-	}()
-	go func() { // ends with the process: a read of the terminal cannot be interrupted
-		readKeys(in)
-		o.stop()
-	}()
-	view := &eventView{program: p.name, state: newEventState(), title: o.urls.Written.String()}
-	drawn := make(chan struct{})
+	defer s.leave() // also in a panic
+	view := &eventView{program: p.name, state: newEventState(), title: o.urls.Written.String(), colored: !c.Bool("no-color")}
+	heard := make(chan error, 1)
 	go func() {
-		defer close(drawn)
-		view.drawAll(o, out)
+		defer s.leaveOnPanic()
+		defer close(heard)
+		heard <- o.hearEvents(func(e protocol.Event) error {
+			defer s.leaveOnPanic()
+			view.event(e)
+			return nil
+		}, view.problem)
 	}()
-	err = o.hearEvents(view.event, view.problem)
+	keys := make(chan string)
+	go readKeys(s.in, keys) // ends with the process: a read of the terminal cannot be interrupted
+	answers := make(chan answer)
+	view.tell = func(command string, arguments map[string]any) {
+		go func() {
+			defer s.leaveOnPanic()
+			replies, err := o.tell(command, arguments)
+			select {
+			case answers <- answer{command, replies, err}:
+			case <-o.ctx.Done():
+			}
+		}()
+	}
+	err = view.show(s, keys, answers, heard)
 	o.stop()
-	<-drawn
+	for range heard { // until nothing uses the connection any more
+		continue
+	}
 	return err
 }
 
-// readKeys returns when q or Ctrl-C is typed, or nothing can be.
-func readKeys(in io.Reader) {
-	keys := bufio.NewReader(in)
+// tell has all workers do something.
+func (o *operator) tell(command string, arguments map[string]any) ([]control.Reply, error) {
+	raw, err := pyjson.Append(nil, arguments)
+	if err != nil {
+		return nil, err
+	}
+	return o.client().Ask(o.ctx, control.Question{Command: command, Arguments: raw, Timeout: answerWithin}, nil)
+}
+
+// answer is what came of telling workers something.
+type answer struct {
+	command string
+	replies []control.Reply
+	err     error
+}
+
+// show draws, and obeys keys, until there is nothing more to show.
+func (v *eventView) show(s *screen, keys <-chan string, answers <-chan answer, heard <-chan error) error {
+	ticker := time.NewTicker(redrawEvery)
+	defer ticker.Stop()
 	for {
-		switch key, err := keys.ReadByte(); {
-		case err != nil, key == 'q', key == 'Q', key == 3:
-			return
+		width, height := s.size()
+		s.draw(v.frame(width, height, time.Now()))
+		select {
+		case key, more := <-keys:
+			if !more || !v.press(key) {
+				return nil
+			}
+		case a := <-answers:
+			v.answered(a)
+		case err := <-heard:
+			return err
+		case <-ticker.C:
 		}
 	}
 }
 
-// eventView is a picture of events.
+// eventView is a picture of events, and what is chosen in it.
 type eventView struct {
 	program string // its name
 	title   string
+	colored bool
+	tell    func(command string, arguments map[string]any) // without waiting for the answer
 
-	mu     sync.Mutex
-	state  *eventState
-	notice string // of what went wrong last
+	mu       sync.Mutex
+	state    *eventState
+	notice   string        // of what went wrong last, or cannot be done
+	selected *list.Element // of the tasks; nil: none
+	first    int           // the place of the uppermost task that is shown
+	page     int           // how many are shown
+	open     *textPage     // nil: the tables are shown
+	asking   bool          // for a rate limit
+	typed    string        // so far
 }
 
-func (v *eventView) event(e protocol.Event) error {
+// textPage is a text that is looked at in place of the tables.
+type textPage struct {
+	title string
+	lines []string
+	first int  // of those that are shown
+	long  bool // it does not fit
+}
+
+func (v *eventView) event(e protocol.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.notice = ""
 	v.state.event(e, time.Now())
-	return nil
+	if t := taskAt(v.selected); t != nil && v.state.tasks[t.id] != v.selected {
+		v.selected = nil // it was so long ago that it is forgotten
+	}
 }
 
 func (v *eventView) problem(text string) {
@@ -97,123 +137,151 @@ func (v *eventView) problem(text string) {
 	v.notice = text
 }
 
-func (v *eventView) drawAll(o *operator, out *os.File) {
-	ticker := time.NewTicker(redrawEvery)
-	defer ticker.Stop()
-	for {
-		width, height, err := term.GetSize(int(out.Fd()))
-		if err != nil || width <= 0 || height <= 0 {
-			width, height = 80, 24
-		}
-		var b strings.Builder
-		b.WriteString(topLeft)
-		for i, line := range v.frame(width, height, time.Now()) {
-			if i > 0 {
-				b.WriteString("\r\n")
-			}
-			b.WriteString(line + clearLine)
-		}
-		b.WriteString(clearBelow)
-		fmt.Fprint(out, b.String())
-		select {
-		case <-ticker.C:
-		case <-o.ctx.Done():
-			return
-		}
-	}
-}
-
-// frame returns the lines of a picture, the latest task first.
-func (v *eventView) frame(width, height int, now time.Time) []string {
+// press obeys a key; false: it was the last.
+func (v *eventView) press(key string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	workers := v.state.sortedWorkers()
-	lines := []string{
-		fmt.Sprintf("%s events  %s  %d events", v.program, v.title, v.state.total),
-		"",
-		fmt.Sprintf("%-28s %-7s %7s %10s  %-17s %s", "WORKER", "STATUS", "ACTIVE", "PROCESSED", "LOAD", "SOFTWARE"),
+	if key == keyInterrupt {
+		return false
 	}
-	room := max(1, height-6) // for workers and tasks
-	if len(workers) > room/2 {
-		workers = workers[:max(1, room/2)]
-	}
-	for _, w := range workers {
-		status := "offline"
-		if w.alive(now) {
-			status = "online"
+	v.notice = ""
+	switch {
+	case v.asking:
+		v.type_(key)
+	case v.open != nil:
+		if !v.open.long || !v.open.turn(key, v.page) {
+			v.open = nil
 		}
-		lines = append(lines, fmt.Sprintf("%-28s %-7s %7.0f %10.0f  %-17s %s", short(w.name, 28), status, w.active, w.processed, loads(w.load), w.software))
+	case strings.EqualFold(key, "q"):
+		return false
+	case !v.move(key):
+		v.act(strings.ToLower(key))
 	}
-	id := 8 // what tells two tasks apart
-	if width >= wideScreen {
-		id = 36
+	return true
+}
+
+// move chooses another task, if that is what a key is for.
+func (v *eventView) move(key string) bool {
+	steps := map[string]int{
+		"j": 1, "J": 1, keyDown: 1, "k": -1, "K": -1, keyUp: -1,
+		keyPageDown: v.page, keyPageUp: -v.page, keyHome: -seenTasks, "g": -seenTasks, keyEnd: seenTasks, "G": seenTasks,
+	}[key]
+	if steps == 0 {
+		return false
 	}
-	lines = append(lines, "", taskLine(id, "TIME", "STATE", "RUNTIME", "TASK", "WORKER", "ID", "RESULT"))
-	for i := len(v.state.order) - 1; i >= 0 && len(lines) < height-1; i-- {
-		lines = append(lines, v.state.order[i].line(id))
+	if v.selected == nil {
+		if v.selected = v.state.order.Front(); v.selected == nil {
+			return true
+		}
+		steps-- // to the first
 	}
-	for len(lines) < height-1 {
-		lines = append(lines, "")
+	for ; steps > 0 && v.selected.Next() != nil; steps-- {
+		v.selected = v.selected.Next()
 	}
-	last := "q quits"
+	for ; steps < 0 && v.selected.Prev() != nil; steps++ {
+		v.selected = v.selected.Prev()
+	}
+	return true
+}
+
+// act does with the chosen task what a key is for.
+func (v *eventView) act(key string) {
+	if key == keyEnter {
+		key = "i"
+	}
+	if len(key) != 1 || !strings.Contains("itrcl", key) {
+		return
+	}
+	t := taskAt(v.selected)
+	if t == nil {
+		v.notice = "Choose a task first, with j and k or the arrows"
+		return
+	}
+	switch key {
+	case "i":
+		v.open = &textPage{title: "Task " + t.id, lines: t.details()}
+	case "t":
+		if v.open = textOf("Traceback of "+t.id, t.text("traceback")); v.open == nil {
+			v.notice = "This task has no traceback"
+		}
+	case "r":
+		if v.open = textOf("Result of "+t.id, t.outcome()); v.open == nil {
+			v.notice = "This task has no result yet"
+		}
+	case "c":
+		v.notice = "Revoking " + t.id + " …"
+		v.tell("revoke", map[string]any{"task_id": t.id, "terminate": false, "signal": "SIGTERM"})
+	case "l":
+		if v.asking = t.text("name") != ""; !v.asking {
+			v.notice = "The name of this task is not known: its events began before they were watched"
+		}
+	}
+}
+
+// type_ adds to the rate limit, gives it, or gives up.
+func (v *eventView) type_(key string) {
+	switch key {
+	case keyEnter:
+		t, limit := taskAt(v.selected), strings.TrimSpace(v.typed)
+		v.asking, v.typed = false, ""
+		if t != nil && limit != "" {
+			v.notice = "Limiting " + t.text("name") + " to " + limit + " …"
+			v.tell("rate_limit", map[string]any{"task_name": t.text("name"), "rate_limit": limit})
+		}
+	case keyEscape:
+		v.asking, v.typed = false, ""
+	case keyBackspace:
+		if typed := []rune(v.typed); len(typed) > 0 {
+			v.typed = string(typed[:len(typed)-1])
+		}
+	default:
+		if len([]rune(key)) == 1 {
+			v.typed += key
+		}
+	}
+}
+
+// answered shows what workers say to what they were told.
+func (v *eventView) answered(a answer) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.notice = ""
+	var lines []string
+	for _, r := range a.replies {
+		status, text := pretty(r.Value, func(text, _ string) string { return text })
+		lines = append(lines, r.Node+": "+status+" "+strings.TrimSpace(text))
+	}
 	switch {
-	case v.notice != "":
-		last = v.notice
-	case len(v.state.tasks) == 0:
-		last += "; tasks show after '" + v.program + " control enable_events', or with workers started with -E"
+	case errors.Is(a.err, context.Canceled):
+	case a.err != nil:
+		lines = append(lines, "The workers cannot be told: "+a.err.Error())
+	case lines == nil:
+		lines = []string{"No worker has answered within " + answerWithin.String() + "."}
 	}
-	lines = append(lines[:max(0, height-1)], last)
-	for i := range lines {
-		lines[i] = short(printable(strings.Map(oneLine, lines[i])), width)
-	}
-	return lines
+	v.open = &textPage{title: "Answers to " + a.command, lines: lines}
 }
 
-// taskLine is a line of the table of tasks, with so many characters of the id.
-func taskLine(idWidth int, changed, state, runtime, name, worker, id, outcome string) string {
-	return fmt.Sprintf("%-8s %-8s %9s  %-28s %-18s %-*s %s",
-		changed, state, runtime, short(name, 28), short(worker, 18), idWidth, short(id, idWidth), outcome)
+// textOf is a page with a text; nil: there is none.
+func textOf(title, text string) *textPage {
+	if text == "" {
+		return nil
+	}
+	return &textPage{title: title, lines: strings.Split(text, "\n")}
 }
 
-func (t *seenTask) line(idWidth int) string {
-	runtime, outcome := "", t.outcome
-	if t.runtime > 0 {
-		runtime = fmt.Sprintf("%.3f s", t.runtime)
+// turn turns a page of so many lines; false: it is closed.
+func (t *textPage) turn(key string, lines int) bool {
+	switch key {
+	case "j", "J", keyDown:
+		t.first++
+	case "k", "K", keyUp:
+		t.first--
+	case keyPageDown, " ":
+		t.first += lines
+	case keyPageUp:
+		t.first -= lines
+	default:
+		return false
 	}
-	if outcome == "" && t.args != "" {
-		outcome = t.args + " " + t.kwargs
-	}
-	return taskLine(idWidth, t.changed.Format(time.TimeOnly), t.state, runtime, t.name, t.worker, t.id, outcome)
-}
-
-// loads writes the load averages of a heartbeat.
-func loads(raw []byte) string {
-	var all []float64
-	if raw == nil || pyjson.Unmarshal(raw, &all) != nil {
-		return ""
-	}
-	var texts []string
-	for _, load := range all {
-		texts = append(texts, fmt.Sprintf("%.2f", load))
-	}
-	return strings.Join(texts, " ")
-}
-
-func oneLine(r rune) rune {
-	if r == '\n' || r == '\t' {
-		return ' '
-	}
-	return r
-}
-
-// short cuts a text to so many characters.
-func short(text string, limit int) string {
-	runes := []rune(text)
-	switch {
-	case len(runes) <= limit:
-		return text
-	case limit < 1:
-		return ""
-	}
-	return string(runes[:limit-1]) + "…"
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -141,6 +142,25 @@ func (term *Terminal) WaitFor(texts ...string) {
 	term.t.Helper()
 	for _, text := range texts {
 		term.WaitUntil(fmt.Sprintf("%q", text), func(s *Screen) bool { return strings.Contains(s.String(), text) })
+	}
+}
+
+// Ask types keys to which others answer, waits for the title of what is shown then, and types back and the keys again until
+// all wanted answers are there: a busy machine may be late with some.
+func (term *Terminal) Ask(keys, title, back string, wants ...string) {
+	term.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		term.Type(keys)
+		term.WaitFor(title)
+		shown := term.Show(func(s *Screen) string { return s.String() })
+		if !slices.ContainsFunc(wants, func(want string) bool { return !strings.Contains(shown, want) }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			term.t.Fatalf("not all of %q were shown", wants)
+		}
+		term.Type(back)
+		term.WaitUntil("the picture before", func(s *Screen) bool { return !strings.Contains(s.String(), title) })
 	}
 }
 
