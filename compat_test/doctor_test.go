@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,7 +136,8 @@ func TestDoctorOnRabbitMQ(t *testing.T) {
 	redis := startRedis(t)
 	rabbit := rabbittest.Start(t)
 	a := redis.app()
-	a.broker = rabbit.VHost(t).URL()
+	vhost := rabbit.VHost(t)
+	a.broker = vhost.URL()
 	a.settings = map[string]any{"task_routes": map[string]any{"tapp.add": map[string]any{"queue": "mail"}}}
 	a.run(t, nil, `import tapp; tapp.add.delay(1, 2)`)
 	startWorker(t, a, "-n", "go@h")
@@ -144,6 +146,17 @@ func TestDoctorOnRabbitMQ(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	wantFindings(t, r, map[string]string{"queues": "mail: 1 message waits", "rabbitmq-blocked": "", "workers": ""})
+
+	// A user with no right at all is told what it may not see, and does not wait for what it cannot hear.
+	rich := a.broker
+	a.broker = vhost.User(t, "poor", "^$", "^$", "^$")
+	r, _ = a.examined(t)
+	for _, what := range []string{"workers", "the clocks of the workers"} {
+		if !slices.ContainsFunc(r.Unseen, func(u doctor.Unseen) bool { return u.What == what && strings.Contains(u.Why, "refused for user") }) {
+			t.Errorf("%s is not in %+v", what, r.Unseen)
+		}
+	}
+	a.broker = rich
 
 	rabbit.Alarm(t)
 	r, _ = a.examined(t)
