@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -52,6 +53,14 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 	if len(counted) == 0 {
 		return
 	}
+	l, err := c.elsewhere.taking(ctx)
+	if err != nil {
+		c.settleAll(counted, false)
+		return
+	}
+	if counted = c.stillOpen(counted); len(counted) == 0 {
+		return
+	}
 	copies := make([]*outgoing, len(counted))
 	for i, d := range counted {
 		redeliveries := d.redeliveries
@@ -59,11 +68,6 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 			redeliveries-- // it was started, and nobody has died of it
 		}
 		copies[i] = &outgoing{Publishing: d.returned(redeliveries, ""), key: d.sub.source.name, mandatory: true}
-	}
-	l, err := c.elsewhere.taking(ctx)
-	if err != nil {
-		c.settleAll(counted, false)
-		return
 	}
 	if l.send(ctx, copies) != nil {
 		return // the copies may still arrive: what is held goes back with its connection at the latest
@@ -78,6 +82,13 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 	}
 	c.settleAll(taken, true)
 	c.settleAll(refused, false)
+}
+
+// stillOpen are those deliveries whose link is not lost: the others have gone back by themselves.
+func (c *Consumer) stillOpen(deliveries []*delivery) []*delivery {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(deliveries, func(d *delivery) bool { return d.link != c.link })
 }
 
 // taking returns a line on which the broker takes messages at this moment, or why there is none. A connection is not told

@@ -76,6 +76,39 @@ func TestGivesBackUncounted(t *testing.T) {
 	}
 }
 
+// What has gone back by itself, with the connection, is not given back as a copy besides.
+func TestGivesBackOnce(t *testing.T) {
+	t.Parallel()
+	vhost := rabbittest.New(t)
+	s := newSite(t, vhost.URL())
+	onChannel(t, s.url, func(ch *amqp.Channel) error { return declareQueue(ch, limited()) })
+	s.publish("q", "1")
+	c := s.open(limited())
+	s.want(c, "1")
+	c.mu.Lock()
+	lost := c.link
+	held := []*delivery{lost.oldest}
+	c.mu.Unlock()
+	vhost.CloseConnections(t)
+	s.want(c, "1")
+	c.giveBack(s.context(), held)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	onChannel(t, s.url, func(ch *amqp.Channel) error {
+		for {
+			if _, got, err := ch.Get("q", true); err != nil || !got {
+				return err
+			}
+			n++
+		}
+	})
+	if n != 1 {
+		t.Errorf("%d messages instead of one", n)
+	}
+}
+
 // While the broker takes no messages, or may not be given any, what goes back does so as on any other queue.
 func TestGivesBackWhatCannotBePublished(t *testing.T) {
 	t.Parallel()
