@@ -124,7 +124,7 @@ func TestRefusedByRabbitMQ(t *testing.T) {
 	}{
 		"password":        {at("amqp", "guest:wrong", rabbit.Addr()), nil, "AccessRefused(403,", "the user name or the password is wrong"},
 		"virtual host":    {func(*rabbittest.VHost) string { return elsewhere.URL() + "missing" }, nil, "missing not found", "there is no such virtual host: see rabbitmqctl list_vhosts"},
-		"not in this one": {at("amqp", elsewhere.Name+"user:secret", rabbit.Addr()), nil, "refused for user", "the user has no rights in this virtual host"},
+		"not in this one": {at("amqp", elsewhere.Name+"user:"+rabbittest.Password, rabbit.Addr()), nil, "refused for user", "the user has no rights in this virtual host"},
 		"not the right": {
 			func(v *rabbittest.VHost) string { return v.User(t, "poor", "^$", ".*", ".*") },
 			nil, "AccessRefused(403,", "and it is not there (the user lacks a right: rabbitmqctl list_permissions shows what there is, docs/security.md what is needed)",

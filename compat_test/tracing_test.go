@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,9 +38,11 @@ func TestSpans(t *testing.T) {
 		t.Run("Apium", func(t *testing.T) {
 			t.Parallel()
 			a := startRedis(t)
-			in := a.app()
-			in.variables = append(in.variables, "TRACED=yes")
-			startWorker(t, in)
+			program := filepath.Join(t.TempDir(), "traced")
+			if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/traced").CombinedOutput(); err != nil {
+				t.Fatalf("go build: %v\n%s", err, out)
+			}
+			launchProgram(t, program, a.app()).waitLog(t, " ready.")
 			ours <- a.spans(t)
 		})
 	})

@@ -1,7 +1,6 @@
-"""Tasks whose spans and reports end in the journal: OpenTelemetry's instrumentation of Celery. The
-worker in testdata/worker has their Go twins."""
+"""Tasks whose spans end in the journal, by OpenTelemetry's instrumentation of Celery. testdata/traced has their Go
+twins."""
 import json
-import os
 
 from celery import chain, chord, group
 from opentelemetry import trace

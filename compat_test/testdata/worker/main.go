@@ -30,7 +30,6 @@ func main() {
 	registerRPC(reg)
 	registerGocelery(reg)
 	registerParity(reg, j)
-	registerTraced(reg.Registry, j)
 	if serializer := os.Getenv("SERIALIZER"); serializer != "" {
 		if err := runSerializer(reg.Registry, serializer); err != nil {
 			panic(err)

@@ -1,3 +1,5 @@
+// Command traced serves the Go twins of testdata/app/traced.py. It is a program of its own, so that the worker of the other
+// tests is what a user's is without OpenTelemetry.
 package main
 
 import (
@@ -7,20 +9,26 @@ import (
 	"os"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/apium/apium/cli"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/tasks/oteltasks"
 )
 
-// registerTraced registers the twins of traced.py. With TRACED, spans end in the journal.
-func registerTraced(reg *tasks.Registry, j *journal) {
-	if os.Getenv("TRACED") == "" {
-		return
-	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(journalExporter{j}))
+func main() {
+	url := os.Getenv("JOURNAL")
+	journal := &redis.Pool{MaxIdle: 2, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter{journal}))
+	reg := tasks.NewRegistry()
+	register(reg, provider)
+	cli.Main(reg)
+}
+
+func register(reg *tasks.Registry, provider *sdktrace.TracerProvider) {
 	inner := provider.Tracer("shop")
 	reg.Connect(oteltasks.Hooks(oteltasks.WithTracerProvider(provider)))
 	reg.Register("traced.add", func(ctx context.Context, x, y int) int {
@@ -53,18 +61,14 @@ func registerTraced(reg *tasks.Registry, j *journal) {
 		}
 		return sum
 	}, tasks.Params("numbers"))
-	reg.Register("traced.slow", func(ctx context.Context) error {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}, tasks.Params(""))
 }
 
-// journalExporter writes spans as traced.py does.
-type journalExporter struct{ *journal }
+// exporter writes spans into the journal as traced.py does.
+type exporter struct{ journal *redis.Pool }
 
-func (e journalExporter) Shutdown(context.Context) error { return nil }
+func (exporter) Shutdown(context.Context) error { return nil }
 
-func (e journalExporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+func (e exporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
 	for _, span := range spans {
 		line := map[string]any{
 			"name": span.Name(), "kind": map[int]string{1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}[int(span.SpanKind())],
@@ -87,7 +91,12 @@ func (e journalExporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnl
 		if err != nil {
 			return fmt.Errorf("span %s: %w", span.Name(), err)
 		}
-		if err := e.write("spans", string(raw)); err != nil {
+		conn := e.journal.Get()
+		_, err = conn.Do("RPUSH", "spans", raw)
+		if closed := conn.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
 			return err
 		}
 	}
