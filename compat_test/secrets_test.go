@@ -183,11 +183,13 @@ func running(t *testing.T, s *outputs, server *redisServer, good string) {
 	for _, line := range []string{
 		"inspect conf", "inspect conf --json", "inspect stats", "inspect report", "report", "status", "list queues", "beat list", "dlq list", "send tapp.add 1 2",
 		"doctor -t 0.1", "doctor --json -t 0.1 --config " + config, "--help", "worker --help", "beat --help", "inspect registered", "inspect active_queues", "list bindings", "unpark",
-		"send tapp.throw builtins ValueError x", "purge -f", "result no-such --timeout 0.1",
+		"send tapp.throw builtins ValueError x", "result no-such --timeout 0.1",
 		"report --config " + config, "inspect conf --config " + config, "control rate_limit tapp.add 1/zz",
 	} {
 		asked = append(asked, start(t, "apium "+line, "", env, apiumBinary, strings.Fields(line)...))
 	}
+	events.waitLog(t, "task-failed") // before what is sent may be purged
+	asked = append(asked, start(t, "apium purge -f", "", env, apiumBinary, "purge", "-f"))
 	for _, p := range asked {
 		eventually(t, patience, p.name+" ends", p.stopped)
 		s.look(p.name, p.log.String())
@@ -195,7 +197,6 @@ func running(t *testing.T, s *outputs, server *redisServer, good string) {
 			t.Errorf("%s masks nothing:\n%s", p.name, p.log.String())
 		}
 	}
-	events.waitLog(t, "task-failed")
 	for _, page := range []string{metricsURL(t, w), strings.Replace(metricsURL(t, w), "/metrics", "/readyz", 1)} {
 		response, err := http.Get(page)
 		if err != nil {
