@@ -222,29 +222,36 @@ func (g *guarded) as(name string, rights []any, needs bool) (denied []string) {
 	g.server.Do(g.t, "ACL", "SETUSER", "all", "on", ">secret", "+@all", "~*", "&*")
 	g.server.Do(g.t, "ACL", append([]any{"SETUSER", name}, rights...)...)
 	g.all = "redis://all:secret@" + g.server.Addr() + "/0"
+	refused := func() bool { return needs && len(g.denied(name)) > 0 }
+	g.attempt(refused, 2*time.Second, func() { roles[name](g, "redis://"+name+":secret@"+g.server.Addr()+"/0") })
+	return g.denied(name)
+}
+
+// attempt lets a role do its work. Once it is refused something, it has some time to show whether it can do without.
+func (g *guarded) attempt(refused func() bool, without time.Duration, work func()) {
+	g.t.Helper()
 	var cancel context.CancelFunc
 	g.ctx, cancel = context.WithTimeout(g.t.Context(), 2*time.Minute)
 	defer cancel()
 	ended := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for seen := 0; ; {
+		for !refused() {
 			select {
 			case <-ended:
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
-			if len(g.denied(name)) > 0 && needs {
-				if seen++; seen == 20 {
-					cancel()
-				}
-			}
+		}
+		select {
+		case <-ended:
+		case <-time.After(without):
+			cancel()
 		}
 	})
-	roles[name](g, "redis://"+name+":secret@"+g.server.Addr()+"/0")
+	work()
 	close(ended)
 	watching.Wait()
-	return g.denied(name)
 }
 
 func (g *guarded) denied(user string) (objects []string) {

@@ -88,6 +88,9 @@ type beatSettings struct {
 	refused []python.Refusal // of the app
 }
 
+// beatActions are what the command does besides sending what is due.
+var beatActions = []string{"list", "run"}
+
 func (p *program) runBeat(c *cli.Context) error {
 	switch what := c.Args().First(); {
 	case what == "" || strings.Contains(what, "="):
@@ -102,7 +105,7 @@ func (p *program) runBeat(c *cli.Context) error {
 		return usage(c, errors.New("run needs the name of one entry; '"+p.name+" beat list' shows them"), false)
 	default:
 		return usage(c, fmt.Errorf("no such command '%s'.%s What may follow is list, run NAME, or settings as beat.max_loop_interval=60", what,
-			didYouMean(what, []string{"list", "run"}, "")), false)
+			didYouMean(what, beatActions, "")), false)
 	}
 }
 

@@ -233,7 +233,7 @@ func (p *program) firstArguments(command string) (all []suggestion) {
 	case "dlq":
 		return only(dlqActions)
 	case "beat":
-		return only([]string{"list", "run"})
+		return only(beatActions)
 	case "completion":
 		return only(shells)
 	}

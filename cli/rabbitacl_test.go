@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -97,48 +96,26 @@ func (g *guarded) awaitWork(ctx context.Context) bool {
 	return true
 }
 
-// permitted lets a role do its work as a user with these permissions. After the first refusal it has as long as it takes, within
-// reason, to show whether it can do without. Then somebody who may do all does what is left.
+// permitted lets a role do its work as a user with these permissions. Then somebody who may do all does what is left.
 func (g *guarded) permitted(role string, p permissions) {
 	g.t.Helper()
 	g.all = g.rabbit.URL()
 	url := g.rabbit.User(g.t, role, p[0], p[1], p[2])
-	var cancel context.CancelFunc
-	g.ctx, cancel = context.WithTimeout(g.t.Context(), 2*time.Minute)
-	defer cancel()
-	ended := make(chan struct{})
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for {
-			select {
-			case <-ended:
-				return
-			case <-time.After(100 * time.Millisecond):
+	refused := func() bool { return strings.Contains(g.said.String(), "refused for user") }
+	g.attempt(refused, 5*time.Second, func() {
+		switch role {
+		case "worker":
+			g.leaveWork()
+		case "operator": // there is a dead letter
+			g.leaveWork()
+			stop := g.startWorker()
+			if !g.awaitWork(g.ctx) {
+				g.t.Fatal("the work is not done")
 			}
-			if strings.Contains(g.said.String(), "refused for user") {
-				select {
-				case <-ended:
-				case <-time.After(5 * time.Second):
-					cancel()
-				}
-				return
-			}
+			stop()
 		}
+		roles[role](g, url)
 	})
-	switch role {
-	case "worker":
-		g.leaveWork()
-	case "operator": // there is a dead letter
-		g.leaveWork()
-		stop := g.startWorker()
-		if !g.awaitWork(g.ctx) {
-			g.t.Fatal("the work is not done")
-		}
-		stop()
-	}
-	roles[role](g, url)
-	close(ended)
-	watching.Wait()
 	if role != "worker" || g.worked() {
 		return
 	}

@@ -54,9 +54,7 @@ var ahead = func() int64 {
 		t.Fatal(err)
 	}
 	program = filepath.Join(dir, "worker")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", list, "-o", program, "./testdata/worker").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	command(t, "", nil, "go", "build", "-overlay", list, "-o", program, "./testdata/worker")
 	return program
 }
 

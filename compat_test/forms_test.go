@@ -3,7 +3,6 @@ package compat_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -45,13 +44,7 @@ func (a app) apiumIn(t *testing.T, dir string, args ...string) ended {
 	t.Helper()
 	cmd := exec.Command(apiumBinary, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), a.env(t)...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return ended{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return toEnd(t, cmd)
 }
 
 var reportedQueue = regexp.MustCompile(`task_default_queue: '(.*)'`)

@@ -141,10 +141,7 @@ func (l *ledger) judge(t *testing.T) map[string]*row {
 		key := task.key
 		runs, ends := n.started[key], n.done[key]
 		if len(ends) == 0 {
-			m, why := l.whyNot(i, key, runs)
-			if claimed := l.claimed(task, n); claimed != nil {
-				m, why = claimed, true
-			}
+			m, why := l.whyNot(i, n)
 			if why {
 				at(m).ended++
 			} else {
@@ -169,13 +166,14 @@ func (l *ledger) judge(t *testing.T) map[string]*row {
 }
 
 // whyNot finds the fault because of which a task is not done, and whether that may be.
-func (l *ledger) whyNot(index int, key string, runs []int) (*mark, bool) {
-	early := strings.HasPrefix(key, "early")
+func (l *ledger) whyNot(index int, n notes) (*mark, bool) {
+	task := l.sent[index]
+	early, runs := strings.HasPrefix(task.key, "early"), n.started[task.key]
 	for _, m := range l.marks {
 		switch {
-		case m.fault.drops && index < m.sent:
+		case m.fault.drops && index < m.sent, m.fault.pool && l.claimed(m, task, n):
 			return m, true
-		case !early || !m.fault.kills || m.sent <= index || m.fault.pool && !l.sent[index].python:
+		case !early || !m.fault.kills || m.sent <= index || m.fault.pool && !task.python:
 		case len(runs) == 0 || runs[0] < m.to.started && runs[0] >= m.from.started-8*l.slots:
 			return m, true // it ran, or was accepted
 		}
@@ -183,18 +181,11 @@ func (l *ledger) whyNot(index int, key string, runs []int) (*mark, bool) {
 	return l.sentFor(index), false
 }
 
-// claimed finds the fault that has killed a child which may just have claimed a chord, in Celery's code: Celery's claim, of six
-// seconds, outlives it, and whoever gets its message in that time takes the body for published. Celery's own workers lose it so, too.
-func (l *ledger) claimed(task sentTask, n notes) *mark {
-	if !strings.HasSuffix(task.key, ".body") {
-		return nil
-	}
-	for _, m := range l.marks {
-		if m.fault.pool && slices.ContainsFunc(task.by, func(part string) bool { return l.sent[l.order[part]].python && l.disturbed(m, part, n) }) {
-			return m
-		}
-	}
-	return nil
+// claimed tells whether a task is the body of a chord that a child which a fault has killed may just have claimed, in Celery's
+// code: Celery's claim, of six seconds, outlives it, and whoever gets its message in that time takes the body for published.
+func (l *ledger) claimed(m *mark, body sentTask, n notes) bool {
+	return strings.HasSuffix(body.key, ".body") &&
+		slices.ContainsFunc(body.by, func(part string) bool { return l.sent[l.order[part]].python && l.disturbed(m, part, n) })
 }
 
 // setBack finds the fault by which the broker was set back to before a task's result was stored.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -23,6 +22,18 @@ type ended struct {
 	stdout, stderr string
 }
 
+// toEnd runs a command.
+func toEnd(t *testing.T, cmd *exec.Cmd) ended {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return ended{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
 // celery runs command lines of Celery's.
 func (c *controlled) celery(t *testing.T, lines ...string) []ended {
 	t.Helper()
@@ -30,42 +41,15 @@ func (c *controlled) celery(t *testing.T, lines ...string) []ended {
 	for _, line := range lines {
 		argv = append(argv, append([]string{"-A", "tapp"}, strings.Fields(line)...))
 	}
-	text, err := json.Marshal(argv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(c.app.python(), "cli.py")
-	cmd.Dir, cmd.Env, cmd.Stdin = appDir, append(os.Environ(), c.env(t)...), bytes.NewReader(text)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("cli.py: %v\n%s", err, tail(stderr.String(), 3000))
-	}
-	var rows [][3]any
-	if err := json.Unmarshal(out, &rows); err != nil {
-		t.Fatal(err)
-	}
-	var all []ended
-	for _, r := range rows {
-		all = append(all, ended{int(r[0].(float64)), r[1].(string), r[2].(string)})
-	}
-	return all
+	return c.celeryIn(t, appDir, argv)
 }
 
 // apium runs command lines of ours.
 func (c *controlled) apium(t *testing.T, lines ...string) (all []ended) {
 	t.Helper()
 	for _, line := range lines {
-		cmd := exec.Command(workerBinary, append([]string{"-b", c.broker, "--result-backend", c.broker}, strings.Fields(line)...)...)
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		err := cmd.Run()
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) {
-			t.Fatal(err)
-		}
-		all = append(all, ended{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()})
+		args := append([]string{"-b", c.broker, "--result-backend", c.broker}, strings.Fields(line)...)
+		all = append(all, toEnd(t, exec.Command(workerBinary, args...)))
 	}
 	return all
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -39,9 +38,7 @@ func TestSpans(t *testing.T) {
 			t.Parallel()
 			a := startRedis(t)
 			program := filepath.Join(t.TempDir(), "traced")
-			if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/traced").CombinedOutput(); err != nil {
-				t.Fatalf("go build: %v\n%s", err, out)
-			}
+			command(t, "", nil, "go", "build", "-o", program, "./testdata/traced")
 			launchProgram(t, program, a.app()).waitLog(t, " ready.")
 			ours <- a.spans(t)
 		})
@@ -102,7 +99,6 @@ func traced(all []madeSpan) bool {
 var (
 	spanMoment = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00`)
 	spanOrigin = regexp.MustCompile(`gen\d+@[^ \]]+`)
-	uuidText   = regexp.MustCompile(uuid)
 )
 
 // linesOf are a span and those below it.
@@ -121,7 +117,7 @@ func linesOf(one madeSpan, all []madeSpan) []string {
 		why = *one.Why
 	}
 	line := fmt.Sprint(one.Name, " ", one.Kind, " ", one.Scope, " ", one.Status, " ", why, " ", one.Attributes, " ", one.Events)
-	line = uuidText.ReplaceAllString(spanOrigin.ReplaceAllString(spanMoment.ReplaceAllString(line, "MOMENT"), "ORIGIN"), "UUID")
+	line = uuids.ReplaceAllString(spanOrigin.ReplaceAllString(spanMoment.ReplaceAllString(line, "MOMENT"), "ORIGIN"), "UUID")
 	var below []string
 	for _, other := range all {
 		if other.Parent != nil && *other.Parent == one.ID && other.Trace == one.Trace {

@@ -16,10 +16,7 @@ func (w *Worker) begun(ctx context.Context, r *request, pid int) {
 	if id, ok := r.task.entry.FailedID(&r.Request); ok {
 		w.errbacks.loadFailure(ctx, r, id)
 	}
-	if r.ctx != nil {
-		ctx = r.ctx
-	}
-	w.hooks.taskPrerun(ctx, r)
+	w.hooks.taskPrerun(r.runContext(ctx), r)
 }
 
 // markTimeout bounds how long a task waits for the mark that it was started.

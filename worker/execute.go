@@ -89,9 +89,7 @@ func (p *pool) waitAgain(r *request) {
 // meanwhile: then it reports false.
 func (p *pool) ended(ctx context.Context, s *slot, r *request, o Outcome) bool {
 	runtime := time.Since(r.started)
-	if r.ctx != nil {
-		ctx = r.ctx
-	}
+	ctx = r.runContext(ctx)
 	r.stopLimits()
 	if !r.finish(returned) {
 		s.current.Store(nil)

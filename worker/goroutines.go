@@ -53,10 +53,7 @@ func (*goroutineSlot) Run(ctx context.Context, run *Run) (o Outcome) {
 	if !run.Begin(ctx, processID) {
 		return NotBegun
 	}
-	if run.ctx != nil {
-		ctx = run.ctx
-	}
-	o.Result, o.Err = run.task.entry.Call(ctx, &run.Request)
+	o.Result, o.Err = run.task.entry.Call((*request)(run).runContext(ctx), &run.Request)
 	return o
 }
 

@@ -74,6 +74,14 @@ const (
 	abandoned // the handler may still run, but nobody waits for it
 )
 
+// runContext is the context of the run that was given ctx: the one that hooks have made for it, if they have.
+func (r *request) runContext(ctx context.Context) context.Context {
+	if r.ctx != nil {
+		return r.ctx
+	}
+	return ctx
+}
+
 func (r *request) delivery() broker.Delivery {
 	return broker.Delivery{Tag: r.tag, Queue: r.Queue, Content: r.content, Redeliveries: r.redeliveries}
 }

@@ -38,8 +38,8 @@ func (p *pair) Encode(r backend.Record) (backend.Record, error) { return p.sende
 
 func (p *pair) Close() error { return errors.Join(p.inbox.Close(), p.sender.Close()) }
 
-// opened returns a pair whose queue is there.
-func opened(t *testing.T, cfg rpcbackend.Config) *pair {
+// newPair returns a pair that has not connected yet.
+func newPair(t *testing.T, cfg rpcbackend.Config) *pair {
 	t.Helper()
 	sender, err := rpcbackend.NewSender(cfg)
 	if err != nil {
@@ -49,13 +49,19 @@ func opened(t *testing.T, cfg rpcbackend.Config) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pair{Loader: inbox, sender: sender, inbox: inbox}
+	return &pair{Loader: inbox, sender: sender, inbox: inbox}
+}
+
+// opened returns a pair whose queue is there.
+func opened(t *testing.T, cfg rpcbackend.Config) *pair {
+	t.Helper()
+	p := newPair(t, cfg)
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := inbox.Receive(t.Context()); err != nil {
+	if err := p.inbox.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -400,28 +406,20 @@ func TestOnlySenderIsTold(t *testing.T) {
 // TestNobodyIsThere: what cannot connect says so.
 func TestNobodyIsThere(t *testing.T) {
 	t.Parallel()
-	cfg := rpcbackend.Config{URL: "amqp://127.0.0.1:1"}
-	sender, err := rpcbackend.NewSender(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	inbox, err := rpcbackend.NewInbox(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sender.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing listens there") {
+	p := newPair(t, rpcbackend.Config{URL: "amqp://127.0.0.1:1"})
+	if err := p.sender.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing listens there") {
 		t.Error(err)
 	}
-	if err := inbox.Receive(t.Context()); err == nil {
+	if err := p.inbox.Receive(t.Context()); err == nil {
 		t.Error("received")
 	}
-	if err := errors.Join(sender.Close(), inbox.Close(), sender.Close(), inbox.Close()); err != nil {
+	if err := errors.Join(p.Close(), p.Close()); err != nil {
 		t.Error(err)
 	}
-	if err := inbox.Receive(t.Context()); !errors.Is(err, backend.ErrClosed) {
+	if err := p.inbox.Receive(t.Context()); !errors.Is(err, backend.ErrClosed) {
 		t.Error(err)
 	}
-	if err := sender.Store(t.Context()); !errors.Is(err, backend.ErrClosed) {
+	if err := p.sender.Store(t.Context()); !errors.Is(err, backend.ErrClosed) {
 		t.Error(err)
 	}
 	for what, cfg := range map[string]rpcbackend.Config{

@@ -23,9 +23,12 @@ type parkBench struct {
 func newParkBench(t *testing.T, cfg Config) *parkBench {
 	t.Helper()
 	vhost := rabbittest.New(t)
-	if cfg.URL == "" {
-		cfg.URL = vhost.URL()
-	}
+	cfg.URL = vhost.URL()
+	return parkBenchOn(t, vhost, cfg)
+}
+
+func parkBenchOn(t *testing.T, vhost *rabbittest.VHost, cfg Config) *parkBench {
+	t.Helper()
 	c, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -125,27 +128,16 @@ func TestPythonsDelay(t *testing.T) {
 func TestParkWithoutRights(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
-	url := vhost.User(t, "limited", "^q$", ".*", ".*")
-	c, err := Open(t.Context(), Config{URL: url, Queues: broker.Named("q")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	p, err := OpenPublisher(t.Context(), PublisherConfig{URL: vhost.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	b := &parkBench{T: t, vhost: vhost, c: c, p: p}
+	b := parkBenchOn(t, vhost, Config{URL: vhost.User(t, "limited", "^q$", ".*", ".*"), Queues: broker.Named("q")})
 	b.send(broker.Publication{RoutingKey: "q"})
 	d := b.claim()
 	if err := b.park(d, time.Hour); !errors.Is(err, errors.ErrUnsupported) {
 		t.Fatalf("park: %v", err)
 	}
-	if _, err := c.Park(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := b.c.Park(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("park nothing: %v", err)
 	}
-	if lost, err := c.Ack(t.Context(), d.Tag); len(lost) > 0 || err != nil {
+	if lost, err := b.c.Ack(t.Context(), d.Tag); len(lost) > 0 || err != nil {
 		t.Errorf("it is not held any more: %v, %v", lost, err)
 	}
 }

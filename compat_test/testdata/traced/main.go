@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -71,9 +72,9 @@ func (exporter) Shutdown(context.Context) error { return nil }
 func (e exporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
 	for _, span := range spans {
 		line := map[string]any{
-			"name": span.Name(), "kind": map[int]string{1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}[int(span.SpanKind())],
+			"name": span.Name(), "kind": strings.ToUpper(span.SpanKind().String()),
 			"trace": span.SpanContext().TraceID().String(), "id": span.SpanContext().SpanID().String(), "parent": nil,
-			"status": map[string]string{"Unset": "UNSET", "Error": "ERROR", "Ok": "OK"}[span.Status().Code.String()], "why": nil,
+			"status": strings.ToUpper(span.Status().Code.String()), "why": nil,
 			"attributes": attributes(span.Attributes()), "scope": span.InstrumentationScope().Name,
 		}
 		if span.Parent().HasSpanID() {
