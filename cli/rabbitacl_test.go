@@ -2,16 +2,22 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/apium/apium/app"
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/amqpbroker"
+	"github.com/apium/apium/internal/doctor"
 	"github.com/apium/apium/internal/rabbittest"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings"
@@ -183,4 +189,113 @@ func TestDocumentedPermissions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is known of the rights that each role needs is what the documentation gives it: a user that lacks one of them is found to lack
+// just that, and nothing has happened.
+func TestForbiddenOnRabbitMQ(t *testing.T) {
+	t.Parallel()
+	server := rabbittest.Start(t)
+	home := server.VHost(t)
+	ch := rabbittest.Channel(t, home.URL())
+	for _, queue := range []string{"celery", "apium.dlq"} {
+		if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ch.PublishWithContext(t.Context(), "", "celery", true, false, amqp.Publishing{Body: []byte("stays")}); err != nil {
+		t.Fatal(err)
+	}
+	before := home.Queues(t)
+	cfg := amqpbroker.PublisherConfig{Bound: []broker.Queue{{Name: "celery"}}}
+	lacking := func(name string, p permissions, needs []amqpbroker.Need) (lacks []string) {
+		m, err := amqpbroker.OpenManagement(t.Context(), amqpbroker.ManagementConfig{URL: home.User(t, name, p[0], p[1], p[2])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		forbidden, err := m.Forbidden(t.Context(), needs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return needed(forbidden)
+	}
+	for role, documented := range documentedPermissions(t) {
+		needs := cfg.Needs(role, true)
+		if role == "apium" || role == "monitor" {
+			continue
+		}
+		if lacks := lacking(role, documented, needs); len(lacks) > 0 {
+			t.Errorf("a %s as documented lacks %q", role, lacks)
+		}
+		if lacks := lacking("nobody"+role, permissions{"^$", "^$", "^$"}, needs); !slices.Equal(lacks, needed(needs)) {
+			t.Errorf("a %s without rights lacks %q", role, lacks)
+		}
+		for kind, pattern := range documented {
+			for i, name := range alternatives(pattern) {
+				less, gone := documented, regexp.MustCompile("^("+name+")$")
+				less[kind] = "^(" + strings.Join(slices.Delete(alternatives(pattern), i, i+1), "|") + ")$"
+				want := needed(slices.DeleteFunc(slices.Clone(needs), func(n amqpbroker.Need) bool { return int(n.Right) != kind || !gone.MatchString(n.Name) }))
+				lacks := lacking(fmt.Sprint(role, kind, i), less, needs)
+				if len(want) == 0 || !slices.Equal(lacks, want) {
+					t.Errorf("a %s that may not %s %s lacks %q, not %q", role, kindsOfRights[kind], name, lacks, want)
+				}
+			}
+		}
+	}
+	if after := home.Queues(t); !reflect.DeepEqual(after, before) || len(home.Bindings(t)) > 0 {
+		t.Errorf("there is %v, bound %v; there was %v", after, home.Bindings(t), before)
+	}
+	if message, ok, err := ch.Get("celery", true); err != nil || !ok || message.Redelivered {
+		t.Errorf("the message is there: %v, redelivered %v, %v", ok, message.Redelivered, err)
+	}
+}
+
+// TestDoctorKnowsRightsOnRabbitMQ has the doctor look at users of RabbitMQ, and at one of the Redis where their results are.
+func TestDoctorKnowsRightsOnRabbitMQ(t *testing.T) {
+	t.Parallel()
+	server, users := rabbittest.Start(t), documentedPermissions(t)
+	unburied, stored := users["worker"], newIll(t, safe).as("stored", "~*", "&*", "+@all", "-setex")
+	unburied[0] = strings.Replace(unburied[0], `|apium\.dlq`, "", 1)
+	type finding struct{ severity, says string }
+	var examinations sync.WaitGroup
+	for name, test := range map[string]struct {
+		permissions permissions
+		results     string
+		want        []finding
+	}{
+		"all":      {permissions{".*", ".*", ".*"}, "rpc://", nil},
+		"nobody":   {permissions{"^$", "^$", "^$"}, "rpc://", []finding{{"error", "lacks rights that a worker needs"}, {"error", "write amq.default; read celery"}}},
+		"unburied": {unburied, "rpc://", []finding{{"warning", "without configure apium.dlq: nobody can read"}, {"warning", "rabbitmqctl set_permissions -p "}}},
+		"worker": {users["worker"], "rpc://", []finding{
+			{"note", "has the rights of: worker, producer, operator. More is needed for: beat"}, {"note", "a beat: configure apium.beat.schedule.celery"},
+		}},
+		"producer": {users["producer"], "rpc://", []finding{{"warning", "not for workers it matters little: it has all rights of: producer."}}},
+		"results":  {permissions{".*", ".*", ".*"}, stored.url, []finding{{"note", "The user stored has the rights of"}, {"note", "a worker: +setex"}}},
+	} {
+		v := server.VHost(t)
+		if _, err := rabbittest.Channel(t, v.URL()).QueueDeclare("celery", true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		i := &ill{T: t, url: v.User(t, name, test.permissions[0], test.permissions[1], test.permissions[2]), args: []string{"--result-backend", test.results}}
+		examinations.Go(func() {
+			e := i.examine()
+			found := named(e.report, "rights")
+			ok := e.err == nil && (len(found) == 1) == (len(test.want) > 0)
+			for _, want := range test.want {
+				ok = ok && string(found[0].Severity) == want.severity && strings.Contains(fmt.Sprint(found[0]), want.says)
+			}
+			if !ok || slices.ContainsFunc(e.report.Unseen, func(u doctor.Unseen) bool { return u.What == "rights" }) {
+				t.Errorf("%s: %v, %+v\nnot looked at: %+v", name, e.err, found, e.report.Unseen)
+			}
+		})
+	}
+	examinations.Wait()
+}
+
+func needed(needs []amqpbroker.Need) (all []string) {
+	for _, n := range needs {
+		all = append(all, n.Right.String()+" "+n.Name)
+	}
+	return all
 }

@@ -102,7 +102,7 @@ func (e *elsewhere) taking(ctx context.Context) (*line, error) {
 		return nil, err
 	}
 	for range 2 {
-		probe := &outgoing{key: "apium.nowhere", Publishing: amqp.Publishing{DeliveryMode: amqp.Transient}}
+		probe := &outgoing{key: nowhere, Publishing: amqp.Publishing{DeliveryMode: amqp.Transient}}
 		if err := l.send(ctx, []*outgoing{probe}); err != nil {
 			return nil, fmt.Errorf("the broker takes no messages: %w", err)
 		}

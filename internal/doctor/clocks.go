@@ -50,6 +50,9 @@ type listening struct {
 	err    error
 }
 
+// hearTimeout is how long a broker may take until heartbeats are heard.
+const hearTimeout = 5 * time.Second
+
 // listen begins to hear heartbeats.
 func (f *facts) listen(ctx context.Context, publisher fromsettings.Publisher) *listening {
 	l := &listening{f: f, ended: make(chan struct{}), clocks: map[string]window{}}
@@ -74,8 +77,8 @@ func (f *facts) listen(ctx context.Context, publisher fromsettings.Publisher) *l
 	l.since = f.Now()
 	select {
 	case <-subscribed:
-	case <-time.After(sendTimeout): // it may be refused again and again
-		l.state(fmt.Errorf("heartbeats cannot be heard within %v", sendTimeout))
+	case <-time.After(hearTimeout): // it may be refused again and again
+		l.state(fmt.Errorf("heartbeats cannot be heard within %v", hearTimeout))
 	case <-ctx.Done():
 	}
 	return l

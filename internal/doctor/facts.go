@@ -34,7 +34,7 @@ type facts struct {
 	redis   *redisServer // of the broker; nil: it is another, or cannot be looked at
 	results *redisServer // of the results, if that is another one
 	rabbit  *rabbitServer
-	rights  rights
+	rights  []rights
 
 	unseen []Unseen
 }
@@ -80,7 +80,7 @@ func (f *facts) gather(ctx context.Context) {
 	f.askQueues(ctx, m)
 	f.askParked(ctx, m)
 	f.missed("dead letters", f.askLetters(ctx))
-	f.missed("rights", f.askRights(ctx))
+	f.missed("rights", f.askRights(ctx, m))
 }
 
 // resultsTimeout is how long a result backend is waited for.

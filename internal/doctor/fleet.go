@@ -102,9 +102,7 @@ func (f *facts) askFleet(ctx context.Context, publisher fromsettings.Publisher, 
 	}}
 	listening := f.listen(ctx, publisher)
 	defer func() { f.clocks = listening.end(q.nodes) }()
-	bounded, cancel := context.WithTimeout(ctx, f.Timeout+sendTimeout) // a broker may keep who sends waiting
-	defer cancel()
-	replies, err := q.client.Ask(bounded, control.Question{Command: "ping", Timeout: f.Timeout}, nil)
+	replies, err := q.client.Ask(ctx, control.Question{Command: "ping", Timeout: f.Timeout}, nil)
 	if err != nil {
 		f.missed("workers", err)
 		return

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/fromsettings"
@@ -18,9 +17,6 @@ type rabbitServer struct {
 type versioned interface {
 	ServerVersion(ctx context.Context) (string, error)
 }
-
-// sendTimeout is how long a broker may take to take a question.
-const sendTimeout = 5 * time.Second
 
 // askRabbit looks at a RabbitMQ that was sent something.
 func (f *facts) askRabbit(ctx context.Context, publisher fromsettings.Publisher, m broker.Management) {

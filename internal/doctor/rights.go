@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/amqpbroker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/redisconn"
 )
@@ -15,29 +17,53 @@ import (
 // roles are what a Redis user may be for, as docs/security.md has them; who can do the first can do all that matters here.
 var roles = []string{"worker", "producer", "beat", "operator"}
 
-// rights are what a user lacks.
+// rights are what a user lacks, by role.
 type rights struct {
-	user  string
-	lacks map[string][]string // by role; one that is not there lacks nothing
-	known bool
+	user   string
+	lacks  map[string][]string // what nothing goes on without; a role that is not there lacks nothing
+	misses map[string][]string // what something does not work without, and what
+	give   string              // how it is given
 }
 
-// askRights finds out what the user of these settings may not do, without doing it.
-func (f *facts) askRights(ctx context.Context) error {
-	f.rights = rights{user: cmp.Or(f.Places.Broker.Username, "default"), lacks: map[string][]string{}}
+// askRights finds out what the users of these settings may not do, without doing it.
+func (f *facts) askRights(ctx context.Context, m broker.Management) error {
 	messages, results, err := f.Places.RedisServers()
-	if err != nil || messages == nil {
+	if err != nil {
 		return err
 	}
-	of := redisbroker.Rights{DB: messages.DB(), Control: f.Settings.ControlExchange, Events: f.Settings.EventExchange}
+	if f.resultsErr != nil {
+		results = nil
+	}
+	if rabbit, ok := m.(*amqpbroker.Management); ok {
+		err = f.askRabbitRights(ctx, rabbit)
+	}
+	if messages != nil || results != nil {
+		err = errors.Join(err, f.askRedisRights(ctx, messages, results))
+	}
+	return err
+}
+
+// askRedisRights is about the Redis of messages, of results, or of both.
+func (f *facts) askRedisRights(ctx context.Context, messages, results *redisconn.Config) error {
+	user := f.Places.Backend.Username
+	var of redisbroker.Rights
+	if messages != nil {
+		user = f.Places.Broker.Username
+		of = redisbroker.Rights{DB: messages.DB(), Control: f.Settings.ControlExchange, Events: f.Settings.EventExchange}
+	}
 	for _, q := range f.Settings.Queues().All() {
 		exchange, _ := q.Binding()
 		of.Queues, of.Exchanges = append(of.Queues, q.Name), append(of.Exchanges, exchange)
 	}
+	r := rights{user: cmp.Or(user, "default"), lacks: map[string][]string{}}
+	r.give = "ACL SETUSER " + r.user + " with what is missing"
 	for _, role := range roles {
-		lacks, err := forbidden(ctx, messages, f.Places.Redis.Consumer.Uses(role, &of))
-		if err == nil && results != nil && f.resultsErr == nil {
-			var more []string
+		var lacks, more []string
+		var err error
+		if messages != nil {
+			lacks, err = forbidden(ctx, messages, f.Places.Redis.Consumer.Uses(role, &of))
+		}
+		if err == nil && results != nil {
 			more, err = forbidden(ctx, results, f.Places.Redis.Results.Uses(role))
 			lacks = append(lacks, more...)
 		}
@@ -49,11 +75,58 @@ func (f *facts) askRights(ctx context.Context) error {
 		}
 		if len(lacks) > 0 {
 			slices.Sort(lacks)
-			f.rights.lacks[role] = slices.Compact(lacks)
+			r.lacks[role] = []string{strings.Join(slices.Compact(lacks), " ")}
 		}
 	}
-	f.rights.known = true
+	f.rights = append(f.rights, r)
 	return nil
+}
+
+// askRabbitRights is about the virtual host of a RabbitMQ.
+func (f *facts) askRabbitRights(ctx context.Context, m *amqpbroker.Management) error {
+	at := f.Places.Written
+	r := rights{user: at.Username, lacks: map[string][]string{}, misses: map[string][]string{}}
+	r.give = fmt.Sprintf("rabbitmqctl set_permissions -p %s %s with three patterns that match these names, too", at.VHost, r.user)
+	for _, role := range roles {
+		lacks, err := m.Forbidden(ctx, f.Places.RabbitNeeds(role))
+		if err != nil {
+			return err
+		}
+		var reasons []string
+		without := map[string][]amqpbroker.Need{}
+		for _, n := range lacks {
+			if without[n.Without] == nil {
+				reasons = append(reasons, n.Without)
+			}
+			without[n.Without] = append(without[n.Without], n)
+		}
+		for _, reason := range reasons {
+			if reason == "" {
+				r.lacks[role] = append(r.lacks[role], named(without[reason]))
+			} else {
+				r.misses[role] = append(r.misses[role], "without "+named(without[reason])+": "+reason)
+			}
+		}
+	}
+	f.rights = append(f.rights, r)
+	return nil
+}
+
+// named are rights in words: configure a, b; read b.
+func named(needs []amqpbroker.Need) string {
+	var parts []string
+	for _, right := range []amqpbroker.Right{amqpbroker.Configure, amqpbroker.Write, amqpbroker.Read} {
+		var names []string
+		for _, n := range needs {
+			if n.Right == right && !slices.Contains(names, n.Shown()) {
+				names = append(names, n.Shown())
+			}
+		}
+		if names != nil {
+			parts = append(parts, right.String()+" "+strings.Join(names, ", "))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // forbidden are the rights that a user of Redis lacks, as ACL SETUSER takes them.
@@ -73,25 +146,37 @@ func forbidden(ctx context.Context, server *redisconn.Config, uses [][]string) (
 	return lacks, err
 }
 
-func missingRights(f *facts) []Finding {
-	lacks := f.rights.lacks["worker"]
-	if !f.rights.known || len(lacks) == 0 {
-		return nil
-	}
-	finding := Finding{
-		Severity: Error, Title: fmt.Sprintf("The user %s lacks rights that a worker needs", f.rights.user), Details: []string{strings.Join(lacks, " ")},
-		Meaning: "Whatever needs them fails, and is tried again and again: nothing is lost, but it does not go on.",
-		Advice:  "ACL SETUSER " + f.rights.user + " with what is missing; docs/security.md has a user for each role.",
-	}
-	var can []string
-	for _, role := range roles {
-		if len(f.rights.lacks[role]) == 0 {
-			can = append(can, role)
+func missingRights(f *facts) (found []Finding) {
+	for _, r := range f.rights {
+		var can, cannot, details []string
+		for _, role := range roles {
+			if r.lacks[role] == nil {
+				can = append(can, role)
+				continue
+			}
+			cannot = append(cannot, role)
+			details = append(details, fmt.Sprintf("a %s: %s", role, strings.Join(r.lacks[role], " ")))
 		}
+		finding := Finding{Advice: r.give + "; docs/security.md has a user for each role."}
+		switch {
+		case can == nil:
+			finding.Severity, finding.Title = Error, fmt.Sprintf("The user %s lacks rights that a worker needs", r.user)
+			finding.Details = slices.Concat(r.lacks["worker"], r.misses["worker"])
+			finding.Meaning = "Whatever needs them fails, and is tried again and again: nothing is lost, but it does not go on."
+		case r.lacks["worker"] == nil && r.misses["worker"] != nil:
+			finding.Severity, finding.Title = Warning, fmt.Sprintf("The user %s lacks rights for some of what a worker does", r.user)
+			finding.Details = r.misses["worker"]
+			finding.Meaning = "A worker starts, says so in its log, and goes on without."
+			if whole := slices.DeleteFunc(can, func(role string) bool { return r.misses[role] != nil }); len(whole) > 0 {
+				finding.Meaning += " To a user that is not for workers it matters little: it has all rights of: " + strings.Join(whole, ", ") + "."
+			}
+		case cannot != nil:
+			finding.Severity, finding.Title = Note, fmt.Sprintf("The user %s has the rights of: %s. More is needed for: %s", r.user, strings.Join(can, ", "), strings.Join(cannot, ", "))
+			finding.Details, finding.Advice = details, ""
+		default:
+			continue
+		}
+		found = append(found, finding)
 	}
-	if can != nil {
-		finding.Severity, finding.Title = Note, fmt.Sprintf("The user %s has the rights of: %s. A worker needs more", f.rights.user, strings.Join(can, ", "))
-		finding.Meaning, finding.Advice = "", ""
-	}
-	return []Finding{finding}
+	return found
 }

@@ -126,6 +126,12 @@ func (overRabbit) purge(ctx context.Context, cs *Connections, queues []broker.Qu
 	return purgeAll(ctx, m, queues)
 }
 
+// RabbitNeeds are the rights that a worker, producer, beat or operator needs in RabbitMQ.
+func (cs *Connections) RabbitNeeds(role string) []amqpbroker.Need {
+	_, rpc := cs.results.(overRPC)
+	return cs.Rabbit.Publisher.Needs(role, rpc)
+}
+
 // onRabbit tells whether messages pass through RabbitMQ.
 func (cs *Connections) onRabbit() bool {
 	_, ok := cs.transport.(overRabbit)

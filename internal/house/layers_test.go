@@ -114,7 +114,7 @@ var layers = map[string][]string{
 		"settings/connection", "internal/nodename",
 	},
 	"internal/doctor": {
-		"settings", "protocol", "protocol/pyjson", "broker", "broker/redisbroker", "operate/control", "internal/fromsettings", "internal/redisconn", "redigo",
+		"settings", "protocol", "protocol/pyjson", "broker", "broker/amqpbroker", "broker/redisbroker", "operate/control", "internal/fromsettings", "internal/redisconn", "redigo",
 	},
 	"app": {
 		"beat", "beat/schedule", "settings", "client", "tasks", "worker", "python", "protocol", "protocol/canvas", "protocol/serializer", "broker", "operate/control", "operate/events", "operate/gossip", "operate/metrics",
