@@ -149,7 +149,7 @@ func (p *program) pickGoTasks(c *cli.Context) (picked []*tasks.Entry, err error)
 		return nil, err
 	}
 	for _, name := range names {
-		if entry, ok := p.reg.Lookup(name); ok && entry.Executor == "" {
+		if entry, ok := p.reg.Lookup(name); ok && entry.InGo() {
 			picked = append(picked, entry)
 		}
 	}

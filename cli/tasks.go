@@ -20,7 +20,8 @@ const demoTasksFlag = "demo-tasks"
 
 // warnOfLost tells Go handlers of settings that only Python knows.
 func (p *program) warnOfLost(s *workerSettings, project *python.App) {
-	if project == nil || !p.reg.RunsOn("") {
+	inGo := func(name string) bool { entry, ok := p.reg.Lookup(name); return ok && entry.InGo() }
+	if project == nil || !slices.ContainsFunc(p.reg.Names(), inGo) {
 		return
 	}
 	lost := project.Manifest().Lost

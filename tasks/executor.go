@@ -65,12 +65,16 @@ func newEntryFor(executor, name string, opts []Option) (*Entry, error) {
 }
 
 func (r *Registry) addForLocked(entry *Entry) bool {
-	if existing := r.entries[entry.Name]; existing != nil && existing.Executor == "" {
+	if existing := r.entries[entry.Name]; existing != nil && existing.InGo() {
 		return false
 	}
 	r.enter(entry)
 	return true
 }
+
+// OwnExecutor has the Go handler of a task run by an executor of its own, which has the task's name. Each worker that is
+// made for the registry calls maker for it: a func() worker.ExecutorConfig. It is meant for packages such as tasks/batches.
+func OwnExecutor(maker any) Option { return taskOption(func(o *Options) { o.own = maker }) }
 
 // remote is the handler of a task that another executor runs.
 type remote struct{}

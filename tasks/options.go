@@ -38,6 +38,7 @@ type Options struct {
 	Errback bool             // called with the failed request, its exception and traceback
 
 	params *string
+	own    any
 }
 
 // Validate reports every setting that cannot be.

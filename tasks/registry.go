@@ -29,6 +29,8 @@ type Entry struct {
 	Options Options
 	// Executor is the name of the worker's executor that runs it; "": that of Go handlers.
 	Executor string
+	// Own makes the executor of Executor's name, of a task that brings its own: see OwnExecutor. nil: it brings none.
+	Own any
 
 	chain Handler // Handler inside the registry's middleware
 }
@@ -84,7 +86,7 @@ func (r *Registry) add(name string, fn any, opts []Option) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if existing := r.entries[name]; existing != nil && existing.Executor == "" {
+	if existing := r.entries[name]; existing != nil && existing.InGo() {
 		return errors.New("a task of this name is registered already")
 	}
 	entry.wrap(r.middleware)
@@ -128,7 +130,16 @@ func newEntry(name string, fn any, opts []Option) (*Entry, error) {
 	if err == nil {
 		entry.Handler, err = newHandler(name, fn, &entry.Options)
 	}
+	if entry.Own = entry.Options.own; entry.Own != nil {
+		entry.Executor = name
+	}
 	return entry, err
+}
+
+// InGo tells whether the task has a Go handler.
+func (e *Entry) InGo() bool {
+	_, elsewhere := e.Handler.(remote)
+	return !elsewhere
 }
 
 // Lookup finds a task by its name.

@@ -18,7 +18,7 @@ type answers struct {
 
 // inContext has a run begin in the context that hooks make for it.
 func (a *answers) inContext(ctx context.Context, r *request) {
-	if a.hooks.contexts && r.task.entry.Executor == "" {
+	if a.hooks.contexts && r.task.entry.InGo() {
 		r.ctx = a.hooks.taskContext(tasks.NewContext(ctx, &r.Request), r)
 	}
 }

@@ -184,6 +184,13 @@ type ExecutorConfig struct {
 	Tasks func() map[string][]tasks.Option
 	// Restraints are what it cannot do to a request that runs. Zero: it can do everything.
 	Restraints Restraints
+	// InProcess says that it runs Go handlers: before a request is given to it, its arguments are read.
+	InProcess bool
+	// AcksLate has its tasks acknowledged late, whatever they and their settings say: requests wait in its slots
+	// before they begin.
+	AcksLate bool
+	// Prefetch is how many messages it holds unacknowledged. Default: PrefetchMultiplier times Concurrency.
+	Prefetch int
 }
 
 func (c *ExecutorConfig) setDefaults() {
@@ -220,6 +227,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Concurrency, runtime.NumCPU())
 	setDefault(&c.Autoscale.KeepAlive, defaultKeepAlive)
 	c.Executors = maps.Clone(c.Executors)
+	c.addOwnExecutors()
 	for name, e := range c.Executors {
 		e.setDefaults()
 		c.Executors[name] = e
@@ -241,6 +249,28 @@ func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value
+	}
+}
+
+// addOwnExecutors adds those of the tasks that bring their own.
+func (c *Config) addOwnExecutors() {
+	if c.Registry == nil {
+		return
+	}
+	for _, name := range c.Registry.Names() {
+		entry, ok := c.Registry.Lookup(name)
+		if !ok || entry.Own == nil {
+			continue
+		}
+		if c.Executors == nil {
+			c.Executors = map[string]ExecutorConfig{}
+		}
+		maker, _ := entry.Own.(func() ExecutorConfig)
+		if maker == nil {
+			c.Executors[entry.Executor] = ExecutorConfig{} // which is said to have none
+			continue
+		}
+		c.Executors[entry.Executor] = maker()
 	}
 }
 

@@ -22,12 +22,29 @@ func (p *pool) execute(s *slot, r *request) (stay bool) {
 	r.cancel.Store(&cancel)
 	s.current.Store(r)
 	o := s.place.Run(ctx, (*Run)(r))
-	if r.phase.Load() == waiting {
+	switch r.phase.Load() {
+	case waiting:
 		s.current.Store(nil)
 		p.waitAgain(r)
 		return true
+	case discarded:
+		s.current.Store(nil)
+		p.backlog.ran(r, 0)
+		return true
 	}
 	return p.ended(ctx, s, r, o)
+}
+
+// stillWanted is [Run.StillWanted]. While it looks, nobody else answers for the request.
+func (p *pool) stillWanted(r *request) bool {
+	if !r.phase.CompareAndSwap(waiting, discarded) {
+		return false // a cold shutdown gives it back
+	}
+	if p.runner.refused(r) {
+		return false
+	}
+	r.phase.Store(waiting)
+	return p.runner.leases.await(r, p.runner.noStart)
 }
 
 // mayBegin tells whether a request that is acknowledged late is to begin now. If not, it is

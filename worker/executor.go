@@ -180,6 +180,16 @@ func (run *Run) Entry() *tasks.Entry { return run.task.entry }
 // Message is the message as it came.
 func (run *Run) Message() broker.Content { return run.content }
 
+// StillWanted tells, of a request that has waited in its slot, whether it is to begin: it may have expired, been revoked or
+// been given to another worker meanwhile. If not, the worker sees to it, and Run returns [NotBegun].
+func (run *Run) StillWanted() bool { return run.task.pool.stillWanted((*request)(run)) }
+
+// Call calls the task's Go handler, here and now, after Begin. ctx is what Begin was given.
+func (run *Run) Call(ctx context.Context) (o Outcome) {
+	o.Result, o.Err = run.task.entry.Call((*request)(run).runContext(ctx), &run.Request)
+	return o
+}
+
 // Begin says that the request begins now, in a process: time limits count from now on,
 // task-started is announced, STARTED is stored. It reports false when the request must not
 // begin any more, for example because its message was given to another worker.

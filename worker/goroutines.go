@@ -8,22 +8,23 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/tasks"
 )
 
 // goroutines is the executor of Go handlers: they run in the goroutines of the slots. A
 // goroutine cannot be killed: one whose request is stopped for good is let go, and its
 // stack logged.
-type goroutines struct{ decoder *protocol.Decoder }
+type goroutines struct{}
+
+// Goroutines returns an executor of Go handlers as every worker has one, for others that are like it but for something:
+// one that belongs to a task, say (tasks.OwnExecutor). Their ExecutorConfig is InProcess.
+func Goroutines() Executor { return goroutines{} }
 
 func (goroutines) Start(context.Context) error              { return nil }
 func (goroutines) NewSlot() Slot                            { return &goroutineSlot{name: goroutineName()} }
 func (goroutines) Restart(context.Context, ...string) error { return nil } // its code is that of the process
 func (goroutines) Close(context.Context) error              { return nil }
-
-// Prepare decodes the arguments.
-func (g goroutines) Prepare(run *Run) error { return (*request)(run).readBody(g.decoder) }
+func (goroutines) Prepare(*Run) error                       { return nil } // the worker has read the arguments
 
 func (goroutines) Info() ExecutorInfo {
 	return ExecutorInfo{Implementation: "apium.worker:goroutines", PIDs: []int{processID}}
@@ -49,12 +50,11 @@ type goroutineSlot struct {
 
 func (*goroutineSlot) Ready(context.Context) bool { return true }
 
-func (*goroutineSlot) Run(ctx context.Context, run *Run) (o Outcome) {
+func (*goroutineSlot) Run(ctx context.Context, run *Run) Outcome {
 	if !run.Begin(ctx, processID) {
 		return NotBegun
 	}
-	o.Result, o.Err = run.task.entry.Call((*request)(run).runContext(ctx), &run.Request)
-	return o
+	return run.Call(ctx)
 }
 
 var processID = os.Getpid()

@@ -221,7 +221,7 @@ func (in *intake) decoded(r *request, task *protocol.Task, err error, long bool)
 		r.task = r.task.forCalled(in.tasks, task.Kwargs)
 	}
 	if r.task != nil && err == nil && long {
-		err = r.task.pool.executor.Prepare((*Run)(r))
+		err = r.task.pool.prepare(r)
 	}
 	if r.task != nil && r.task.pool.readsItself() && task.ID != "" && protocol.OfBody(err) {
 		err = nil // the executor decides, and refuses

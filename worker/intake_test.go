@@ -17,7 +17,7 @@ func TestIntakeSendsEachWhereItBelongs(t *testing.T) {
 	reg := tasks.NewRegistry()
 	reg.Register("app.add", func() {})
 	reg.Register("app.limited", func() {}, tasks.RateLimit("1/h"))
-	rn := newRunner(&Config{Concurrency: 1, PrefetchMultiplier: 4, Logger: noLog.Logger}, false, &goroutines{}, runnerDeps{log: noLog, unstarted: &givenBack{}})
+	rn := newRunner(&Config{Concurrency: 1, PrefetchMultiplier: 4, Logger: noLog.Logger}, false, runnerDeps{log: noLog, decoder: &protocol.Decoder{}, unstarted: &givenBack{}})
 	accept, err := protocol.NewAccept("json")
 	if err != nil {
 		t.Fatal(err)

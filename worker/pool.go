@@ -17,6 +17,8 @@ type pool struct {
 	prefetch    func(slots int) int              // the most messages that so many slots hold unacknowledged
 	concurrency int                              // slots to start with
 	restraints  Restraints
+	inProcess   bool   // it runs Go handlers: bodies are read here
+	acksLate    bool   // its tasks are acknowledged late
 	waits       *waits // of its slots; nil: nobody asks
 
 	backlog    *backlog
@@ -33,14 +35,24 @@ func (p *pool) ready(s Slot) bool {
 }
 
 // readsItself tells whether the executor reads bodies itself, of whatever content type.
-func (p *pool) readsItself() bool { return p.name != "" }
+func (p *pool) readsItself() bool { return !p.inProcess }
+
+// prepare reads the arguments, or has the executor see whether it can read them.
+func (p *pool) prepare(r *request) error {
+	if p.inProcess {
+		if err := r.readBody(p.runner.decoder); err != nil {
+			return err
+		}
+	}
+	return p.executor.Prepare((*Run)(r))
+}
 
 // prepared tells whether a request may be acknowledged, or begin. If not, it is seen to.
 func (p *pool) prepared(r *request) bool {
 	if p.runner.refused(r) {
 		return false
 	}
-	if err := p.executor.Prepare((*Run)(r)); err != nil {
+	if err := p.prepare(r); err != nil {
 		p.runner.unreadable(r, err)
 		return false
 	}

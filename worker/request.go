@@ -72,6 +72,7 @@ const (
 	running
 	returned
 	abandoned // the handler may still run, but nobody waits for it
+	discarded // it will not run: it expired or was revoked while it waited in its slot
 )
 
 // runContext is the context of the run that was given ctx: the one that hooks have made for it, if they have.

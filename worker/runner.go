@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/apium/apium/protocol"
 )
 
 // runner runs requests. It has a pool for every executor.
@@ -29,6 +31,7 @@ type runner struct {
 // runnerDeps is what a runner needs of others.
 type runnerDeps struct {
 	log     taskLog
+	decoder *protocol.Decoder // of bodies
 	leases  *leases
 	noStart <-chan struct{} // closed when nothing that was not accepted is to start any more
 
@@ -50,10 +53,10 @@ type runnerDeps struct {
 	handsOver bool // the broker hands messages over before they are claimed
 }
 
-func newRunner(cfg *Config, adaptive bool, goroutines Executor, deps runnerDeps) *runner {
+func newRunner(cfg *Config, adaptive bool, deps runnerDeps) *runner {
 	rn := &runner{runnerDeps: deps, room: make(chan struct{}, 1), resized: func() {}}
 	rn.readyCtx, rn.unready = context.WithCancel(context.Background())
-	rn.add("", ExecutorConfig{Executor: goroutines, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
+	rn.add("", ExecutorConfig{Executor: goroutines{}, InProcess: true, Concurrency: cfg.Concurrency, Autoscale: cfg.Autoscale}, cfg.prefetch, adaptive)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Executors)) {
 		rn.add(name, cfg.Executors[name], cfg.prefetch, adaptive)
 	}
@@ -62,10 +65,14 @@ func newRunner(cfg *Config, adaptive bool, goroutines Executor, deps runnerDeps)
 }
 
 func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) int, adaptive bool) {
+	if cfg.Prefetch > 0 {
+		prefetch = func(int) int { return cfg.Prefetch }
+	}
 	onCall := adaptive && rn.handsOver
 	adaptive = adaptive && rn.unstarted.unclaims()
 	p := &pool{
 		name: name, index: len(rn.pools), executor: cfg.Executor, runner: rn, tasks: cfg.Tasks, prefetch: prefetch, concurrency: cfg.Concurrency, restraints: cfg.Restraints,
+		inProcess: cfg.InProcess, acksLate: cfg.AcksLate,
 	}
 	if _, ok := cfg.Executor.(ProcessReporter); ok {
 		p.waits = &waits{}

@@ -69,10 +69,11 @@ func withRunner(t *testing.T, test func(t *testing.T, b *runnerBench)) {
 		log := taskLog{slog.New(slog.DiscardHandler)}
 		cfg := &Config{
 			Concurrency: 1, PrefetchMultiplier: 4,
-			Executors: map[string]ExecutorConfig{"other": {Executor: goroutines{&protocol.Decoder{}}, Concurrency: 1}},
+			Executors: map[string]ExecutorConfig{"other": {Executor: goroutines{}, InProcess: true, Concurrency: 1}},
 		}
-		b.runner = newRunner(cfg, false, goroutines{&protocol.Decoder{}}, runnerDeps{
-			log: log, leases: &leases{}, noStart: noStart,
+		b.runner = newRunner(cfg, false, runnerDeps{
+			decoder: &protocol.Decoder{},
+			log:     log, leases: &leases{}, noStart: noStart,
 			refused: func(r *request) bool {
 				if r.ID == b.refuse {
 					b.say("refused " + r.ID)

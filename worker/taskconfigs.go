@@ -183,7 +183,7 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 	t := &taskConfig{
 		entry:         entry,
 		pool:          p,
-		acksLate:      value(o.AcksLate, false),
+		acksLate:      value(o.AcksLate, false) || p.acksLate,
 		acksOnFailure: value(o.AcksOnFailure, true),
 		acksOnTimeout: value(o.AcksOnTimeout, true),
 		rejectOnLost:  value(o.RejectOnWorkerLost, false),
@@ -207,7 +207,7 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 	if rate, err := tasks.ParseRateLimit(limit); err == nil {
 		c.limits.set(t, rate)
 	}
-	if entry.Executor != "" && slices.Contains(callers, entry.Name) {
+	if !entry.InGo() && slices.Contains(callers, entry.Name) {
 		if builtin, ok := c.builtin.Lookup(entry.Name); ok {
 			t.inGo = c.make(builtin, c.runner.goroutines())
 		}
@@ -225,7 +225,7 @@ func (t *taskConfig) forCalled(c *taskConfigs, kwargs []byte) *taskConfig {
 	if err != nil {
 		return t
 	}
-	if called := c.of(sig.Task); called != nil && called.pool == t.inGo.pool {
+	if called := c.of(sig.Task); called != nil && called.entry.InGo() {
 		return t.inGo
 	}
 	return t

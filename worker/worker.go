@@ -114,7 +114,7 @@ func New(cfg Config) (*Worker, error) {
 		decoder: &w.decoder, revocations: w.revocations, stores: cfg.Store != nil, buries: able.Mover != nil,
 		answers: w.answers, settler: w.settler, hooks: w.hooks, log: w.log,
 	}
-	w.runner = newRunner(&cfg, adaptive, goroutines{&w.decoder}, w.runnerDeps())
+	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
 	w.counts.init()
 	w.takeIn()
 	w.passing = newPassing(w)
@@ -124,7 +124,7 @@ func New(cfg Config) (*Worker, error) {
 // runnerDeps is what the worker does for its runner.
 func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
-		log: w.log, leases: w.leases, noStart: w.noStart,
+		log: w.log, decoder: &w.decoder, leases: w.leases, noStart: w.noStart,
 		serves:  w.cfg.Registry.RunsOn,
 		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, unlessStored: w.deduplication.unlessStored, ack: w.settler.ack, begun: w.begun,
 		answers: w.answers, settle: w.settler.settle, passOn: func(s *settlement) { w.passing.passOn(s) }, announce: w.settler.announceNow, unstarted: w.unstarted, handsOver: w.able.Prefetcher != nil,
