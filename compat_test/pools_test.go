@@ -79,10 +79,9 @@ func TestLogFilePerChild(t *testing.T) {
 	dir := t.TempDir()
 	flags := []string{"-A", a.module, "--python", a.python(), "worker", "-c", "1", "-l", "info", "-f", filepath.Join(dir, "w%I.log")}
 	start(t, "apium worker", appDir, a.env(t), apiumBinary, flags...)
-	var total any
-	a.run(t, &total, `import json, pools; print(json.dumps(pools.total.delay([1, 2]).get(timeout=60)))`)
+	a.run(t, nil, `import pools; pools.who.delay().get(timeout=60)`)
 	for name, text := range map[string]string{
-		"w.log": " ready.", "w-1.log": ": INFO/ForkPoolWorker-1] Task pools.total[",
+		"w.log": " ready.", "w-1.log": ": INFO/ForkPoolWorker-1] Task pools.who[",
 	} {
 		eventually(t, patience, name+" has "+text, func() bool {
 			log, err := os.ReadFile(filepath.Join(dir, name))
