@@ -59,6 +59,7 @@ var layers = map[string][]string{
 	"tasks":           {"protocol", "protocol/pyjson", "protocol/canvas", "beat/schedule", "internal/logline"},
 	"tasks/oteltasks": {"tasks", "protocol", "protocol/pyjson", "otel"},
 	"tasks/batches":   {"tasks", "worker"},
+	"tasks/unique":    {"tasks", "client", "protocol", "protocol/canvas", "protocol/pyjson", "internal/redisconn"},
 	"tasks/sample":    {"tasks", "protocol/pyjson"},
 	"tasks/taskstest": {
 		"tasks", "protocol", "protocol/canvas", "protocol/pyjson", "client", "worker", "broker", "broker/membroker", "backend", "backend/membackend",
