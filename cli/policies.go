@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apium/apium/settings"
 	"github.com/apium/apium/tasks"
 )
 
@@ -61,6 +62,39 @@ func (s *workerSettings) readUnknown(c *cli.Context) error {
 	}
 	s.warnOfPolicies(named)
 	return nil
+}
+
+// readShares reads which share of a task's messages is run here. They are added to the settings'.
+func (s *workerSettings) readShares(c *cli.Context) error {
+	if !c.IsSet("share") {
+		return nil
+	}
+	shares := settings.Shares{}
+	maps.Copy(shares, s.conf.Share)
+	for _, given := range c.StringSlice("share") {
+		for _, item := range commaList(given) {
+			task, text, _ := strings.Cut(item, "=")
+			share, err := tasks.ParseShare(text)
+			switch {
+			case task == "":
+				return fmt.Errorf("invalid value for '--share': '%s' names no task", item)
+			case err != nil:
+				return fmt.Errorf("invalid value for '--share': %s: %w", task, err)
+			}
+			shares[task] = share
+		}
+	}
+	s.conf.Share = shares
+	return nil
+}
+
+// warnOfShares tells of shares that have no effect, as there is no such task.
+func (p *program) warnOfShares(s *workerSettings) {
+	for _, task := range slices.Sorted(maps.Keys(s.conf.Share)) {
+		if entry, known := p.reg.Lookup(task); !known || !entry.InGo() {
+			s.warn("The share of " + task + " has no effect: it has no handler in Go." + didYouMean(task, p.reg.Names(), ""))
+		}
+	}
 }
 
 // warnOfPolicies tells of policies for queues that this worker does not consume.

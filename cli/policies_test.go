@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,18 @@ func TestPoliciesOfSettingsAndFlags(t *testing.T) {
 	if got := readSettings(t, "worker", "--unknown-task", "leave").conf.Table(false)["apium_unknown_task"]; got != "leave" {
 		t.Errorf("shown: %v", got)
 	}
+	shares := readSettings(t, "worker", writeConfig(t, "apium_share = {a = '10%', b = 5}"), "--share", "b=50%,c=0", "--share", "d=2.5")
+	if want := (map[string]tasks.Share{"a": 1000, "b": 5000, "c": 0, "d": 250}); !maps.Equal(shares.worker.Shares, want) {
+		t.Errorf("shares %v, want %v", shares.worker.Shares, want)
+	}
+	if diff := cmp.Diff(map[string]any{"a": "10%", "b": "50%", "c": "0%", "d": "2.5%"}, shares.conf.Table(false)["apium_share"]); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
 	for args, want := range map[string]string{
+		"--share 10%":                "10%: '' is no percentage from 0 to 100",
+		"--share a=":                 "a: '' is no percentage from 0 to 100",
+		"--share =5":                 "'=5' names no task",
+		"--share a=x":                "a: 'x' is no percentage from 0 to 100",
 		"--unknown-task drop":        "'drop' is not one of fail, leave, park, forward:<queue>",
 		"--unknown-task =leave":      "'=leave' names no queue",
 		"--unknown-task a=forward:a": "'a=forward:a' forwards a queue to itself",

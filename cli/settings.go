@@ -88,7 +88,7 @@ func readWorkerSettings(c *cli.Context, project *python.App) (*workerSettings, e
 	s.logfile = nodename.Path(c.String("logfile"), s.opts.Hostname)
 	s.pidfile = nodename.Path(c.String("pidfile"), s.opts.Hostname)
 	for _, read := range []func(*cli.Context) error{
-		s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown, s.readIgnored, s.readBeat,
+		s.readLevel, s.readPool, s.readQueues, s.readTaskOptions, s.readWaiting, s.readUnknown, s.readShares, s.readIgnored, s.readBeat,
 	} {
 		if err := read(c); err != nil {
 			return nil, usage(c, err, false)

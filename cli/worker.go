@@ -98,6 +98,7 @@ func (p *program) startWorker(c *cli.Context, stop *stopper) error {
 		p.reg = tasks.NewRegistry() // the app's tasks are what is wanted
 	}
 	p.warnOfLost(s, project)
+	p.warnOfShares(s)
 	stop.supervisor.warn(&s.warnings)
 	if err := p.checkTasks(c, s); err != nil {
 		return usage(c, err, false)

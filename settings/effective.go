@@ -1,8 +1,8 @@
 package settings
 
 // Table returns settings by their names in Celery, as they were given, with or without
-// those that have their default. apium_unknown_task is shown as it is in force: a program may add to it, as
-// --unknown-task does. Nothing in it is masked.
+// those that have their default. apium_unknown_task and apium_share are shown as they are in force: a program may add to
+// them, as --unknown-task and --share do. Nothing in it is masked.
 func (s *Settings) Table(withDefaults bool) map[string]any {
 	table := map[string]any{}
 	if withDefaults {
@@ -18,6 +18,9 @@ func (s *Settings) Table(withDefaults bool) map[string]any {
 	const unknown = "apium_unknown_task"
 	if policy := s.UnknownTask.encode(); table[unknown] != nil || policy != any("fail") {
 		table[unknown] = plain(policy)
+	}
+	if len(s.Share) > 0 {
+		table["apium_share"] = plain(s.Share.encode())
 	}
 	return table
 }

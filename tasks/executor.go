@@ -10,8 +10,7 @@ import (
 // RegisterFor adds a task that an executor of the worker runs which is not that of Go handlers:
 // worker.Config has executors by name. Options hold for it as for all tasks; its arguments are
 // read by whoever runs it. A Go handler of the same name comes first, whichever is registered
-// first: RegisterFor then reports false and changes nothing, and Register replaces what it has
-// registered. It panics when the name is empty or an option cannot be.
+// first: RegisterFor then reports false, and only Behind finds what it has registered. It panics when the name is empty or an option cannot be.
 func (r *Registry) RegisterFor(executor, name string, opts ...Option) bool {
 	entry, err := newEntryFor(executor, name, opts)
 	if err != nil {
@@ -46,7 +45,9 @@ func (r *Registry) ReplaceFor(executor string, all map[string][]Option) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.entries, func(_ string, e *Entry) bool { return e.Executor == executor })
+	for _, entries := range []map[string]*Entry{r.entries, r.behind} {
+		maps.DeleteFunc(entries, func(_ string, e *Entry) bool { return e.Executor == executor })
+	}
 	delete(r.runs, executor)
 	for _, entry := range entries {
 		r.addForLocked(entry)
@@ -66,6 +67,7 @@ func newEntryFor(executor, name string, opts []Option) (*Entry, error) {
 
 func (r *Registry) addForLocked(entry *Entry) bool {
 	if existing := r.entries[entry.Name]; existing != nil && existing.InGo() {
+		r.behind[entry.Name] = entry
 		return false
 	}
 	r.enter(entry)

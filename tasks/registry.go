@@ -40,7 +40,8 @@ type Entry struct {
 type Registry struct {
 	mu         sync.RWMutex
 	entries    map[string]*Entry
-	runs       map[string]int // how many of them each executor runs
+	behind     map[string]*Entry // tasks of other executors that have a Go handler, too
+	runs       map[string]int    // how many of them each executor runs
 	commands   map[string]*Entry
 	periodic   []*Periodic // by name
 	middleware []Middleware
@@ -49,7 +50,7 @@ type Registry struct {
 
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{entries: map[string]*Entry{}, runs: map[string]int{}, commands: map[string]*Entry{}}
+	return &Registry{entries: map[string]*Entry{}, behind: map[string]*Entry{}, runs: map[string]int{}, commands: map[string]*Entry{}}
 }
 
 // Register adds a task under the name Python calls it by, such as "shop.tasks.add".
@@ -98,6 +99,9 @@ func (r *Registry) add(name string, fn any, opts []Option) error {
 func (r *Registry) enter(entry *Entry) {
 	if before := r.entries[entry.Name]; before != nil {
 		r.runs[before.Executor]--
+		if !before.InGo() && entry.InGo() {
+			r.behind[entry.Name] = before
+		}
 	}
 	r.runs[entry.Executor]++
 	r.entries[entry.Name] = entry
@@ -150,6 +154,14 @@ func (r *Registry) Lookup(name string) (*Entry, bool) {
 	return entry, ok
 }
 
+// Behind finds the task of another executor that a Go handler of the same name comes before (see RegisterFor).
+func (r *Registry) Behind(name string) (*Entry, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	entry, ok := r.behind[name]
+	return entry, ok
+}
+
 // Names returns the names of all tasks in alphabetical order.
 func (r *Registry) Names() []string {
 	r.mu.RLock()
@@ -163,7 +175,7 @@ func (r *Registry) Clone() *Registry {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return &Registry{
-		entries: maps.Clone(r.entries), runs: maps.Clone(r.runs), commands: maps.Clone(r.commands),
+		entries: maps.Clone(r.entries), behind: maps.Clone(r.behind), runs: maps.Clone(r.runs), commands: maps.Clone(r.commands),
 		periodic: slices.Clone(r.periodic), middleware: slices.Clone(r.middleware), hooks: slices.Clone(r.hooks),
 	}
 }

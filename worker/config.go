@@ -123,6 +123,10 @@ type Config struct {
 	Unknown tasks.UnknownPolicy
 	// UnknownByQueue are the policies of single queues.
 	UnknownByQueue map[string]tasks.UnknownPolicy
+	// Shares says of which tasks only a share of the messages that come is taken. The others go to the executor of this
+	// worker that has the task, too (see [tasks.Registry.RegisterFor]); if none has, to other workers: as
+	// Unknown says, where it leaves or forwards what is not registered, else back to their queue. Default: all are taken.
+	Shares map[string]tasks.Share
 	// MaxRedeliveries is how often a message is given back because a worker died that
 	// was running it, before it is buried among the dead letters. Default 10; negative: no
 	// limit.
@@ -314,6 +318,7 @@ func (c *Config) validate() error {
 		check(n < 0, "%s must not be negative", name)
 	}
 	errs = append(errs, c.validatePolicies()...)
+	errs = append(errs, c.validateShares()...)
 	errs = append(errs, c.validateOptions()...)
 	_, acceptErr := protocol.NewAccept(c.AcceptContent...)
 	_, formatErr := serializer.Format(c.TaskSerializer, c.TaskCompression)

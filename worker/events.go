@@ -33,9 +33,9 @@ const (
 	LeaseLost
 	// Ignored: the handler has seen to the task's state itself.
 	Ignored
-	// Forwarded: the task is not registered, and its message was moved to another queue.
+	// Forwarded: the task is not registered, or not in the worker's share, and its message was moved to another queue.
 	Forwarded
-	// Left: the task is not registered, or its executor has no room, and its message was given
+	// Left: the task is not registered or not in the worker's share, or its executor has no room, and its message was given
 	// back for other workers.
 	Left
 	// Buried: the message was put among the dead letters, after Refused if it was that.
@@ -62,6 +62,10 @@ type Event struct {
 	// Registered tells whether Task.Name is a task this worker knows. Names that
 	// are not come from the wire and must not become labels of a metric.
 	Registered bool
+	// Executor is the name of the executor that runs the task; "": it has a Go handler, or is not registered.
+	Executor string
+	// Shared tells that there is a share for the task (see Config.Shares).
+	Shared bool
 	// Silent is set for tasks that are not to send Celery's events (send_events=False).
 	Silent bool
 	// Runtime is how long the handler ran; 0 if it did not.

@@ -8,14 +8,14 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// handover gives messages of tasks that are not registered to workers that know them: it
+// handover gives messages that nothing here is to run to other workers: it
 // leaves them in their queue or forwards them to another. Some come back: nobody else is
 // there, all others are busy, or two workers forward to each other. These are kept for a
 // moment first.
 type handover struct {
 	kept     *timetable
 	known    handedOver
-	policy   func(queue string) tasks.UnknownPolicy
+	policy   func(*request) tasks.UnknownPolicy
 	moves    bool   // the broker can move a message byte for byte
 	makeWay  func() // has this worker claim nothing for a moment, so that others get what goes back
 	settle   func(settlement)
@@ -33,12 +33,18 @@ const (
 	keepFull = time.Second
 	// leftAtOnce is how many messages a second go back to their queue without a wait.
 	leftAtOnce = 1000
+	// tellEvery is how often it is told that messages come back.
+	tellEvery = time.Minute
 )
 
 // take gives a message to others, or keeps it first.
 func (h *handover) take(r *request, leave bool) {
 	now := time.Now()
 	wait := h.known.next(sameRun(r))
+	if wait == keepLast && h.known.isNews(now) {
+		h.log.task(slog.LevelWarn, r, "Task comes back", "Task "+nameAndID(r.Task)+", "+whyNotHere(r)+
+			", comes back again and again: no other worker takes it from queue "+r.Queue+". Does one that has it consume that queue?")
+	}
 	if wait == 0 && leave && !h.known.atOnce(now) {
 		wait = keepFull
 	}
@@ -67,18 +73,26 @@ func (h *handover) release(r *request) {
 
 // handOver gives a message to others, as the policy of its queue says.
 func (h *handover) handOver(r *request) {
-	policy := h.policy(r.Queue)
+	policy := h.policy(r)
 	if policy.Action == tasks.UnknownForward {
 		h.log.forwarded(r, policy.Queue)
 		h.settle(settlement{req: r, fate: forward, queue: policy.Queue, end: &outcome{kind: Forwarded}})
 		return
 	}
-	h.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", which is not registered here, in queue "+r.Queue)
+	h.log.task(slog.LevelDebug, r, "Task left", "Leaving task "+nameAndID(r.Task)+", "+whyNotHere(r)+", in queue "+r.Queue)
 	s := settlement{req: r, fate: requeue, end: &outcome{kind: Left}}
 	if h.moves { // byte for byte: nobody has run it
 		s.fate, s.queue = forward, r.Queue
 	}
 	h.settle(s)
+}
+
+// whyNotHere says why a message is for other workers.
+func whyNotHere(r *request) string {
+	if r.left {
+		return "which is not in this worker's share"
+	}
+	return "which is not registered here"
 }
 
 // handedOver remembers how often messages were handed over, without growing for ever.
@@ -88,6 +102,7 @@ type handedOver struct {
 
 	second time.Time // when the count of left began
 	left   int
+	told   time.Time // when it was last told that something comes back
 }
 
 // next says how long to keep a message first.
@@ -111,4 +126,15 @@ func (h *handedOver) atOnce(now time.Time) bool {
 	}
 	h.left++
 	return h.left <= leftAtOnce
+}
+
+// isNews tells whether it was not told for long that something comes back.
+func (h *handedOver) isNews(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Sub(h.told) < tellEvery {
+		return false
+	}
+	h.told = now
+	return true
 }

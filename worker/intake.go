@@ -210,7 +210,7 @@ func (in *intake) decode(r *request, long bool) bool {
 // decoded sends a request whose headers were read where it belongs.
 func (in *intake) decoded(r *request, task *protocol.Task, err error, long bool) bool {
 	if r.Task = task; task != nil {
-		r.task = in.tasks.of(task.Name)
+		r.task, r.left = in.tasks.forMessage(task)
 	}
 	if r.task != nil && r.task.inGo != nil { // its body says which executor is to run it
 		if !long {

@@ -152,7 +152,7 @@ func (l taskLog) discardedByStamp(r *request, header, value string) {
 // forwarded tells of a task that nobody registered here and that goes to others.
 func (l taskLog) forwarded(r *request, queue string) {
 	if l.on(levelInfo) {
-		l.task(levelInfo, r, "Task forwarded", "Forwarding task "+nameAndID(r.Task)+", which is not registered here, to queue "+queue,
+		l.task(levelInfo, r, "Task forwarded", "Forwarding task "+nameAndID(r.Task)+", "+whyNotHere(r)+", to queue "+queue,
 			slog.String("to", queue))
 	}
 }

@@ -88,7 +88,8 @@ func (p *passing) request(m *publish.Message) *request {
 	if err != nil || task.TakeBody(m.Task) != nil {
 		return nil // where its message comes, it is refused
 	}
-	r.Task, r.task, r.bodyRead, r.accepted = task, in.tasks.of(task.Name), true, true
+	r.Task, r.bodyRead, r.accepted = task, true, true
+	r.task, _ = in.tasks.forMessage(task)
 	if r.task == nil || r.task.inGo != nil {
 		return nil
 	}

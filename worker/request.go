@@ -29,7 +29,8 @@ type request struct {
 	redeliveries int            // how often it came back because a worker died
 	unparked     bool           // it comes from the broker's keeping
 	announced    bool           // monitors were told that it was received
-	task         *taskConfig    // nil: unknown task
+	task         *taskConfig    // nil: unknown task, or left
+	left         bool           // other workers are to run it: it is not in the share of its task
 
 	acksLate     bool
 	storeResult  bool
@@ -165,7 +166,14 @@ func (r *request) childrenJSON() []byte {
 
 // event is the event of a step of this request.
 func (r *request) event(kind Kind) Event {
-	return Event{Kind: kind, Queue: r.Queue, Task: r.Task, Registered: r.task != nil, Silent: r.task != nil && !r.task.sendEvents}
+	e := Event{Kind: kind, Queue: r.Queue, Task: r.Task, Registered: r.task != nil}
+	if t := r.task; t != nil {
+		e.Shared, e.Silent = t.share.Load() != nil, !t.sendEvents
+		if !t.entry.InGo() {
+			e.Executor = t.entry.Executor
+		}
+	}
+	return e
 }
 
 // apply works out what holds for this request: the message's header wins over the

@@ -22,6 +22,10 @@ type taskConfig struct {
 	// inGo is, of a task of another executor that calls a task (celery.map), what runs it in its
 	// place where that has a Go handler; nil: there is no such thing.
 	inGo *taskConfig
+	// rest is, of a task with a Go handler, what another executor of this worker runs by the same
+	// name; nil: there is no such thing.
+	rest  *taskConfig
+	share atomic.Pointer[tasks.Share] // of its messages; the others are left to rest or to other workers. Nil: all
 
 	acksLate      bool
 	acksOnFailure bool
@@ -60,6 +64,7 @@ type taskConfigs struct {
 	builtin     *tasks.Registry // the tasks that every Celery worker has
 	defaults    tasks.Options
 	annotations []map[string]tasks.Options
+	shares      map[string]tasks.Share
 	limits      *limits
 	runner      *runner
 
@@ -74,11 +79,12 @@ type taskConfigs struct {
 type operatorLimits struct {
 	rate  *string
 	times *timeLimits
+	share *tasks.Share
 }
 
 func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits, runner *runner) *taskConfigs {
 	c := &taskConfigs{
-		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations,
+		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, shares: cfg.Shares,
 		limits: limits, runner: runner, set: map[string]operatorLimits{},
 	}
 	c.byName.Store(&sync.Map{})
@@ -110,6 +116,23 @@ func (c *taskConfigs) lookup(name string) (entry *tasks.Entry, ok bool) {
 	return entry, ok
 }
 
+// behind is the task of another executor that this one comes before; nil: there is none.
+func (c *taskConfigs) behind(entry *tasks.Entry) *tasks.Entry {
+	if !entry.InGo() {
+		return nil
+	}
+	behind, _ := c.registered.Behind(entry.Name)
+	return behind
+}
+
+// isOf tells whether the configuration was made of these.
+func (t *taskConfig) isOf(entry, behind *tasks.Entry) bool {
+	if t.rest == nil {
+		return t.entry == entry && behind == nil
+	}
+	return t.entry == entry && t.rest.entry == behind
+}
+
 // refresh looks anew at the tasks that are not registered as they were. What has come for them
 // runs as it would have, but at their new rates.
 func (c *taskConfigs) refresh() {
@@ -117,7 +140,7 @@ func (c *taskConfigs) refresh() {
 	var changed []string
 	for key, known := range c.byName.Load().Range {
 		name := key.(string)
-		if entry, ok := c.lookup(name); ok && entry == known.(*taskConfig).entry {
+		if entry, ok := c.lookup(name); ok && known.(*taskConfig).isOf(entry, c.behind(entry)) {
 			kept.Store(name, known)
 		} else {
 			changed = append(changed, name)
@@ -135,9 +158,18 @@ func (c *taskConfigs) setRate(name, limit string, rate float64) bool {
 	if t == nil {
 		return false
 	}
+	c.limit(t, limit, rate)
+	return true
+}
+
+// limit sets the rate limit of a task: one, whoever runs it.
+func (c *taskConfigs) limit(t *taskConfig, limit string, rate float64) {
 	t.rateLimit.Store(&limit)
 	c.limits.set(t, rate)
-	return true
+	if t.rest != nil {
+		t.rest.rateLimit.Store(&limit)
+		t.rest.limiter.Store(t.limiter.Load())
+	}
 }
 
 func (c *taskConfigs) setTimes(name string, times timeLimits) bool {
@@ -145,7 +177,9 @@ func (c *taskConfigs) setTimes(name string, times timeLimits) bool {
 	if t == nil {
 		return false
 	}
-	t.limits.Store(&times)
+	for ; t != nil; t = t.rest {
+		t.limits.Store(&times)
+	}
 	return true
 }
 
@@ -178,7 +212,30 @@ func (c *taskConfigs) published(name string) (canvas.Options, bool) {
 	return t.published, true
 }
 
+// make makes the configuration of a task that is called by its name.
 func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
+	t, o := c.configure(entry, p)
+	if behind := c.behind(entry); behind != nil {
+		if p := c.runner.pool(behind.Executor); p != nil {
+			t.rest, _ = c.configure(behind, p)
+		}
+	}
+	t.dial(c.shareOf(entry.Name))
+	limit := value(c.setFor(entry.Name).rate, value(o.RateLimit, ""))
+	t.rateLimit.Store(&limit)
+	if rate, err := tasks.ParseRateLimit(limit); err == nil {
+		c.limit(t, limit, rate)
+	}
+	if !entry.InGo() && slices.Contains(callers, entry.Name) {
+		if builtin, ok := c.builtin.Lookup(entry.Name); ok {
+			t.inGo = c.make(builtin, c.runner.goroutines())
+		}
+	}
+	return t
+}
+
+// configure works out what the options of a task say, but for its rate.
+func (c *taskConfigs) configure(entry *tasks.Entry, p *pool) (*taskConfig, tasks.Options) {
 	o := c.optionsOf(entry)
 	t := &taskConfig{
 		entry:         entry,
@@ -199,20 +256,10 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 		throws:        o.Throws,
 	}
 	t.published = append(canvas.Options{canvas.IgnoreResult(t.ignoreResult)}, o.Publishing...)
-	set := c.setFor(entry.Name)
-	times := value(set.times, timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
+	times := value(c.setFor(entry.Name).times, timeLimits{hard: value(o.TimeLimit, 0), soft: value(o.SoftTimeLimit, 0)})
 	t.limits.Store(&times)
-	limit := value(set.rate, value(o.RateLimit, ""))
-	t.rateLimit.Store(&limit)
-	if rate, err := tasks.ParseRateLimit(limit); err == nil {
-		c.limits.set(t, rate)
-	}
-	if !entry.InGo() && slices.Contains(callers, entry.Name) {
-		if builtin, ok := c.builtin.Lookup(entry.Name); ok {
-			t.inGo = c.make(builtin, c.runner.goroutines())
-		}
-	}
-	return t
+	t.rateLimit.Store(new(string))
+	return t, o
 }
 
 // callers are Celery's own tasks that call another one.

@@ -31,7 +31,8 @@ func (c *Config) validatePolicies() (errs []error) {
 	return errs
 }
 
-// unknownTasks answers for messages whose tasks are not registered, as the policies say.
+// unknownTasks answers for messages whose tasks are not registered, as the policies say, and for those
+// that are not in the share of their task.
 type unknownTasks struct {
 	policy   tasks.UnknownPolicy
 	byQueue  map[string]tasks.UnknownPolicy
@@ -40,9 +41,9 @@ type unknownTasks struct {
 	bury     func(r *request, reason, detail string)
 }
 
-// answer takes a message whose task is not registered.
+// answer takes a message that nothing here is to run.
 func (u *unknownTasks) answer(r *request) {
-	policy := u.policyOf(r.Queue)
+	policy := u.policyOf(r)
 	switch policy.Action {
 	case tasks.UnknownForward, tasks.UnknownLeave:
 		u.handover.take(r, policy.Action == tasks.UnknownLeave)
@@ -53,14 +54,18 @@ func (u *unknownTasks) answer(r *request) {
 	}
 }
 
-// policyOf is the policy for the messages of a queue.
-func (u *unknownTasks) policyOf(queue string) tasks.UnknownPolicy {
-	policy, ok := u.byQueue[queue]
+// policyOf is the policy for a message: that of its queue.
+func (u *unknownTasks) policyOf(r *request) tasks.UnknownPolicy {
+	policy, ok := u.byQueue[r.Queue]
 	if !ok {
 		policy = u.policy
 	}
-	if policy.Action == tasks.UnknownForward && policy.Queue == queue {
-		return tasks.UnknownPolicy{} // it came back to where it is forwarded to: nobody knows it
+	back := policy.Action == tasks.UnknownForward && policy.Queue == r.Queue // it came to where it is forwarded to
+	switch {
+	case r.left && (back || policy.Action == tasks.UnknownFail || policy.Action == tasks.UnknownPark):
+		return tasks.UnknownPolicy{Action: tasks.UnknownLeave} // nothing is wrong with it
+	case back:
+		return tasks.UnknownPolicy{} // nobody knows it
 	}
 	return policy
 }

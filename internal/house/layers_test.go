@@ -93,7 +93,7 @@ var layers = map[string][]string{
 	"client":           {"protocol", "protocol/pyjson", "protocol/canvas", "tasks", "broker", "backend", "internal/publish"},
 	"scripts":          {},
 	"python":           {"backend", "broker", "protocol", "protocol/canvas", "protocol/pyjson", "protocol/serializer", "tasks", "worker", "internal/logline", "scripts", "sys"},
-	"operate/metrics":  {"worker", "protocol", "broker", "prometheus"},
+	"operate/metrics":  {"worker", "tasks", "protocol", "broker", "prometheus"},
 
 	"settings/connection": {},
 	"settings":            {"settings/connection", "broker", "tasks", "protocol/canvas", "protocol/pyjson", "internal/fnmatch", "internal/nearest", "toml", "yaml"},

@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,27 @@ func TestRateLimitTakesEffect(t *testing.T) {
 		send()
 		want(10)
 		b.want("registered", "", `["app.count"]`)
+	})
+}
+
+func TestShareTakesEffect(t *testing.T) {
+	inBubble(t, func(_ *testing.T, b *bench) {
+		b.reg.Register("app.add", func(x, y int) int { return x + y })
+		b.cfg.Shares = map[string]tasks.Share{"app.add": 250}
+		b.start()
+		b.want("shares", "", `{"app.add": "2.5%"}`)
+		b.want("share", `{"task_name": "app.add", "share": "0%"}`, `{"ok": "takes 0%, leaves the others to other workers"}`)
+		b.want("shares", "", `{"app.add": "0%"}`)
+		id := b.send(call{Task: "app.add", Args: []any{1, 2}})
+		b.sleep(time.Second)
+		b.wantState(id, "")
+		b.want("share", `{"task_name": "app.add", "share": 100}`, `{"ok": "takes 100%, leaves the others to other workers"}`)
+		b.sleep(time.Minute)
+		b.wantState(id, "SUCCESS 3")
+		b.want("share", `{"task_name": "app.ad", "share": 1}`, `{"error": "unknown task"}`)
+		for _, share := range []string{`"x"`, "101", "null", "[1]"} {
+			b.want("share", `{"task_name": "app.add", "share": `+share+`}`, `{"error": "'`+strings.Trim(share, `"`)+`' is no percentage from 0 to 100"}`)
+		}
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
@@ -47,6 +48,8 @@ type Worker interface {
 	Queues() []broker.Queue
 	// Processes are those in which tasks run, apart from the worker's own.
 	Processes() []worker.ProcessState
+	// Shares are the shares of tasks that settings or operators have named.
+	Shares() map[string]tasks.Share
 }
 
 // Metrics counts what a worker tells it. It is a [worker.Observer], and a
@@ -54,10 +57,11 @@ type Worker interface {
 type Metrics struct {
 	endpoint
 	collection
-	tasks  *tasks
+	tasks  *taskFigures
 	sent   *named
 	own    *own
 	worker *workerCollector
+	shares *shares
 	counts *counts
 }
 
@@ -82,7 +86,8 @@ func New(opts Options) *Metrics {
 		worker: newWorkerCollector(host),
 		counts: newCounts(),
 	}
-	m.collection = collection{m.tasks, m.sent.total, m.own, m.worker, newProcesses(m.worker), m.counts}
+	m.shares = newShares(m.worker, opts.RuntimeBuckets)
+	m.collection = collection{m.tasks, m.sent.total, m.own, m.worker, newProcesses(m.worker), m.shares, m.counts}
 	if opts.Broker != nil {
 		m.collection = append(m.collection, newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
 	}
@@ -112,10 +117,14 @@ func (m *Metrics) Ready() error { return m.worker.ready() }
 // Observe counts one step of a task.
 func (m *Metrics) Observe(e worker.Event) {
 	switch e.Kind {
-	case worker.Received, worker.Started, worker.Retried, worker.Rejected, worker.Revoked:
+	case worker.Received, worker.Started, worker.Rejected, worker.Revoked:
 		m.tasks.observe(&e)
+	case worker.Retried:
+		m.tasks.observe(&e)
+		m.shares.observe(&e)
 	case worker.Succeeded, worker.Failed:
 		m.tasks.observe(&e)
+		m.shares.observe(&e)
 		if e.Settle > 0 { // an unknown task has no handler that returned
 			m.own.settle.Observe(e.Settle.Seconds())
 		}

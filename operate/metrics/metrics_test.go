@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/operate/metrics"
 	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
 )
 
@@ -23,9 +26,12 @@ type fakeWorker struct {
 	ready     error
 	stats     worker.Stats
 	processes []worker.ProcessState
+	shares    map[string]tasks.Share
 }
 
 func (w *fakeWorker) Processes() []worker.ProcessState { return w.processes }
+
+func (w *fakeWorker) Shares() map[string]tasks.Share { return w.shares }
 
 func (w *fakeWorker) Ready() error        { return w.ready }
 func (w *fakeWorker) Stats() worker.Stats { return w.stats }
@@ -373,5 +379,39 @@ func TestTaskSent(t *testing.T) {
 		if got[series] != want {
 			t.Errorf("%s is %s, want %s", series, got[series], want)
 		}
+	}
+}
+
+// Tasks with a share are counted by what ran them; others are not.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(options())
+	m.Watch(&fakeWorker{shares: map[string]tasks.Share{"t": tasks.WholeShare / 4}})
+	in := func(executor string, e worker.Event) worker.Event {
+		e.Executor, e.Shared = executor, true
+		return e
+	}
+	steps(m, "t", "celery", in("", succeeded(30*time.Millisecond)), in("python", succeeded(time.Second)), in("python", failed("ValueError")), in("", retried))
+	steps(m, "other", "celery", succeeded(time.Second))
+	got, _ := scrape(t, m.Handler())
+	shared := map[string]string{}
+	for series, value := range got {
+		if strings.Contains(series, "share") && !strings.Contains(series, "_bucket") {
+			shared[series] = value
+		}
+	}
+	want := map[string]string{
+		`apium_task_share_ratio{name="t"}`:                                                    "0.25",
+		`apium_shared_task_runtime_seconds_count{executor="go",name="t",state="SUCCESS"}`:     "1",
+		`apium_shared_task_runtime_seconds_sum{executor="go",name="t",state="SUCCESS"}`:       "0.03",
+		`apium_shared_task_runtime_seconds_count{executor="go",name="t",state="RETRY"}`:       "1",
+		`apium_shared_task_runtime_seconds_sum{executor="go",name="t",state="RETRY"}`:         "0.0",
+		`apium_shared_task_runtime_seconds_count{executor="python",name="t",state="SUCCESS"}`: "1",
+		`apium_shared_task_runtime_seconds_sum{executor="python",name="t",state="SUCCESS"}`:   "1.0",
+		`apium_shared_task_runtime_seconds_count{executor="python",name="t",state="FAILURE"}`: "1",
+		`apium_shared_task_runtime_seconds_sum{executor="python",name="t",state="FAILURE"}`:   "1.0",
+	}
+	if diff := cmp.Diff(want, shared); diff != "" {
+		t.Errorf("series (-want +got):\n%s", diff)
 	}
 }

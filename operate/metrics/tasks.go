@@ -43,10 +43,10 @@ var counted = []struct {
 	{worker.Revoked, "celery_task_revoked_total", "Sent if the task has been revoked."},
 }
 
-// tasks are the figures that carry a task's name. Three steps of every task end
+// taskFigures are those that carry a task's name. Three steps of every task end
 // here, so the series of a task in a queue are looked up once, without a lock, and
 // counting is one atomic addition.
-type tasks struct {
+type taskFigures struct {
 	counters []*prometheus.CounterVec // parallel to counted
 	failed   *prometheus.CounterVec
 	runtime  *prometheus.HistogramVec
@@ -67,10 +67,10 @@ type series struct {
 	exceptions map[string]prometheus.Counter
 }
 
-func newTasks(host string, buckets []float64) *tasks {
+func newTasks(host string, buckets []float64) *taskFigures {
 	always := prometheus.Labels{"hostname": host}
 	labels := []string{"name", "queue_name"}
-	t := &tasks{
+	t := &taskFigures{
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "celery_task_failed_total", Help: "Sent if the execution of the task failed.", ConstLabels: always,
 		}, append([]string{"exception"}, labels...)),
@@ -87,7 +87,7 @@ func newTasks(host string, buckets []float64) *tasks {
 	return t
 }
 
-func (t *tasks) Describe(ch chan<- *prometheus.Desc) {
+func (t *taskFigures) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range t.counters {
 		c.Describe(ch)
 	}
@@ -95,7 +95,7 @@ func (t *tasks) Describe(ch chan<- *prometheus.Desc) {
 	t.runtime.Describe(ch)
 }
 
-func (t *tasks) Collect(ch chan<- prometheus.Metric) {
+func (t *taskFigures) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range t.counters {
 		c.Collect(ch)
 	}
@@ -103,7 +103,7 @@ func (t *tasks) Collect(ch chan<- prometheus.Metric) {
 	t.runtime.Collect(ch)
 }
 
-func (t *tasks) observe(e *worker.Event) {
+func (t *taskFigures) observe(e *worker.Event) {
 	key := seriesKey{queue: e.Queue, name: unregistered}
 	if e.Registered && e.Task != nil {
 		key.name = e.Task.Name
@@ -124,7 +124,7 @@ func (t *tasks) observe(e *worker.Event) {
 
 // add makes the series of a task that was not seen before. As in celery-exporter all
 // its counters are there at once, at zero: rates and ratios need both ends.
-func (t *tasks) add(key seriesKey) *series {
+func (t *taskFigures) add(key seriesKey) *series {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := *t.series.Load()

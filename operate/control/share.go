@@ -1,0 +1,47 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
+	"github.com/apium/apium/worker"
+)
+
+// share is a command that Celery does not have: it changes how many of a task's messages this worker takes.
+func (m *Mailbox) share(task string, given json.RawMessage, _ others) (any, error) {
+	text := string(given)
+	if pyjson.Kind(given) == '"' {
+		if err := pyjson.Unmarshal(given, &text); err != nil {
+			return nil, err
+		}
+	}
+	share, err := tasks.ParseShare(text)
+	if err != nil {
+		return failed(err.Error()), nil //nolint:nilerr // that is the reply
+	}
+	switch err := m.w.Operations().SetShare(task, share); {
+	case errors.Is(err, worker.ErrUnknownTask):
+		m.log.Error("Share attempt for unknown task "+task, logline.EventKey, "Share attempt for unknown task", "task_name", task)
+		return failed("unknown task"), nil
+	case err != nil:
+		return nil, err
+	}
+	m.log.Info("New share of tasks of type "+task+": "+share.String()+".", logline.EventKey, "New share", "task_name", task, "share", share.String())
+	where := "to other workers"
+	if executor, ok := m.w.Operations().Beside(task); ok {
+		where = "to " + executor
+	}
+	return succeeded("takes " + share.String() + ", leaves the others " + where), nil
+}
+
+// shares tells what holds now.
+func (m *Mailbox) shares(_ others) (any, error) {
+	all := map[string]any{}
+	for task, share := range m.w.Shares() {
+		all[task] = share.String()
+	}
+	return all, nil
+}
