@@ -102,15 +102,9 @@ func workerFlags() []cli.Flag {
 		text(queueCategory, "exclude-queues", "X", "", "`QUEUES` not to consume from"),
 		toggle(queueCategory, "purge", "drop all messages that wait in these queues, before the start", "discard"),
 
-		&cli.StringSliceFlag{
-			Name: "unknown-task", Category: queueCategory, EnvVars: workerEnv("unknown-task"),
-			Usage: "`POLICY` for tasks that are not registered: fail (default), leave, park or forward:QUEUE; " +
-				"repeatable as QUEUE=POLICY for single queues",
-		},
-		&cli.StringSliceFlag{
-			Name: "share", Category: queueCategory, EnvVars: workerEnv("share"),
-			Usage: "`TASK=PERCENT` of a task's messages run in Go, the others in Python; repeatable (apium_share)",
-		},
+		texts(queueCategory, "unknown-task", "`POLICY` for tasks that are not registered: fail (default), leave, park or forward:QUEUE; "+
+			"repeatable as QUEUE=POLICY for single queues"),
+		texts(queueCategory, "share", "`TASK=PERCENT` of a task's messages run in Go, the others in Python; repeatable (apium_share)"),
 		integer(queueCategory, "max-redeliveries", 10, "deaths of workers that run a task until it is put among the dead letters; 0: no limit"),
 		duration(queueCategory, "park-after", "`SECONDS` ahead from which tasks with an ETA wait in the broker, not in memory (default: 10)"),
 		integer(queueCategory, "eta-task-limit", 10_000, "tasks with an ETA held in memory at most (worker_eta_task_limit)"),
@@ -215,6 +209,11 @@ func (f celeryFlag) names() string {
 
 func text(category, name, short, value, usage string) cli.Flag {
 	return &cli.StringFlag{Name: name, Aliases: alias(short), Value: value, Usage: usage, Category: category, EnvVars: workerEnv(name)}
+}
+
+// texts may be given several times.
+func texts(category, name, usage string) cli.Flag {
+	return &cli.StringSliceFlag{Name: name, Usage: usage, Category: category, EnvVars: workerEnv(name)}
 }
 
 func integer(category, name string, value int, usage string) cli.Flag {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/apium/apium/tasks"
 )
@@ -53,14 +54,21 @@ func Elsewhere(c Command, variadic string, params ...Param) Command {
 	return c
 }
 
-// Panel returns Celery's commands, those that inspect first, by name.
+// Panel returns Celery's commands and ours, those that inspect first, by name.
 func Panel() []Command {
 	var nobody *Mailbox // who is not asked to run them
-	return slices.DeleteFunc(nobody.panel(), func(c Command) bool { return c.hidden })
+	shown := slices.DeleteFunc(nobody.panel(), func(c Command) bool { return c.hidden })
+	slices.SortFunc(shown, func(a, b Command) int {
+		if a.Inspect != b.Inspect {
+			return map[bool]int{true: -1, false: 1}[a.Inspect]
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return shown
 }
 
-// panel is the table of Celery's commands.
-func (m *Mailbox) panel() []Command { return append(m.inspections(), m.controls()...) }
+// panel is the table of all commands.
+func (m *Mailbox) panel() []Command { return slices.Concat(m.inspections(), m.controls(), m.beside()) }
 
 // entries makes the commands callable, by their old names too.
 func (m *Mailbox) entries() map[string]*tasks.Entry {

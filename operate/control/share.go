@@ -10,7 +10,19 @@ import (
 	"github.com/apium/apium/worker"
 )
 
-// share is a command that Celery does not have: it changes how many of a task's messages this worker takes.
+// beside are the commands that Celery does not have.
+func (m *Mailbox) beside() []Command {
+	return []Command{
+		{Name: "shares", Inspect: true, Help: "how many of a task's messages a worker takes", signature: "**kwargs", handler: m.shares},
+		{
+			Name: "share", Usage: "<task_name> <percent (e.g., 10%)>", Help: "change how many of a task's messages a worker takes",
+			params:    []param{{"task_name", readText}, {"share", readText}},
+			signature: "task_name, share, **kwargs", handler: m.share,
+		},
+	}
+}
+
+// share changes how many of a task's messages this worker takes.
 func (m *Mailbox) share(task string, given json.RawMessage, _ others) (any, error) {
 	text := string(given)
 	if pyjson.Kind(given) == '"' {
@@ -20,7 +32,7 @@ func (m *Mailbox) share(task string, given json.RawMessage, _ others) (any, erro
 	}
 	share, err := tasks.ParseShare(text)
 	if err != nil {
-		return failed(err.Error()), nil //nolint:nilerr // that is the reply
+		return failed(err.Error()), nil
 	}
 	switch err := m.w.Operations().SetShare(task, share); {
 	case errors.Is(err, worker.ErrUnknownTask):

@@ -39,7 +39,6 @@ func (m *Mailbox) inspections() []Command {
 		{Name: "reserved", Inspect: true, Help: "tasks that wait for a free slot", alias: "dump_reserved", signature: "**kwargs", handler: m.reserved},
 		{Name: "revoked", Inspect: true, Help: "ids of revoked tasks", alias: "dump_revoked", signature: "**kwargs", handler: m.revoked},
 		{Name: "scheduled", Inspect: true, Help: "tasks that wait for their time", alias: "dump_schedule", signature: "**kwargs", handler: m.scheduled},
-		{Name: "shares", Inspect: true, Help: "how many of a task's messages a worker takes", signature: "**kwargs", handler: m.shares},
 		{Name: "stats", Inspect: true, Help: "figures of worker, pool and broker", signature: "**kwargs", handler: m.stats},
 	}
 }
@@ -91,11 +90,6 @@ func (m *Mailbox) controls() []Command {
 			Name: "revoke_by_stamped_headers", Usage: "[key1=value1 [key2=value2 [... [keyN=valueN]]]]", Help: "never run tasks with these stamps",
 			variadic:  "headers",
 			signature: "headers, terminate=False, signal=None, **kwargs", handler: m.revokeByStamps,
-		},
-		{
-			Name: "share", Usage: "<task_name> <percent (e.g., 10%)>", Help: "change how many of a task's messages a worker takes",
-			params:    []param{{"task_name", readText}, {"share", readText}},
-			signature: "task_name, share, **kwargs", handler: m.share,
 		},
 		{Name: "shutdown", Help: "end workers, after their running tasks", signature: "msg='Got shutdown from remote', **kwargs", handler: m.shutdown},
 		{
