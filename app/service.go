@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/apium/apium/internal/fromsettings"
 	"github.com/apium/apium/internal/logline"
@@ -45,6 +46,9 @@ func (s *service) assemble() (err error) {
 	switch {
 	case s.store != nil:
 		cfg.Store = s.store.Store
+		if claims, ok := cfg.Store.(interface{ ClaimLease() time.Duration }); ok && s.opts.Python != nil {
+			s.opts.Python.ClaimChords(claims.ClaimLease())
+		}
 	case s.resultsInPython():
 		store := s.opts.Python.Results()
 		s.onClose(func(context.Context) error { return store.Close() })

@@ -171,7 +171,7 @@ func (l *ledger) whyNot(index int, n notes) (*mark, bool) {
 	early, runs := strings.HasPrefix(task.key, "early"), n.started[task.key]
 	for _, m := range l.marks {
 		switch {
-		case m.fault.drops && index < m.sent, m.fault.pool && l.claimed(m, task, n):
+		case m.fault.drops && index < m.sent:
 			return m, true
 		case !early || !m.fault.kills || m.sent <= index || m.fault.pool && !task.python:
 		case len(runs) == 0 || runs[0] < m.to.started && runs[0] >= m.from.started-8*l.slots:
@@ -179,13 +179,6 @@ func (l *ledger) whyNot(index int, n notes) (*mark, bool) {
 		}
 	}
 	return l.sentFor(index), false
-}
-
-// claimed tells whether a task is the body of a chord that a child which a fault has killed may just have claimed, in Celery's
-// code: Celery's claim, of six seconds, outlives it, and whoever gets its message in that time takes the body for published.
-func (l *ledger) claimed(m *mark, body sentTask, n notes) bool {
-	return strings.HasSuffix(body.key, ".body") &&
-		slices.ContainsFunc(body.by, func(part string) bool { return l.sent[l.order[part]].python && l.disturbed(m, part, n) })
 }
 
 // setBack finds the fault by which the broker was set back to before a task's result was stored.

@@ -22,12 +22,15 @@ type answer struct {
 	Rejects   bool            `json:"rejects"` // the message, and so fails
 	Status    string          `json:"status"`  // how a task ends its process: "exitcode 4"
 	Leaving   bool            `json:"leaving"` // the child ends now
+	Part      string          `json:"part"`    // the result's JSON, if the worker is to count the task as a part of its chord
 
 	record []byte
 	err    error // the job could not be written down
 	lost   bool  // the child has ended without an answer
 	job    uint64
 	begun  bool // and it may have begun the job
+
+	claimed time.Duration // it has left a chord claimed, for so long
 }
 
 // States that are none of a task's.
@@ -42,7 +45,7 @@ func (a *answer) outcome(c *child) worker.Outcome {
 	case a.err != nil:
 		return worker.Outcome{Err: a.err}
 	case a.lost:
-		return worker.Outcome{Err: &worker.LostError{Status: statusText(c.exit.code), Job: a.job}}
+		return worker.Outcome{Err: &worker.LostError{Status: statusText(c.exit.code), Job: a.job, Claimed: a.claimed}}
 	}
 	exc := &protocol.Exception{
 		Type: a.Type, Module: a.Module, Message: a.Message, Traceback: a.Traceback, Representation: a.Exception,
@@ -58,6 +61,9 @@ func (a *answer) outcome(c *child) worker.Outcome {
 	}
 	if len(a.record) > 0 {
 		settled.Record = a.record
+	}
+	if a.Part != "" {
+		settled.Part = []byte(a.Part)
 	}
 	if a.Repr != nil {
 		settled.Repr = *a.Repr

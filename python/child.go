@@ -24,6 +24,7 @@ type child struct {
 	number  int // no other child of the worker has had it
 	conn    *net.UnixConn
 	page    *page
+	claim   time.Duration // how long it claims a chord for at a time; 0: as long as Celery does
 	process atomic.Int64
 	up      chan struct{} // closed when it takes jobs
 	retired chan struct{} // closed when it takes none any more
@@ -123,11 +124,15 @@ func (c *child) read() {
 	}
 	_ = c.conn.Close()
 	begun := c.page.begun() // the process has ended, or time enough is over
+	claimed := time.Duration(0)
+	if c.page.claimed() {
+		claimed = c.claim
+	}
 	c.page.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for job, answers := range c.jobs {
-		answers <- answer{lost: true, job: job, begun: job <= begun}
+		answers <- answer{lost: true, job: job, begun: job <= begun, claimed: claimed}
 		delete(c.jobs, job)
 	}
 }

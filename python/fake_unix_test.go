@@ -95,6 +95,7 @@ func (s *fakeServer) run() {
 	for _, name := range append(strings.Fields("echo echo_late raise die soft hard stop mute close garbage wrong hold unread orphan leave large forked"), strings.Fields(told("tasks"))...) {
 		tasks[name] = map[string]any{"acks_late": name == "echo_late", "max_retries": 3, "rate_limit": nil}
 	}
+	tasks["claim"] = map[string]any{"acks_late": true, "reject_on_worker_lost": true}
 	tasks["soft"] = map[string]any{"soft_time_limit": 0.05, "time_limit": 60, "default_retry_delay": 180, "rate_limit": "100/s"}
 	tasks["green"] = map[string]any{"soft_time_limit": 0.01, "time_limit": 60}
 	tasks["limited"] = map[string]any{"time_limit": 0.3}
@@ -264,6 +265,12 @@ func (c *fakeChild) work(f *frame, task, id string) {
 		c.send(f.job, `{"state": "RAISED", "type": "MemoryError", "module": "builtins", "message": ["no"], "exception": "MemoryError('no')"}`, "")
 	case "die":
 		os.Exit(3)
+	case "claim":
+		if once("claimed") {
+			_, _ = c.page.WriteAt(binary.NativeEndian.AppendUint64(nil, 1), 24)
+			os.Exit(3)
+		}
+		c.succeed(f.job, id, "again")
 	case "soft":
 		<-c.soft
 		stopped := make([]byte, 8)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -53,6 +54,7 @@ type App struct {
 	pool   *pool
 	check  atomic.Pointer[func(*Manifest) error]
 	direct atomic.Bool                 // the worker stores records in SQL
+	claim  atomic.Int64                // how long children claim a chord for, a time.Duration; 0: as long as Celery does
 	main   atomic.Pointer[MainProcess] // nil: the app hangs nothing in there, or it was not started
 }
 
@@ -140,6 +142,10 @@ func (a *App) Executor(log *slog.Logger, slots int, scale worker.Autoscale) work
 // TakeRecords has children hand over the final records of their tasks, where the worker can store them
 // as well, in SQL, too: in Redis they do so anyway. It is for children that begin later.
 func (a *App) TakeRecords() { a.direct.Store(true) }
+
+// ClaimChords has children claim a chord whose last part they count for no longer than the worker would, which counts in the same
+// result backend. It is for children that begin later.
+func (a *App) ClaimChords(lease time.Duration) { a.claim.Store(int64(lease)) }
 
 // OnRecovery has a function called when the app was loaded again because its fork server had
 // ended: it may have other tasks now.

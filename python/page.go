@@ -24,9 +24,15 @@ func newPage() (*page, error) {
 }
 
 // begun is the number of the last job that the child has begun.
-func (p *page) begun() uint64 {
+func (p *page) begun() uint64 { return p.number(0) }
+
+// claimed tells whether the child has claimed a chord whose body it is about to publish.
+func (p *page) claimed() bool { return p.number(3) != 0 }
+
+// number reads one of the numbers; anyJob if it cannot be read.
+func (p *page) number(index int64) uint64 {
 	var number [8]byte
-	if _, err := p.file.ReadAt(number[:], 0); err != nil {
+	if _, err := p.file.ReadAt(number[:], index*int64(len(number))); err != nil {
 		return anyJob
 	}
 	return binary.NativeEndian.Uint64(number[:])

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/worker"
@@ -153,7 +154,7 @@ func (p *pool) spawn(server *server, index int) (*child, error) {
 	p.number++
 	number := p.number
 	p.mu.Unlock()
-	c, err := server.spawn(number, index, p.app.direct.Load())
+	c, err := server.spawn(number, index, p.app.direct.Load(), time.Duration(p.app.claim.Load()))
 	if err != nil {
 		return nil, err
 	}

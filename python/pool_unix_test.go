@@ -151,8 +151,23 @@ func TestKilled(t *testing.T) {
 	r.gone(before...)
 	r.runs("echo")
 	r.runs("echo")
-	if after := r.pids(2); slices.Contains(before, after[0]) || slices.Contains(before, after[1]) {
-		t.Errorf("children %v, and before %v", after, before)
+	r.eventually("all are replaced", func() bool {
+		return !slices.ContainsFunc(r.pids(2), func(pid int) bool { return slices.Contains(before, pid) })
+	})
+}
+
+// The task of a child that was about to publish the body of a chord, and has died, does not run again as long as the chord is claimed.
+func TestKilledWithAClaim(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.claim = time.Second
+	r.start(1)
+	began := time.Now()
+	if got := r.runs("claim"); got != "again" {
+		t.Error(got)
+	}
+	if took := time.Since(began); took < r.claim {
+		t.Errorf("it has run again after %v", took)
 	}
 }
 

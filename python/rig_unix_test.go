@@ -34,7 +34,8 @@ type rig struct {
 	broker  membroker.Broker
 	results *membackend.Backend
 	worker  *worker.Worker
-	stop    func() // the worker
+	stop    func()        // the worker
+	claim   time.Duration // for ClaimChords
 }
 
 type logBuffer struct {
@@ -101,6 +102,7 @@ func (r *rig) start(n int) {
 	if _, err := r.load(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
+	r.app.ClaimChords(r.claim)
 	logger := slog.New(slog.NewTextHandler(r.log, nil))
 	reg := tasks.NewRegistry()
 	r.app.Register(reg)

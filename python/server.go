@@ -183,8 +183,9 @@ func (s *server) hear(what *said) {
 }
 
 // spawn has a child forked. number tells it from all others of the worker, and index is the
-// lowest that no other child has. direct has it hand over records for SQL. The child must be read.
-func (s *server) spawn(number, index int, direct bool) (*child, error) {
+// lowest that no other child has. direct has it hand over records for SQL, and claim is how long it claims a chord for. The child
+// must be read.
+func (s *server) spawn(number, index int, direct bool, claim time.Duration) (*child, error) {
 	conn, theirs, err := connection()
 	if err != nil {
 		return nil, err
@@ -195,6 +196,7 @@ func (s *server) spawn(number, index int, direct bool) (*child, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	c := newChild(s, number, conn, shared)
+	c.claim = claim
 	s.mu.Lock()
 	if s.ended || s.retired {
 		s.mu.Unlock()
@@ -203,7 +205,7 @@ func (s *server) spawn(number, index int, direct bool) (*child, error) {
 	}
 	s.children[number] = c
 	s.mu.Unlock()
-	s.say(map[string]any{"op": "spawn", "child": number, "index": index, "direct": direct}, theirs, shared.file)
+	s.say(map[string]any{"op": "spawn", "child": number, "index": index, "direct": direct, "claim": claim.Seconds()}, theirs, shared.file)
 	return c, nil
 }
 

@@ -9,7 +9,8 @@ import (
 // part is a chord's part to be counted, and the chord's body.
 type part struct {
 	backend.ChordPart
-	body []byte
+	body  []byte
+	again bool // it may be counted already, though its message is not known to come again
 }
 
 // countPart adds the part to a settlement that a task is of its chord. Results that are
@@ -19,9 +20,25 @@ func (o *outcomes) countPart(s *settlement, state protocol.State, result []byte)
 	if r.Task == nil || !r.inChord() || o.pollsChords {
 		return
 	}
-	s.with().parts = append(s.with().parts, part{backend.ChordPart{
+	s.with().parts = append(s.with().parts, part{ChordPart: backend.ChordPart{
 		GroupID: r.GroupID, Index: r.GroupIndex, TaskID: r.ID, State: state, Result: result, Size: chordSize(r.Embed.Chord),
-	}, r.Embed.Chord})
+	}, body: r.Embed.Chord})
+}
+
+// countAgain is countPart for a task that may be counted already.
+func (o *outcomes) countAgain(s *settlement, state protocol.State, result []byte) {
+	o.countPart(s, state, result)
+	s.mayBeCounted()
+}
+
+// mayBeCounted notes that whoever ran the task may have counted its parts.
+func (s *settlement) mayBeCounted() {
+	if s.flow == nil {
+		return
+	}
+	for i := range s.flow.parts {
+		s.flow.parts[i].again = true
+	}
 }
 
 // chordSize is where producers before Celery 5.1 say how many parts there are.

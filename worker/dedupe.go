@@ -50,12 +50,15 @@ func (d *deduplication) done(r *request) bool {
 		return false // as Celery, run it
 	}
 	d.log.task(levelInfo, r, "Task already completed successfully", "Task "+nameAndID(r.Task)+" Task already completed successfully.")
-	if record, err := protocol.DecodeResult(raw); err == nil && len(pyjson.Elements(record.Children)) == 0 {
+	if record, err := protocol.DecodeResult(raw); err == nil {
 		_ = r.readBody(d.outcomes.decoder) // an executor may read it itself
-		if err := d.outcomes.follow(&s, record.Result); err != nil {
-			d.log.task(slog.LevelError, r, "Failed to dispatch chain/callbacks for deduplicated task",
-				"Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), logline.Err(err))
+		if len(pyjson.Elements(record.Children)) == 0 {
+			if err := d.outcomes.follow(&s, record.Result); err != nil {
+				d.log.task(slog.LevelError, r, "Failed to dispatch chain/callbacks for deduplicated task",
+					"Failed to dispatch chain/callbacks for deduplicated task "+r.ID+": "+err.Error(), logline.Err(err))
+			}
 		}
+		d.outcomes.countAgain(&s, protocol.Success, record.Result)
 	}
 	d.settler.settle(s)
 	return true
@@ -93,5 +96,6 @@ func (d *deduplication) unlessStored(r *request, o Outcome) Outcome {
 	d.log.task(slog.LevelWarn, r, "Task succeeded before the worker was lost",
 		"Task "+nameAndID(r.Task)+" succeeded before the worker was lost: "+newException("billiard.exceptions", "WorkerLostError", lost.Error()).Repr(),
 		slog.String("exception", lost.Error()))
-	return Outcome{Settled: &Settled{State: protocol.Success, Repr: protocol.SafeRepr(pyjson.Member(raw, "result"))}}
+	result := pyjson.Member(raw, "result")
+	return Outcome{Settled: &Settled{State: protocol.Success, Repr: protocol.SafeRepr(result), Part: result}}
 }

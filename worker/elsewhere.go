@@ -38,6 +38,10 @@ func (o *outcomes) settledElsewhere(r *request, by *Settled, runtime time.Durati
 			s.rejected = rejectedFirst
 		}
 	}
+	if by.Part != nil {
+		s.end.remarks = append(s.end.remarks, o.readEnd(r)...)
+		o.countAgain(&s, by.State, by.Part)
+	}
 	return s
 }
 

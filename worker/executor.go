@@ -135,6 +135,10 @@ type Settled struct {
 	Exception *protocol.Exception
 	// Requeue gives a REJECTED message back to its queue.
 	Requeue bool
+	// Part is the result in JSON, or the exception, if the worker is to count the task as a part of its chord: whoever ran it has
+	// left that to it, or has ended and may not have got so far. If it is counted already, that changes nothing, but the body may
+	// still have to be published. Nil: there is nothing to count.
+	Part []byte
 	// Runtime is how long the task ran; 0: as long as Run took.
 	Runtime time.Duration
 }
@@ -145,6 +149,9 @@ type LostError struct {
 	Status string
 	// Job is the number that the task had there; 0: the process has said itself that it ends.
 	Job uint64
+	// Claimed is how long a chord may still be claimed which the process was about to publish the body of; 0: there is none. Who gets the
+	// message earlier takes the body for published.
+	Claimed time.Duration
 }
 
 func (e *LostError) Error() string {

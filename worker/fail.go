@@ -42,10 +42,10 @@ func (o *outcomes) failStep(f *flow, step *canvas.Failure, exc *protocol.Excepti
 		})
 	}
 	if step.Chord != nil && step.GroupID != "" && step.TaskID != "" {
-		f.parts = append(f.parts, part{backend.ChordPart{
+		f.parts = append(f.parts, part{ChordPart: backend.ChordPart{
 			GroupID: step.GroupID, Index: step.GroupIndex, TaskID: step.TaskID, State: protocol.Failure, Result: encoded,
 			Size: chordSize(step.Chord),
-		}, step.Chord})
+		}, body: step.Chord})
 	}
 }
 

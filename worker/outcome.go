@@ -117,7 +117,7 @@ func (o *outcomes) unencodable(r *request, err error, runtime time.Duration) set
 func (o *outcomes) fail(r *request, err error, runtime time.Duration) settlement {
 	exc := tasks.ExceptionOf(err)
 	if isLost(exc) {
-		return o.lostProcess(r, exc, runtime)
+		return o.lostProcess(r, exc, runtime, 0)
 	}
 	return o.failure(r, exc, runtime, remark{kind: raised, err: err, exc: exc, text: exc.Repr()})
 }
@@ -180,20 +180,31 @@ func isLost(exc *protocol.Exception) bool {
 	return exc.Module == "billiard.exceptions" && exc.Type == "WorkerLostError"
 }
 
-// lostProcess is the settlement of a task whose process it would have ended in Celery.
-func (o *outcomes) lostProcess(r *request, exc *protocol.Exception, runtime time.Duration) settlement {
+// lostProcess is the settlement of a task whose process it would have ended in Celery. It does not come back as long as a chord
+// is claimed.
+func (o *outcomes) lostProcess(r *request, exc *protocol.Exception, runtime, claimed time.Duration) settlement {
 	if r.task.retryOnLost && r.readBody(o.decoder) == nil && (r.task.maxRetries < 0 || r.Retries < r.task.maxRetries) {
-		return o.retry(r, &tasks.RetryError{Cause: exc}, runtime)
+		again := &tasks.RetryError{Cause: exc}
+		if r.retryWait(again) < claimed {
+			again.Countdown = &claimed
+		}
+		return o.retry(r, again, runtime)
 	}
 	said := remark{kind: handlerError, exc: exc}
 	if r.acksLate && r.task.rejectOnLost {
 		r.redeliveries++ // one that kills whoever runs it does not come back for ever
-		return settlement{
+		s := settlement{
 			req: r, fate: requeue,
 			end: &outcome{kind: Rejected, requeue: true, runtime: runtime, returned: o.now(), remarks: []remark{said}},
 		}
+		if claimed > 0 {
+			s.with().finish = []finisher{after(claimed)}
+		}
+		return s
 	}
-	return o.failure(r, exc, runtime, said)
+	s := o.failure(r, exc, runtime, said)
+	s.mayBeCounted()
+	return s
 }
 
 // ackAfter is when a request whose handler has run is acknowledged.
@@ -227,6 +238,7 @@ func (o *outcomes) timedOut(r *request, limit time.Duration, trace string) settl
 	exc := newException("billiard.exceptions", "TimeLimitExceeded", seconds(limit))
 	s := o.failure(r, exc, limit, remark{kind: hardLimit, limit: limit}, remark{kind: handlerError, exc: exc, text: trace})
 	s.rejected = notRejected
+	s.mayBeCounted()
 	if r.acksLate && !r.task.acksOnTimeout {
 		s.fate, s.rejected, s.end.requeue = requeue, rejectedFirst, true
 	}

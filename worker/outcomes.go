@@ -73,7 +73,7 @@ func (o *outcomes) of(ctx context.Context, r *request, ended Outcome, runtime ti
 func (o *outcomes) ofError(ctx context.Context, r *request, err error, runtime time.Duration) settlement {
 	var lost *LostError
 	if errors.As(err, &lost) {
-		return o.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime)
+		return o.lostProcess(r, newException("billiard.exceptions", "WorkerLostError", lost.Error()), runtime, lost.Claimed)
 	}
 	return o.errorOutcome(r, r.task.autoRetry.Retry(softTimeout(ctx, err), r.Retries), runtime)
 }

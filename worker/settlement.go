@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/internal/publish"
@@ -52,6 +53,16 @@ type flow struct {
 
 // finisher does what takes longer. It may add to what is left of its settlement.
 type finisher func(ctx context.Context, rest *settlement)
+
+// after has a settlement go on after a while.
+func after(wait time.Duration) finisher {
+	return func(ctx context.Context, _ *settlement) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
 
 // with returns the settlement's flow, to be added to.
 func (s *settlement) with() *flow {

@@ -166,6 +166,9 @@ func (b *Backend) Renew(ctx context.Context, claim backend.ChordClaim, lease tim
 		b.groupKey(claim.GroupID, ".j"), claim.Token, max(lease.Milliseconds(), 1)))
 }
 
+// ClaimLease is how long a claim lasts unless it is renewed. Celery's own code has longer ones.
+func (b *Backend) ClaimLease() time.Duration { return b.lease }
+
 // Finish implements backend.Chords.
 func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, failed bool) error {
 	suffixes := []string{".c", ".s", ".j", ".t", ".d"}

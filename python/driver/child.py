@@ -8,7 +8,7 @@ import signal
 import struct
 import sys
 
-from apium_driver import calls, outcome, records, results
+from apium_driver import calls, claims, outcome, records, results
 from apium_driver.request import Requests
 from apium_driver.wire import Frames
 
@@ -22,12 +22,13 @@ except Exception:
 
 
 class Page(object):
-    """Memory that the Go worker and the fork server share with one child: three numbers.
+    """Memory that the Go worker and the fork server share with one child: four numbers.
 
     begun    the last job that the child has begun, which the Go worker reads when it has ended
     stopped  the job that the soft time limit is to interrupt: a signal alone would hit
              whatever runs when it arrives
     stops    how often there was one, which tells such a signal from somebody else's
+    claimed  not 0 while the child has a claim on a chord whose body it has not published yet
     """
 
     def __init__(self, fd=-1):
@@ -36,6 +37,9 @@ class Page(object):
 
     def begin(self, job):
         NUMBER.pack_into(self.memory, 0, job)
+
+    def claim(self, claimed):
+        NUMBER.pack_into(self.memory, 3 * NUMBER.size, claimed)
 
     @property
     def begun(self):
@@ -64,6 +68,8 @@ class Current(object):
     record = None  # the finished record, if the worker is to store it
     store = None  # stores it here
     spoke = False  # it has sent a record itself
+    claims = False  # a chord, as it is about to publish the body
+    part = None  # the result, if the worker is to count the task as a part of its chord
 
 
 def die_with(parent):
@@ -106,6 +112,7 @@ def child(app, worker, options, number, index, fd, page, parent, name="ForkPoolW
     current = Current()
     # Before Celery builds its tracers: 4.4 looks the backend's methods up there.
     records.hand_over(app, current, options["direct"])
+    claims.share(app, current, page, options["claim"])
     process_initializer(app, worker.hostname)
     handle_signals(current, page)
     code = 0
@@ -213,7 +220,7 @@ class Loop(object):
     def work(self, job, head, body):
         """Returns the answer, and the exception that ends this process if there is one."""
         current = self.current
-        current.record, current.store, current.spoke = None, None, False
+        current.record, current.store, current.spoke, current.part = None, None, False, None
         if "store" in head:
             return results.store(self.app, body), None
         if "read" in head:
@@ -230,9 +237,11 @@ class Loop(object):
                 failed, value, runtime = self.trace(*arguments)
             finally:
                 current.job = 0
-            if failed:
-                return outcome.failed(self.app, arguments[2], value, runtime), None
-            return outcome.succeeded(value, runtime), None
+                claims.end(current, self.page)
+            answer = outcome.failed(self.app, arguments[2], value, runtime) if failed else outcome.succeeded(value, runtime)
+            if current.part is not None:
+                answer["part"] = current.part
+            return answer, None
         except (SystemExit, KeyboardInterrupt) as exc:
             if terminated() or not outcome.says_that_it_exits():
                 raise  # the worker sees this process end

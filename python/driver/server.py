@@ -106,8 +106,8 @@ class Server(object):
             self.control.send(op="exited", child=number, code=code)
             page.close()
 
-    def spawn(self, child, index, standin=False, direct=False):
-        options = dict(self.options, direct=direct)
+    def spawn(self, child, index, standin=False, direct=False, claim=0):
+        options = dict(self.options, direct=direct, claim=claim)
         fds, page = self.control.taken(), None
         try:
             if len(fds) < (1 if standin else 2):

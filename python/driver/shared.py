@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from apium_driver import child, outcome, records
+from apium_driver import child, claims, outcome, records
 from apium_driver.wire import Frames
 
 
@@ -22,6 +22,7 @@ def run(app, worker, options, fd, page, parent):
     become()
     current = Current()
     records.hand_over(app, current, options["direct"])  # before Celery builds its tracers
+    claims.share(app, current, page, options["claim"])
     build_tracers(app, worker)
     Loop(app, worker, options, Frames(fd), current, page).run()
     for stream in (sys.stdout, sys.stderr):

@@ -24,7 +24,7 @@ def spawn(app, worker, options, number, index, fd, page):
     """Starts a process. Returns its id."""
     import __main__
     given = dict(__main__.given, run="spawned", options=dict(
-        app=options["app"], argv=options["argv"], include=list(app.conf.include), number=number, index=index, direct=options["direct"], parent=os.getpid(),
+        app=options["app"], argv=options["argv"], include=list(app.conf.include), number=number, index=index, direct=options["direct"], claim=options["claim"], parent=os.getpid(),
         worker={name: getattr(worker, name) for name in ("hostname", "max_tasks_per_child", "max_memory_per_child")},
     ))
     with tempfile.TemporaryFile() as driver:
