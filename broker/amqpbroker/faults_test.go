@@ -338,3 +338,32 @@ func TestPrefetchGrowsAndShrinks(t *testing.T) {
 	s.ack(c, ds...)
 	s.await("less", func() bool { return credit() == 4 })
 }
+
+// Of a queue with x-single-active-consumer the broker serves one consumer only. What is held for long does not keep other messages from
+// coming there either, unless another worker waits: that takes over when this one ends, and not before.
+func TestSingleActiveConsumer(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"classic", "quorum"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			vhost := rabbittest.New(t)
+			s := newSite(t, vhost.URL())
+			q := broker.Queue{Name: "q"}
+			q.Declaration.SetArgument("x-queue-type", kind)
+			q.Declaration.SetArgument("x-single-active-consumer", true)
+			first := s.open(q)
+			s.publish("q", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+			ds := s.want(first, "1", "2", "3", "4", "5", "6", "7", "8", "9") // with a prefetch of 4
+			second := s.open(q)
+			s.ack(first, ds...)
+			first.SetPrefetch(100)
+			s.publish("q", "10", "11")
+			s.ack(first, s.want(first, "10", "11")...)
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s.publish("q", "12")
+			s.ack(second, s.want(second, "12")...)
+		})
+	}
+}

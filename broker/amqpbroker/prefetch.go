@@ -36,6 +36,7 @@ type source struct {
 	subs     []*subscription
 	shrink   bool          // less is asked for than before
 	counts   bool          // it counts how often messages go back
+	single   bool          // the broker serves one of its consumers alone, here or elsewhere
 	holding  *holding      // for copies of its messages; nil, or of an earlier link: there is none
 	timeout  time.Duration // its own consumer_timeout; 0: none
 
@@ -59,6 +60,7 @@ type subscription struct {
 func (ss *sources) add(q broker.Queue) *source {
 	s := &source{Queue: q, name: q.Name}
 	s.counts, s.timeout = s.isQuorum(), s.ownTimeout()
+	s.single, _ = q.Declaration.Arguments["x-single-active-consumer"].(bool)
 	if q.Broadcast {
 		s.name = "bcast." + protocol.NewID()
 	}
@@ -94,7 +96,7 @@ func (ss *sources) unsubscribed() {
 func (c *Consumer) more() {
 	c.sources.most = max(c.sources.most, c.sources.room)
 	for _, s := range c.sources.all {
-		if len(s.subs) > 0 && s.wants(&c.sources) > 0 {
+		if len(s.subs) > 0 && !s.single && s.wants(&c.sources) > 0 {
 			signal(c.wake)
 			return
 		}
@@ -124,6 +126,7 @@ func (s *source) credit() (n int) {
 // held. Those that were started because much was held go when that is settled.
 func (s *source) surplus(ss *sources, idle bool) (surplus []*subscription) {
 	switch {
+	case s.single && ss.prefetch > 0: // another worker would be served from then on
 	case ss.prefetch == 0 || s.shrink:
 		s.shrink = false
 		left := ss.prefetch

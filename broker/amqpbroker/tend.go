@@ -155,7 +155,7 @@ func (c *Consumer) reconcile(l *link, idle bool) error {
 			break
 		}
 		declared := s.declared == l
-		if err = c.subscribeOne(l, s); err == nil {
+		if err = c.subscribeOne(l, s, idle); err == nil {
 			continue
 		}
 		err = fmt.Errorf("queue %q: %w", s.Name, rabbitconn.Described(err))
@@ -178,7 +178,7 @@ func (c *Consumer) reconcile(l *link, idle bool) error {
 	return err
 }
 
-func (c *Consumer) subscribeOne(l *link, s *source) error {
+func (c *Consumer) subscribeOne(l *link, s *source, idle bool) error {
 	if s.declared != l {
 		err := c.declare(l.conn, s)
 		if rabbitconn.Code(err) == amqp.ResourceLocked {
@@ -192,9 +192,15 @@ func (c *Consumer) subscribeOne(l *link, s *source) error {
 		c.bindDeclared(s)
 	}
 	c.mu.Lock()
-	credit := s.wants(&c.sources)
+	credit, single := s.wants(&c.sources), s.single && len(s.subs) > 0
 	c.mu.Unlock()
-	if credit > 0 {
+	switch {
+	case credit <= 0 || single && !idle:
+	case single:
+		if err := c.resubscribe(l, s); err != nil {
+			return err
+		}
+	default:
 		if err := c.subscribe(l, s, min(credit, maxPrefetch)); err != nil {
 			return err
 		}
@@ -214,6 +220,39 @@ func (c *Consumer) subscribe(l *link, s *source, credit int) error {
 	s.subs = append(s.subs, sub)
 	c.mu.Unlock()
 	return c.consume(sub, s.name)
+}
+
+// resubscribe has a consumer ask for more whose queue is served through one consumer alone, so that a further one would bring nothing.
+// It is done only where no other worker waits, as that would be served from then on, while this one holds what came before.
+func (c *Consumer) resubscribe(l *link, s *source) error {
+	var consumers int
+	err := l.conn.Aside(func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(s.name, true, false, false, false, nil)
+		consumers = q.Consumers
+		return err
+	})
+	c.mu.Lock()
+	before, credit := slices.Clone(s.subs), s.wants(&c.sources)+s.free()
+	c.mu.Unlock()
+	if err != nil || consumers > len(before) || s.Declaration.AutoDelete {
+		return nil //nolint:nilerr // what is wrong with the queue its consumer is told
+	}
+	for _, sub := range before {
+		if err := c.end(l, sub); err != nil {
+			return err
+		}
+	}
+	return c.subscribe(l, s, min(credit, maxPrefetch))
+}
+
+// end ends a consumer. All that was on its way has arrived then.
+func (c *Consumer) end(l *link, sub *subscription) error {
+	c.forget(sub)
+	if err := l.ch.Cancel(sub.tag, false); err != nil {
+		return err
+	}
+	<-sub.ended
+	return nil
 }
 
 // consumerTag is that of the consumer that was counted last.
@@ -253,11 +292,9 @@ func (c *Consumer) unsubscribe(l *link, gone []*source, idle bool) error {
 	}
 	c.mu.Unlock()
 	for _, sub := range surplus {
-		c.forget(sub)
-		if err := l.ch.Cancel(sub.tag, false); err != nil {
+		if err := c.end(l, sub); err != nil {
 			return err
 		}
-		<-sub.ended // all that was on its way has arrived
 	}
 	if len(surplus) > 0 && !idle { // then it is claimed soon
 		c.giveBackBuffered(l, func(d *delivery) bool { return slices.Contains(surplus, d.sub) })
