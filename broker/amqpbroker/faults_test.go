@@ -367,3 +367,24 @@ func TestSingleActiveConsumer(t *testing.T) {
 		})
 	}
 }
+
+// A quorum queue whose leader dies goes on with the next one: what was held is still held, and what comes is delivered.
+func TestLeaderDies(t *testing.T) {
+	t.Parallel()
+	vhost := rabbittest.New(t)
+	s := newSite(t, vhost.URL())
+	q := broker.Queue{Name: "q"}
+	q.Declaration.SetArgument("x-queue-type", "quorum")
+	c := s.open(q)
+	s.publish("q", "1")
+	ds := s.want(c, "1")
+	vhost.KillLeader(t, "q")
+	s.publish("q", "2")
+	s.ack(c, append(ds, s.want(c, "2")...)...)
+	s.publish("q", "3")
+	s.ack(c, s.want(c, "3")...)
+	s.await("nothing is held", func() bool { q := vhost.Queues(t)["q"]; return q.Ready+q.Unacked == 0 })
+	if s.log.String() != "" {
+		t.Errorf("log:\n%s", s.log.String())
+	}
+}

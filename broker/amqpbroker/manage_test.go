@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/apium/apium/broker"
@@ -83,6 +84,60 @@ func TestManagementWithoutPlugin(t *testing.T) {
 	}
 	if states, err := m.Queues(t.Context(), []string{"a"}, nil); err != nil || states[0].Ready[0] != 0 {
 		t.Errorf("after a purge: %+v, %v", states, err)
+	}
+}
+
+// With the management plugin all queues are known that outlive who made them, what workers hold, and bindings. Who may not ask it is told
+// what AMQP tells.
+func TestManagementWithPlugin(t *testing.T) {
+	t.Parallel()
+	server := rabbittest.Start(t, rabbittest.Managed)
+	v := server.VHost(t)
+	at := connection.Manager{Port: server.ManagerPort()}
+	bound := broker.Queue{Name: "other", Exchange: "e", ExchangeType: broker.Topic, RoutingKey: "k.#"}
+	bound.Declaration.SetArgument("x-queue-type", "quorum")
+	c, err := Open(t.Context(), Config{URL: v.URL(), Queues: []broker.Queue{{Name: "q"}, bound, {Name: "own", Declaration: broker.Declaration{Exclusive: true}}}, Prefetch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	send(t, v.URL(), "q", amqp.Publishing{Body: []byte("1")}, amqp.Publishing{Body: []byte("2")}, amqp.Publishing{Body: []byte("3")})
+	m, err := OpenManagement(t.Context(), ManagementConfig{URL: v.URL(), Manager: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	want := []broker.QueueState{
+		{Name: "none", Ready: []int{0}},
+		{Name: "other", Type: "quorum", Ready: []int{0}, Consumers: 1},
+		{Name: "q", Type: "classic", Ready: []int{2}, Unacked: 1, Consumers: 1},
+	}
+	var states []broker.QueueState
+	for deadline := time.Now().Add(time.Minute); !cmp.Equal(states, want); time.Sleep(50 * time.Millisecond) { // it counts from time to time
+		if states, err = m.Queues(t.Context(), []string{"none"}, nil); err != nil || time.Now().After(deadline) {
+			t.Fatalf("%v, (-want +got):\n%s", err, cmp.Diff(want, states))
+		}
+	}
+	if figures := m.Figures(); figures != (broker.Figures{Consumers: true, Unacked: true}) {
+		t.Errorf("figures: %+v", figures)
+	}
+	bindings, err := m.Bindings(t.Context(), "e")
+	if err != nil || !slices.Equal(bindings, []broker.Binding{{Queue: "other", RoutingKey: "k.#"}}) {
+		t.Errorf("bindings: %+v, %v", bindings, err)
+	}
+	if exchanges, err := m.Exchanges(t.Context()); err != nil || !slices.Equal(exchanges, []string{"e", "own", "q"}) {
+		t.Errorf("exchanges: %q, %v", exchanges, err)
+	}
+	poor, err := OpenManagement(t.Context(), ManagementConfig{URL: v.User(t, "poor", ".*", ".*", ".*"), Manager: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer poor.Close()
+	if states, err := poor.Queues(t.Context(), []string{"q"}, nil); err != nil || len(states) != 1 || states[0].Ready[0] != 2 || poor.Figures().Unacked {
+		t.Errorf("of one who may not ask the plugin: %+v, %v", states, err)
+	}
+	if _, err := poor.Bindings(t.Context(), "e"); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("of one who may not ask the plugin: %v", err)
 	}
 }
 

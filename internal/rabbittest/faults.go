@@ -76,3 +76,9 @@ func (v *VHost) DeleteExchange(tb testing.TB, name string) {
 		tb.Fatalf("rabbittest: deleting exchange %s: %s", name, answer)
 	}
 }
+
+// KillLeader kills the process that leads a quorum queue. Another one follows.
+func (v *VHost) KillLeader(tb testing.TB, name string) {
+	tb.Helper()
+	v.server.eval(tb, `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(%s, queue, %s)), {Leader, _} = amqqueue:get_pid(Q), exit(whereis(Leader), kill)`, text(v.Name), text(name))
+}

@@ -77,6 +77,9 @@ func Config(lines ...string) Option {
 	return func(s *Server) { s.config = append(s.config, lines...) }
 }
 
+// Managed has the server have the management plugin, in which guest may see everything.
+func Managed(s *Server) { s.managed = true }
+
 // VHost is a virtual host, empty at first, in which the user guest may do everything.
 type VHost struct {
 	Name string

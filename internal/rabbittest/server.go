@@ -25,6 +25,8 @@ type Server struct {
 	dir     string
 	port    int
 	config  []string // further lines of rabbitmq.conf
+	managed bool     // it has the management plugin
+	manager int      // where that listens
 
 	process *guarded.Process // nil while the server is stopped
 }
@@ -65,6 +67,9 @@ func newServer(opts []Option) (*Server, error) {
 		if s.port, err = guarded.FreePort(); err != nil {
 			break
 		}
+		if s.manager, err = guarded.FreePort(); err != nil {
+			break
+		}
 		if err = s.start(); err == nil || !strings.Contains(err.Error(), "eaddrinuse") {
 			break
 		}
@@ -85,9 +90,14 @@ func (s *Server) configure() error {
 		"log.console = true",
 		"log.console.level = warning",
 	}, s.config...)
+	plugins := ""
+	if s.managed {
+		plugins = "rabbitmq_management"
+		conf = append(conf, fmt.Sprintf("management.tcp.port = %d", s.manager), "management.tcp.ip = 127.0.0.1", "collect_statistics_interval = 200")
+	}
 	for name, text := range map[string]string{
 		"rabbitmq.conf":   strings.Join(conf, "\n") + "\n",
-		"enabled_plugins": "[].\n",
+		"enabled_plugins": "[" + plugins + "].\n",
 		// HTTP, TLS or files of somebody's home are not to change what tests see.
 		"rabbitmq-env.conf": "",
 	} {
@@ -146,6 +156,9 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 // Port is the server's port.
 func (s *Server) Port() int { return s.port }
+
+// ManagerPort is where the server answers HTTP if it is [Managed].
+func (s *Server) ManagerPort() int { return s.manager }
 
 // Kill ends the server as SIGKILL does: connections break, and nobody listens. What was
 // durable and persistent is there after [Server.Restart]. RabbitMQ writes down the name of a quorum
