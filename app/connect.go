@@ -21,7 +21,11 @@ func (s *service) connect(ctx context.Context) (err error) {
 		return connectionError(err, RoleBroker, s.places.Written)
 	}
 	s.onClose(func(context.Context) error { return s.publisher.Close() })
-	s.log.Info("Connected to "+s.Broker(), logline.EventKey, "Connected to the broker", "broker", s.Broker())
+	at := s.Broker()
+	if s.consumer.At != nil {
+		at = s.consumer.At()
+	}
+	reconnect.LogConnected(s.log, at)
 	if s.places.BackendURL == "" {
 		return nil
 	}
@@ -51,7 +55,8 @@ func (s *service) openConsumer(ctx context.Context) (*fromsettings.Consumer, err
 			s.logNoRetry(err)
 			return nil, connectionError(err, RoleBroker, s.places.Broker)
 		}
-		reconnect.LogRetry(s.log, s.places.Broker, err, try, s.conf.BrokerConnectionMaxRetries)
+		server, why := s.places.LastTried(err)
+		reconnect.LogRetry(s.log, server, why, try, s.conf.BrokerConnectionMaxRetries)
 		select {
 		case <-time.After(reconnect.Delay(try)):
 		case <-ctx.Done():

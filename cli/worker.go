@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -174,13 +175,14 @@ func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) (err e
 }
 
 func (p *program) banner(s *workerSettings, w *app.Worker) *banner {
+	first, _, _ := strings.Cut(w.Broker(), ";") // of several servers Celery names that
 	b := &banner{
 		hostname:    w.Hostname(),
 		version:     "apium " + build.Version(),
 		platform:    build.Platform(),
 		now:         time.Now().In(s.zone()),
 		app:         cmp.Or(s.app, p.name),
-		transport:   w.Broker(),
+		transport:   first,
 		results:     cmp.Or(w.ResultBackend(), "disabled://"),
 		concurrency: fmt.Sprint(w.Concurrency()),
 		pool:        s.pool,

@@ -57,10 +57,14 @@ func newLink(cfg *Config, prepare func(context.Context, *rabbitconn.Connection) 
 
 func (l link) get(ctx context.Context) (*rabbitconn.Connection, error) {
 	conn, err := l.later.Get(ctx)
+	return conn, closedError(err)
+}
+
+func closedError(err error) error {
 	if errors.Is(err, rabbitconn.ErrClosed) {
-		return nil, backend.ErrClosed
+		return backend.ErrClosed
 	}
-	return conn, err
+	return err
 }
 
 // Ping tells whether the broker can be reached.

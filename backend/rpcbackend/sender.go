@@ -188,31 +188,22 @@ func (s *Sender) drop() {
 
 // open has a channel that the broker takes messages from.
 func (s *Sender) open(ctx context.Context) (*rabbitconn.Connection, error) {
-	for {
-		conn, err := s.get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case <-conn.Unblocked():
-		case <-conn.Done():
-			continue
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if s.channel != nil && s.epoch == conn.Epoch && !s.channel.IsClosed() {
-			return conn, nil
-		}
-		channel, err := conn.Channel()
-		if err == nil {
-			err = channel.Confirm(false)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("send results: %w", err)
-		}
-		s.channel, s.epoch, s.why = channel, conn.Epoch, channel.NotifyClose(make(chan *amqp.Error, 1))
+	conn, err := s.later.Taking(ctx)
+	if err != nil {
+		return nil, closedError(err)
+	}
+	if s.channel != nil && s.epoch == conn.Epoch && !s.channel.IsClosed() {
 		return conn, nil
 	}
+	channel, err := conn.Channel()
+	if err == nil {
+		err = channel.Confirm(false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("send results: %w", err)
+	}
+	s.channel, s.epoch, s.why = channel, conn.Epoch, channel.NotifyClose(make(chan *amqp.Error, 1))
+	return conn, nil
 }
 
 // Close ends the connection. Calls in flight return backend.ErrClosed.

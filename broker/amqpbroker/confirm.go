@@ -223,7 +223,7 @@ func (l *line) lost() bool {
 // lines keeps a line open on the connection that there is.
 type lines struct {
 	holder interface {
-		Get(ctx context.Context) (*rabbitconn.Connection, error)
+		Taking(ctx context.Context) (*rabbitconn.Connection, error)
 	}
 
 	mu      sync.Mutex
@@ -233,16 +233,9 @@ type lines struct {
 // get returns the line, as soon as there is a connection and the broker takes messages.
 func (ls *lines) get(ctx context.Context) (*line, error) {
 	for {
-		conn, err := ls.holder.Get(ctx)
+		conn, err := ls.holder.Taking(ctx)
 		if err != nil {
 			return nil, err
-		}
-		select {
-		case <-conn.Unblocked():
-		case <-conn.Done():
-			continue
-		case <-ctx.Done():
-			return nil, blockedError(ctx, conn)
 		}
 		l, err := ls.on(conn)
 		if err == nil {

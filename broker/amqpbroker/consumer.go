@@ -111,6 +111,14 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 // String names the servers, passwords masked.
 func (c *Consumer) String() string { return c.holder.String() }
 
+// At is which of the servers it is connected to, or which ones it would be, passwords masked.
+func (c *Consumer) At() string {
+	if conn := c.holder.Current(); conn != nil {
+		return conn.String()
+	}
+	return c.String()
+}
+
 // Connected tells whether messages can come right now.
 func (c *Consumer) Connected() bool {
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package amqpbroker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,10 @@ import (
 // DeadLetters reads and moves the dead letters of a virtual host. RabbitMQ shows messages only to those who take them:
 // each operation takes what it has to look at, from the oldest on, and gives back what stays, to its old place. Who looks
 // at the same time finds less.
-type DeadLetters struct{ m *Management }
+type DeadLetters struct {
+	m     *Management
+	lines lines // replayed letters go out on
+}
 
 var _ broker.DeadLetters = (*DeadLetters)(nil)
 
@@ -30,7 +34,7 @@ func OpenDeadLetters(ctx context.Context, cfg ManagementConfig) (*DeadLetters, e
 	if err != nil {
 		return nil, err
 	}
-	return &DeadLetters{m}, nil
+	return &DeadLetters{m: m, lines: lines{holder: m.holder}}, nil
 }
 
 // Close ends the connection.
@@ -168,54 +172,40 @@ func (d *DeadLetters) Get(ctx context.Context, id string) (found broker.Letter, 
 
 // Drop implements [broker.DeadLetters].
 func (d *DeadLetters) Drop(ctx context.Context, ids ...string) (dropped []string, err error) {
-	return d.take(ctx, ids, func(*amqp.Channel, *amqp.Delivery) error { return nil })
+	return d.take(ctx, ids, func(*amqp.Delivery) error { return nil })
 }
 
 // Replay implements [broker.DeadLetters]. A letter leaves when the broker has confirmed that the message is in its queue: if
 // the connection breaks in between, it is in both.
 func (d *DeadLetters) Replay(ctx context.Context, ids ...string) (replayed []string, err error) {
-	var returned <-chan amqp.Return
-	return d.take(ctx, ids, func(ch *amqp.Channel, message *amqp.Delivery) error {
-		if returned == nil {
-			returned = ch.NotifyReturn(make(chan amqp.Return, 1))
-			if err := ch.Confirm(false); err != nil {
-				return err
-			}
-		}
-		return replay(ctx, ch, returned, message)
-	})
+	return d.take(ctx, ids, func(message *amqp.Delivery) error { return d.replay(ctx, message) })
 }
 
-func replay(ctx context.Context, ch *amqp.Channel, returned <-chan amqp.Return, message *amqp.Delivery) error {
+func (d *DeadLetters) replay(ctx context.Context, message *amqp.Delivery) error {
 	_, l, _ := letterOf(message)
 	if l.Queue == "" {
 		return fmt.Errorf("%s: Apium has not put it there, and it is not known which queue it is from", letterID(message))
 	}
-	publishing := republication(message)
-	delete(publishing.Headers, letterHeader)
-	confirm, err := ch.PublishWithDeferredConfirmWithContext(ctx, "", l.Queue, true, false, publishing)
+	out := &outgoing{key: l.Queue, mandatory: true, Publishing: republication(message)}
+	delete(out.Headers, letterHeader)
+	line, err := d.lines.get(ctx)
 	if err != nil {
 		return err
 	}
-	confirmed, err := confirm.WaitContext(ctx)
-	switch {
-	case err != nil:
+	if err := line.send(ctx, []*outgoing{out}); err != nil {
 		return err
-	case !confirmed && ch.IsClosed():
-		return amqp.ErrClosed // who has opened the channel knows why
-	case !confirmed:
-		return fmt.Errorf("queue %q does not take it", l.Queue)
 	}
-	select {
-	case <-returned: // it comes before the confirmation
+	switch accepted, returned := line.accepted(out); {
+	case returned:
 		return fmt.Errorf("there is no queue %q", l.Queue)
-	default:
+	case accepted:
 		return nil
 	}
+	return cmp.Or(line.refusal(), fmt.Errorf("queue %q does not take it", l.Queue))
 }
 
 // take acknowledges letters when something has been done with them.
-func (d *DeadLetters) take(ctx context.Context, ids []string, do func(*amqp.Channel, *amqp.Delivery) error) (taken []string, err error) {
+func (d *DeadLetters) take(ctx context.Context, ids []string, do func(*amqp.Delivery) error) (taken []string, err error) {
 	wanted := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		wanted[id] = true
@@ -226,8 +216,8 @@ func (d *DeadLetters) take(ctx context.Context, ids []string, do func(*amqp.Chan
 		if !wanted[id] {
 			return next{}, nil
 		}
-		if err := do(ch, message); err != nil {
-			if ch.IsClosed() || ctx.Err() != nil {
+		if err := do(message); err != nil {
+			if ch.IsClosed() || ctx.Err() != nil || rabbitconn.Code(err) == amqp.AccessRefused {
 				return next{}, err
 			}
 			failed = append(failed, err)

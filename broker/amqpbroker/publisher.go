@@ -292,14 +292,6 @@ func pauseAgain(ctx context.Context, closed <-chan struct{}, attempt int) error 
 	}
 }
 
-// blockedError tells why it was waited in vain.
-func blockedError(ctx context.Context, conn *rabbitconn.Connection) error {
-	if reason, blocked := conn.Blocked(); blocked {
-		return fmt.Errorf("%w: the broker takes no messages (connection.blocked: %s)", context.Cause(ctx), reason)
-	}
-	return context.Cause(ctx)
-}
-
 func closedError(err error) error {
 	if errors.Is(err, rabbitconn.ErrClosed) {
 		return broker.ErrClosed

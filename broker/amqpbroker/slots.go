@@ -57,7 +57,7 @@ func (p *Publisher) inTurn(ctx context.Context, do func(conn *rabbitconn.Connect
 	select {
 	case p.slots.turn <- struct{}{}:
 	case <-ctx.Done():
-		return blockedError(ctx, conn)
+		return conn.InVain(ctx)
 	}
 	done := make(chan error, 1)
 	go func() { // it may be stuck in a socket
@@ -68,7 +68,7 @@ func (p *Publisher) inTurn(ctx context.Context, do func(conn *rabbitconn.Connect
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return blockedError(ctx, conn)
+		return conn.InVain(ctx)
 	}
 }
 

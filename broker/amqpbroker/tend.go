@@ -34,7 +34,7 @@ func (c *Consumer) tend(l *link) {
 			return
 		}
 		if l.conn.Epoch == epoch {
-			reconnect.LogConnected(c.log, l.conn)
+			reconnect.LogConnected(c.log, l.conn.String())
 		}
 	}
 }
@@ -84,7 +84,7 @@ func (c *Consumer) serve(l *link) error {
 
 // tellLost logs that the broker has closed the channel, as Celery does if it goes on (broker_channel_error_retry), or
 // that it has ended a consumer. Celery makes its connection again for either, and says so.
-func (c *Consumer) tellLost(why string) { reconnect.LogLost(c.log, c.holder, errors.New(why)) }
+func (c *Consumer) tellLost(why string) { reconnect.LogLost(c.log, c.holder.String(), errors.New(why)) }
 
 // relink makes another link: on the same connection, or on the next. It returns none only if there
 // will be none.
@@ -104,7 +104,7 @@ func (c *Consumer) relink(epoch uint64) (*link, error) {
 		if conn.IsClosed() {
 			continue // it is known, and Get waits
 		}
-		reconnect.LogRetry(c.log, c.holder, errors.New(rabbitconn.Describe(err)), try, c.cfg.MaxReconnects)
+		reconnect.LogRetry(c.log, c.holder.String(), errors.New(rabbitconn.Describe(err)), try, c.cfg.MaxReconnects)
 		select {
 		case <-time.After(reconnect.Delay(try)):
 		case <-conn.Done():
@@ -207,7 +207,7 @@ func (c *Consumer) subscribeOne(l *link, s *source, idle bool) error {
 	}
 	if s.cancelled {
 		s.cancelled = false
-		reconnect.LogConnected(c.log, l.conn)
+		reconnect.LogConnected(c.log, l.conn.String())
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (c *Consumer) connState(connected bool, err error) {
 	defer t.mu.Unlock()
 	switch {
 	case connected && t.away:
-		reconnect.LogConnected(c.log, c.redis)
+		reconnect.LogConnected(c.log, c.redis.String())
 	case connected:
 	case !t.away:
 		c.connLost(err)
@@ -93,7 +93,7 @@ func (c *Consumer) connState(connected bool, err error) {
 // connLost logs that the connection was lost (celery/worker/consumer/consumer.py).
 func (c *Consumer) connLost(err error) {
 	if c.cfg.MaxReconnects >= 0 {
-		reconnect.LogLost(c.log, c.redis, err)
+		reconnect.LogLost(c.log, c.redis.String(), err)
 		return
 	}
 	reconnect.LogDisabled(c.log, err)
@@ -121,7 +121,7 @@ func (c *Consumer) notReconnected(err error) {
 		c.giveUp(fmt.Errorf("cannot connect to %s again: %w", c.redis, err))
 		return
 	}
-	reconnect.LogRetry(c.log, c.redis, err, o.tries, c.cfg.MaxReconnects)
+	reconnect.LogRetry(c.log, c.redis.String(), err, o.tries, c.cfg.MaxReconnects)
 }
 
 // Connected tells whether there is a connection to Redis right now.

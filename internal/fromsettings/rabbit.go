@@ -92,7 +92,7 @@ func (overRabbit) openConsumer(ctx context.Context, cs *Connections) (*Consumer,
 		return nil, err
 	}
 	return &Consumer{
-		Consumer: c, CloseWithin: c.CloseWithin, Connected: c.Connected, Reconnects: c.Reconnects,
+		Consumer: c, CloseWithin: c.CloseWithin, Connected: c.Connected, Reconnects: c.Reconnects, At: c.At,
 		Stats: func(ctx context.Context) (metrics.BrokerStats, error) {
 			lengths, err := c.QueueLengths(ctx)
 			return metrics.BrokerStats{Queues: lengths, OnlyQueues: true}, err
@@ -130,6 +130,15 @@ func (overRabbit) purge(ctx context.Context, cs *Connections, queues []broker.Qu
 func (cs *Connections) RabbitNeeds(role string) []amqpbroker.Need {
 	_, rpc := cs.results.(overRPC)
 	return cs.Rabbit.Publisher.Needs(role, rpc)
+}
+
+// LastTried is which of the broker's servers could not be reached, of several the last one, and why.
+func (cs *Connections) LastTried(err error) (server string, why error) {
+	var failed *rabbitconn.ConnError
+	if errors.As(err, &failed) {
+		return failed.Server, rabbitconn.Described(failed.Err)
+	}
+	return cs.Broker.String(), err
 }
 
 // onRabbit tells whether messages pass through RabbitMQ.

@@ -96,6 +96,7 @@ type Consumer struct {
 	Connected   func() bool
 	Reconnects  func() int64 // nil: there is no connection to lose
 	Stats       func(ctx context.Context) (metrics.BrokerStats, error)
+	At          func() string // to which of several servers it is connected; nil: there is one
 }
 
 // Publisher is what a worker says all it has to say with.

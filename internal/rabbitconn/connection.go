@@ -1,7 +1,9 @@
 package rabbitconn
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -114,6 +116,14 @@ func (c *Connection) Unblocked() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.unblocked
+}
+
+// InVain is why it was waited for the server in vain until ctx was done.
+func (c *Connection) InVain(ctx context.Context) error {
+	if reason, blocked := c.Blocked(); blocked {
+		return fmt.Errorf("%w: the broker takes no messages (connection.blocked: %s)", context.Cause(ctx), reason)
+	}
+	return context.Cause(ctx)
 }
 
 // CloseBy closes the connection, and waits for the server's answer until then at most.

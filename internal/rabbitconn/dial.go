@@ -29,17 +29,28 @@ func (e *ConnError) Unwrap() error { return e.Err }
 // Dial connects to the first server that can be reached, trying each once. Errors join *ConnError.
 func (c *Config) Dial(ctx context.Context) (*Connection, error) {
 	var errs []error
-	for _, s := range c.order() {
+	conn := c.dialFirst(ctx, func(s *server, err error, _ bool) { errs = append(errs, &ConnError{Server: s.String(), Err: err}) })
+	if conn == nil {
+		return nil, errors.Join(errs...)
+	}
+	return conn, nil
+}
+
+// dialFirst tells failed of each server that cannot be reached, and whether it is the last one.
+func (c *Config) dialFirst(ctx context.Context, failed func(s *server, err error, last bool)) *Connection {
+	servers := c.order()
+	for i, s := range servers {
 		conn, err := c.dialServer(ctx, s)
 		if err == nil {
-			return conn, nil
+			return conn
 		}
-		errs = append(errs, &ConnError{Server: s.String(), Err: err})
-		if ctx.Err() != nil {
+		last := i == len(servers)-1 || ctx.Err() != nil
+		failed(s, err, last)
+		if last {
 			break
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil
 }
 
 // order is how the servers are tried: always from the first on, or at random.

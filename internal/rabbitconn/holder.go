@@ -46,13 +46,13 @@ type Holder struct {
 	epoch   uint64
 }
 
-// Hold connects now, and fails if that is not possible. From then on there is a goroutine that
-// keeps connected until Close.
+// Hold connects now, and fails if that is not possible. Where a Logger is told which of several servers cannot be reached, the
+// error is about the last one. From then on there is a goroutine that keeps connected until Close.
 func Hold(ctx context.Context, cfg *Config, opts Holding) (*Holder, error) {
 	h := &Holder{cfg: cfg, opts: opts, ended: make(chan struct{}), changed: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, h.cancel)
-	conn, err := cfg.Dial(ctx)
+	conn, err := h.dial(ctx)
 	if err == nil {
 		err = h.prepare(conn)
 	}
@@ -69,6 +69,23 @@ func Hold(ctx context.Context, cfg *Config, opts Holding) (*Holder, error) {
 	h.set(conn, nil)
 	go h.keep(conn)
 	return h, nil
+}
+
+func (h *Holder) dial(ctx context.Context) (*Connection, error) {
+	if h.opts.Logger == nil {
+		return h.cfg.Dial(ctx)
+	}
+	var failed error
+	conn := h.cfg.dialFirst(ctx, func(s *server, err error, last bool) {
+		failed = &ConnError{Server: s.String(), Err: err}
+		if !last {
+			reconnect.LogFailover(h.opts.Logger, s.String(), described{err})
+		}
+	})
+	if conn == nil {
+		return nil, failed
+	}
+	return conn, nil
 }
 
 // String names the servers, passwords masked.
@@ -113,6 +130,23 @@ func (h *Holder) After(ctx context.Context, epoch uint64) (*Connection, error) {
 				return nil, fmt.Errorf("%w: %w", context.Cause(ctx), tried)
 			}
 			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Taking is Get for a connection on which the server takes messages: it waits while that is blocked, too.
+func (h *Holder) Taking(ctx context.Context) (*Connection, error) {
+	for {
+		conn, err := h.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-conn.Unblocked():
+			return conn, nil
+		case <-conn.Done():
+		case <-ctx.Done():
+			return nil, conn.InVain(ctx)
 		}
 	}
 }
@@ -169,12 +203,12 @@ func (h *Holder) keep(conn *Connection) {
 			h.set(nil, fmt.Errorf("the connection to %s was lost: %w", conn, err))
 			return
 		}
-		h.say(func(log *slog.Logger) { reconnect.LogLost(log, conn.server, described{err}) })
+		h.say(func(log *slog.Logger) { reconnect.LogLost(log, conn.String(), described{err}) })
 		if conn = h.again(); conn == nil {
 			return
 		}
 		h.reconnects.Add(1)
-		h.say(func(log *slog.Logger) { reconnect.LogConnected(log, conn.server) })
+		h.say(func(log *slog.Logger) { reconnect.LogConnected(log, conn.String()) })
 		h.set(conn, nil)
 	}
 }
@@ -203,9 +237,9 @@ func (h *Holder) again() *Connection {
 				return nil
 			}
 			if i < len(servers)-1 {
-				h.say(func(log *slog.Logger) { reconnect.LogFailover(log, s, described{err}) })
+				h.say(func(log *slog.Logger) { reconnect.LogFailover(log, s.String(), described{err}) })
 			} else {
-				h.say(func(log *slog.Logger) { reconnect.LogRetry(log, s, described{err}, round, h.opts.MaxRetries) })
+				h.say(func(log *slog.Logger) { reconnect.LogRetry(log, s.String(), described{err}, round, h.opts.MaxRetries) })
 			}
 		}
 		select {

@@ -34,6 +34,15 @@ func (l *Later) Get(ctx context.Context) (*Connection, error) {
 	return holder.Get(ctx)
 }
 
+// Taking is Get for a connection on which the server takes messages, as that of Holder.
+func (l *Later) Taking(ctx context.Context) (*Connection, error) {
+	holder, err := l.hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return holder.Taking(ctx)
+}
+
 func (l *Later) hold(ctx context.Context) (*Holder, error) {
 	if holder := l.holder.Load(); holder != nil {
 		return holder, nil

@@ -106,3 +106,25 @@ func TestCertificatesAreChecked(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Of several servers the first is tried first, or any (broker_failover_strategy).
+func TestOrderOfServers(t *testing.T) {
+	t.Parallel()
+	for shuffle, want := range map[bool]int{false: 1, true: 3} {
+		c, err := Parse("amqp://a;amqp://b;amqp://c", Options{Shuffle: shuffle})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := map[string]bool{}
+		for range 200 {
+			order := c.order()
+			first[order[0].host] = true
+			if len(order) != 3 {
+				t.Fatalf("%d servers", len(order))
+			}
+		}
+		if len(first) != want || !shuffle && !first["a"] {
+			t.Errorf("shuffled %v: the first are %v", shuffle, first)
+		}
+	}
+}
