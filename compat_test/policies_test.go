@@ -69,6 +69,28 @@ func TestForward(t *testing.T) {
 	wantResults(t, a, ids)
 }
 
+// TestForwardOnRabbitMQ moves tasks that we do not know to a queue which a Python worker consumes, on classic and quorum queues.
+func TestForwardOnRabbitMQ(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"classic", "quorum"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server := startRabbit(t)
+			a := server.app()
+			a.backend = server.url(2)
+			a.settings = map[string]any{"task_default_queue_type": kind, "task_create_missing_queue_type": kind}
+			ids := sendUnknown(t, a, 5)
+			load(t, a, "tapp.work", 5, 0, nil)
+			startWorker(t, a, "-n", "go@h", "--unknown-task", "forward:python", "task_default_queue_type="+kind, "task_create_missing_queue_type="+kind)
+			eventually(t, patience, "ours are done and the others forwarded", func() bool {
+				return server.journalLen(t, "done") == 5 && server.messages(t, "celery") == 0 && server.messages(t, "python") == 5
+			})
+			a.startWorker(t, "-n", "py@h", "-Q", "python")
+			wantResults(t, a, ids)
+		})
+	}
+}
+
 // TestForwardToNobody has our worker find out that a Python worker consumes one of the queues
 // it forwards to, and nobody the other.
 func TestForwardToNobody(t *testing.T) {
