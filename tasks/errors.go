@@ -30,6 +30,9 @@ func (e *raised) Error() string                { return e.text }
 func (e *raised) Unwrap() error                { return e.cause }
 func (e *raised) PythonType() (string, string) { return e.module, e.class }
 
+// StackTrace returns where Raise was called, innermost first: those who report errors look for a method of this name.
+func (e *raised) StackTrace() []uintptr { return e.stack }
+
 // Raise returns an error that fails the task with the Python exception
 // excType(msg, args...). A name without a dot is a builtin, "ValueError"; other
 // classes are named with their module, "shop.errors.OutOfStock". Python callers get

@@ -13,6 +13,7 @@ const (
 	maxFrames = 64
 	ownPrefix = "github.com/apium/apium/tasks."
 	entryCall = ownPrefix + "(*Entry).Call"
+	reporting = "github.com/apium/apium/tasks/sentrytasks."
 )
 
 // callers returns the stack above its caller, without skip further callers of that.
@@ -75,5 +76,5 @@ func handlerFrames(stack []uintptr) []runtime.Frame {
 
 // isMachinery reports whether a function is between Entry.Call and the handler.
 func isMachinery(function string) bool {
-	return strings.HasPrefix(function, ownPrefix) || strings.HasPrefix(function, "reflect.")
+	return strings.HasPrefix(function, ownPrefix) || strings.HasPrefix(function, reporting) || strings.HasPrefix(function, "reflect.")
 }

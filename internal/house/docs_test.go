@@ -93,10 +93,10 @@ func TestGoExamplesOfTheDocumentation(t *testing.T) {
 // imports lists the packages that an example names.
 func imports(source string) string {
 	source = regexp.MustCompile(`(?m)//.*$`).ReplaceAllString(source, "")
-	known := []string{"app", "protocol/canvas", "cli", "client", "protocol", "settings", "tasks", "tasks/batches", "tasks/oteltasks", "tasks/unique", "worker"}
+	known := []string{"app", "protocol/canvas", "cli", "client", "protocol", "settings", "tasks", "tasks/batches", "tasks/oteltasks", "tasks/sentrytasks", "tasks/unique", "worker"}
 	lines := []string{`"context"`, `"github.com/apium/apium/tasks"`}
-	for _, other := range []string{"fmt", "log/slog", "net/http", "time", "github.com/prometheus/client_golang/prometheus"} {
-		if regexp.MustCompile(`\b` + path.Base(other) + `\.[A-Za-z]`).MatchString(source) {
+	for _, other := range []string{"fmt", "log/slog", "net/http", "time", "github.com/prometheus/client_golang/prometheus", "github.com/getsentry/sentry-go"} {
+		if regexp.MustCompile(`\b` + strings.TrimSuffix(path.Base(other), "-go") + `\.[A-Za-z]`).MatchString(source) {
 			lines = append(lines, strconv.Quote(other))
 		}
 	}

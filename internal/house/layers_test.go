@@ -20,6 +20,7 @@ var modules = map[string]string{
 	"redigo":     "github.com/gomodule/redigo",
 	"amqp091":    "github.com/rabbitmq/amqp091-go",
 	"otel":       "go.opentelemetry.io/otel",
+	"sentry":     "github.com/getsentry/sentry-go",
 	"sentinel":   "github.com/FZambia/sentinel",
 	"miniredis":  "github.com/alicebob/miniredis/v2",
 	"cli/v2":     "github.com/urfave/cli/v2",
@@ -56,11 +57,12 @@ var layers = map[string][]string{
 
 	"protocol/canvas": {"protocol", "protocol/pyjson"},
 
-	"tasks":           {"protocol", "protocol/pyjson", "protocol/canvas", "beat/schedule", "internal/logline"},
-	"tasks/oteltasks": {"tasks", "protocol", "protocol/pyjson", "otel"},
-	"tasks/batches":   {"tasks", "worker"},
-	"tasks/unique":    {"tasks", "client", "protocol", "protocol/canvas", "protocol/pyjson", "internal/redisconn"},
-	"tasks/sample":    {"tasks", "protocol/pyjson"},
+	"tasks":             {"protocol", "protocol/pyjson", "protocol/canvas", "beat/schedule", "internal/logline"},
+	"tasks/oteltasks":   {"tasks", "protocol", "protocol/pyjson", "otel"},
+	"tasks/batches":     {"tasks", "worker"},
+	"tasks/unique":      {"tasks", "client", "protocol", "protocol/canvas", "protocol/pyjson", "internal/redisconn"},
+	"tasks/sentrytasks": {"tasks", "protocol", "protocol/pyjson", "sentry"},
+	"tasks/sample":      {"tasks", "protocol/pyjson"},
 	"tasks/taskstest": {
 		"tasks", "protocol", "protocol/canvas", "protocol/pyjson", "client", "worker", "broker", "broker/membroker", "backend", "backend/membackend",
 	},

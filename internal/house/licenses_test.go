@@ -46,10 +46,10 @@ func licenseOf(t *testing.T, dir string) (name, text string) {
 	return "", text
 }
 
-// TestLicenses: every module in the program has a licence that is known and asks for no more than to be named.
+// TestLicenses: every module in the program, and in the packages that programs of users may import besides, has a licence that is known and asks for no more than to be named.
 func TestLicenses(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", ".").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", ".", "./tasks/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
