@@ -170,9 +170,12 @@ func TestEnds(t *testing.T) {
 			b.start()
 			for range 2 {
 				id, sent := b.send("tea")
+				if !sent {
+					t.Fatal("the lock is not free")
+				}
 				end := <-runs
-				if holder := b.lock(`["tea"]`); !sent || holder != id {
-					t.Errorf("sent %v, and %q has the lock of %s", sent, holder, id)
+				if holder := b.lock(`["tea"]`); holder != id {
+					t.Errorf("%q has the lock of %s", holder, id)
 				}
 				if _, sent := b.send("tea"); sent {
 					t.Error("another one was sent while it runs")
@@ -231,7 +234,8 @@ func TestUntilStart(t *testing.T) {
 	b.send("tea")
 	<-runs
 	if _, sent := b.send("tea"); !sent {
-		t.Error("no other was sent while it runs")
+		close(end)
+		t.Fatal("no other was sent while it runs")
 	}
 	<-runs
 	close(end)
@@ -308,9 +312,13 @@ func TestRunOnce(t *testing.T) {
 			send()
 			<-runs
 			send()
-			e := <-b.ends
-			if e.Kind != c.other || e.Raised != nil && e.Raised.Type != "DuplicateTaskError" {
-				t.Errorf("the second is %v, %v", e.Kind, e.Raised)
+			select {
+			case e := <-b.ends:
+				if e.Kind != c.other || e.Raised != nil && e.Raised.Type != "DuplicateTaskError" {
+					t.Errorf("the second is %v, %v", e.Kind, e.Raised)
+				}
+			case <-runs:
+				t.Error("the second runs")
 			}
 			close(end)
 			b.wantKind(worker.Succeeded)

@@ -39,7 +39,8 @@ func registerBatched(reg *tasks.Registry, journal *redis.Pool) {
 		_, err := conn.Do("RPUSH", "batches", strings.Join(numbers, " "))
 		return results, err
 	}
-	batches.Register(reg, "batched.double", double, batches.Options{Every: 3, Within: time.Second})
+	batches.Register(reg, "batched.double", double, batches.Options{Every: 3, Within: time.Hour})
+	batches.Register(reg, "batched.soon", double, batches.Options{Every: 100, Within: 200 * time.Millisecond})
 	batches.Register(reg, "batched.slowly", double, batches.Options{Every: 100, Within: time.Hour})
 }
 
