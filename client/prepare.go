@@ -19,6 +19,8 @@ type Prepared struct {
 	Task *protocol.Task
 	// Publications are to be published in this order.
 	Publications []broker.Publication
+	// Result is that of the call, as Send returns it.
+	Result *AsyncResult
 
 	after func(ctx context.Context, task *protocol.Task)
 	tasks []*protocol.Task
@@ -47,7 +49,7 @@ func (c *Client) Prepare(ctx context.Context, sig canvas.Signature, opts ...canv
 	if err := c.receive(ctx); err != nil {
 		return nil, err
 	}
-	p := &Prepared{Task: batch.First.Task, after: c.published}
+	p := &Prepared{Task: batch.First.Task, Result: c.sentResults(&batch, []*canvas.Plan{plan})[0], after: c.published}
 	for i := range batch.Messages {
 		p.Publications = append(p.Publications, batch.Messages[i].Publication)
 		if task := batch.Messages[i].Task; task != nil {
@@ -55,6 +57,11 @@ func (c *Client) Prepare(ctx context.Context, sig canvas.Signature, opts ...canv
 		}
 	}
 	return p, nil
+}
+
+// Publish publishes messages that Prepare has made, here or elsewhere, all in one call and without trying again.
+func (c *Client) Publish(ctx context.Context, messages ...broker.Publication) error {
+	return c.cfg.Publisher.Publish(ctx, messages...)
 }
 
 // Published tells AfterPublish that the messages are out.

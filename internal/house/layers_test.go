@@ -92,6 +92,7 @@ var layers = map[string][]string{
 	"operate/control":  {"protocol", "protocol/pyjson", "tasks", "broker", "worker", "internal/fnmatch", "internal/logline"},
 	"operate/gossip":   {"protocol", "protocol/pyjson", "broker", "worker", "operate/control", "internal/logline"},
 	"operate/events":   {"protocol", "protocol/pyjson", "broker", "worker", "internal/logline"},
+	"client/outbox":    {"client", "broker", "protocol", "protocol/canvas"},
 	"client":           {"protocol", "protocol/pyjson", "protocol/canvas", "tasks", "broker", "backend", "internal/publish"},
 	"scripts":          {},
 	"python":           {"backend", "broker", "protocol", "protocol/canvas", "protocol/pyjson", "protocol/serializer", "tasks", "worker", "internal/logline", "scripts", "sys"},
