@@ -1,6 +1,8 @@
 package compat_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,5 +64,68 @@ print(json.dumps([sorted(body.get(timeout=tapp.PATIENCE)) for body in bodies]))`
 	}
 	if ours.log.count("tapp.python_only[") < 12 || ours.log.count("tapp.add[") < 12 {
 		t.Error("not all members ran where they should")
+	}
+}
+
+// TestChordsOfThreeKindsOnRabbitMQ: a worker of Celery's, ours with the app in children and ours in Go serve one queue, and each chord
+// has parts with any of them. The body is published once, by whoever counts the last part, and has all results. Results in rpc:// have no
+// chords: Celery refuses to send them.
+func TestChordsOfThreeKindsOnRabbitMQ(t *testing.T) {
+	t.Parallel()
+	for _, results := range []string{"Redis", "django-db in PostgreSQL", "database in PostgreSQL"} {
+		t.Run(results, func(t *testing.T) {
+			t.Parallel()
+			server := startRabbit(t)
+			a := server.app()
+			if results != "Redis" {
+				sql := newResultsDB(t, results).app(server)
+				a.backend, a.ours, a.variables = sql.backend, sql.ours, sql.variables
+			}
+			a.module = "tapp"
+			command := a.apiumCommand(nil, []string{"-c", "1", "-l", "info", "-n", "children@host"})
+			children := start(t, "apium worker", appDir, a.env(t), command[0], command[1:]...)
+			inGo := startWorker(t, a, "-c", "1", "-n", "go@host")
+			celery := a.startWorker(t, "-c", "1", "-n", "celery@host", "--prefetch-multiplier", "1")
+			children.waitLog(t, " ready.")
+			const chords, parts = 12, 6
+			var bodies []string
+			a.run(t, &bodies, `import json, sys, tapp
+from celery import chord
+chords, parts = map(int, sys.argv[1:])
+print(json.dumps([
+    chord(tapp.work.s("%d.%d" % (n, i), 0.03) for i in range(parts))(tapp.same.s() if n % 2 else tapp.work.si("%d.body" % n, 0)).id
+    for n in range(chords)
+]))`, strconv.Itoa(chords), strconv.Itoa(parts))
+			var got []any
+			a.run(t, &got, `import json, sys, tapp
+print(json.dumps([tapp.app.AsyncResult(i).get(timeout=tapp.PATIENCE) for i in json.loads(sys.argv[1])]))`, `["`+strings.Join(bodies, `", "`)+`"]`)
+			var want []any
+			for n := range chords {
+				if n%2 == 0 {
+					want = append(want, strconv.Itoa(n)+".body")
+					continue
+				}
+				var keys []any
+				for i := range parts {
+					keys = append(keys, strconv.Itoa(n)+"."+strconv.Itoa(i))
+				}
+				want = append(want, keys)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			runs := map[string]int{}
+			for _, key := range server.journalKeys(t, "started") {
+				runs[key]++
+			}
+			for key, n := range runs {
+				if n > 1 {
+					t.Errorf("%s ran %d times", key, n)
+				}
+			}
+			for name, w := range map[string]*process{"Go": inGo, "children": children, "Celery": celery} {
+				t.Logf("%s ran %d", name, w.log.count(" succeeded in "))
+			}
+		})
 	}
 }
