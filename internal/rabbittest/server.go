@@ -162,10 +162,11 @@ func (s *Server) ManagerPort() int { return s.manager }
 
 // Kill ends the server as SIGKILL does: connections break, and nobody listens. What was
 // durable and persistent is there after [Server.Restart]. RabbitMQ writes down the name of a quorum
-// queue half a second after it is declared, and would not find it again; so that is done before.
+// queue half a second after it is declared, and other queues may wait in a buffer of its log; it would not find them again.
+// So both is done before.
 func (s *Server) Kill() {
 	if s.running() {
-		_, _ = s.evaluate("[dets:sync(T) || T <- dets:all()]") // a server that has ended is as good as killed
+		_, _ = s.evaluate("mnesia:sync_log(), [dets:sync(T) || T <- dets:all()]") // a server that has ended is as good as killed
 	}
 	s.end(syscall.SIGKILL)
 }
