@@ -126,7 +126,7 @@ func microseconds(seconds float64) time.Duration {
 
 // onPurpose tells whether a crontab's row is one where we mean to differ. While an hour is repeated Celery's are
 // silent, or due again and again. With a deadline, Celery does not see that a time that was skipped in spring has
-// come an hour later.
+// come an hour later; nor does it that such a time is still to come, where it looks for what comes next in that hour.
 func onPurpose(r *calendarRow, first, next time.Time) bool {
 	until := r.now
 	for _, t := range []time.Time{first, next} {
@@ -141,8 +141,9 @@ func onPurpose(r *calendarRow, first, next time.Time) bool {
 		}
 		_, before := t.Zone()
 		_, after := end.Zone()
-		if after > before && r.deadline != nil && end.After(r.last) && end.Before(r.now) ||
-			after < before && end.Add(time.Duration(before-after)*time.Second).After(r.last) {
+		change := time.Duration(after-before) * time.Second
+		if change > 0 && end.After(r.last) && end.Before(r.now) && (r.deadline != nil || r.now.Before(end.Add(change))) ||
+			change < 0 && end.Add(-change).After(r.last) {
 			return true
 		}
 		t = end

@@ -117,7 +117,7 @@ func TestLeave(t *testing.T) {
 	ids := sendUnknown(t, a, n)
 	wantResults(t, a, ids)
 	eventually(t, patience, "all tasks are done", func() bool { return server.journalLen(t, "done") == 2*n && server.idle(t, "celery") })
-	if ours.log.contains("python_only") {
+	if ours.log.contains("Task tapp.python_only") || ours.log.contains("unregistered") { // it may well say that nobody takes one
 		t.Error("our worker ran a task it does not know, or failed it")
 	}
 	if ours.log.count("tapp.work[") == 0 || python.log.count("tapp.python_only[") == 0 {

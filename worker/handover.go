@@ -33,15 +33,17 @@ const (
 	keepFull = time.Second
 	// leftAtOnce is how many messages a second go back to their queue without a wait.
 	leftAtOnce = 1000
-	// tellEvery is how often it is told that messages come back.
+	// tellAfter is how often a message has come back until that is told, after some 15 seconds, and tellEvery
+	// how often it is told of any.
+	tellAfter = 10
 	tellEvery = time.Minute
 )
 
 // take gives a message to others, or keeps it first.
 func (h *handover) take(r *request, leave bool) {
 	now := time.Now()
-	wait := h.known.next(sameRun(r))
-	if wait == keepLast && h.known.isNews(now) {
+	wait, times := h.known.next(sameRun(r))
+	if times >= tellAfter && h.known.isNews(now) {
 		h.log.task(slog.LevelWarn, r, "Task comes back", "Task "+nameAndID(r.Task)+", "+whyNotHere(r)+
 			", comes back again and again: no other worker takes it from queue "+r.Queue+". Does one that has it consume that queue?")
 	}
@@ -105,16 +107,16 @@ type handedOver struct {
 	told   time.Time // when it was last told that something comes back
 }
 
-// next says how long to keep a message first.
-func (h *handedOver) next(message string) time.Duration {
+// next says how long to keep a message first, and how often it has come back.
+func (h *handedOver) next(message string) (wait time.Duration, times int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := h.counts.of(message)
 	h.counts.note(message, n+1)
 	if n == 0 {
-		return 0
+		return 0, 0
 	}
-	return min(keepFirst<<min(n-1, 8), keepLast)
+	return min(keepFirst<<min(n-1, 8), keepLast), n
 }
 
 // atOnce tells whether one more message may go back to its queue in this second.

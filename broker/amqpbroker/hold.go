@@ -50,7 +50,7 @@ type hold struct {
 	confirmed bool      // the broker has it
 	failed    bool      // or not, as far as is known
 	done      bool
-	ended     chan struct{} // closed when it is done
+	ended     chan struct{} // closed when it is done, and what became of the message is written
 }
 
 // Started implements [broker.Starter]: a message that had been redelivered before is held from now on, so that it is
@@ -280,6 +280,7 @@ func (c *Consumer) replace(m *hold) {
 	c.mu.Unlock()
 	if settled != nil {
 		c.write(l, []*delivery{settled}, true)
+		close(m.ended) // not before: a task that kills its worker at once would leave the message beside its copy
 	}
 }
 
@@ -292,7 +293,6 @@ func (os *orphans) replaced(l *link, m *hold) *delivery {
 		return nil
 	}
 	m.done = true
-	close(m.ended)
 	delete(l.holds, m.id)
 	if m.failed || l.open[m.from.DeliveryTag] != m.from { // the message was settled meanwhile
 		return m.copy
