@@ -38,26 +38,24 @@ func (s *workerSettings) readUnknown(c *cli.Context) error {
 	if s.conf.UnknownTask.Queues = maps.Clone(queues); queues == nil {
 		s.conf.UnknownTask.Queues = map[string]tasks.UnknownPolicy{}
 	}
-	for _, given := range c.StringSlice("unknown-task") {
-		for _, item := range commaList(given) {
-			queue, text, single := strings.Cut(item, "=")
-			if !single {
-				queue, text = "*", item
-			}
-			policy, err := tasks.ParseUnknownPolicy(text)
-			switch {
-			case err != nil:
-				return fmt.Errorf("invalid value for '--unknown-task': %w", err)
-			case queue == "":
-				return fmt.Errorf("invalid value for '--unknown-task': '%s' names no queue", item)
-			case policy.Action == tasks.UnknownForward && policy.Queue == queue:
-				return fmt.Errorf("invalid value for '--unknown-task': '%s' forwards a queue to itself", item)
-			case queue == "*":
-				s.conf.UnknownTask.Default = policy
-			default:
-				s.conf.UnknownTask.Queues[queue] = policy
-				named = append(named, queue)
-			}
+	for _, item := range commaList(strings.Join(c.StringSlice("unknown-task"), ",")) {
+		queue, text, single := strings.Cut(item, "=")
+		if !single {
+			queue, text = "*", item
+		}
+		policy, err := tasks.ParseUnknownPolicy(text)
+		switch {
+		case err != nil:
+			return fmt.Errorf("invalid value for '--unknown-task': %w", err)
+		case queue == "":
+			return fmt.Errorf("invalid value for '--unknown-task': '%s' names no queue", item)
+		case policy.Action == tasks.UnknownForward && policy.Queue == queue:
+			return fmt.Errorf("invalid value for '--unknown-task': '%s' forwards a queue to itself", item)
+		case queue == "*":
+			s.conf.UnknownTask.Default = policy
+		default:
+			s.conf.UnknownTask.Queues[queue] = policy
+			named = append(named, queue)
 		}
 	}
 	s.warnOfPolicies(named)
@@ -71,18 +69,16 @@ func (s *workerSettings) readShares(c *cli.Context) error {
 	}
 	shares := settings.Shares{}
 	maps.Copy(shares, s.conf.Share)
-	for _, given := range c.StringSlice("share") {
-		for _, item := range commaList(given) {
-			task, text, _ := strings.Cut(item, "=")
-			share, err := tasks.ParseShare(text)
-			switch {
-			case task == "":
-				return fmt.Errorf("invalid value for '--share': '%s' names no task", item)
-			case err != nil:
-				return fmt.Errorf("invalid value for '--share': %s: %w", task, err)
-			}
-			shares[task] = share
+	for _, item := range commaList(strings.Join(c.StringSlice("share"), ",")) {
+		task, text, _ := strings.Cut(item, "=")
+		share, err := tasks.ParseShare(text)
+		switch {
+		case task == "":
+			return fmt.Errorf("invalid value for '--share': '%s' names no task", item)
+		case err != nil:
+			return fmt.Errorf("invalid value for '--share': %s: %w", task, err)
 		}
+		shares[task] = share
 	}
 	s.conf.Share = shares
 	return nil

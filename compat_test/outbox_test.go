@@ -6,12 +6,10 @@ import (
 	"testing"
 	"time"
 
-	apium "github.com/apium/apium/app"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/client/outbox"
 	"github.com/apium/apium/internal/sqltest"
 	"github.com/apium/apium/protocol/canvas"
-	"github.com/apium/apium/settings"
 )
 
 // TestOutbox: what a transaction has committed reaches a Python worker, and its results are those that Send has told; what
@@ -20,13 +18,7 @@ func TestOutbox(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
 	a := s.app()
-	conf := settings.Default()
-	conf.BrokerURL, conf.ResultBackend = s.url(0), s.url(0)
-	shop, err := apium.Open(t.Context(), conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer shop.Close()
+	shop := s.connect(t)
 	database := sqltest.New(t, sqltest.PostgreSQL)
 	db, box := database.Open(t), outbox.New(outbox.PostgreSQL, outbox.Options{Every: 10 * time.Millisecond})
 	database.Exec(t, box.DDL())

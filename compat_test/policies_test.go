@@ -72,23 +72,18 @@ func TestForward(t *testing.T) {
 // TestForwardOnRabbitMQ moves tasks that we do not know to a queue which a Python worker consumes, on classic and quorum queues.
 func TestForwardOnRabbitMQ(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"classic", "quorum"} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			server := startRabbit(t)
-			a := server.app()
-			a.backend = server.url(2)
-			a.settings = map[string]any{"task_default_queue_type": kind, "task_create_missing_queue_type": kind}
-			ids := sendUnknown(t, a, 5)
-			load(t, a, "tapp.work", 5, 0, nil)
-			startWorker(t, a, "-n", "go@h", "--unknown-task", "forward:python", "task_default_queue_type="+kind, "task_create_missing_queue_type="+kind)
-			eventually(t, patience, "ours are done and the others forwarded", func() bool {
-				return server.journalLen(t, "done") == 5 && server.messages(t, "celery") == 0 && server.messages(t, "python") == 5
-			})
-			a.startWorker(t, "-n", "py@h", "-Q", "python")
-			wantResults(t, a, ids)
+	onQueuesOfBothKinds(t, func(t *testing.T, server *redisServer, a app, kind string) {
+		a.backend = server.url(2)
+		a.settings = map[string]any{"task_default_queue_type": kind, "task_create_missing_queue_type": kind}
+		ids := sendUnknown(t, a, 5)
+		load(t, a, "tapp.work", 5, 0, nil)
+		startWorker(t, a, "-n", "go@h", "--unknown-task", "forward:python", "task_default_queue_type="+kind, "task_create_missing_queue_type="+kind)
+		eventually(t, patience, "ours are done and the others forwarded", func() bool {
+			return server.journalLen(t, "done") == 5 && server.messages(t, "celery") == 0 && server.messages(t, "python") == 5
 		})
-	}
+		a.startWorker(t, "-n", "py@h", "-Q", "python")
+		wantResults(t, a, ids)
+	})
 }
 
 // TestForwardToNobody has our worker find out that a Python worker consumes one of the queues
@@ -292,13 +287,20 @@ func TestPoison(t *testing.T) {
 // TestPoisonOnRabbitMQ is TestPoison on classic and quorum queues.
 func TestPoisonOnRabbitMQ(t *testing.T) {
 	t.Parallel()
+	onQueuesOfBothKinds(t, func(t *testing.T, server *redisServer, a app, kind string) {
+		a.settings = map[string]any{"task_default_queue_type": kind}
+		poisoned(t, server, a, 3)
+	})
+}
+
+// onQueuesOfBothKinds runs a test on a RabbitMQ whose queues are to be classic ones, and one with quorum queues.
+func onQueuesOfBothKinds(t *testing.T, test func(t *testing.T, server *redisServer, a app, kind string)) {
+	t.Helper()
 	for _, kind := range []string{"classic", "quorum"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			server := startRabbit(t)
-			a := server.app()
-			a.settings = map[string]any{"task_default_queue_type": kind}
-			poisoned(t, server, a, 3)
+			test(t, server, server.app(), kind)
 		})
 	}
 }

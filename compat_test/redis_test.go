@@ -10,7 +10,9 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
+	apium "github.com/apium/apium/app"
 	"github.com/apium/apium/internal/rabbittest"
+	"github.com/apium/apium/settings"
 )
 
 // redisServer is a private Redis on a port of its own.
@@ -57,6 +59,19 @@ func (s *redisServer) start(t *testing.T) {
 func (s *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 func (s *redisServer) url(db int) string { return fmt.Sprintf("redis://%s/%d", s.addr(), db) }
+
+// connect has a Go program connected to the same databases, until the test ends.
+func (s *redisServer) connect(t *testing.T) *apium.App {
+	t.Helper()
+	conf := settings.Default()
+	conf.BrokerURL, conf.ResultBackend = s.url(0), s.url(0)
+	shop, err := apium.Open(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shop.Close() })
+	return shop
+}
 
 // app is an app whose messages are in database 0, or in RabbitMQ, its results in database 0, and
 // its tasks' traces in database 1.

@@ -7,11 +7,9 @@ import (
 	"testing"
 	"time"
 
-	apium "github.com/apium/apium/app"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
-	"github.com/apium/apium/settings"
 	uniquetasks "github.com/apium/apium/tasks/unique"
 )
 
@@ -20,13 +18,7 @@ func TestSingleton(t *testing.T) {
 	t.Parallel()
 	s := startRedis(t)
 	a := s.app()
-	conf := settings.Default()
-	conf.BrokerURL, conf.ResultBackend = s.url(0), s.url(0)
-	shop, err := apium.Open(t.Context(), conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer shop.Close()
+	shop := s.connect(t)
 	locks, err := uniquetasks.Open(s.url(0))
 	if err != nil {
 		t.Fatal(err)

@@ -29,8 +29,6 @@ type Entry struct {
 	Options Options
 	// Executor is the name of the worker's executor that runs it; "": that of Go handlers.
 	Executor string
-	// Own makes the executor of Executor's name, of a task that brings its own: see OwnExecutor. nil: it brings none.
-	Own any
 
 	chain Handler // Handler inside the registry's middleware
 }
@@ -107,7 +105,7 @@ func (r *Registry) enter(entry *Entry) {
 	r.entries[entry.Name] = entry
 }
 
-// RunsOn tells whether there are tasks for an executor; "": Go handlers.
+// RunsOn tells whether there are tasks for an executor; "": that of Go handlers.
 func (r *Registry) RunsOn(executor string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -134,11 +132,14 @@ func newEntry(name string, fn any, opts []Option) (*Entry, error) {
 	if err == nil {
 		entry.Handler, err = newHandler(name, fn, &entry.Options)
 	}
-	if entry.Own = entry.Options.own; entry.Own != nil {
+	if entry.Own() != nil {
 		entry.Executor = name
 	}
 	return entry, err
 }
+
+// Own makes the executor of Executor's name, of a task that brings its own: see OwnExecutor. nil: it brings none.
+func (e *Entry) Own() any { return e.Options.own }
 
 // InGo tells whether the task has a Go handler.
 func (e *Entry) InGo() bool {

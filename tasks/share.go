@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"strconv"
 	"strings"
@@ -40,10 +41,9 @@ func (s Share) Takes(id string) bool {
 	case s <= 0:
 		return false
 	}
-	hash := uint64(14695981039346656037) // FNV-1a
-	for i := range len(id) {
-		hash = (hash ^ uint64(id[i])) * 1099511628211
-	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // it cannot fail
+	hash := h.Sum64()
 	hash ^= hash >> 32 // ids that differ in their last byte only differ in few of the high bits, and in all below
 	return Share(hash%uint64(WholeShare)) < s
 }

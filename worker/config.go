@@ -263,18 +263,17 @@ func (c *Config) addOwnExecutors() {
 	}
 	for _, name := range c.Registry.Names() {
 		entry, ok := c.Registry.Lookup(name)
-		if !ok || entry.Own == nil {
+		if !ok || entry.Own() == nil {
 			continue
 		}
 		if c.Executors == nil {
 			c.Executors = map[string]ExecutorConfig{}
 		}
-		maker, _ := entry.Own.(func() ExecutorConfig)
-		if maker == nil {
-			c.Executors[entry.Executor] = ExecutorConfig{} // which is said to have none
-			continue
+		var own ExecutorConfig // without an executor, which is said of it, unless the task brings one
+		if maker, ok := entry.Own().(func() ExecutorConfig); ok && maker != nil {
+			own = maker()
 		}
-		c.Executors[entry.Executor] = maker()
+		c.Executors[entry.Executor] = own
 	}
 }
 

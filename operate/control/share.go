@@ -24,11 +24,9 @@ func (m *Mailbox) beside() []Command {
 
 // share changes how many of a task's messages this worker takes.
 func (m *Mailbox) share(task string, given json.RawMessage, _ others) (any, error) {
-	text := string(given)
+	text := string(given) // a number
 	if pyjson.Kind(given) == '"' {
-		if err := pyjson.Unmarshal(given, &text); err != nil {
-			return nil, err
-		}
+		text = pyjson.Text(given)
 	}
 	share, err := tasks.ParseShare(text)
 	if err != nil {
