@@ -18,7 +18,7 @@ type ChordPart struct {
 	Index   *int // group_index; nil: after those that have one
 	TaskID  string
 	State   protocol.State
-	Result  []byte // raw JSON of the result or of the encoded exception; nil: null. Not kept
+	Result  []byte // raw JSON of the result or of the encoded exception; nil: null. It must not change
 
 	// Record is the task's record, for ChordLists, which store it in the step in which they count
 	// the part. Nil: its result is not to be read, or is stored already.

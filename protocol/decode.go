@@ -223,6 +223,7 @@ func (t *Task) decodeBody(body []byte) error {
 // TakeBody gives a task whose headers were read the body of one that is published as it: what reading the body
 // of the message would give, if that is written as JSON. It fails where that would.
 func (t *Task) TakeBody(published *Task) error {
+	published.FillIn()
 	args, kwargs := appendRaw(nil, published.Args, "[]"), appendRaw(nil, published.Kwargs, "{}")
 	for _, raw := range [][]byte{args, kwargs} {
 		if !utf8.Valid(raw) {

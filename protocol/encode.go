@@ -43,7 +43,7 @@ func EncodeTask(t *Task, p Publication) (Message, error) {
 	case t.RoutingKey == "" && t.Exchange == "":
 		return Message{}, fmt.Errorf("encoding task %s: it has no routing key", t.Name)
 	}
-	body, err := p.Format.encode(t.appendBody(make([]byte, 0, t.bodySize())))
+	body, err := p.Format.encode(t.Inset.fill(t.appendBody(make([]byte, 0, t.bodySize()))))
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding task %s: %w", t.Name, err)
 	}
@@ -184,7 +184,7 @@ func (t *Task) ShownArgs() string {
 	if t.ArgsRepr != "" || t.Args == nil {
 		return cmp.Or(t.ArgsRepr, "()")
 	}
-	return ArgsRepr(t.Args)
+	return argsRepr(t.Args, t.Inset)
 }
 
 // ShownKwargs is the same for the keyword arguments.

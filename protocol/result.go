@@ -61,10 +61,18 @@ type Extended struct {
 // Append writes the record as Celery 5.7 does, with its order of fields. The raw parts
 // must be JSON.
 func (r *Result) Append(dst []byte) []byte {
+	return r.AppendEnd(appendRaw(AppendBeforeResult(dst, r.State), r.Result, "null"))
+}
+
+// AppendBeforeResult appends the beginning of a record, up to its result: with that, and [Result.AppendEnd], it is whole.
+func AppendBeforeResult(dst []byte, state State) []byte {
 	dst = append(dst, `{"status": `...)
-	dst = pyjson.AppendString(dst, string(r.State))
-	dst = append(dst, `, "result": `...)
-	dst = appendRaw(dst, r.Result, "null")
+	dst = pyjson.AppendString(dst, string(state))
+	return append(dst, `, "result": `...)
+}
+
+// AppendEnd appends to a record all that comes after its result.
+func (r *Result) AppendEnd(dst []byte) []byte {
 	dst = append(dst, `, "traceback": `...)
 	if r.Traceback == nil {
 		dst = append(dst, "null"...)

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/hex"
 	"strings"
 	"unicode/utf8"
@@ -23,8 +24,10 @@ func SafeRepr(raw []byte) string {
 }
 
 // ArgsRepr is SafeRepr of an args array, written as the tuple that Celery passes.
-func ArgsRepr(args []byte) string {
-	w := reprWriter{left: reprLimit}
+func ArgsRepr(args []byte) string { return argsRepr(args, nil) }
+
+func argsRepr(args []byte, inset *Inset) string {
+	w := reprWriter{left: reprLimit, inset: inset}
 	w.value(args, 0, '(', ')')
 	return string(w.dst)
 }
@@ -36,6 +39,8 @@ func KwargsRepr(kwargs []byte) string { return SafeRepr(kwargs) }
 type reprWriter struct {
 	dst  []byte
 	left int // characters, not bytes
+
+	inset *Inset // its list is written in the place of its mark; nil: there is none
 }
 
 // emit appends a token. With nothing left it appends ", ..." instead and returns
@@ -61,7 +66,10 @@ func (w *reprWriter) ready() bool {
 func (w *reprWriter) value(raw []byte, depth int, open, end byte) bool {
 	switch kind := pyjson.Kind(raw); kind {
 	case '"':
-		text, _ := pyjson.Unquote(raw)
+		if w.inset != nil && bytes.Equal(raw, w.inset.mark) {
+			return w.list(w.inset.Elements, depth)
+		}
+		text, _ := pyjson.Unquote(beginning(raw, w.left))
 		return w.ready() && w.emit(quote(truncate(text, w.left)))
 	case '[':
 		return w.container(raw, depth, open, end)
@@ -104,6 +112,23 @@ func (w *reprWriter) container(raw []byte, depth int, open, end byte) bool {
 	return complete
 }
 
+// list writes elements that are not joined.
+func (w *reprWriter) list(elements [][]byte, depth int) bool {
+	if depth >= reprDepth {
+		return w.emit("[...]")
+	}
+	complete := w.emit("[")
+	if !complete {
+		return false
+	}
+	for i := 0; complete && i < len(elements); i++ {
+		complete = (i == 0 || w.emit(", ")) && w.value(elements[i], depth+1, '[', ']')
+	}
+	w.dst = append(w.dst, ']')
+	w.left--
+	return complete
+}
+
 // item writes the member or element ahead, with the comma before it.
 func (w *reprWriter) item(s *pyjson.Scanner, index int, member bool, depth int) bool {
 	if index > 0 && !w.emit(", ") {
@@ -135,6 +160,27 @@ func (w *reprWriter) bytes(data []byte) string {
 
 func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `\'`) + "'"
+}
+
+// beginning is a JSON string that has more than so many characters of a longer one, and is not much longer.
+func beginning(raw []byte, characters int) []byte {
+	const most = len(`\uffff`)
+	at := 1
+	for left := 2*characters + 2; at+most < len(raw); left-- { // two escapes may be one character
+		if left <= 0 {
+			return append(raw[:at:at], '"')
+		}
+		switch {
+		case raw[at] == '\\' && raw[at+1] == 'u':
+			at += most
+		case raw[at] == '\\':
+			at += len(`\n`)
+		default:
+			_, size := utf8.DecodeRune(raw[at:])
+			at += size
+		}
+	}
+	return raw
 }
 
 // truncate cuts a text that does not stay below limit characters, there or at the last

@@ -56,6 +56,8 @@ func TestTakeBody(t *testing.T) {
 		body.Name, body.ID, body.RoutingKey = "shop.add", "i", "celery"
 		same(t, string(body.Args)+" "+string(body.Kwargs), &body)
 	}
+	_, inset := withInset("1, ", "", "2", `"a"`)
+	same(t, "an inset", inset)
 	if n < 40 {
 		t.Errorf("only %d tasks", n)
 	}

@@ -44,6 +44,7 @@ type Task struct {
 	Args   []byte // raw JSON array
 	Kwargs []byte // raw JSON object
 	Embed  Embed
+	Inset  *Inset // what its mark stands for in these; nil, as in all tasks that were received: nothing is left out
 
 	Headers     []byte // the raw headers object, for what is passed on
 	Properties  []byte // the raw object of the message's properties: see Property

@@ -106,3 +106,33 @@ func TestNestedHeaderWithoutAResult(t *testing.T) {
 		}
 	})
 }
+
+// TestHooksSeeTheResultsOfAHeader: whoever is told of a body before or after it is published finds the results among its
+// arguments, though its message is made without them being there.
+func TestHooksSeeTheResultsOfAHeader(t *testing.T) {
+	for _, when := range []string{"before", "after"} {
+		t.Run(when, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bench) {
+				b.reg.Register("app.add", add)
+				b.reg.Register("app.total", func(parts []int, more int) int { return parts[0] + parts[1] + more })
+				var seen []string
+				see := func(_ context.Context, task *protocol.Task) {
+					if task.Name == "app.total" {
+						seen = append(seen, string(task.Args))
+					}
+				}
+				hooks := tasks.Hooks{BeforePublish: see}
+				if when == "after" {
+					hooks = tasks.Hooks{AfterPublish: see}
+				}
+				b.reg.Connect(hooks)
+				b.start()
+				body := b.send(canvas.Chord([]canvas.Signature{canvas.Sig("app.add", 1, 2), canvas.Sig("app.add", 3, 4)}, canvas.Sig("app.total", 5)))
+				b.wantResult(body, "SUCCESS 15")
+				if len(seen) != 1 || seen[0] != "[[3, 7], 5]" {
+					t.Errorf("%s it is published: %q", when, seen)
+				}
+			})
+		})
+	}
+}

@@ -11,14 +11,21 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// runBody adds the body's publication to a flow, and returns the ids of its messages.
-func (o *outcomes) runBody(f *flow, r *request, body, results []byte) (ids []string, err error) {
+// runBody adds the body's publication to a flow, and returns the ids of its messages. results are those of the header,
+// raw JSON: there are no copies of them but the messages.
+func (o *outcomes) runBody(f *flow, r *request, body []byte, results [][]byte) (ids []string, err error) {
 	sig, err := canvas.Decode(body)
 	var plan *canvas.Plan
+	inset := protocol.NewInset(results)
 	if err == nil {
-		plan, err = canvas.Apply(sig, []json.RawMessage{results}, nil, o.environment(r))
+		plan, err = canvas.Apply(sig, []json.RawMessage{inset.Mark()}, nil, o.environment(r))
 	}
 	if err == nil {
+		for _, step := range plan.Steps {
+			if message, ok := step.(canvas.Publish); ok {
+				message.Task.Inset = inset
+			}
+		}
 		err = o.carryOut(o.context(r), f, plan)
 	}
 	if err != nil {

@@ -166,6 +166,9 @@ func (h *hooks) taskUnknown(r *request) {
 
 func (h *hooks) beforePublish(ctx context.Context, task *protocol.Task) {
 	h.each("BeforePublish", func(k *tasks.Hooks) {
+		if k.BeforePublish != nil || k.AfterPublish != nil {
+			task.FillIn()
+		}
 		if k.BeforePublish != nil {
 			k.BeforePublish(ctx, task)
 		}

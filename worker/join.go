@@ -26,9 +26,9 @@ func (e *chordError) exception() *protocol.Exception {
 	return exc
 }
 
-// results joins the results of a header, as a JSON array in order. members are the result tuples
-// of its tasks; nil: the backend keeps the results.
-func (c *chords) results(ctx context.Context, groupID string, members []byte) ([]byte, error) {
+// results are those of a header, raw JSON in order. members are the result tuples of its tasks; nil: the backend keeps the
+// results.
+func (c *chords) results(ctx context.Context, groupID string, members []byte) ([][]byte, error) {
 	if members != nil {
 		list, err := c.joinMembers(ctx, members)
 		if failure, ok := errors.AsType[*chordError](err); ok {
@@ -60,25 +60,21 @@ func (c *chords) results(ctx context.Context, groupID string, members []byte) ([
 	return listResults(results)
 }
 
-// listResults joins results as a JSON array. They may be large: there is one copy of them.
-func listResults(results []backend.ChordResult) ([]byte, error) {
-	size := len("[]")
-	for i := range results {
-		size += len(results[i].Result) + len(", ")
-	}
-	list := append(make([]byte, 0, size), '[')
-	for _, result := range results {
+// listResults returns results as they are, unless a part has failed.
+func listResults(results []backend.ChordResult) ([][]byte, error) {
+	list := make([][]byte, len(results))
+	for i, result := range results {
 		if result.State != protocol.Success {
 			return nil, dependencyError(result.TaskID, result.Result)
 		}
-		list = append(pyjson.AppendComma(list), result.Result...)
+		list[i] = result.Result
 	}
-	return append(list, ']'), nil
+	return list, nil
 }
 
 // joinMembers reads the results of the tasks in a list of result tuples. If one has failed, the
 // error is the chord's, as Celery has it where backends keep no results of chords.
-func (c *chords) joinMembers(ctx context.Context, members []byte) ([]byte, error) {
+func (c *chords) joinMembers(ctx context.Context, members []byte) ([][]byte, error) {
 	tree := groupOf(members)
 	results, err := c.joinTree(ctx, tree)
 	if err != nil && ctx.Err() == nil {
@@ -95,7 +91,7 @@ func groupOf(members []byte) []byte {
 
 // joinTree reads the results of the tasks in a result tuple from their records, as lists
 // nested as the groups are. If one has failed, the error is its exception.
-func (c *chords) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
+func (c *chords) joinTree(ctx context.Context, tree []byte) ([][]byte, error) {
 	ids := protocol.TaskIDs(nil, tree)
 	records, err := c.joinRecords(ctx, ids)
 	if err != nil {
@@ -112,7 +108,7 @@ func (c *chords) joinTree(ctx context.Context, tree []byte) ([]byte, error) {
 		}
 		results[i] = result.Result
 	}
-	list, _ := nest(nil, tree, results)
+	list, _ := nestAll(tree, results)
 	return list, nil
 }
 
@@ -170,23 +166,38 @@ func joinError(taskID string, result []byte) error {
 	return exc
 }
 
-// nest writes results in the form of a result tuple, and returns those that are left.
-func nest(dst, tuple []byte, results [][]byte) (list []byte, left [][]byte) {
-	parts := pyjson.Elements(tuple)
+// nestAll returns the results of a group's members, given its result tuple and the results of all tasks in it, and those
+// that are left.
+func nestAll(tuple []byte, results [][]byte) (list, left [][]byte) {
+	for _, child := range pyjson.Elements(membersOf(tuple)) {
+		var value []byte
+		value, results = nest(child, results)
+		list = append(list, value)
+	}
+	return list, results
+}
+
+// nest returns what a result tuple stands for: a task's result, or a list of what its members do.
+func nest(tuple []byte, results [][]byte) (value []byte, left [][]byte) {
+	members := membersOf(tuple)
 	switch {
-	case len(parts) != 2:
-		return append(dst, "null"...), results
-	case pyjson.Kind(parts[1]) != '[':
-		if len(results) == 0 || results[0] == nil {
-			return append(dst, "null"...), results[min(1, len(results)):]
-		}
-		return append(dst, results[0]...), results[1:]
+	case members == nil:
+		return []byte("null"), results
+	case pyjson.Kind(members) == '[':
+		list, left := nestAll(tuple, results)
+		return pyjson.AppendArray(nil, list), left
+	case len(results) == 0 || results[0] == nil:
+		return []byte("null"), results[min(1, len(results)):]
 	}
-	dst = append(dst, '[')
-	for _, child := range pyjson.Elements(parts[1]) {
-		dst, results = nest(pyjson.AppendComma(dst), child, results)
+	return results[0], results[1:]
+}
+
+// membersOf is the second part of a result tuple: the members of a group, null for a task; nil if it is no tuple.
+func membersOf(tuple []byte) []byte {
+	if parts := pyjson.Elements(tuple); len(parts) == 2 {
+		return parts[1]
 	}
-	return append(dst, ']'), results
+	return nil
 }
 
 func dependencyError(taskID string, result []byte) error {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/tasks"
 )
 
@@ -71,7 +70,8 @@ func stateOf(end *outcome) protocol.State {
 
 // success publishes what follows, then stores the result.
 func (o *outcomes) success(r *request, result any, runtime time.Duration) settlement {
-	encoded, err := pyjson.Append(nil, result)
+	record, err := successRecord(result)
+	encoded := record.result
 	if err != nil && r.needsResult() {
 		return o.unencodable(r, err, runtime)
 	}
@@ -85,7 +85,7 @@ func (o *outcomes) success(r *request, result any, runtime time.Duration) settle
 	} else if err := o.follow(&s, encoded); err != nil {
 		return o.fail(r, err, runtime)
 	}
-	s.record = o.record(r, recordOf{state: protocol.Success, result: encoded}, r.storeResult)
+	s.record = o.record(r, record, r.storeResult)
 	if s.record != nil && o.encoder != nil {
 		record, err := o.encoder.Encode(backend.Record{TaskID: r.ID, Document: s.record})
 		if err != nil {

@@ -10,10 +10,12 @@ type recordOf struct {
 	state     protocol.State
 	result    []byte // JSON; nil: null
 	traceback string // "": null
+
+	begun []byte // the record up to the result and with it, which is continued; nil: it is begun here
 }
 
 func failureRecord(exc *protocol.Exception) recordOf {
-	return recordOf{protocol.Failure, exc.Append(nil), exc.Traceback}
+	return recordOf{state: protocol.Failure, result: exc.Append(nil), traceback: exc.Traceback}
 }
 
 func revokedRecord(exc *protocol.Exception) recordOf {
@@ -38,7 +40,21 @@ func (o *outcomes) record(r *request, what recordOf, store bool) []byte {
 	if o.extended {
 		rec.Extended = o.extendedBy(r)
 	}
+	if what.begun != nil {
+		return rec.AppendEnd(what.begun)
+	}
 	return rec.Append(make([]byte, 0, len(what.result)+recordOverhead))
+}
+
+// successRecord encodes a result where it stands in the record of a success, as it may be large: there is no other copy.
+func successRecord(result any) (recordOf, error) {
+	begun := protocol.AppendBeforeResult(make([]byte, 0, recordOverhead), protocol.Success)
+	at := len(begun)
+	begun, err := pyjson.Append(begun, result)
+	if err != nil {
+		return recordOf{state: protocol.Success}, err
+	}
+	return recordOf{state: protocol.Success, result: begun[at:len(begun):len(begun)], begun: begun}, nil
 }
 
 // extendedBy returns what result_extended adds; nulls for a task that is not registered.

@@ -3,6 +3,9 @@ package worker_test
 import (
 	"context"
 	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,8 +14,11 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
+	"github.com/apium/apium/internal/envelope"
 	"github.com/apium/apium/internal/redistest"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/protocol/pyjson"
 	"github.com/apium/apium/settings/connection"
 	"github.com/apium/apium/tasks"
 	"github.com/apium/apium/worker"
@@ -245,5 +251,40 @@ func TestLostAnswersOnRedis(t *testing.T) {
 				t.Errorf("%s ran %d times, want once", test.once, n)
 			}
 		})
+	}
+}
+
+// TestChordIsJoinedWithoutCopies: what the body of a chord takes in memory, from the end of the last part until its message
+// lies in its queue, is less than twice its message. Half of that are the results as they were read.
+func TestChordIsJoinedWithoutCopies(t *testing.T) { //nolint:paralleltest // it looks at what the process allocates
+	const parts, size = 8, 1 << 20
+	b := newOnRedis(t)
+	last := make(chan struct{})
+	b.reg.Register("app.large", func() string { return strings.Repeat("x", size) })
+	b.reg.Register("app.last", func() { <-last })
+	b.start(nil)
+	header := slices.Repeat([]canvas.Signature{canvas.Sig("app.large")}, parts)
+	b.send(canvas.Chord(append(header, canvas.Sig("app.last")), canvas.Sig("app.join", 1).Set(canvas.Queue("elsewhere"))))
+	b.eventually("all but the last part are counted", func() bool {
+		keys, _ := b.server.Do(t, "KEYS", "celery-taskset-meta-*.j").([]any)
+		return len(keys) == 1 && b.server.Do(t, "ZCARD", keys[0]) == int64(parts)
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	close(last)
+	b.eventually("the body is published", func() bool { return b.server.Do(t, "LLEN", "elsewhere") == int64(1) })
+	runtime.ReadMemStats(&after)
+	message, _ := b.server.Do(t, "LINDEX", "elsewhere", 0).([]byte)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 2*uint64(len(message)) || len(message) < parts*size {
+		t.Errorf("%d bytes were allocated for a message of %d", n, len(message))
+	} else {
+		t.Logf("%d bytes for a message of %d", n, len(message))
+	}
+	var m protocol.Received
+	envelope.Open(message, &m)
+	body, err := m.Unwrap(m.Body)
+	results := pyjson.Elements(pyjson.Elements(pyjson.Elements(body)[0])[0])
+	if err != nil || len(results) != parts+1 || len(results[0]) != size+2 || string(results[parts]) != "null" {
+		t.Errorf("%d results, %v", len(results), err)
 	}
 }

@@ -63,12 +63,12 @@ func (c *chordBatch) add(part backend.ChordPart) bool {
 		return false
 	}
 	c.parts = append(c.parts, part)
-	member, head, err := c.b.encodeMember(part)
+	member, size, head, err := c.b.memberArgument(part)
 	if err != nil {
 		c.refused = append(c.refused, &backend.RecordError{TaskID: part.TaskID, Err: err})
 		return true
 	}
-	c.size += len(member)
+	c.size += size
 	group, ok := c.groups[part.GroupID]
 	if !ok {
 		group = len(c.groups)

@@ -1,8 +1,10 @@
 package redisbackend_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -292,5 +294,32 @@ func TestClaimThatRanOut(t *testing.T) {
 	}
 	if err := b.Renew(t.Context(), counted.Claim, time.Minute); !errors.Is(err, backend.ErrClaimLost) {
 		t.Errorf("Renew of a chord that is finished: %v", err)
+	}
+}
+
+// TestLargeResultsAreNotCopied: a part's result is sent from where it is, and what is read is kept once.
+func TestLargeResultsAreNotCopied(t *testing.T) { //nolint:paralleltest // it looks at what the process allocates
+	s := redistest.Start(t)
+	b := open(t, s.URL(0), redisbackend.Config{})
+	setSize(t, b, 2)
+	p := backendtest.Part("g", 0)
+	p.Result = []byte(`"` + strings.Repeat("x", 8<<20) + `"`)
+	count(t, b, backendtest.Part("g", 1)) // Redis knows the script from then on
+	allocated := func(do func()) int {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		do()
+		runtime.ReadMemStats(&after)
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	if n := allocated(func() { count(t, b, p) }); n > len(p.Result)/10 {
+		t.Errorf("%d bytes were allocated to count a part with a result of %d", n, len(p.Result))
+	}
+	var results []backend.ChordResult
+	if n := allocated(func() { results, _ = b.Results(t.Context(), "g") }); n > len(p.Result)*11/10 {
+		t.Errorf("%d bytes were allocated to read a result of %d", n, len(p.Result))
+	}
+	if len(results) != 2 || !bytes.Equal(results[0].Result, p.Result) {
+		t.Errorf("%d results, or another one", len(results))
 	}
 }

@@ -5,26 +5,53 @@ import (
 	"fmt"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// encodeMember writes a part of a chord as Python's worker does,
-// [1, "<task id>", "<state>", <result>]. head is the length of what stands before
-// the state: it is the same for all results of the task.
-func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
+// streamed is how many bytes a result has that is not copied to be sent.
+const streamed = 128 << 10
+
+// beginMember writes a part of a chord as Python's worker does, [1, "<task id>", "<state>", <result>], up to its result.
+// head is the length of what stands before the state: it is the same for all results of the task. room is for how many
+// bytes more there is room.
+func beginMember(part backend.ChordPart, room int) (member []byte, head int, err error) {
 	if len(part.Result)+6*(len(part.TaskID)+len(part.State))+16 > maxRecord { // a character has at most 6 bytes in JSON
 		return nil, 0, fmt.Errorf("the result has %d bytes; Redis stores at most 512 MiB", len(part.Result))
 	}
-	member = append(make([]byte, 0, len(part.Result)+80), "[1, "...)
+	member = append(make([]byte, 0, 80+room), "[1, "...)
 	member = pyjson.AppendComma(pyjson.AppendString(member, part.TaskID))
 	head = len(member)
-	member = pyjson.AppendComma(pyjson.AppendString(member, string(part.State)))
+	return pyjson.AppendComma(pyjson.AppendString(member, string(part.State))), head, nil
+}
+
+// encodeMember writes a whole part.
+func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
+	member, head, err = beginMember(part, len(part.Result))
+	if err != nil {
+		return nil, 0, err
+	}
 	if part.Result == nil {
 		member = append(member, "null"...)
 	}
-	member = append(member, part.Result...)
-	return append(member, ']'), head, nil
+	return append(append(member, part.Result...), ']'), head, nil
+}
+
+// memberArgument is encodeMember for who sends the member, which has size bytes.
+func (b *Backend) memberArgument(part backend.ChordPart) (argument any, size, head int, err error) {
+	if len(part.Result) < streamed || !b.plainly() {
+		member, head, err := b.encodeMember(part)
+		return member, len(member), head, err
+	}
+	begun, head, err := beginMember(part, 0)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	size = len(begun) + len(part.Result) + len("]")
+	return redisconn.Stream{Size: size, Pieces: func(yield func([]byte) bool) {
+		_ = yield(begun) && yield(part.Result) && yield([]byte{']'})
+	}}, size, head, nil
 }
 
 var errMember = errors.New(`not [1, "<task id>", "<state>", <result>]`)

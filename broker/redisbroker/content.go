@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/envelope"
+	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 )
 
@@ -23,6 +24,18 @@ func read(raw []byte) *protocol.Received {
 func wrap(m *broker.Publication) []byte {
 	dst := make([]byte, 0, envelope.Size(&m.Message))
 	return envelope.Append(dst, &m.Message, m.Exchange, m.RoutingKey, protocol.NewID())
+}
+
+// streamed is how many bytes the body of a message has whose envelope is made only while it is sent.
+const streamed = 128 << 10
+
+// argument is the envelope of a message as a Pipeline sends it.
+func argument(m *broker.Publication) any {
+	if len(m.Message.Body) < streamed {
+		return wrap(m)
+	}
+	size, pieces := envelope.Pieces(&m.Message, m.Exchange, m.RoutingKey, protocol.NewID())
+	return redisconn.Stream{Size: size, Pieces: pieces}
 }
 
 // priorityOf is the priority of a message; what cannot be read has none.

@@ -3,11 +3,13 @@ package redisbroker_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/internal/redistest"
@@ -202,5 +204,31 @@ func TestDueIsBoundedByBytes(t *testing.T) {
 			}
 			left = left[1:]
 		}
+	}
+}
+
+// What a large message costs is its body: no envelope is made of it before it is sent, and the reader has a buffer.
+func TestLargeMessageIsSentWithoutCopies(t *testing.T) { //nolint:paralleltest // it looks at what the process allocates
+	s := newServer(t)
+	p := s.publisher(t)
+	m := brokertest.Message("1", 0)
+	m.Body = bytes.Repeat([]byte(`"0123456789abcdef", `), 1<<20)
+	publish := func() {
+		if err := p.Publish(t.Context(), broker.Publication{RoutingKey: "a", Message: m}); err != nil {
+			t.Error(err)
+		}
+	}
+	publish() // declares the queue
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	publish()
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > uint64(len(m.Body)/10) {
+		t.Errorf("%d bytes were allocated for a message of %d", n, len(m.Body))
+	}
+	got := s.strings(t, "LRANGE", "a", 0, -1)
+	want := string(envelopetest.Encode(m, "", "a", "tag"))
+	if len(got) != 2 || tagged(got)[0] != want || got[1] != want {
+		t.Error("the message in the queue is another one")
 	}
 }

@@ -288,7 +288,7 @@ func (s *sending) appendPlaced(args []any, messages []sent, before int) []any {
 	var wrapped any
 	for _, m := range messages {
 		if m.Publication != of {
-			of, wrapped = m.Publication, wrap(m.Publication)
+			of, wrapped = m.Publication, argument(m.Publication)
 		}
 		if m.broadcast {
 			args = append(args, "P", m.place+before+len(s.lists), wrapped)

@@ -2,6 +2,8 @@ package envelope
 
 import (
 	"encoding/base64"
+	"iter"
+	"slices"
 	"strconv"
 
 	"github.com/apium/apium/protocol"
@@ -11,8 +13,35 @@ import (
 // Append writes the envelope of a message as kombu does. tag names the message: every one
 // that is published needs its own.
 func Append(dst []byte, m *protocol.Message, exchange, routingKey, tag string) []byte {
-	dst = append(dst, `{"body": "`...)
+	dst = append(dst, head...)
 	dst = base64.StdEncoding.AppendEncode(dst, m.Body)
+	return appendTail(dst, m, exchange, routingKey, tag)
+}
+
+// Pieces is Append for messages whose envelope is not to be in memory as a whole: pieces yields its size bytes one
+// after the other, as often as it is called. What it yields is overwritten by what it yields next.
+func Pieces(m *protocol.Message, exchange, routingKey, tag string) (size int, pieces iter.Seq[[]byte]) {
+	const portion = 96 << 10 // of a body, a multiple of 3
+	body, tail := m.Body, appendTail(nil, m, exchange, routingKey, tag)
+	pieces = func(yield func([]byte) bool) {
+		buffer := make([]byte, 0, base64.StdEncoding.EncodedLen(min(portion, len(body))))
+		if !yield([]byte(head)) {
+			return
+		}
+		for part := range slices.Chunk(body, portion) {
+			if !yield(base64.StdEncoding.AppendEncode(buffer, part)) {
+				return
+			}
+		}
+		yield(tail)
+	}
+	return len(head) + base64.StdEncoding.EncodedLen(len(body)) + len(tail), pieces
+}
+
+const head = `{"body": "`
+
+// appendTail appends what comes after the body.
+func appendTail(dst []byte, m *protocol.Message, exchange, routingKey, tag string) []byte {
 	dst = append(dst, `", "content-encoding": `...)
 	dst = pyjson.AppendString(dst, m.ContentEncoding)
 	dst = append(dst, `, "content-type": `...)

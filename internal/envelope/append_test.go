@@ -1,6 +1,7 @@
 package envelope_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -33,6 +34,32 @@ func TestAppendWritesWhatCeleryWrites(t *testing.T) {
 	}
 	if n < 80 {
 		t.Errorf("only %d captured messages", n)
+	}
+}
+
+// The envelope of a large message is the same, and never there as a whole: it is made again each time it is sent.
+func TestPiecesAreTheEnvelope(t *testing.T) {
+	t.Parallel()
+	m := envelopetest.Message(envelopetest.New("celery", "the-id", 3))
+	for size := range 7 {
+		m.Body = bytes.Repeat([]byte("abcdefg"), 50_000)[size:]
+		want := envelope.Append(nil, &m, "ex", "key", "tag")
+		n, pieces := envelope.Pieces(&m, "ex", "key", "tag")
+		for range 2 {
+			var got []byte
+			for piece := range pieces {
+				if len(piece) > len(m.Body)/2 {
+					t.Errorf("a piece has %d bytes", len(piece))
+				}
+				got = append(got, piece...)
+			}
+			if !bytes.Equal(got, want) || n != len(want) {
+				t.Errorf("a body of %d bytes: %d bytes in pieces, said to be %d; want %d", len(m.Body), len(got), n, len(want))
+			}
+		}
+		for range pieces {
+			break // whoever sends them may stop
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package redisconn_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -69,4 +71,43 @@ func TestClientName(t *testing.T) {
 	if name, err := redis.String(p.Do(t.Context(), "CLIENT", "GETNAME")); name != "me" || err != nil {
 		t.Errorf("CLIENT GETNAME: %q, %v", name, err)
 	}
+}
+
+// A stream arrives as one argument among others, whatever others send meanwhile, and again when the command is sent again,
+// as it is where the server does not know the script.
+func TestStream(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	script := redisconn.NewScript(1, `return {KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]}`)
+	part := bytes.Repeat([]byte("0123456789"), 10_000)
+	const parts = 10
+	stream := redisconn.Stream{Size: parts * len(part), Pieces: func(yield func([]byte) bool) {
+		for range parts {
+			if !yield(part) {
+				return
+			}
+		}
+	}}
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for range 10 {
+				if got, err := redis.String(p.Do(t.Context(), "ECHO", g)); got != fmt.Sprint(g) || err != nil {
+					t.Errorf("ECHO %d: %q, %v", g, got, err)
+				}
+				got, err := redis.ByteSlices(p.Script(t.Context(), script, "k", stream, uint64(7), stream, []byte("b")))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				whole := bytes.Repeat(part, parts)
+				want := [][]byte{[]byte("k"), whole, []byte("7"), whole, []byte("b")}
+				if !slices.EqualFunc(got, want, bytes.Equal) {
+					t.Errorf("got %d arguments, or others than were sent", len(got))
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

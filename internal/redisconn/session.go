@@ -43,7 +43,7 @@ func newSession(p *Pipeline, conn redis.Conn, w *wire, addr string) *session {
 
 // send encodes a command and enters c for its reply. p.mu is held.
 func (s *session) send(c *call, cmd string, args []any) error {
-	if err := s.conn.Send(cmd, args...); err != nil {
+	if err := s.encode(cmd, args); err != nil {
 		// Half a command may have been written: nothing can follow it.
 		s.fail(err)
 		c.free()

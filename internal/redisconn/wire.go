@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"bufio"
+	"iter"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -33,23 +34,39 @@ type wire struct {
 
 // outgoing is what is to be sent: the pieces in their order, and then what gathers after them.
 type outgoing struct {
-	pieces [][]byte
+	pieces []piece
 	rest   []byte
+}
+
+// piece is a text, or is made as it is sent.
+type piece struct {
+	text   []byte
+	stream iter.Seq[[]byte] // nil: there is the text
 }
 
 func (o *outgoing) empty() bool { return len(o.pieces)+len(o.rest) == 0 }
 
 func (o *outgoing) add(p []byte) {
 	if large := len(p) >= asItIs; large || len(o.rest)+len(p) > keepBuffer {
-		if len(o.rest) > 0 {
-			o.pieces, o.rest = append(o.pieces, o.rest), nil
-		}
+		o.cut()
 		if large {
-			o.pieces = append(o.pieces, p)
+			o.pieces = append(o.pieces, piece{text: p})
 			return
 		}
 	}
 	o.rest = append(o.rest, p...)
+}
+
+func (o *outgoing) stream(pieces iter.Seq[[]byte]) {
+	o.cut()
+	o.pieces = append(o.pieces, piece{stream: pieces})
+}
+
+// cut makes a piece of what has gathered.
+func (o *outgoing) cut() {
+	if len(o.rest) > 0 {
+		o.pieces, o.rest = append(o.pieces, piece{text: o.rest}), nil
+	}
 }
 
 func newWire(nc net.Conn) *wire { return &wire{Conn: nc} }
@@ -87,14 +104,22 @@ func (w *wire) send(out outgoing) error {
 	w.sending.Store(true)
 	defer w.sending.Store(false)
 	for _, piece := range out.pieces {
-		if err := w.sendPiece(piece); err != nil {
-			return err
+		if piece.stream == nil {
+			if err := w.sendText(piece.text); err != nil {
+				return err
+			}
+			continue
+		}
+		for text := range piece.stream {
+			if err := w.sendText(text); err != nil {
+				return err
+			}
 		}
 	}
-	return w.sendPiece(out.rest)
+	return w.sendText(out.rest)
 }
 
-func (w *wire) sendPiece(p []byte) error {
+func (w *wire) sendText(p []byte) error {
 	for len(p) > 0 {
 		n, err := w.Conn.Write(p[:min(len(p), sendPiece)])
 		w.bytesOut.Add(int64(n))
