@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -374,6 +375,27 @@ func TestSilentDeath(t *testing.T) {
 	case <-heard:
 	case <-time.After(25 * time.Second): // below ReadTimeout
 		t.Error("the listener's death was not noticed")
+	}
+}
+
+// A server that is silent and refuses new connections is not asked for one all the time.
+func TestSilentAndRefusing(t *testing.T) {
+	t.Parallel()
+	s, network := redistest.Start(t), redistest.NewFreezer(t)
+	var dials atomic.Int64
+	p := open(t, s.URL(0), redisconn.Options{Options: connection.Options{Dial: func(ctx context.Context, n, addr string) (net.Conn, error) {
+		if dials.Add(1) > 1 {
+			return nil, syscall.ECONNREFUSED
+		}
+		return network.Dial(ctx, n, addr)
+	}}}, redisconn.PipelineOptions{})
+	p.Do(t.Context(), "PING")
+	network.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	_, _ = p.Do(ctx, "PING") // nothing answers
+	if n := dials.Load(); n < 2 || n > 20 {
+		t.Errorf("it was dialled %d times", n)
 	}
 }
 

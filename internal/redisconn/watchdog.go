@@ -8,8 +8,10 @@ import (
 
 // A connection can die without a word: a firewall forgets it, a host goes away. While a
 // server is merely slow, new connections are slow as well; so when an answer is due and
-// nothing has arrived for a while, the watchdog asks over a new connection, and gives the
-// old one up if that is answered.
+// nothing has arrived for a while, the watchdog asks over new connections, and gives the
+// old one up if that is answered twice in a row: in a process that gets little done, the first answer
+// may overtake one that has long been there, while its reader waits for its turn. Until the second has come,
+// that turn has come, too.
 const (
 	probeAfter   = 1500 * time.Millisecond // of silence
 	probeTimeout = 1500 * time.Millisecond
@@ -46,7 +48,7 @@ func (d *watchdog) run(done <-chan struct{}) {
 	defer ticker.Stop()
 	timeout := d.cfg.opts.SocketTimeout
 	var in, out, outBefore int64 // outBefore: when something last arrived
-	var answered time.Time       // when a probe was, since then; zero: none was
+	var answered []time.Time     // when probes were, since then
 	moved := time.Now()          // when something last arrived, or left although there was more, or nothing was due
 	for {
 		select {
@@ -55,9 +57,11 @@ func (d *watchdog) run(done <-chan struct{}) {
 		case <-ticker.C:
 			d.tick()
 		case err := <-probed:
-			if probing = false; err == nil && answered.IsZero() {
-				answered = time.Now()
+			probing = false
+			if err != nil {
+				continue // until the next look: who is refused at once would ask again and again
 			}
+			answered = append(answered, time.Now())
 		}
 		now := time.Now()
 		nowIn, nowOut, due := d.in(), d.out(), d.due()
@@ -65,7 +69,7 @@ func (d *watchdog) run(done <-chan struct{}) {
 			outBefore = nowOut
 		}
 		if nowIn != in || !due || nowOut != out && d.sending() {
-			moved, answered = now, time.Time{}
+			moved, answered = now, nil
 		}
 		in, out = nowIn, nowOut
 		silence := now.Sub(moved)
@@ -74,12 +78,9 @@ func (d *watchdog) run(done <-chan struct{}) {
 		case timeout > 0 && silence >= timeout:
 			d.fail(fmt.Errorf("no answer for %v", timeout))
 		case silence < patience:
-		case !answered.IsZero():
-			if now.Sub(answered) < probeGrace {
-				break
-			}
+		case len(answered) > 1:
 			d.fail(fmt.Errorf("no answer for %v, although the server answers others", silence.Round(time.Millisecond)))
-		case !probing:
+		case !probing && (len(answered) == 0 || now.Sub(answered[0]) >= probeGrace):
 			probing = true
 			go func() { probed <- d.cfg.probe(ctx) }()
 		}
