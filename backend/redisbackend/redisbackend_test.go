@@ -77,7 +77,7 @@ func TestKeyAndExpiry(t *testing.T) {
 		}
 		keys, _ := redis.Strings(conn.Do("KEYS", "*celery*"))
 		ttl, _ := redis.Int(conn.Do("TTL", test.key))
-		if len(keys) != 1 || keys[0] != test.key || ttl > test.ttl || ttl < test.ttl-1 {
+		if len(keys) != 1 || keys[0] != test.key || ttl > test.ttl || ttl < test.ttl-20 {
 			t.Errorf("prefix %q, expires %v: keys %q, TTL %d; want %q, %d", test.prefix, test.expires, keys, ttl, test.key, test.ttl)
 		}
 	}
@@ -247,7 +247,7 @@ func TestManyWaits(t *testing.T) {
 		records[i] = backendtest.Record("SUCCESS", ids[i], ids[i])
 	}
 	done := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	go func() {
 		got, err := backend.WaitAll(ctx, b, ids...)
@@ -259,10 +259,10 @@ func TestManyWaits(t *testing.T) {
 		done <- err
 	}()
 	subscribed(t, s, fmt.Sprint("celery-task-meta-", waits-1), 1)
-	clients, _ := redis.String(s.Do(t, "CLIENT", "LIST"), nil)
-	if n := strings.Count(clients, " addr=127.0.0.1"); n != 2 { // the test's own are on the socket
-		t.Errorf("%d connections, want 2:\n%s", n, clients)
-	}
+	eventually(t, "there are two connections", func() bool { // a third may ask whether the server still answers
+		clients, _ := redis.String(s.Do(t, "CLIENT", "LIST"), nil)
+		return strings.Count(clients, " addr=127.0.0.1") == 2 // the test's own are on the socket
+	})
 	if err := b.Store(ctx, records...); err != nil {
 		t.Fatal(err)
 	}
