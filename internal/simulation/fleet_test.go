@@ -27,7 +27,7 @@ import (
 
 const redisURL = "redis://redis:6379/0"
 
-// A fleet is several workers, one client and their Redis.
+// A fleet is several workers or beats, one client and their Redis.
 type fleet struct {
 	t       *testing.T
 	redis   *miniredis.Miniredis
@@ -36,7 +36,8 @@ type fleet struct {
 	log     io.Writer
 	client  *client.Client
 	sending sync.WaitGroup
-	nodes   []*node // those that live
+	live    func(context.Context, *node) // the life of a node's process
+	nodes   []*node                      // those that live
 	leaving map[*node]bool
 	back    time.Time // when the last outage ends
 	made    int
@@ -48,7 +49,7 @@ type fleet struct {
 	closing []func()
 }
 
-// A node is a worker with its connections.
+// A node is a worker or a beat with its connections.
 type node struct {
 	name  string
 	stop  context.CancelFunc
@@ -59,6 +60,7 @@ type node struct {
 func newFleet(t *testing.T, seed uint64, log io.Writer) *fleet {
 	t.Helper()
 	f := &fleet{t: t, redis: miniredis.NewMiniRedis(), ledger: newLedger(), log: log, leaving: map[*node]bool{}}
+	f.live = f.run
 	f.redis.ClockTTL(true)
 	f.dice.Rand = rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same for a seed
 	first, err := f.redis.Dial()                 // without one there is no server
@@ -153,7 +155,7 @@ const (
 
 func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// start adds a worker, which is started again when it ends by itself.
+// start adds a node, which is started again when it ends by itself.
 func (f *fleet) start() {
 	f.made++
 	n := &node{name: fmt.Sprintf("w%d", f.made), ended: make(chan struct{})}
@@ -164,7 +166,7 @@ func (f *fleet) start() {
 	go func() {
 		defer close(n.ended)
 		for ctx.Err() == nil {
-			f.run(ctx, n)
+			f.live(ctx, n)
 			sleep(ctx, time.Second)
 		}
 	}()

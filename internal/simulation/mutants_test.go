@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -15,7 +16,9 @@ var withMutants = flag.Bool("mutants", false, "take back what guards against fau
 
 // A mutant is the source with one guard taken out.
 type mutant struct {
+	test           string // that finds it; "": TestSimulation
 	file, from, to string // from is in the file once
+	also           [2]string
 }
 
 var mutants = map[string]mutant{
@@ -40,6 +43,16 @@ var mutants = map[string]mutant{
 	"nobody hands back what the dead held": {
 		file: "broker/redisbroker/peers.go", from: "if !before[id] {", to: "if true {",
 	},
+	"the lead of a beat that is gone does not end": {
+		test: "TestBeats", file: "broker/redisbroker/slots.go", from: "redis.call('PSETEX', KEYS[1], ARGV[2], ARGV[1])", to: "redis.call('SET', KEYS[1], ARGV[1])",
+	},
+	"a beat that stands by does not ask again": {
+		test: "TestBeats", file: "beat/lead.go", from: "min(asks, left+time.Millisecond)", to: "left + time.Hour",
+	},
+	"a slot is sent by who does not lead, whatever was stored meanwhile": {
+		test: "TestBeats", file: "broker/redisbroker/slots.go", from: "if leader ~= ARGV[1] then return leader end", to: "",
+		also: [2]string{"elseif answer == before then", "else"}, // either guards against it
+	},
 }
 
 // TestMutants shows what the simulation can find: every guard in the list was put there because of a
@@ -60,23 +73,28 @@ func TestMutants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n := strings.Count(string(text), m.from); n != 1 {
-				t.Fatalf("%s has %q %d times", m.file, m.from, n)
+			mutated := string(text)
+			for _, change := range [][2]string{{m.from, m.to}, m.also} {
+				if n := strings.Count(mutated, change[0]); n != 1 && change[0] != "" {
+					t.Fatalf("%s has %q %d times", m.file, change[0], n)
+				}
+				mutated = strings.Replace(mutated, change[0], change[1], 1)
 			}
 			dir := t.TempDir()
 			changed := filepath.Join(dir, "changed.go")
-			write(t, changed, strings.Replace(string(text), m.from, m.to, 1))
+			write(t, changed, mutated)
 			overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			write(t, filepath.Join(dir, "overlay.json"), string(overlay))
+			test := cmp.Or(m.test, "TestSimulation")
 			//nolint:gosec // built from constants
 			cmd := exec.Command("go", "test", "-count=1", "-failfast", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"),
-				"-run", "TestSimulation", "./internal/simulation", "-seeds", fmt.Sprint(*seeds))
+				"-run", test+"$", "./internal/simulation", "-seeds", fmt.Sprint(*seeds))
 			cmd.Dir = root
 			out, err := cmd.CombinedOutput()
-			if err == nil {
+			if err == nil || !strings.Contains(string(out), "--- FAIL: "+test) {
 				t.Errorf("%d seeds do not find it", *seeds)
 			}
 			t.Logf("%.1500s", out)

@@ -21,6 +21,11 @@ var (
 
 func TestSimulation(t *testing.T) {
 	t.Parallel()
+	eachSeed(t, simulate)
+}
+
+func eachSeed(t *testing.T, simulate func(*testing.T, uint64)) {
+	t.Helper()
 	from, to := *first, *first+*seeds
 	if *onlySeed != 0 {
 		from, to = *onlySeed, *onlySeed+1
@@ -92,7 +97,7 @@ func simulate(t *testing.T, seed uint64) {
 	}
 }
 
-// harm is what is done to the workers of a fleet.
+// harm is what is done to the nodes of a fleet.
 type harm struct {
 	random *rand.Rand
 	left   int
