@@ -50,7 +50,7 @@ type listening struct {
 	err    error
 }
 
-// hearTimeout is how long a broker may take until heartbeats are heard.
+// hearTimeout is how long a broker may take until heartbeats are heard, unless workers have longer.
 const hearTimeout = 5 * time.Second
 
 // listen begins to hear heartbeats.
@@ -75,10 +75,11 @@ func (f *facts) listen(ctx context.Context, publisher fromsettings.Publisher) *l
 		}
 	}()
 	l.since = f.Now()
+	timeout := max(hearTimeout, f.Timeout)
 	select {
 	case <-subscribed:
-	case <-time.After(hearTimeout): // it may be refused again and again
-		l.state(fmt.Errorf("heartbeats cannot be heard within %v", hearTimeout))
+	case <-time.After(timeout): // it may be refused again and again
+		l.state(fmt.Errorf("heartbeats cannot be heard within %v", timeout))
 	case <-ctx.Done():
 	}
 	return l

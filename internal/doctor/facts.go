@@ -83,7 +83,7 @@ func (f *facts) gather(ctx context.Context) {
 	f.missed("rights", f.askRights(ctx, m))
 }
 
-// resultsTimeout is how long a result backend is waited for.
+// resultsTimeout is how long a result backend is waited for, unless workers have longer.
 const resultsTimeout = 5 * time.Second
 
 // askResults sees whether the result backend can be reached.
@@ -97,7 +97,7 @@ func (f *facts) askResults(ctx context.Context) {
 		return
 	}
 	defer func() { _ = results.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, resultsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(resultsTimeout, f.Timeout))
 	defer cancel()
 	f.resultsErr = results.Ping(ctx)
 }

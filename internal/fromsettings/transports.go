@@ -134,7 +134,11 @@ func (cs *Connections) OpenConsumer(ctx context.Context) (*Consumer, error) {
 
 // OpenPublisher connects to where messages go. It fails if that cannot be reached now.
 func (cs *Connections) OpenPublisher(ctx context.Context) (Publisher, error) {
-	return cs.transport.openPublisher(ctx, cs)
+	p, err := cs.transport.openPublisher(ctx, cs)
+	if err != nil {
+		return nil, err // and not what holds no publisher and is not nil
+	}
+	return p, nil
 }
 
 // Misconfigured tells whether an error of connecting to the broker is one that only other settings mend:
@@ -161,18 +165,28 @@ func purgeAll(ctx context.Context, m broker.Management, queues []broker.Queue) (
 
 // OpenManagement connects to look after queues, where tasks are published.
 func (cs *Connections) OpenManagement(ctx context.Context) (broker.Management, error) {
-	if m, ok := cs.transport.(managed); ok {
-		return m.openManagement(ctx, cs)
+	able, ok := cs.transport.(managed)
+	if !ok {
+		return nil, ErrUnmanaged
 	}
-	return nil, ErrUnmanaged
+	m, err := able.openManagement(ctx, cs)
+	if err != nil {
+		return nil, err // see OpenPublisher
+	}
+	return m, nil
 }
 
 // OpenDeadLetters connects to look after dead letters.
 func (cs *Connections) OpenDeadLetters(ctx context.Context) (broker.DeadLetters, error) {
-	if m, ok := cs.transport.(managed); ok {
-		return m.openDeadLetters(ctx, cs)
+	able, ok := cs.transport.(managed)
+	if !ok {
+		return nil, ErrUnmanaged
 	}
-	return nil, ErrUnmanaged
+	letters, err := able.openDeadLetters(ctx, cs)
+	if err != nil {
+		return nil, err // see OpenPublisher
+	}
+	return letters, nil
 }
 
 // Server is where messages come from: of several, the one in use.

@@ -79,3 +79,22 @@ func TestSchemes(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be opened is nil, and not an interface that holds a nil.
+func TestUnreachableIsNil(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"} {
+		conf := settings.Default()
+		conf.BrokerURL = url
+		cs := fromsettings.URLs(conf)
+		if err := cs.Read(conf); err != nil {
+			t.Fatal(err)
+		}
+		publisher, err := cs.OpenPublisher(t.Context())
+		m, errManagement := cs.OpenManagement(t.Context())
+		letters, errLetters := cs.OpenDeadLetters(t.Context())
+		if publisher != nil || m != nil || letters != nil || err == nil || errManagement == nil || errLetters == nil {
+			t.Errorf("%s: %v, %v, %v; %v, %v, %v", url, publisher, m, letters, err, errManagement, errLetters)
+		}
+	}
+}
