@@ -24,6 +24,11 @@ def text(size):
     return "x" * size
 
 
+@app.task(name="bench.echo")
+def echo(text):
+    return text
+
+
 @app.task(name="bench.join")
 def join(parts):
     return len(parts)

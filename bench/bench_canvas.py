@@ -8,20 +8,21 @@ import os
 import sys
 import time
 
-from bench_app import add, app, join, text
+from bench_app import add, app, echo, join, text
 from celery import chain, chord
 
 KINDS = {
     "chain": lambda size: chain([add.si(0, 0)] + [add.s(1) for _ in range(size - 1)]),
     "chord": lambda size: chord([add.s(i, i) for i in range(size)], join.s()),
     "large chord": lambda size: chord([text.s(600_000) for _ in range(size)], join.s()),
+    "large task": lambda size: echo.s("x" * size),
 }
 
 if __name__ == "__main__":
     what, kind, count, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     app.connection_for_write().ensure_connection()
     began = time.perf_counter()
-    results = [KINDS[kind](size)() for _ in range(count)]
+    results = [KINDS[kind](size).delay() for _ in range(count)]
     if what == "get":
         for result in results:
             result.get(timeout=600)

@@ -12,24 +12,25 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// canvas is a number of workflows of one kind.
+// canvas is a number of workflows of one kind, or of large tasks.
 type canvas struct {
 	name  string
 	kind  string // as in bench_canvas.py
 	count int
-	size  int // steps of a chain, parts of a chord
+	size  int // steps of a chain, parts of a chord, bytes of an argument
 	tasks int // of all
 }
 
 func canvases() []canvas {
 	scaled := func(n int) int { return max(1, int(float64(n)**scale)) }
-	chains, long, chords, wide, large := scaled(100), scaled(1000), scaled(1000), scaled(10_000), scaled(400)
+	chains, long, chords, wide, large, big := scaled(100), scaled(1000), scaled(1000), scaled(10_000), scaled(400), scaled(400)
 	return []canvas{
 		{fmt.Sprintf("%d chains of 100", chains), "chain", chains, 100, chains * 100},
 		{fmt.Sprintf("a chain of %d", long), "chain", 1, long, long},
 		{fmt.Sprintf("%d chords of 10", chords), "chord", chords, 10, chords * 11},
 		{fmt.Sprintf("a chord of %d", wide), "chord", 1, wide, wide + 1},
 		{fmt.Sprintf("a chord of %d × 600 kB", large), "large chord", 1, large, large + 1},
+		{fmt.Sprintf("%d tasks of 1 MB", big), "large task", big, 1_000_000, big},
 	}
 }
 

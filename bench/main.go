@@ -25,7 +25,7 @@ var (
 	parked   = flag.Int("parked", 0, "show the memory of so many tasks that are due in an hour, and nothing else")
 	beats    = flag.Int("beats", 0, "measure the sending of so many periodic tasks, and nothing else")
 	onRabbit = flag.Bool("rabbit", false, "measure workers on RabbitMQ, and nothing else")
-	onCanvas = flag.Bool("canvases", false, "measure chains and chords, and nothing else")
+	onCanvas = flag.Bool("canvases", false, "measure chains, chords and large tasks, and nothing else")
 	cpu      = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
 )
 

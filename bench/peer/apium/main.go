@@ -33,6 +33,7 @@ func main() {
 func register(reg *tasks.Registry) {
 	reg.Register("bench.add", func(x, y int) int { return x + y }, tasks.Params("x, y"))
 	reg.Register("bench.text", func(size int) string { return strings.Repeat("x", size) }, tasks.Params("size"))
+	reg.Register("bench.echo", func(text string) string { return text }, tasks.Params("text"))
 	reg.Register("bench.join", func(parts []any) int { return len(parts) }, tasks.Params("parts"))
 	reg.Register("bench.now", func() int64 { return time.Now().UnixNano() })
 }
