@@ -16,17 +16,19 @@ import (
 )
 
 var (
-	bin      = flag.String("bin", "", "directory of the built peers")
-	python   = flag.String("python", "", "bin directory of the virtual environment with Celery")
-	rounds   = flag.Int("rounds", 3, "rounds; the median counts")
-	scale    = flag.Float64("scale", 1, "multiplies the number of tasks")
-	only     = flag.String("only", "", "measure the workers matching this regular expression")
-	extras   = flag.Bool("extras", true, "measure allocations, round trips, memory and latency, too")
-	parked   = flag.Int("parked", 0, "show the memory of so many tasks that are due in an hour, and nothing else")
-	beats    = flag.Int("beats", 0, "measure the sending of so many periodic tasks, and nothing else")
-	onRabbit = flag.Bool("rabbit", false, "measure workers on RabbitMQ, and nothing else")
-	onCanvas = flag.Bool("canvases", false, "measure chains, chords and large tasks, and nothing else")
-	cpu      = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
+	bin        = flag.String("bin", "", "directory of the built peers")
+	python     = flag.String("python", "", "bin directory of the virtual environment with Celery")
+	rounds     = flag.Int("rounds", 3, "rounds; the median counts")
+	scale      = flag.Float64("scale", 1, "multiplies the number of tasks")
+	only       = flag.String("only", "", "measure the workers matching this regular expression")
+	extras     = flag.Bool("extras", true, "measure allocations, round trips, memory and latency, too")
+	parked     = flag.Int("parked", 0, "show the memory of so many tasks that are due in an hour, and nothing else")
+	beats      = flag.Int("beats", 0, "measure the sending of so many periodic tasks, and nothing else")
+	onRabbit   = flag.Bool("rabbit", false, "measure workers on RabbitMQ, and nothing else")
+	onCanvas   = flag.Bool("canvases", false, "measure chains, chords and large tasks, and nothing else")
+	workers    = flag.Int("fleet", 0, "measure what so many idle workers cost one Redis, and nothing else")
+	fleetStart = flag.Duration("fleet-start", 0, "time over which these workers start, evenly")
+	cpu        = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
 )
 
 func main() {
@@ -49,6 +51,9 @@ func run() error {
 	}
 	if *beats > 0 {
 		return measureBeats(*beats, pattern)
+	}
+	if *workers > 0 {
+		return measureFleet(*workers, pattern)
 	}
 	if *onCanvas {
 		return measureCanvases(pattern)

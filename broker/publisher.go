@@ -115,6 +115,9 @@ type Subscription struct {
 	// Queue is the name bound to the exchange while the subscription lasts, as kombu
 	// does for auto-delete queues; "" binds none.
 	Queue string
+	// Only says which of these messages to hear from now on, by their routing keys, word by word; nil: all. A broker that
+	// cannot tell them apart, or where the rights to are missing, goes on with all. It is never closed; nil: all are heard.
+	Only <-chan []string
 	// Handle is called with each message, one at a time. The message is its own to keep.
 	Handle func(routingKey string, message Content)
 	// OnState, if not nil, is told when messages start and cease to be heard.

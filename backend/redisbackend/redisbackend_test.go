@@ -40,6 +40,14 @@ func TestBackend(t *testing.T) {
 	})
 }
 
+// On a node of a cluster all works, if all keys have one hash tag and the node has its slot.
+func TestBackendOnCluster(t *testing.T) {
+	t.Parallel()
+	backendtest.Run(t, features, func(t *testing.T) backend.Store {
+		return open(t, redistest.Start(t, redistest.Cluster()).URL(0), redisbackend.Config{GlobalKeyprefix: "{celery}."})
+	})
+}
+
 func TestOldRedis(t *testing.T) {
 	t.Parallel()
 	backendtest.Run(t, features, func(t *testing.T) backend.Store {

@@ -10,6 +10,7 @@ import (
 // listener is one subscription; its queue grows without limit.
 type listener struct {
 	broker.Subscription
+	only  []string // routing keys; nil: all
 	heard []broker.Publication
 	wake  chan struct{} // capacity 1
 }
@@ -31,6 +32,11 @@ func (p *publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 	for {
 		select {
 		case <-l.wake:
+		case only := <-s.Only:
+			p.b.mu.Lock()
+			l.only = only
+			p.b.mu.Unlock()
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -53,7 +59,7 @@ func (b *Broker) forget(l *listener) {
 // tell hands a message to those who listen to it. b.mu is held.
 func (b *Broker) tell(m broker.Publication) {
 	for _, l := range b.listeners {
-		if l.Exchange != m.Exchange || !hears(l.BindingKey, m.RoutingKey) {
+		if l.Exchange != m.Exchange || !hears(l.BindingKey, m.RoutingKey) || l.only != nil && !slices.Contains(l.only, m.RoutingKey) {
 			continue
 		}
 		l.heard = append(l.heard, m)

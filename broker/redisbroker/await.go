@@ -47,6 +47,7 @@ type replies struct {
 	queue    string
 	exchange string
 	binding  string
+	over     bool // the time was over as a reply came
 }
 
 // AwaitReplies binds a queue to a direct exchange and listens at it.
@@ -67,9 +68,12 @@ func (p *Publisher) AwaitReplies(ctx context.Context, q broker.Queue) (broker.Re
 
 // Next reads the list of the most urgent priority only: replies have it.
 func (r *replies) Next(ctx context.Context) (broker.Content, error) {
+	if r.over {
+		return broker.Content{}, context.DeadlineExceeded
+	}
 	stop := context.AfterFunc(ctx, func() { r.conn.Close() })
-	defer stop()
 	reply, err := redis.ByteSlices(redis.DoWithTimeout(r.conn, 0, "BRPOP", r.p.keys.list(r.queue, 0), 0))
+	r.over = !stop()
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return broker.Content{}, ctx.Err()

@@ -353,3 +353,33 @@ func TestOpenErrors(t *testing.T) {
 		t.Errorf("without the password: %v", err)
 	}
 }
+
+// In a fleet that is too large to be looked at as a whole, the dead are found as soon, and looking costs little.
+func TestDeadAmongMany(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	const size = 300
+	for i := range size {
+		s.Do(t, "HSET", "apium.workers", fmt.Sprintf("w%d", i), `{"hostname": "w@h", "pid": 1, "queues": ["q"]}`)
+		s.Do(t, "SET", fmt.Sprintf("apium.alive.w%d", i), 1)
+	}
+	for range 10 {
+		s.open(t, redisbroker.Config{Queues: broker.Named("q"), AliveFor: 3 * time.Second})
+	}
+	looks := func(command string) (n int) {
+		for line := range lines(s.text(t, "INFO", "commandstats")) {
+			_, _ = fmt.Sscanf(line, "cmdstat_"+command+":calls=%d", &n)
+		}
+		return n
+	}
+	eventually(t, "all have looked", func() bool { return looks("hrandfield") > 20 })
+	s.Do(t, "CONFIG", "RESETSTAT")
+	eventually(t, "they look again", func() bool { return looks("hrandfield") > 20 })
+	if some, whole := looks("hrandfield"), looks("hkeys"); whole > some/2 { // a worker may be too slow to show a sign of life
+		t.Errorf("of %d looks %d were at all others, though nobody was missing", some, whole)
+	}
+	for i := range size / 2 {
+		s.Do(t, "DEL", fmt.Sprintf("apium.alive.w%d", i))
+	}
+	eventually(t, "the dead are buried", func() bool { return s.int(t, "HLEN", "apium.workers") == size/2+10 })
+}

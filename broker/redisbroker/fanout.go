@@ -56,7 +56,12 @@ func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 		}
 	}
 	handle := func(routingKey string, raw []byte) { s.Handle(routingKey, content(raw)) }
-	listen(ctx, p.redis, p.keys.topic(b), handle, heard)
+	t := p.keys.topic(b)
+	if t.narrows && s.Only != nil {
+		t.choice = &choice{changed: make(chan struct{}, 1)}
+		go t.choice.follow(ctx, s.Only, func(key string) string { return p.keys.channel(b.Exchange, key) })
+	}
+	listen(ctx, p.redis, t, handle, heard)
 	if p.ctx.Err() != nil {
 		return broker.ErrClosed
 	}
@@ -72,14 +77,19 @@ func (p *Publisher) Subscribe(ctx context.Context, s broker.Subscription) error 
 
 // topic is what to subscribe to.
 type topic struct {
-	channel string // of the exchange, without a routing key
-	pattern string // for PSUBSCRIBE
+	channel string  // of the exchange, without a routing key
+	pattern string  // for PSUBSCRIBE
+	narrows bool    // channels tell routing keys apart
+	choice  *choice // nil: all of the pattern is heard
 }
 
 // topic returns what the channels of a fanout queue are called: kombu makes the
 // pattern from the binding key by putting a star for every #.
 func (k *keyspace) topic(q broker.Queue) topic {
-	return topic{k.channel(q.Exchange, ""), k.channel(q.Exchange, strings.ReplaceAll(q.RoutingKey, "#", "*"))}
+	return topic{
+		channel: k.channel(q.Exchange, ""), pattern: k.channel(q.Exchange, strings.ReplaceAll(q.RoutingKey, "#", "*")),
+		narrows: k.patterns && q.RoutingKey != "",
+	}
 }
 
 // listen subscribes, again and again, until ctx is done.
@@ -87,8 +97,11 @@ func listen(ctx context.Context, cfg *redisconn.Config, t topic, handle func(rou
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		start := time.Now()
 		err := hearOnce(ctx, cfg, t, handle, state)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
+		case errors.Is(err, errRefused):
+			continue
 		}
 		state(false, err)
 		if time.Since(start) > time.Minute {
@@ -126,12 +139,23 @@ func hearOnce(ctx context.Context, cfg *redisconn.Config, t topic, handle func(r
 	if err != nil {
 		return err
 	}
-	for {
+	if t.choice != nil {
+		done := make(chan struct{})
+		defer close(done)
+		go t.choice.apply(done, conn, t.pattern, &sending)
+	}
+	for subscribed := false; ; {
 		switch m := sub.Receive().(type) {
 		case error:
+			if subscribed && t.choice.forgo(m) {
+				return errRefused
+			}
 			return redisconn.Explained(m, "PSUBSCRIBE", t.pattern)
 		case redis.Subscription:
-			state(true, nil)
+			if !subscribed {
+				state(true, nil)
+			}
+			subscribed = true
 		case redis.Message:
 			key, ours := strings.CutPrefix(m.Channel, t.channel)
 			if ours && (key == "" || key[0] == '/') {

@@ -18,17 +18,36 @@ import (
 // Redis: longer than the longest pause between two attempts to connect.
 const peerGrace = 10 * time.Second
 
-// lookScript finds the registered workers whose liveness key is missing.
+// How many of the others a worker looks at: a few, and more when one of them is missing. In a larger fleet each look takes that
+// many at random, so that it costs no more: all together look at each as often as they would in a small one.
+const (
+	lookFew  = 20
+	lookMore = 200
+)
+
+// lookScript finds registered workers whose liveness key is missing. Before Redis 6.2 it looks at all.
 //
 //	KEYS  1 apium.workers
-//	ARGV  1 start of the liveness keys
+//	ARGV  1 start of the liveness keys, 2 few, 3 more, then ids that were missing
 //	return ids
 var lookScript = redisconn.NewScript(1, `
-local missing = {}
-for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if redis.call('EXISTS', ARGV[1] .. id) == 0 then missing[#missing + 1] = id end
+local function missing(most)
+  local ids, found = nil, {}
+  if redis.call('HLEN', KEYS[1]) > tonumber(most) then ids = redis.pcall('HRANDFIELD', KEYS[1], most) end
+  if not ids or ids.err then
+    ids = redis.call('HKEYS', KEYS[1])
+  else
+    for i = 4, #ARGV do
+      if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then ids[#ids + 1] = ARGV[i] end
+    end
+  end
+  for _, id in ipairs(ids) do
+    if redis.call('EXISTS', ARGV[1] .. id) == 0 then found[#found + 1] = id end
+  end
+  return found
 end
-return missing
+if #missing(ARGV[2]) == 0 then return {} end
+return missing(ARGV[3])
 `)
 
 // buryScript removes the registration of a dead worker, with nothing left in the inboxes
@@ -94,7 +113,11 @@ func (c *Consumer) redisIsOld(ctx context.Context) bool {
 // look finds the workers without a sign of life, and hands back the claims of
 // those that had none at the last look either.
 func (c *Consumer) look(ctx context.Context, before map[string]bool) (missing map[string]bool, err error) {
-	ids, err := redis.Strings(c.pipe.Script(ctx, lookScript, c.keys.workers(), c.keys.alive("")))
+	args := []any{c.keys.workers(), c.keys.alive(""), lookFew, lookMore}
+	for id := range before {
+		args = append(args, id)
+	}
+	ids, err := redis.Strings(c.pipe.Script(ctx, lookScript, args...))
 	if err != nil {
 		return nil, err
 	}

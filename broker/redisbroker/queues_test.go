@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,6 +315,83 @@ func TestForbiddenChannels(t *testing.T) {
 			break
 		}
 	}
+	p.Close()
+	wg.Wait()
+}
+
+// Who listens may choose some of the messages, and all again: what is heard while that changes is heard once.
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	for _, right := range []string{"+subscribe", "-subscribe", "-punsubscribe"} {
+		t.Run(right, func(t *testing.T) {
+			t.Parallel()
+			testChoice(t, right, right[0] == '+')
+		})
+	}
+}
+
+func testChoice(t *testing.T, right string, allowed bool) {
+	s := newServer(t)
+	s.Do(t, "ACL", "SETUSER", "w", "on", ">pw", "~*", "&*", "+@all", right)
+	p, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: "redis://w:pw@" + s.Addr(), GlobalKeyprefix: "pfx:"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	only, heard := make(chan []string), make(chan string, 1000)
+	var lost atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = p.Subscribe(context.Background(), broker.Subscription{
+			Exchange: "celeryev", BindingKey: "worker.#", Queue: "celeryev.1", Only: only,
+			Handle: func(key string, _ broker.Content) { heard <- key },
+			OnState: func(subscribed bool, _ error) {
+				if !subscribed {
+					lost.Add(1)
+				}
+			},
+		})
+	})
+	listeners := func(key string) int {
+		return s.int(t, "PUBLISH", "pfx:/0.celeryev/worker."+key, "{}")
+	}
+	eventually(t, "all are heard", func() bool { return listeners("heartbeat") == 1 })
+	connected := func() string { // by the ids of connections
+		var ids []string
+		for line := range lines(strings.ReplaceAll(s.text(t, "CLIENT", "LIST", "TYPE", "pubsub"), "\n", "\r\n")) {
+			id, _, _ := strings.Cut(line, " ")
+			ids = append(ids, id)
+		}
+		return strings.Join(ids, "")
+	}
+	before := connected()
+	only <- []string{"worker.online", "worker.offline"}
+	if allowed {
+		eventually(t, "heartbeats are not", func() bool { return listeners("heartbeat") == 0 })
+	} else {
+		eventually(t, "it listens to all again", func() bool {
+			after := connected()
+			return strings.Count(after, "id=") == 1 && after != before
+		})
+	}
+	eventually(t, "it hears who comes", func() bool { return listeners("online") == 1 })
+	listeners("offline")
+	listeners("online")
+	for key := <-heard; key != "worker.offline"; key = <-heard {
+	}
+	if key := <-heard; key != "worker.online" {
+		t.Errorf("heard %q after a message that was sent once", key)
+	}
+	if n := lost.Load(); n > 0 {
+		t.Errorf("the connection was said to be lost %d times", n)
+	}
+	s.Do(t, "CLIENT", "KILL", "TYPE", "pubsub")
+	want := 1
+	if allowed {
+		want = 0
+	}
+	eventually(t, "it listens again, to the same", func() bool { return listeners("online") == 1 && listeners("heartbeat") == want })
+	only <- nil
+	eventually(t, "all are heard", func() bool { return listeners("heartbeat") == 1 && listeners("online") == 1 })
 	p.Close()
 	wg.Wait()
 }

@@ -38,14 +38,25 @@ func TestBroker(t *testing.T) {
 	}
 }
 
+// On a node of a cluster all works, if all keys have one hash tag and the node has its slot.
+func TestBrokerOnCluster(t *testing.T) {
+	t.Parallel()
+	brokertest.Run(t, features, func(t *testing.T) brokertest.Fixture {
+		s := newServer(t, redistest.Cluster())
+		s.prefix = "{celery}."
+		return s.fixture(t)
+	})
+}
+
 // server is a private Redis.
 type server struct {
 	*redistest.Server
+	prefix string // global_keyprefix
 }
 
 func newServer(t testing.TB, opts ...redistest.Option) *server {
 	t.Helper()
-	return &server{redistest.Start(t, opts...)}
+	return &server{Server: redistest.Start(t, opts...)}
 }
 
 func (s *server) fixture(t *testing.T) brokertest.Fixture {
@@ -57,14 +68,14 @@ func (s *server) fixture(t *testing.T) brokertest.Fixture {
 		Publisher: p,
 		TakeAway: func(t *testing.T, tag string) {
 			other := s.open(t, redisbroker.Config{Queues: broker.Named("unused")})
-			for s.int(t, "HEXISTS", "unacked", tag) == 1 { // not while somebody else sweeps
-				s.Do(t, "ZADD", "unacked_index", "XX", 1, tag) // XX: that sweep may just have taken it
+			for s.int(t, "HEXISTS", s.prefix+"unacked", tag) == 1 { // not while somebody else sweeps
+				s.Do(t, "ZADD", s.prefix+"unacked_index", "XX", 1, tag) // XX: that sweep may just have taken it
 				if err := other.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
 		},
-		Leased: func(t *testing.T) int { return s.int(t, "HLEN", "unacked") },
+		Leased: func(t *testing.T) int { return s.int(t, "HLEN", s.prefix+"unacked") },
 		DeadLetters: func(t *testing.T) (all []broker.DeadLetter) {
 			letters, err := s.deadLetters(t).List(t.Context(), 0, -1)
 			if err != nil {
@@ -82,6 +93,9 @@ func (s *server) fixture(t *testing.T) brokertest.Fixture {
 func (s *server) open(t testing.TB, cfg redisbroker.Config) *redisbroker.Consumer {
 	t.Helper()
 	cfg.URL = s.URL(0)
+	if s.prefix != "" {
+		cfg.GlobalKeyprefix = s.prefix
+	}
 	return s.openAt(t, cfg)
 }
 
@@ -101,7 +115,7 @@ func (s *server) openAt(t testing.TB, cfg redisbroker.Config) *redisbroker.Consu
 
 func (s *server) publisher(t testing.TB) *redisbroker.Publisher {
 	t.Helper()
-	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0)})
+	p, err := redisbroker.OpenPublisher(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0), GlobalKeyprefix: s.prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +125,7 @@ func (s *server) publisher(t testing.TB) *redisbroker.Publisher {
 
 func (s *server) deadLetters(t testing.TB) *redisbroker.DeadLetters {
 	t.Helper()
-	d, err := redisbroker.OpenDeadLetters(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0)})
+	d, err := redisbroker.OpenDeadLetters(context.Background(), redisbroker.PublisherConfig{URL: s.URL(0), GlobalKeyprefix: s.prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +140,15 @@ func (s *server) int(t testing.TB, cmd string, args ...any) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func (s *server) text(t testing.TB, cmd string, args ...any) string {
+	t.Helper()
+	text, err := redis.String(s.Do(t, cmd, args...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func (s *server) strings(t testing.TB, cmd string, args ...any) []string {

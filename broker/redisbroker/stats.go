@@ -20,15 +20,18 @@ import (
 //	ARGV  1 start of the liveness keys, 2 id of the worker, then its queues
 //	return the numbers (from 1) of those queues
 var reporterScript = redisconn.NewScript(1, `
-local first = {}
+local first, left = {}, #ARGV - 2
 for i = 3, #ARGV do first[i] = true end
 local all = redis.call('HGETALL', KEYS[1])
 for w = 1, #all, 2 do
+  if left == 0 then return {} end -- as it soon is in a large fleet
   if all[w] < ARGV[2] and redis.call('EXISTS', ARGV[1] .. all[w]) == 1 then
     local ok, registration = pcall(cjson.decode, all[w + 1])
     for _, queue in ipairs(ok and registration.queues or {}) do
       for i = 3, #ARGV do
-        if ARGV[i] == queue then first[i] = false end
+        if ARGV[i] == queue and first[i] then
+          first[i], left = false, left - 1
+        end
       end
     end
   end

@@ -33,7 +33,8 @@ var explanations = []struct{ code, text string }{
 	{"ERR max number of clients reached", "the server has all the connections its setting maxclients allows"},
 	{"MASTERDOWN", "this is a replica that has lost its master"},
 	{"CLUSTERDOWN", "the cluster is down"},
-	{"MOVED", "this is a Redis Cluster, which Celery's layout does not work on"},
+	{"CROSSSLOT", "this is a Redis Cluster: give all keys one hash tag, with global_keyprefix; see docs/brokers.md"},
+	{"MOVED", "this is a Redis Cluster: give all keys one hash tag, with global_keyprefix, and name the node they are on; see docs/brokers.md"},
 }
 
 // Explained adds what Explain says to an error that the server answered to a command.

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
+	"testing"
+	"time"
 )
 
 // Option changes how a server is started.
@@ -32,11 +35,39 @@ func Without(commands ...string) Option {
 	}
 }
 
+// Cluster makes the server a node of a cluster, the only one: it has all slots, and refuses commands and scripts whose keys are in
+// several.
+func Cluster() Option {
+	return func(s *Server) {
+		s.cluster = true
+		// The usual port of its bus may be too large, or in use.
+		s.args = append(s.args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(s.tb)))
+	}
+}
+
+// takeSlots makes a node of a cluster the owner of all slots, and waits until it serves them.
+func (s *Server) takeSlots(tb testing.TB) {
+	if !s.cluster {
+		return
+	}
+	slots := []any{"ADDSLOTS"}
+	for slot := range 16384 {
+		slots = append(slots, slot)
+	}
+	s.Do(tb, "CLUSTER", slots...)
+	for deadline := time.Now().Add(startTimeout); !strings.Contains(fmt.Sprintf("%s", s.Do(tb, "CLUSTER", "INFO")), "cluster_state:ok"); {
+		if time.Now().After(deadline) {
+			tb.Fatalf("the cluster is not there within %v", startTimeout)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 // Redis32 removes the commands on lists, strings and sorted sets that Redis 3.2
 // does not have yet.
 func Redis32() Option {
 	return Without("BLMOVE", "LMOVE", "BLMPOP", "LMPOP", "LPOS", "GETDEL", "GETEX", "COPY", "UNLINK",
-		"ZPOPMIN", "ZPOPMAX", "BZPOPMIN", "BZPOPMAX", "ZMPOP", "BZMPOP", "ZRANGESTORE", "ZMSCORE", "SMISMEMBER",
+		"HRANDFIELD", "ZPOPMIN", "ZPOPMAX", "BZPOPMIN", "BZPOPMAX", "ZMPOP", "BZMPOP", "ZRANGESTORE", "ZMSCORE", "SMISMEMBER",
 		"XADD", "XREAD", "XREADGROUP", "FUNCTION", "FCALL", "EVAL_RO", "EVALSHA_RO", "HELLO")
 }
 

@@ -37,6 +37,7 @@ type Server struct {
 	password string
 	args     []string
 	sentinel string // its configuration, if the server is a Sentinel
+	cluster  bool
 
 	mu   sync.Mutex
 	proc *process // nil while stopped
@@ -66,6 +67,7 @@ func Start(tb testing.TB, opts ...Option) *Server {
 		s.port = freePort(tb)
 		err := s.start()
 		if err == nil {
+			s.takeSlots(tb)
 			return s
 		}
 		if s.leaveOut(unknownCommand.FindStringSubmatch(err.Error())) {

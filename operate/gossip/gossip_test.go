@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +33,24 @@ type neighbor struct {
 	clock  worker.Clock
 	log    logtest.Buffer
 	called []string
-	leave  func() // says goodbye
-	vanish func() // without a word
+	heard  atomic.Int64 // events of other workers and its own
+	leave  func()       // says goodbye
+	vanish func()       // without a word
+}
+
+// counting counts what a neighbor hears.
+type counting struct {
+	broker.Broadcaster
+	heard *atomic.Int64
+}
+
+func (c counting) Subscribe(ctx context.Context, s broker.Subscription) error {
+	handle := s.Handle
+	s.Handle = func(key string, message broker.Content) {
+		c.heard.Add(1)
+		handle(key, message)
+	}
+	return c.Broadcaster.Subscribe(ctx, s)
 }
 
 // hood is workers on one broker.
@@ -71,7 +88,7 @@ func (h *hood) enter(name string) *neighbor {
 		h.t.Fatal(err)
 	}
 	n.Node, err = gossip.New(gossip.Config{
-		Broadcaster: h.broker.Broadcaster(), Hostname: name, Clock: &n.clock, Voice: dispatcher, Logger: logger(&n.log),
+		Broadcaster: counting{h.broker.Broadcaster(), &n.heard}, Hostname: name, Clock: &n.clock, Voice: dispatcher, Logger: logger(&n.log),
 		Call: func(_ context.Context, signature []byte) error {
 			n.called = append(n.called, string(signature))
 			return nil

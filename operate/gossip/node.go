@@ -57,6 +57,7 @@ type Node struct {
 	full string // "<hostname>.<pid>", its name in elections
 
 	mu        sync.Mutex
+	turns     turns
 	peers     map[string]*peer
 	elections map[string]*election
 	order     []string // ids of elections, the oldest first
@@ -67,10 +68,8 @@ type Node struct {
 // peer is another worker.
 type peer struct {
 	freq  time.Duration // between its heartbeats
-	heard time.Time     // the last sign of life
+	heard time.Duration // the last sign of life, in time that this node has listened
 }
-
-func (p *peer) alive(now time.Time) bool { return now.Before(p.heard.Add(window * p.freq)) }
 
 // New returns a node. It hears nothing before Run.
 func New(cfg Config) (*Node, error) {
@@ -87,7 +86,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Logger = slog.Default()
 	}
 	return &Node{
-		cfg: cfg, log: cfg.Logger, full: cfg.Hostname + "." + strconv.Itoa(os.Getpid()),
+		turns: turns{since: time.Now()}, cfg: cfg, log: cfg.Logger, full: cfg.Hostname + "." + strconv.Itoa(os.Getpid()),
 		peers: map[string]*peer{}, elections: map[string]*election{}, unreadable: map[string]bool{},
 	}, nil
 }
@@ -100,8 +99,10 @@ func (n *Node) Run(ctx context.Context) error {
 	defer looking.Wait()
 	defer cancel()
 	looking.Go(func() { n.lookAfterPeers(ctx) })
+	only := make(chan []string)
+	looking.Go(func() { n.takeTurns(ctx, only) })
 	err := n.cfg.Broadcaster.Subscribe(ctx, broker.Subscription{
-		Exchange: n.cfg.Exchange, BindingKey: "worker.#", Queue: n.cfg.QueuePrefix + "." + protocol.NewID(),
+		Exchange: n.cfg.Exchange, BindingKey: "worker.#", Queue: n.cfg.QueuePrefix + "." + protocol.NewID(), Only: only,
 		Handle:  func(routingKey string, message broker.Content) { n.hear(ctx, routingKey, message) },
 		OnState: n.state(),
 	})
@@ -185,7 +186,7 @@ func (n *Node) update(hostname string, e protocol.Event) {
 	if freq := e.Number("freq"); freq > 0 && freq < 1e6 {
 		p.freq = time.Duration(freq * float64(time.Second))
 	}
-	p.heard = time.Now()
+	p.heard = n.turns.listened(time.Now())
 }
 
 // lookAfterPeers forgets workers that have fallen silent.
@@ -199,7 +200,7 @@ func (n *Node) lookAfterPeers(ctx context.Context) {
 		case now := <-ticker.C:
 			n.mu.Lock()
 			for hostname, p := range n.peers {
-				if !p.alive(now) {
+				if !n.turns.alive(p, now) {
 					n.log.Info("missed heartbeat from "+hostname, logline.EventKey, "missed heartbeat", "node", hostname)
 					delete(n.peers, hostname)
 				}
@@ -220,7 +221,7 @@ func (n *Node) aliveLocked() []string {
 	var names []string
 	now := time.Now()
 	for hostname, p := range n.peers {
-		if p.alive(now) {
+		if n.turns.alive(p, now) {
 			names = append(names, hostname)
 		}
 	}
