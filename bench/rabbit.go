@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,7 +40,7 @@ func startRabbit() (_ *rabbit, err error) {
 			return nil, err
 		}
 	}
-	program, err := exec.LookPath("/usr/lib/rabbitmq/bin/rabbitmq-server")
+	program, err := exec.LookPath(cmp.Or(os.Getenv("APIUM_RABBITMQ_SERVER"), "/usr/lib/rabbitmq/bin/rabbitmq-server"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: apt-get install rabbitmq-server", err)
 	}

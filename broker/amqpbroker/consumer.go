@@ -100,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	}
 	if err != nil {
 		_ = c.holder.Close(time.Now().Add(closeTimeout)) // what counts is err
-		_ = c.elsewhere.holder.Close(closeTimeout, nil)  // all is confirmed
+		c.elsewhere.holder.Close(closeTimeout, nil)
 		return nil, fmt.Errorf("amqpbroker: %w", err)
 	}
 	go c.tend(first)
@@ -167,14 +167,14 @@ func (c *Consumer) CloseWithin(ctx context.Context) error {
 		// A call that waits for an answer ends with the connection at the latest.
 		ends := time.AfterFunc(time.Until(deadline), func() {
 			if conn := c.holder.Current(); conn != nil {
-				_ = conn.CloseDeadline(deadline)
+				_ = conn.CloseBy(deadline)
 			}
 		})
 		<-c.ended
 		<-c.kept
 		ends.Stop()
 		err = c.holder.Close(deadline)
-		_ = c.elsewhere.holder.Close(time.Until(deadline), nil) // all is confirmed
+		c.elsewhere.holder.Close(time.Until(deadline), nil)
 		if errors.Is(err, rabbitconn.ErrClosed) {
 			err = nil
 		}

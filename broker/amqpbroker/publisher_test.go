@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,4 +361,66 @@ func TestSoonHeardAgain(t *testing.T) {
 			<-states
 		}
 	}
+}
+
+// TestClosesWithoutAnAnswer: what is confirmed was sent, also if the broker does not answer any more when its connection is closed.
+func TestClosesWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	vhost := rabbittest.New(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var mute atomic.Bool
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer in.Close()
+				out, err := net.Dial("tcp", vhost.Server().Addr())
+				if err != nil {
+					return
+				}
+				defer out.Close()
+				go io.Copy(muted{in, &mute}, out)
+				_, _ = io.Copy(out, in)
+			}()
+		}
+	}()
+	url := vhost.URLAt(l.Addr().String())
+	p, err := amqpbroker.OpenPublisher(patient(t), amqpbroker.PublisherConfig{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := amqpbroker.OpenManagement(patient(t), amqpbroker.ManagementConfig{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(patient(t), to("celery", "1")); err != nil {
+		t.Fatal(err)
+	}
+	mute.Store(true)
+	for name, c := range map[string]io.Closer{"publisher": p, "management": m} {
+		begun := time.Now()
+		if err := c.Close(); err != nil || time.Since(begun) > 30*time.Second {
+			t.Errorf("%s: %v, after %v", name, err, time.Since(begun))
+		}
+	}
+}
+
+// muted throws away what is written while it is mute.
+type muted struct {
+	io.Writer
+	mute *atomic.Bool
+}
+
+func (m muted) Write(b []byte) (int, error) {
+	if m.mute.Load() {
+		return len(b), nil
+	}
+	return m.Writer.Write(b)
 }

@@ -90,9 +90,10 @@ func (l *Later) IsClosed() bool {
 	}
 }
 
-// Close ends the connection, if there is one, and waits for the server's answer for some time at most. Before that,
-// last is called with it; nil: nothing is. Later calls do nothing.
-func (l *Later) Close(patience time.Duration, last func(*Connection)) error {
+// Close ends the connection, if there is one, and waits for the server's answer for some time at most: as all that was
+// sent is confirmed, it makes no difference whether that comes. Before that, last is called with the connection; nil:
+// nothing is. Later calls do nothing.
+func (l *Later) Close(patience time.Duration, last func(*Connection)) {
 	l.closing.Lock()
 	already := l.IsClosed()
 	if !already {
@@ -100,15 +101,15 @@ func (l *Later) Close(patience time.Duration, last func(*Connection)) error {
 	}
 	l.closing.Unlock()
 	if already {
-		return nil
+		return
 	}
 	l.turn <- struct{}{} // nobody connects any more
 	holder := l.holder.Load()
 	if holder == nil {
-		return nil
+		return
 	}
 	if conn := holder.Current(); conn != nil && last != nil {
 		last(conn)
 	}
-	return holder.Close(time.Now().Add(patience))
+	_ = holder.Close(time.Now().Add(patience))
 }

@@ -90,7 +90,7 @@ RETRIES = {
     "to a queue": {"countdown": 5, "queue": "other"},
     "with priority 6": {"countdown": 5, "priority": 6},
     "to a queue with priority 3": {"countdown": 5, "queue": "other", "priority": 3},
-    "with expires": {"countdown": 5, "expires": 120},
+    "with expires": {"countdown": 5, "expires": 1200},
     "with past expires": {"countdown": 0, "expires": -5},
     "with limits": {"countdown": 5, "time_limit": 70, "soft_time_limit": 60},
     "with soft limit": {"countdown": 5, "soft_time_limit": 0.5},
