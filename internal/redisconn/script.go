@@ -24,6 +24,11 @@ func NewScript(keys int, src string) *Script {
 	return &Script{keys: keys, src: src, hash: hex.EncodeToString(sum[:])}
 }
 
+// Changed returns a script whose text is what change makes of this one's: for tests that take a guard out.
+func (s *Script) Changed(change func(src string) string) *Script {
+	return NewScript(s.keys, change(s.src))
+}
+
 // UnlinkLua defines unlink(key) for scripts: a key is deleted without holding up others
 // while a large value is freed. Before Redis 4, or without the right, it is DEL.
 const UnlinkLua = `
