@@ -72,9 +72,9 @@ func (i *ill) call(line string) (status int, stdout string) {
 	return status, stdout + stderr
 }
 
-// examine is what the doctor finds.
+// examine is what the doctor finds. A busy machine is given time.
 func (i *ill) examine() (e examined) {
-	args := append([]string{"doctor", "--json", "--timeout", "2", "-b", i.url}, i.args...)
+	args := append([]string{"doctor", "--json", "--timeout", "8", "-b", i.url}, i.args...)
 	if !slices.Contains(i.args, "--result-backend") {
 		args = append(args, "--result-backend", i.url)
 	}
