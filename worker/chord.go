@@ -75,7 +75,7 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	if !c.renewClaim(ctx, r, count) {
 		return
 	}
-	finish := func(ctx context.Context) { c.finish(ctx, count.Claim, failed) }
+	finish := c.finishing(r, p, count.Claim, f, failed)
 	if c.settler.concluder == nil || rest.fate != late || rest.flow.Size+f.Size > publish.Portion {
 		c.settleBody(ctx, r, f, finish)
 		return
@@ -102,6 +102,25 @@ func (c *chords) settleBody(ctx context.Context, r *request, f *flow, finish fun
 	case <-written:
 		finish(ctx)
 	case <-ctx.Done(): // unfinished: counting the part again runs the body
+	}
+}
+
+// finishing returns what finishes a chord once its body, which is in f, is settled. If the broker refuses the body, such as one that is
+// larger than it takes, the chord fails, as in Celery: whoever waits for it would wait for ever.
+func (c *chords) finishing(r *request, p part, claim backend.ChordClaim, f *flow, failed bool) func(ctx context.Context) {
+	var refused error
+	for i := range f.Messages {
+		f.Messages[i].Refused = func(err error) { refused = err }
+	}
+	return func(ctx context.Context) {
+		if refused == nil || failed {
+			c.finish(ctx, claim, failed)
+			return
+		}
+		failure := &flow{}
+		exc := newException("kombu.exceptions", "OperationalError", refused.Error())
+		c.log.remarks(r, c.outcomes.failBody(failure, r, p.body, &chordError{text: "Callback error: " + exc.Repr()}))
+		c.settleBody(ctx, r, failure, func(ctx context.Context) { c.finish(ctx, claim, true) })
 	}
 }
 

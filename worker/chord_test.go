@@ -136,3 +136,41 @@ func TestHooksSeeTheResultsOfAHeader(t *testing.T) {
 		})
 	}
 }
+
+// bodyRefusing is a broker that does not take the messages of some task.
+type bodyRefusing struct {
+	broker.Publisher
+	task string
+}
+
+func (p *bodyRefusing) Publish(ctx context.Context, messages ...broker.Publication) error {
+	for i, m := range messages {
+		if strings.Contains(string(m.Message.Headers), p.task) {
+			return &broker.RefusedError{Publication: m, Index: i, Err: broker.ErrUnroutable}
+		}
+	}
+	return p.Publisher.Publish(ctx, messages...)
+}
+
+// TestChordWhoseBodyIsRefused fails, as with Celery: a body that is larger than what the broker takes never runs.
+func TestChordWhoseBodyIsRefused(t *testing.T) {
+	for name, late := range map[string]bool{"early": false, "late": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bench) {
+				b.reg.Register("app.add", add, tasks.AcksLate(late))
+				b.reg.Register("app.total", func([]int) {})
+				b.reg.Register("app.failed", func(context.Context, any) int { return 1 }, tasks.Params("failure"))
+				b.cfg.Publisher = &bodyRefusing{b.cfg.Publisher, "app.total"}
+				b.start()
+				header := []canvas.Signature{canvas.Sig("app.add", 1, 2), canvas.Sig("app.add", 3, 4)}
+				body := b.send(canvas.Chord(header, canvas.Sig("app.total").LinkError(canvas.Sig("app.failed"))))
+				b.sleep(time.Second)
+				if record := b.record(body); !strings.Contains(record, `"FAILURE"`) || !strings.Contains(record, "ChordError") ||
+					!strings.Contains(record, "Callback error: OperationalError(") {
+					t.Errorf("the body's record: %s", record)
+				}
+				b.wantQueued(0, 0)
+			})
+		})
+	}
+}

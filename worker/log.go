@@ -160,8 +160,9 @@ func (l taskLog) forwarded(r *request, queue string) {
 // unpublished tells of a message that is gone because it cannot be published: kombu
 // drops those that no queue is bound for without a word.
 func (l taskLog) unpublished(refused *broker.RefusedError) {
-	l.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+dump(refused.Message.Text()),
-		logline.LinesKey, true, logline.EventKey, "Cannot publish a message", "error", refused, "message", dump(refused.Message.Text()),
+	message := dump(refused.Message.Text())
+	l.Error("Cannot publish a message: "+logline.Escape(refused.Error())+"\nThe message has been discarded: "+message,
+		logline.LinesKey, true, logline.EventKey, "Cannot publish a message", "error", refused, "message", message,
 		"exchange", refused.Exchange, "routing_key", refused.RoutingKey)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,5 +231,21 @@ func TestLargeMessageIsSentWithoutCopies(t *testing.T) { //nolint:paralleltest /
 	want := string(envelopetest.Encode(m, "", "a", "tag"))
 	if len(got) != 2 || tagged(got)[0] != want || got[1] != want {
 		t.Error("the message in the queue is another one")
+	}
+}
+
+// A message that Redis would not take is refused at once: it would close the connection that everybody shares.
+func TestTooLargeMessageIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := s.publisher(t)
+	m := brokertest.Message("1", 0)
+	m.Body = make([]byte, 400<<20) // nobody reads it
+	err := p.Publish(t.Context(), broker.Publication{RoutingKey: "a", Message: m})
+	if refused := broker.Refusals(err); len(refused) != 1 || !strings.Contains(err.Error(), "at most 512 MiB") {
+		t.Errorf("a message of more than 512 MiB: %v", err)
+	}
+	if n := s.int(t, "LLEN", "a"); n != 0 {
+		t.Errorf("%d messages", n)
 	}
 }

@@ -157,11 +157,16 @@ func (p *Publisher) noteDeclared(queues []string) {
 // it names the first.
 func (p *Publisher) refusal(index int, m broker.Publication, err error) error {
 	var bad *protocol.DecodeError
-	if errors.As(err, &bad) || errors.Is(err, broker.ErrUnroutable) || redisconn.IsRefused(err) {
+	if errors.As(err, &bad) || errors.Is(err, broker.ErrUnroutable) || errors.Is(err, errTooLarge) || redisconn.IsRefused(err) {
 		return &broker.RefusedError{Publication: m, Index: index, Err: err}
 	}
 	return err
 }
+
+// largest is how many bytes a message has at most: the longest string that Redis takes.
+const largest = 512 << 20
+
+var errTooLarge = errors.New("at most 512 MiB are what Redis takes")
 
 // address names where a message goes, for errors.
 func address(m broker.Publication) string {
@@ -197,6 +202,9 @@ func (p *Publisher) newSending() *sending {
 func (s *sending) add(ctx context.Context, m *broker.Publication) error {
 	if err := pyjson.Valid(m.Message.Headers); m.Message.Headers != nil && err != nil {
 		return &protocol.DecodeError{Field: "headers", Err: err}
+	}
+	if size := envelope.Size(&m.Message); size > largest {
+		return fmt.Errorf("the message has about %d bytes: %w", size, errTooLarge)
 	}
 	if m.ExchangeType == broker.Fanout {
 		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), m)

@@ -71,6 +71,8 @@ func (m *Maker) Format() protocol.Format { return m.format }
 type Message struct {
 	broker.Publication
 	Task *protocol.Task // nil: it is an event
+	// Refused is told by [Sender.SendEach] that the broker refuses the message. Nil: nothing is.
+	Refused func(err error)
 
 	later *protocol.Publication // not nil: the message is made when its turn comes
 }

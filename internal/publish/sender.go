@@ -57,6 +57,9 @@ func (s *Sender) sendEach(ctx context.Context, portion []Message, refused func(*
 				s.Sent(ctx, portion[i:i+1])
 			} else {
 				refused(refusals[at])
+				if portion[i].Refused != nil {
+					portion[i].Refused(refusals[at])
+				}
 			}
 		}
 	}
