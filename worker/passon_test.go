@@ -176,7 +176,8 @@ func runChain(t *testing.T, b *bench, passes bool) string {
 	for _, id := range []string{"a", "b", last} {
 		note("%s", b.record(id))
 	}
-	b.wantEvents("received", "started", "succeeded", "received", "started", "succeeded", "received", "started", "succeeded")
+	// A published step may arrive before its predecessor's end is told.
+	b.wantEventsInAnyOrder("received", "received", "received", "started", "started", "started", "succeeded", "succeeded", "succeeded")
 	if passes {
 		consumer.want(t, "step")
 	} else {
