@@ -524,7 +524,7 @@ func TestDoctorKnowsTheDocumentedRights(t *testing.T) {
 		return words
 	}
 	optional := strings.Fields("on >secret -@dangerous +ping +eval +evalsha +select +info +client|id +client|unblock +unsubscribe +smembers " +
-		"+psubscribe +subscribe +publish")
+		"+psubscribe +punsubscribe +sismember +subscribe +publish")
 	for role, rights := range documentedRights(t) {
 		if role == "monitor" {
 			continue
