@@ -397,6 +397,23 @@ func TestDoctorIsSilent(t *testing.T) {
 	}
 }
 
+// A node of a cluster serves, if all keys are in one slot.
+func TestDoctorKnowsHashTags(t *testing.T) {
+	t.Parallel()
+	i := newIll(t, safe, redistest.Cluster())
+	config := filepath.Join(t.TempDir(), "celery.json")
+	tagged := `{"broker_transport_options": {"global_keyprefix": "{celery}."}, "result_backend_transport_options": {"global_keyprefix": "%s"}}`
+	for results, found := range map[string]int{"{celery}.": 0, "celery.": 1} {
+		if err := os.WriteFile(config, fmt.Appendf(nil, tagged, results), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		i.args = []string{"--config", config}
+		if e := i.examine(); e.err != nil || len(named(e.report, "redis-cluster")) != found {
+			t.Errorf("results at %q: %v\n%+v", results, e.err, e.report)
+		}
+	}
+}
+
 // version is that of the server.
 func (i *ill) version() string {
 	info, _ := i.server.Do(i.T, "INFO", "server").([]byte)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -148,15 +149,29 @@ func redisVersion(f *facts) []Finding {
 
 func redisCluster(f *facts) []Finding {
 	return f.eachRedis(func(s *redisServer) Finding {
-		if s.info["cluster_enabled"] != "1" {
+		prefixes := []string{f.Settings.BrokerTransportOptions.GlobalKeyprefix, f.Settings.ResultBackendTransportOptions.GlobalKeyprefix}
+		switch s.holds {
+		case holdsMessages:
+			prefixes = prefixes[:1]
+		case holdsResults:
+			prefixes = prefixes[1:]
+		}
+		if s.info["cluster_enabled"] != "1" || !slices.ContainsFunc(prefixes, func(prefix string) bool { return !hashTagged(prefix) }) {
 			return Finding{}
 		}
 		return Finding{
 			Severity: Error, Title: "Redis is in cluster mode",
 			Meaning: "Celery's keys lie on several nodes then, and commands about more than one key fail. Neither Celery's workers nor Apium's work there.",
-			Advice:  "Use a Redis without cluster-enabled; for high availability, Sentinel (sentinel://).",
+			Advice: "Use a Redis without cluster-enabled; for high availability, Sentinel (sentinel://). Or keep all keys on one node: " +
+				"global_keyprefix with a hash tag, such as {celery}., in broker_transport_options and result_backend_transport_options.",
 		}
 	})
+}
+
+// hashTagged tells whether all keys of a prefix are in one slot of a cluster.
+func hashTagged(prefix string) bool {
+	_, after, found := strings.Cut(prefix, "{")
+	return found && strings.Index(after, "}") > 0
 }
 
 func redisReplica(f *facts) []Finding {
