@@ -151,6 +151,7 @@ func (p *program) app() *cli.App {
 			p.inspectCommand(),
 			p.controlCommand(),
 			p.statusCommand(),
+			p.shadowCommand(),
 			p.eventsCommand(),
 			p.listCommand(),
 			p.purgeCommand(),

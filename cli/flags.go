@@ -105,6 +105,7 @@ func workerFlags() []cli.Flag {
 		texts(queueCategory, "unknown-task", "`POLICY` for tasks that are not registered: fail (default), leave, park or forward:QUEUE; "+
 			"repeatable as QUEUE=POLICY for single queues"),
 		texts(queueCategory, "share", "`TASK=PERCENT` of a task's messages run in Go, the others in Python; repeatable"),
+		texts(queueCategory, "shadow", "`TASK[=PERCENT]`: of a task that runs in Python, run a copy in Go, too, and compare the results; repeatable"),
 		integer(queueCategory, "max-redeliveries", 10, "deaths of workers that run a task until it is put among the dead letters; 0: no limit"),
 		duration(queueCategory, "park-after", "`SECONDS` ahead from which tasks with an ETA wait in the broker, not in memory (default: 10)"),
 		integer(queueCategory, "eta-task-limit", 10_000, "tasks with an ETA held in memory at most (worker_eta_task_limit)"),

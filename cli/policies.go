@@ -62,26 +62,37 @@ func (s *workerSettings) readUnknown(c *cli.Context) error {
 	return nil
 }
 
-// readShares reads which share of a task's messages is run here. They are added to the settings'.
-func (s *workerSettings) readShares(c *cli.Context) error {
-	if !c.IsSet("share") {
-		return nil
+// readShares reads which share of a task's messages is run here, and of which a copy is. They are added to the settings'.
+func (s *workerSettings) readShares(c *cli.Context) (err error) {
+	if s.conf.Share, err = readPercentages(c, "share", s.conf.Share, ""); err != nil {
+		return err
+	}
+	s.conf.Shadow, err = readPercentages(c, "shadow", s.conf.Shadow, tasks.WholeShare.String())
+	return err
+}
+
+// readPercentages adds what an option says to what is said of tasks otherwise. whole stands for a percentage that is left out.
+func readPercentages(c *cli.Context, option string, before settings.Shares, whole string) (settings.Shares, error) {
+	if !c.IsSet(option) {
+		return before, nil
 	}
 	shares := settings.Shares{}
-	maps.Copy(shares, s.conf.Share)
-	for _, item := range commaList(strings.Join(c.StringSlice("share"), ",")) {
-		task, text, _ := strings.Cut(item, "=")
+	maps.Copy(shares, before)
+	for _, item := range commaList(strings.Join(c.StringSlice(option), ",")) {
+		task, text, named := strings.Cut(item, "=")
+		if !named {
+			text = whole
+		}
 		share, err := tasks.ParseShare(text)
 		switch {
 		case task == "":
-			return fmt.Errorf("invalid value for '--share': '%s' names no task", item)
+			return nil, fmt.Errorf("invalid value for '--%s': '%s' names no task", option, item)
 		case err != nil:
-			return fmt.Errorf("invalid value for '--share': %s: %w", task, err)
+			return nil, fmt.Errorf("invalid value for '--%s': %s: %w", option, task, err)
 		}
 		shares[task] = share
 	}
-	s.conf.Share = shares
-	return nil
+	return shares, nil
 }
 
 // warnOfShares tells of shares that have no effect, as there is no such task.

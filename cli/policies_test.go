@@ -76,7 +76,17 @@ func TestPoliciesOfSettingsAndFlags(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"a": "10%", "b": "50%", "c": "0%", "d": "2.5%"}, shares.conf.Table(false)["apium_share"]); diff != "" {
 		t.Errorf("shown (-want +got):\n%s", diff)
 	}
+	shadows := readSettings(t, "worker", writeConfig(t, "apium_shadow = {a = '10%', b = 5}"), "--shadow", "b,c=0.5", "--share", "a=1")
+	if want := (map[string]tasks.Share{"a": 1000, "b": 10000, "c": 50}); !maps.Equal(shadows.worker.Shadows, want) || len(shadows.worker.Shares) != 1 {
+		t.Errorf("shadows %v, want %v", shadows.worker.Shadows, want)
+	}
+	if diff := cmp.Diff(map[string]any{"a": "10%", "b": "100%", "c": "0.5%"}, shadows.conf.Table(false)["apium_shadow"]); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
 	for args, want := range map[string]string{
+		"--shadow a=x":               "Invalid value for '--shadow': a: 'x' is no percentage from 0 to 100",
+		"--shadow =5":                "Invalid value for '--shadow': '=5' names no task",
+		"--shadow no.such":           "task no.such cannot have a shadow: it has no handler in Go",
 		"--share 10%":                "10%: '' is no percentage from 0 to 100",
 		"--share a=":                 "a: '' is no percentage from 0 to 100",
 		"--share =5":                 "'=5' names no task",

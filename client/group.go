@@ -9,6 +9,7 @@ import (
 	"github.com/apium/apium/backend"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
 )
 
 // GroupResult stands for the results of a group's tasks.
@@ -27,8 +28,11 @@ func (g *GroupResult) Parent() *AsyncResult { return g.result.parent }
 // *protocol.Exception of the first of them in that order.
 func (g *GroupResult) Join(ctx context.Context, out any) error {
 	c := g.result.client
-	if c.cfg.Loader == nil {
+	switch {
+	case c.cfg.Loader == nil:
 		return ErrNoBackend
+	case tasks.Shadowed(ctx):
+		return tasks.ErrShadow
 	}
 	ids := g.taskIDs()
 	raw, err := backend.WaitAll(ctx, c.cfg.Loader, ids...)
@@ -133,6 +137,9 @@ func (g *GroupResult) Save(ctx context.Context) error {
 	if c.backend.Groups == nil {
 		return ErrNoChords
 	}
+	if tasks.Shadowed(ctx) {
+		return nil
+	}
 	record := append(g.result.appendTuple([]byte(`{"result": `)), '}')
 	if err := c.backend.Groups.SaveGroup(ctx, g.ID, record); err != nil {
 		return fmt.Errorf("client: save group %s: %w", g.ID, err)
@@ -145,6 +152,9 @@ func (g *GroupResult) Delete(ctx context.Context) error {
 	c := g.result.client
 	if c.backend.Groups == nil {
 		return ErrNoChords
+	}
+	if tasks.Shadowed(ctx) {
+		return nil
 	}
 	if err := c.backend.Groups.DeleteGroup(ctx, g.ID); err != nil {
 		return fmt.Errorf("client: delete group %s: %w", g.ID, err)

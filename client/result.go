@@ -9,6 +9,7 @@ import (
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
 )
 
 // AsyncResult stands for the result of a task that was sent. When a group was sent it
@@ -99,6 +100,9 @@ func (r *AsyncResult) exception(record *protocol.Result) error {
 // Wait waits until the task is done and returns its record as it is, whether it
 // succeeded or not.
 func (r *AsyncResult) Wait(ctx context.Context) (*protocol.Result, error) {
+	if tasks.Shadowed(ctx) {
+		return nil, tasks.ErrShadow
+	}
 	return r.read(func(from backend.Loader) ([]byte, error) { return from.Wait(ctx, r.ID) })
 }
 
@@ -107,6 +111,9 @@ func (r *AsyncResult) Wait(ctx context.Context) (*protocol.Result, error) {
 // they come faster than it returns, older ones are left out. The Result of a record of a
 // task's own state is the meta data, as JSON.
 func (r *AsyncResult) Watch(ctx context.Context, progress func(*protocol.Result)) (*protocol.Result, error) {
+	if tasks.Shadowed(ctx) {
+		return nil, tasks.ErrShadow
+	}
 	return r.read(func(from backend.Loader) ([]byte, error) {
 		return from.Watch(ctx, r.ID, func(raw []byte) {
 			if record, err := protocol.DecodeResult(raw); err == nil {
@@ -206,8 +213,11 @@ func (r *AsyncResult) Children(ctx context.Context) ([]*AsyncResult, error) {
 
 // Forget deletes the records of the task, and of those that ran before it.
 func (r *AsyncResult) Forget(ctx context.Context) error {
-	if r.client.cfg.Loader == nil {
+	switch {
+	case r.client.cfg.Loader == nil:
 		return ErrNoBackend
+	case tasks.Shadowed(ctx):
+		return nil
 	}
 	var ids []string
 	for step := r; step != nil; step = step.parent {

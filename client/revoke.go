@@ -8,6 +8,7 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
+	"github.com/apium/apium/tasks"
 )
 
 // controlExchange is where Celery's remote control listens (pidbox).
@@ -45,6 +46,9 @@ var clock atomic.Int64
 func (c *Client) broadcast(ctx context.Context, method string, arguments map[string]any, terminate bool) error {
 	if c.broadcaster == nil {
 		return ErrNoBroadcast
+	}
+	if tasks.Shadowed(ctx) {
+		return nil
 	}
 	arguments["terminate"], arguments["signal"] = terminate, "SIGTERM"
 	raw, err := pyjson.Append(nil, arguments)

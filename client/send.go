@@ -8,22 +8,30 @@ import (
 
 	"github.com/apium/apium/internal/publish"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/tasks"
 )
 
 var errNothing = errors.New("client: an empty chain: there is nothing to send")
 
-// carryOut does what plans say, and returns the results of what they are of.
+// carryOut does what plans say, and returns the results of what they are of. Of a shadow it does nothing.
 func (c *Client) carryOut(ctx context.Context, plans ...*canvas.Plan) ([]*AsyncResult, error) {
 	var batch publish.Batch
+	shadowed := tasks.Shadowed(ctx)
 	for _, plan := range plans {
 		if plan.Result == nil {
 			return nil, errNothing
+		}
+		if shadowed {
+			continue
 		}
 		if err := c.maker.Add(ctx, &batch, plan); err != nil {
 			return nil, fmt.Errorf("client: %w", err)
 		}
 	}
 	results := c.sentResults(&batch, plans)
+	if shadowed {
+		return results, nil
+	}
 	if err := c.write(ctx, batch.Writes); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type answer struct {
 	Rejects   bool            `json:"rejects"` // the message, and so fails
 	Status    string          `json:"status"`  // how a task ends its process: "exitcode 4"
 	Leaving   bool            `json:"leaving"` // the child ends now
+	Result    string          `json:"result"`  // what the task has returned, in JSON, if that is wanted
 	Part      string          `json:"part"`    // the result's JSON, if the worker is to count the task as a part of its chord
 
 	record []byte
@@ -70,6 +71,9 @@ func (a *answer) outcome(c *child) worker.Outcome {
 	}
 	if a.Exception != "" {
 		settled.Exception = exc
+	}
+	if a.Result != "" {
+		return worker.Outcome{Settled: settled, Result: json.RawMessage(a.Result)}
 	}
 	return worker.Outcome{Settled: settled}
 }

@@ -72,8 +72,9 @@ type garbageError struct{ what string }
 
 func (e *garbageError) Error() string { return "it sent " + e.what }
 
-// messageFrame is a message for a child: its headers and properties as they came, and its body.
-func messageFrame(job uint64, r *protocol.Received) (frame, error) {
+// messageFrame is a message for a child: its headers and properties as they came, and its body. With tells the child shall say
+// what the task has returned, too.
+func messageFrame(job uint64, r *protocol.Received, tells bool) (frame, error) {
 	body := r.Body
 	if r.Unwrap != nil {
 		var err error
@@ -93,10 +94,14 @@ func messageFrame(job uint64, r *protocol.Received) (frame, error) {
 	head = appendText(append(head, `, "routing_key": `...), r.RoutingKey)
 	head = append(head, `, "redelivered": `...)
 	if r.Redelivered {
-		head = append(head, "true}"...)
+		head = append(head, "true"...)
 	} else {
-		head = append(head, "false}"...)
+		head = append(head, "false"...)
 	}
+	if tells {
+		head = append(head, `, "tell": true`...)
+	}
+	head = append(head, '}')
 	return frame{job: job, head: head, body: body}, nil
 }
 

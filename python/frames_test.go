@@ -53,7 +53,7 @@ func TestMessageFrame(t *testing.T) {
 	r.Set(&protocol.Message{
 		Headers: []byte(`{"task": "a.b", "id": "1"}`), ContentType: "application/json", ContentEncoding: "utf-8", Body: []byte("[]"),
 	}, &protocol.Info{RoutingKey: "celery", Redelivered: true})
-	f, err := messageFrame(7, &r)
+	f, err := messageFrame(7, &r, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ const readWithin = time.Minute
 func (p *pool) ReadBody(ctx context.Context, message broker.Content) ([]byte, error) {
 	var received protocol.Received
 	message.Read(&received)
-	f, err := messageFrame(0, &received)
+	f, err := messageFrame(0, &received, false)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (s *slot) Run(ctx context.Context, run *worker.Run) worker.Outcome {
 func (s *slot) runIn(ctx context.Context, c *child, job uint64, answers <-chan answer, run *worker.Run, begun *bool) *answer {
 	var received protocol.Received
 	run.Message().Read(&received)
-	f, err := messageFrame(job, &received)
+	f, err := messageFrame(job, &received, run.Shadowed())
 	if !*begun {
 		if !run.Begin(ctx, c.pid()) {
 			c.giveUp(job)

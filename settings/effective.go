@@ -1,8 +1,8 @@
 package settings
 
 // Table returns settings by their names in Celery, as they were given, with or without
-// those that have their default. apium_unknown_task and apium_share are shown as they are in force: a program may add to
-// them, as --unknown-task and --share do. Nothing in it is masked.
+// those that have their default. apium_unknown_task, apium_share and apium_shadow are shown as they are in force: a program
+// may add to them, as --unknown-task, --share and --shadow do. Nothing in it is masked.
 func (s *Settings) Table(withDefaults bool) map[string]any {
 	table := map[string]any{}
 	if withDefaults {
@@ -21,6 +21,9 @@ func (s *Settings) Table(withDefaults bool) map[string]any {
 	}
 	if len(s.Share) > 0 {
 		table["apium_share"] = plain(s.Share.encode())
+	}
+	if len(s.Shadow) > 0 {
+		table["apium_shadow"] = plain(s.Shadow.encode())
 	}
 	return table
 }

@@ -188,6 +188,7 @@ func TestProblems(t *testing.T) {
 		{`{"apium_share": "10%"}`, "c.json: apium_share: this must be a mapping of tasks to percentages"},
 		{`{"apium_share": {"a": "most", "b": 10}}`, "c.json: apium_share: a: 'most' is no percentage from 0 to 100"},
 		{`{"apium_share": {"a": null}}`, "c.json: apium_share: a: 'none' is no percentage from 0 to 100"},
+		{`{"apium_shadow": ["a"]}`, "c.json: apium_shadow: this must be a mapping of tasks to percentages"},
 		{`{"apium_max_redelivery": 1}`, "c.json: apium_max_redelivery: unknown setting. Did you mean 'apium_max_redeliveries'?"},
 		{`{"a": 1, "a": 2}`, `c.json: not JSON: key "a" stands twice in an object, after 12 bytes`},
 		{`[]`, "c.json: the settings are not a JSON object"},

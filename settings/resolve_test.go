@@ -26,6 +26,7 @@ var samples = map[string][]string{
 	"accept_content":                            {`["yaml", "json"]`, `[]`},
 	"apium_log_format":                          {`"json"`},
 	"apium_share":                               {`{"a": "12.5%", "b": 7}`, `{}`},
+	"apium_shadow":                              {`{"a": "12.5%", "b": 100}`, `{}`},
 	"apium_unknown_task":                        {`"park"`, `"forward:a"`, `{"*": "leave", "b": "forward:a:b"}`, `{"c": "park"}`},
 	"apium_database":                            {`"postgresql://u:p@h/n"`, `{"ENGINE": "django.db.backends.sqlite3", "NAME": "/x", "TIME_ZONE": "UTC"}`},
 	"apium_beat_database":                       {`"sqlite:////x"`},

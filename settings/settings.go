@@ -159,6 +159,7 @@ type Settings struct {
 	// Apium's own, named apium_*.
 	UnknownTask     UnknownTasks  // what becomes of messages whose task has no handler
 	Share           Shares        // by task, how many percent of its messages run in Go; the others stay with Python
+	Shadow          Shares        // by task, of how many percent of what Python runs Go runs a copy, too, to compare
 	MaxRedeliveries int           // deliveries after a worker died, before a message goes to the dead letters; 0: no limit
 	MaxDecompressed int           // bytes that a compressed message may become; 0: 200 times its size and 16 MiB, at most 256 MiB
 	MaxConcurrency  int           // how many tasks at a time remote control may have the pool run; default 1000

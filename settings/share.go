@@ -7,7 +7,7 @@ import (
 	"github.com/apium/apium/tasks"
 )
 
-// Shares is apium_share: of which tasks a worker takes only a share of the messages, as a mapping of
+// Shares is apium_share, of which tasks a worker takes only a share of the messages, or apium_shadow: a mapping of
 // tasks to percentages ("10%", or the number).
 type Shares map[string]tasks.Share
 

@@ -4,6 +4,7 @@ package settings
 var ownEntries = []entry{
 	{name: "apium_unknown_task", kind: anything, def: "fail", field: func(s *Settings) any { return &s.UnknownTask }},
 	{name: "apium_share", kind: anything, field: func(s *Settings) any { return &s.Share }},
+	{name: "apium_shadow", kind: anything, field: func(s *Settings) any { return &s.Shadow }},
 	{name: "apium_max_redeliveries", kind: integer, def: int64(10), field: func(s *Settings) any { return positive{&s.MaxRedeliveries} }},
 	{name: "apium_max_decompressed", kind: integer, field: func(s *Settings) any { return positive{&s.MaxDecompressed} }},
 	{name: "apium_max_concurrency", kind: integer, def: int64(1000), field: func(s *Settings) any { return positive{&s.MaxConcurrency} }},

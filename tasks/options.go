@@ -39,6 +39,7 @@ type Options struct {
 
 	params *string
 	own    any
+	shadow bool // see Shadowable
 }
 
 // Validate reports every setting that cannot be.

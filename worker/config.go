@@ -127,6 +127,11 @@ type Config struct {
 	// worker that has the task, too (see [tasks.Registry.RegisterFor]); if none has, to other workers: as
 	// Unknown says, where it leaves or forwards what is not registered, else back to their queue. Default: all are taken.
 	Shares map[string]tasks.Share
+	// Shadows says of which tasks that run in another executor of this worker the Go handler of the same name runs a share of the
+	// messages once more, on a copy, when they have succeeded or failed: it is the task's shadow. What comes of both is compared
+	// (see Worker.Shadows); nothing that comes of a copy is stored, published or told to anybody. Such a handler must be registered with
+	// [tasks.Shadowable]. Of what Shares does not name, nothing runs in Go otherwise. Default: none.
+	Shadows map[string]tasks.Share
 	// MaxRedeliveries is how often a message is given back because a worker died that
 	// was running it, before it is buried among the dead letters. Default 10; negative: no
 	// limit.
@@ -318,6 +323,7 @@ func (c *Config) validate() error {
 	}
 	errs = append(errs, c.validatePolicies()...)
 	errs = append(errs, c.validateShares()...)
+	errs = append(errs, c.validateShadows()...)
 	errs = append(errs, c.validateOptions()...)
 	_, acceptErr := protocol.NewAccept(c.AcceptContent...)
 	_, formatErr := serializer.Format(c.TaskSerializer, c.TaskCompression)

@@ -14,6 +14,7 @@
 //	earlyack   acknowledge early what is about to start
 //	lease      make sure that it is still ours, if it is acknowledged late
 //	execute    run it in a slot of the executor
+//	shadows    run a copy in Go, of what Python has run, to compare
 //	outcomes   work out what came of it; answers: tell log and hooks of it
 //	settler    publish, store the result, acknowledge, in groups; conclude: along with what follows
 //
@@ -40,6 +41,7 @@
 //	settler.finish             now and then     a settlement that takes longer  when that is settled
 //	parking.recallRevoked      now and then     nothing                         when what was revoked is recalled
 //	intake.claim               now and then     nothing                         with a claim while a pool is full
+//	shadows.run                now and then     a copy of a message             when its handler returns
 //	callApart                  now and then     a call that is no task          when that returns
 //	Worker.giveBackUnstarted   at the end       what has not started            when that is given back
 //	waited                     at the end       nothing                         when no handler runs

@@ -130,6 +130,9 @@ func (p *pool) ended(ctx context.Context, s *slot, r *request, o Outcome) bool {
 		}
 		rn.passOn(&what)
 		rn.settle(what)
+		if r.shadowed {
+			rn.cast(r, o, what.end.runtime)
+		}
 	}
 	s.current.Store(nil)
 	p.backlog.ran(r, runtime)

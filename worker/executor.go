@@ -107,7 +107,8 @@ type Restraints struct {
 // Outcome is what came of a request. A result or an error is worked out by the worker, as that
 // of a Go handler; what is Settled is not.
 type Outcome struct {
-	// Result is what the handler returned: what pyjson has a JSON form for.
+	// Result is what the handler returned: what pyjson has a JSON form for. Where the run is Settled it is wanted only if Run.Shadowed
+	// is true, as a json.RawMessage; nil: there is no such form of it.
 	Result any
 	// Err is its error; a *LostError if the process has died that ran it.
 	Err error
@@ -190,6 +191,9 @@ func (run *Run) Message() broker.Content { return run.content }
 // StillWanted tells, of a request that has waited in its slot, whether it is to begin: it may have expired, been revoked or
 // been given to another worker meanwhile. If not, the worker sees to it, and Run returns [NotBegun].
 func (run *Run) StillWanted() bool { return run.task.pool.stillWanted((*request)(run)) }
+
+// Shadowed tells whether the worker wants to know a result that is Settled (see Outcome), as its Go handler shall run as a shadow: see Config.Shadows.
+func (run *Run) Shadowed() bool { return (*request)(run).castsShadow() }
 
 // Call calls the task's Go handler, here and now, after Begin. ctx is what Begin was given.
 func (run *Run) Call(ctx context.Context) (o Outcome) {

@@ -36,6 +36,7 @@ type request struct {
 	storeResult  bool
 	storeErrors  bool
 	trackStarted bool
+	shadowed     bool // its result is wanted, to be compared with that of a shadow
 
 	accepted bool          // it is acknowledged early, and that is confirmed
 	term     atomic.Uint64 // of the lease that is known good; see leases

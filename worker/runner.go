@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/apium/apium/protocol"
 )
@@ -46,8 +47,9 @@ type runnerDeps struct {
 
 	*answers
 	settle   func(settlement)
-	passOn   func(*settlement)           // takes on here what would be published, if possible
-	announce func(settlement) settlement // announces its end now
+	passOn   func(*settlement)                                  // takes on here what would be published, if possible
+	announce func(settlement) settlement                        // announces its end now
+	cast     func(r *request, o Outcome, runtime time.Duration) // has the shadow of its task run
 
 	unstarted *givenBack
 	handsOver bool // the broker hands messages over before they are claimed

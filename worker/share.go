@@ -14,11 +14,18 @@ import (
 
 func (c *Config) validateShares() (errs []error) {
 	for task, share := range c.Shares {
-		if share < 0 || share > tasks.WholeShare {
-			errs = append(errs, fmt.Errorf("worker: Shares[%q]: %s is not from 0%% to 100%%", task, share))
+		if err := possible(share); err != nil {
+			errs = append(errs, fmt.Errorf("%w: Shares[%q]", err, task))
 		}
 	}
 	return errs
+}
+
+func possible(share tasks.Share) error {
+	if share < 0 || share > tasks.WholeShare {
+		return fmt.Errorf("worker: %s is not from 0%% to 100%%", share)
+	}
+	return nil
 }
 
 // forMessage returns what is to run the message of a task; nil: nothing here. left tells that this is so because
@@ -53,7 +60,7 @@ func (t *taskConfig) dial(share *tasks.Share) {
 	}
 }
 
-// shareOf is the share that holds for a task; nil: nobody has said any.
+// shareOf is the share that holds for a task; nil: nobody has said any. That of one with shadows is then nothing.
 func (c *taskConfigs) shareOf(name string) *tasks.Share {
 	if set := c.setFor(name); set.share != nil {
 		return set.share
@@ -61,19 +68,23 @@ func (c *taskConfigs) shareOf(name string) *tasks.Share {
 	if share, ok := c.shares[name]; ok {
 		return &share
 	}
+	if c.shadowOf(name) != nil {
+		return new(tasks.Share)
+	}
 	return nil
 }
 
 // allShares are the shares that hold.
 func (c *taskConfigs) allShares() map[string]tasks.Share {
-	all := maps.Clone(c.shares)
+	all := map[string]tasks.Share{}
+	for name := range c.allShadows() {
+		all[name] = 0
+	}
+	maps.Copy(all, c.shares)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, set := range c.set {
 		if set.share != nil {
-			if all == nil {
-				all = map[string]tasks.Share{}
-			}
 			all[name] = *set.share
 		}
 	}
@@ -83,8 +94,8 @@ func (c *taskConfigs) allShares() map[string]tasks.Share {
 // SetShare changes which share of a task's messages this worker takes (see [Config.Shares]), until the worker ends.
 // What has come already runs as it would have.
 func (o *Operations) SetShare(task string, share tasks.Share) error {
-	if share < 0 || share > tasks.WholeShare {
-		return fmt.Errorf("worker: %s is not from 0%% to 100%%", share)
+	if err := possible(share); err != nil {
+		return err
 	}
 	if !o.tasks.setShare(task, share) {
 		return fmt.Errorf("%w: %s", ErrUnknownTask, task)

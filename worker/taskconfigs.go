@@ -26,6 +26,8 @@ type taskConfig struct {
 	// name; nil: there is no such thing.
 	rest  *taskConfig
 	share atomic.Pointer[tasks.Share] // of its messages; the others are left to rest or to other workers. Nil: all
+	// shadow is, of a task that is the rest of another, of which share of what it runs that one's handler runs a copy, too; nil: of none.
+	shadow atomic.Pointer[tasks.Share]
 
 	acksLate      bool
 	acksOnFailure bool
@@ -65,6 +67,7 @@ type taskConfigs struct {
 	defaults    tasks.Options
 	annotations []map[string]tasks.Options
 	shares      map[string]tasks.Share
+	shadows     map[string]tasks.Share
 	limits      *limits
 	runner      *runner
 
@@ -77,14 +80,15 @@ type taskConfigs struct {
 // operatorLimits are limits that operators have set: they hold until the worker ends, whatever
 // becomes of the task, as in Celery over a pool_restart.
 type operatorLimits struct {
-	rate  *string
-	times *timeLimits
-	share *tasks.Share
+	rate   *string
+	times  *timeLimits
+	share  *tasks.Share
+	shadow *tasks.Share
 }
 
 func newTaskConfigs(cfg *Config, builtin *tasks.Registry, limits *limits, runner *runner) *taskConfigs {
 	c := &taskConfigs{
-		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, shares: cfg.Shares,
+		registered: cfg.Registry, builtin: builtin, defaults: cfg.Defaults, annotations: cfg.Annotations, shares: cfg.Shares, shadows: cfg.Shadows,
 		limits: limits, runner: runner, set: map[string]operatorLimits{},
 	}
 	c.byName.Store(&sync.Map{})
@@ -221,6 +225,7 @@ func (c *taskConfigs) make(entry *tasks.Entry, p *pool) *taskConfig {
 		}
 	}
 	t.dial(c.shareOf(entry.Name))
+	t.cast(c.shadowOf(entry.Name))
 	limit := value(c.setFor(entry.Name).rate, value(o.RateLimit, ""))
 	t.rateLimit.Store(&limit)
 	if rate, err := tasks.ParseRateLimit(limit); err == nil {

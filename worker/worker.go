@@ -48,6 +48,7 @@ type Worker struct {
 	answers       *answers
 	errbacks      *errbacks
 	chords        *chords
+	shadows       *shadows
 	deduplication *deduplication
 
 	persister *persister
@@ -114,6 +115,7 @@ func New(cfg Config) (*Worker, error) {
 		decoder: &w.decoder, revocations: w.revocations, stores: cfg.Store != nil, buries: able.Mover != nil,
 		answers: w.answers, settler: w.settler, hooks: w.hooks, log: w.log,
 	}
+	w.shadows = newShadows(w)
 	w.runner = newRunner(&cfg, adaptive, w.runnerDeps())
 	w.counts.init()
 	w.takeIn()
@@ -127,7 +129,7 @@ func (w *Worker) runnerDeps() runnerDeps {
 		log: w.log, decoder: &w.decoder, leases: w.leases, noStart: w.noStart,
 		serves:  w.cfg.Registry.RunsOn,
 		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, unlessStored: w.deduplication.unlessStored, ack: w.settler.ack, begun: w.begun,
-		answers: w.answers, settle: w.settler.settle, passOn: func(s *settlement) { w.passing.passOn(s) }, announce: w.settler.announceNow, unstarted: w.unstarted, handsOver: w.able.Prefetcher != nil,
+		answers: w.answers, settle: w.settler.settle, passOn: func(s *settlement) { w.passing.passOn(s) }, announce: w.settler.announceNow, cast: w.shadows.cast, unstarted: w.unstarted, handsOver: w.able.Prefetcher != nil,
 	}
 }
 
@@ -170,7 +172,7 @@ func (w *Worker) takeIn() {
 	}
 	w.handover.policy = w.unknown.policyOf
 	w.tasks = newTaskConfigs(cfg, w.builtins(), w.limits, w.runner)
-	w.outcomes.tasks = w.tasks
+	w.outcomes.tasks, w.shadows.tasks = w.tasks, w.tasks
 	in.tasks, in.schedule, in.limits, in.unknown = w.tasks, w.schedule, w.limits, w.unknown
 	w.intake = in
 }
@@ -247,6 +249,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.stopping.Store(true)
 	close(w.noStart)
+	w.shadows.stop()
 	endHolding()
 	w.runner.stop()
 	returned := w.giveBackUnstarted(settleCtx, &holding)
@@ -257,6 +260,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.settler.close()
 	<-settled
 	w.runner.closeExecutors(settleCtx)
+	w.shadows.await()
 	w.revocations.keep()
 	cancelSettle()
 	renewing.Wait()

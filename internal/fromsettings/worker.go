@@ -52,7 +52,7 @@ func Worker(conf *settings.Settings, hostname string) worker.Config {
 	cfg.Unknown = conf.UnknownTask.Default
 	cfg.UnknownByQueue = map[string]tasks.UnknownPolicy{}
 	maps.Copy(cfg.UnknownByQueue, conf.UnknownTask.Queues)
-	cfg.Shares = maps.Clone(conf.Share)
+	cfg.Shares, cfg.Shadows = maps.Clone(conf.Share), maps.Clone(conf.Shadow)
 	cfg.SoftShutdownTimeout, cfg.SoftShutdownOnIdle = conf.WorkerSoftShutdownTimeout, conf.WorkerEnableSoftShutdownOnIdle
 	cfg.ChordJoinTimeout, cfg.ChordRetryInterval = conf.ResultChordJoinTimeout, conf.ResultChordRetryInterval
 	cfg.TaskSerializer, cfg.TaskCompression = conf.TaskSerializer, conf.TaskCompression

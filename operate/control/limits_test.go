@@ -45,6 +45,19 @@ func TestRateLimitTakesEffect(t *testing.T) {
 	})
 }
 
+// What has no Python task beside it has no shadow; what workers with one answer is tested there and beside Python.
+func TestShadowIsRefused(t *testing.T) {
+	inBubble(t, func(_ *testing.T, b *bench) {
+		b.reg.Register("app.add", func(x, y int) int { return x + y })
+		b.start()
+		b.want("shadows", "", `{}`)
+		b.want("shadow", `{"task_name": "app.ad", "share": 1}`, `{"error": "unknown task"}`)
+		b.want("shadow", `{"task_name": "app.add", "share": "x"}`, `{"error": "'x' is no percentage from 0 to 100"}`)
+		b.want("shadow", `{"task_name": "app.add", "share": "10%"}`, `{"error": "worker: task app.add cannot have a shadow: its handler would run twice and does `+
+			`not say that it may: if it changes nothing, or leaves that out where tasks.Shadowed(ctx) is true, register it with tasks.Shadowable()"}`)
+	})
+}
+
 func TestShareTakesEffect(t *testing.T) {
 	inBubble(t, func(_ *testing.T, b *bench) {
 		b.reg.Register("app.add", func(x, y int) int { return x + y })

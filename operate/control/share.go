@@ -19,16 +19,18 @@ func (m *Mailbox) beside() []Command {
 			params:    []param{{"task_name", readText}, {"share", readText}},
 			signature: "task_name, share, **kwargs", handler: m.share,
 		},
+		{Name: "shadows", Inspect: true, Help: "what runs in Go to be compared with Python, and how it does", signature: "**kwargs", handler: m.shadows},
+		{
+			Name: "shadow", Usage: "<task_name> <percent (e.g., 10%)>", Help: "change how many of a task's messages run in Go, too, to compare",
+			params:    []param{{"task_name", readText}, {"share", readText}},
+			signature: "task_name, share, **kwargs", handler: m.shadow,
+		},
 	}
 }
 
 // share changes how many of a task's messages this worker takes.
 func (m *Mailbox) share(task string, given json.RawMessage, _ others) (any, error) {
-	text := string(given) // a number
-	if pyjson.Kind(given) == '"' {
-		text = pyjson.Text(given)
-	}
-	share, err := tasks.ParseShare(text)
+	share, err := readShare(given)
 	if err != nil {
 		return failed(err.Error()), nil
 	}
@@ -45,6 +47,15 @@ func (m *Mailbox) share(task string, given json.RawMessage, _ others) (any, erro
 		where = "to " + executor
 	}
 	return succeeded("takes " + share.String() + ", leaves the others " + where), nil
+}
+
+// readShare reads a percentage, which may be a number.
+func readShare(given json.RawMessage) (tasks.Share, error) {
+	text := string(given)
+	if pyjson.Kind(given) == '"' {
+		text = pyjson.Text(given)
+	}
+	return tasks.ParseShare(text)
 }
 
 // shares tells what holds now.

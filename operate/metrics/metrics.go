@@ -50,6 +50,8 @@ type Worker interface {
 	Processes() []worker.ProcessState
 	// Shares are the shares of tasks that settings or operators have named.
 	Shares() map[string]tasks.Share
+	// Shadows are the tasks of which Go runs copies, to be compared with Python.
+	Shadows() []worker.Shadow
 }
 
 // Metrics counts what a worker tells it. It is a [worker.Observer], and a
@@ -87,7 +89,7 @@ func New(opts Options) *Metrics {
 		counts: newCounts(),
 	}
 	m.shares = newShares(m.worker, opts.RuntimeBuckets)
-	m.collection = collection{m.tasks, m.sent.total, m.own, m.worker, newProcesses(m.worker), m.shares, m.counts}
+	m.collection = collection{m.tasks, m.sent.total, m.own, m.worker, newProcesses(m.worker), m.shares, newShadows(m.worker), m.counts}
 	if opts.Broker != nil {
 		m.collection = append(m.collection, newBrokerCollector(opts.Broker, opts.ScrapeTimeout))
 	}

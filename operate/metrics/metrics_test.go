@@ -27,10 +27,12 @@ type fakeWorker struct {
 	stats     worker.Stats
 	processes []worker.ProcessState
 	shares    map[string]tasks.Share
+	shadows   []worker.Shadow
 }
 
 func (w *fakeWorker) Processes() []worker.ProcessState { return w.processes }
 
+func (w *fakeWorker) Shadows() []worker.Shadow       { return w.shadows }
 func (w *fakeWorker) Shares() map[string]tasks.Share { return w.shares }
 
 func (w *fakeWorker) Ready() error        { return w.ready }
@@ -379,6 +381,34 @@ func TestTaskSent(t *testing.T) {
 		if got[series] != want {
 			t.Errorf("%s is %s, want %s", series, got[series], want)
 		}
+	}
+}
+
+// Shadows are counted by what comparing them has shown, and tell how long both took.
+func TestShadows(t *testing.T) {
+	t.Parallel()
+	m := metrics.New(options())
+	m.Watch(&fakeWorker{shadows: []worker.Shadow{{
+		Task: "t", Counts: map[worker.ShadowOutcome]uint64{worker.ShadowSame: 3, worker.ShadowDropped: 1},
+		Python: worker.Runtimes{Count: 3, Sum: 6 * time.Second, Last: []time.Duration{3 * time.Second, time.Second, 2 * time.Second}},
+		Go:     worker.Runtimes{Count: 3, Sum: 3 * time.Second, Last: []time.Duration{time.Second, time.Second, time.Second}},
+	}}})
+	got, _ := scrape(t, m.Handler())
+	shadows := map[string]string{}
+	for series, value := range got {
+		if strings.Contains(series, "shadow") {
+			shadows[series] = value
+		}
+	}
+	want := map[string]string{
+		`apium_shadow_total{name="t",outcome="same"}`: "3.0", `apium_shadow_total{name="t",outcome="different"}`: "0.0", `apium_shadow_total{name="t",outcome="uncompared"}`: "0.0",
+		`apium_shadow_total{name="t",outcome="timeout"}`: "0.0", `apium_shadow_total{name="t",outcome="dropped"}`: "1.0",
+		`apium_shadow_runtime_seconds{executor="python",name="t",quantile="0.5"}`: "2.0", `apium_shadow_runtime_seconds{executor="go",name="t",quantile="0.5"}`: "1.0",
+		`apium_shadow_runtime_seconds_sum{executor="python",name="t"}`: "6.0", `apium_shadow_runtime_seconds_sum{executor="go",name="t"}`: "3.0",
+		`apium_shadow_runtime_seconds_count{executor="python",name="t"}`: "3", `apium_shadow_runtime_seconds_count{executor="go",name="t"}`: "3",
+	}
+	if diff := cmp.Diff(want, shadows); diff != "" {
+		t.Errorf("series (-want +got):\n%s", diff)
 	}
 }
 

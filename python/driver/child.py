@@ -69,6 +69,7 @@ class Current(object):
     store = None  # stores it here
     spoke = False  # it has sent a record itself
     claims = False  # a chord, as it is about to publish the body
+    returned = None  # what the task has returned, if the worker wants to know it
     part = None  # the result, if the worker is to count the task as a part of its chord
 
 
@@ -233,6 +234,8 @@ class Loop(object):
             arguments = self.requests.arguments(head, body)
             current.task_id = arguments[1]
             current.job = job
+            if "tell" in head:
+                outcome.keep_returned(self.app.tasks[arguments[0]], current)
             try:
                 failed, value, runtime = self.trace(*arguments)
             finally:
@@ -241,6 +244,8 @@ class Loop(object):
             answer = outcome.failed(self.app, arguments[2], value, runtime) if failed else outcome.succeeded(value, runtime)
             if current.part is not None:
                 answer["part"] = current.part
+            if "tell" in head and not failed:
+                answer["result"] = outcome.returned(self.app, current)
             return answer, None
         except (SystemExit, KeyboardInterrupt) as exc:
             if terminated() or not outcome.says_that_it_exits():

@@ -8,6 +8,31 @@ def succeeded(representation, runtime):
     return {"state": "SUCCESS", "repr": representation, "runtime": runtime}
 
 
+def keep_returned(task, current):
+    """Has what a task returns kept, from now on: who calls its tracer gets no more than the text of it."""
+    trace = task.__trace__
+    if trace is None or getattr(trace, "keeps", False):
+        return
+
+    def keeping(*args):
+        traced = trace(*args)
+        current.returned = traced[0]
+        return traced
+
+    keeping.keeps = True
+    task.__trace__ = keeping
+
+
+def returned(app, current):
+    """What was kept, as results are in JSON; None: it has no such form."""
+    from kombu.utils.json import dumps
+    value, current.returned = current.returned, None
+    try:
+        return dumps(app.backend.prepare_value(value))
+    except Exception:
+        return None
+
+
 def failed(app, request, info, runtime):
     from celery.exceptions import Ignore, Reject, Retry
     exc = bare(info.exception)

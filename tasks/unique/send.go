@@ -9,6 +9,7 @@ import (
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/tasks"
 )
 
 // Send sends a call of a task, unless one like it has the lock. Then sent is false, and the result is that of the task which
@@ -22,7 +23,7 @@ func (l *Locks) Send(ctx context.Context, c *client.Client, sig canvas.Signature
 		return nil, false, err
 	}
 	o, locked := l.tasks[task.Name]
-	if !locked {
+	if !locked || tasks.Shadowed(ctx) {
 		result, err = c.Send(ctx, sig, opts...)
 		return result, err == nil, err
 	}

@@ -55,12 +55,12 @@ func (l *Locks) keep(ctx context.Context, req *tasks.Request) {
 // worker, together with Hooks. Producers need not know of it. What it does not run is ignored, or fails: see Options.Fail.
 // Where Redis cannot be asked, a task is tried again.
 //
-// A lock that is given up at the Start is none of its concern, nor is a task that is not locked.
+// A lock that is given up at the Start is none of its concern, nor is a task that is not locked, or a shadow.
 func (l *Locks) RunOnce() tasks.Middleware {
 	return func(next tasks.Handler) tasks.Handler {
 		return tasks.HandlerFunc(func(ctx context.Context, req *tasks.Request) (any, error) {
 			o, locked := l.tasks[req.Name]
-			if !locked || o.Until == Start {
+			if !locked || o.Until == Start || tasks.Shadowed(ctx) {
 				return next.Handle(ctx, req)
 			}
 			holder, err := l.take(ctx, o.Key(req.Task), req.ID, o.For)

@@ -30,6 +30,7 @@ func main() {
 	registerRPC(reg)
 	registerGocelery(reg)
 	registerParity(reg, j)
+	registerShadowed(reg, j)
 	if serializer := os.Getenv("SERIALIZER"); serializer != "" {
 		if err := runSerializer(reg.Registry, serializer); err != nil {
 			panic(err)
