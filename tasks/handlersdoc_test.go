@@ -34,7 +34,7 @@ func TestDocumentedRequest(t *testing.T) {
 		}
 	}
 	own := map[string]bool{ // of no concern to handlers, or explained elsewhere
-		"Task": true, "Failed": true, "Execution": true, "Log": true, "Protocol": true, "DeliveryTag": true, "ContentType": true, "NoPriority": true,
+		"Task": true, "Failed": true, "Execution": true, "Log": true, "Protocol": true, "DeliveryTag": true, "ContentType": true, "NoPriority": true, "Inset": true,
 	}
 	for _, field := range reflect.VisibleFields(request) {
 		if field.IsExported() && len(field.Index) < 3 && !named[field.Name] && !own[field.Name] {
