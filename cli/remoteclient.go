@@ -49,6 +49,18 @@ type operator struct {
 	signed    protocol.Serializer
 }
 
+// operator connects as commands do that take no arguments.
+func (p *program) operator(c *cli.Context) (*operator, error) {
+	if err := noArguments(c); err != nil {
+		return nil, err
+	}
+	conf, signed, err := p.commandApp(c)
+	if err != nil {
+		return nil, err
+	}
+	return openOperator(c, conf, signed)
+}
+
 // openOperator connects to the broker. signed is what the app signs with; nil: it does not.
 func openOperator(c *cli.Context, conf *settings.Settings, signed protocol.Serializer) (*operator, error) {
 	o := &operator{conf: conf, signed: signed}

@@ -32,14 +32,7 @@ func (p *program) eventsCommand() *cli.Command {
 }
 
 func (p *program) runEvents(c *cli.Context) (err error) {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	conf, signed, err := p.commandApp(c)
-	if err != nil {
-		return err
-	}
-	o, err := openOperator(c, conf, signed)
+	o, err := p.operator(c)
 	if err != nil {
 		return err
 	}

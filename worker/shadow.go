@@ -79,13 +79,7 @@ func (c *taskConfigs) shadowOf(name string) *tasks.Share {
 func (c *taskConfigs) allShadows() map[string]tasks.Share {
 	all := map[string]tasks.Share{}
 	maps.Copy(all, c.shadows)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for name, set := range c.set {
-		if set.shadow != nil {
-			all[name] = *set.shadow
-		}
-	}
+	c.overrule(all, func(set operatorLimits) *tasks.Share { return set.shadow })
 	return all
 }
 

@@ -81,14 +81,19 @@ func (c *taskConfigs) allShares() map[string]tasks.Share {
 		all[name] = 0
 	}
 	maps.Copy(all, c.shares)
+	c.overrule(all, func(set operatorLimits) *tasks.Share { return set.share })
+	return all
+}
+
+// overrule puts what operators have set in the place of what settings say.
+func (c *taskConfigs) overrule(all map[string]tasks.Share, of func(operatorLimits) *tasks.Share) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, set := range c.set {
-		if set.share != nil {
-			all[name] = *set.share
+		if share := of(set); share != nil {
+			all[name] = *share
 		}
 	}
-	return all
 }
 
 // SetShare changes which share of a task's messages this worker takes (see [Config.Shares]), until the worker ends.
