@@ -3,6 +3,7 @@ package redisbackend
 import (
 	"bytes"
 
+	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol/compression"
 )
 
@@ -18,7 +19,7 @@ func decompress(record []byte) ([]byte, error) {
 		return record, nil
 	}
 	method, data, _ := bytes.Cut(rest, []byte{0})
-	return compression.Decompress(string(method), data, maxRecord)
+	return compression.Decompress(string(method), data, redisconn.MaxString)
 }
 
 // compress returns what stands for a record with result_compression.

@@ -10,14 +10,11 @@ import (
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// streamed is how many bytes a result has that is not copied to be sent.
-const streamed = 128 << 10
-
 // beginMember writes a part of a chord as Python's worker does, [1, "<task id>", "<state>", <result>], up to its result.
 // head is the length of what stands before the state: it is the same for all results of the task. room is for how many
 // bytes more there is room.
 func beginMember(part backend.ChordPart, room int) (member []byte, head int, err error) {
-	if len(part.Result)+6*(len(part.TaskID)+len(part.State))+16 > maxRecord { // a character has at most 6 bytes in JSON
+	if len(part.Result)+6*(len(part.TaskID)+len(part.State))+16 > redisconn.MaxString { // a character has at most 6 bytes in JSON
 		return nil, 0, fmt.Errorf("the result has %d bytes; Redis stores at most 512 MiB", len(part.Result))
 	}
 	member = append(make([]byte, 0, 80+room), "[1, "...)
@@ -38,9 +35,9 @@ func encodeMember(part backend.ChordPart) (member []byte, head int, err error) {
 	return append(append(member, part.Result...), ']'), head, nil
 }
 
-// memberArgument is encodeMember for who sends the member, which has size bytes.
+// memberArgument is encodeMember for who sends the member, which has size bytes: a large result is not copied for that.
 func (b *Backend) memberArgument(part backend.ChordPart) (argument any, size, head int, err error) {
-	if len(part.Result) < streamed || !b.plainly() {
+	if len(part.Result) < redisconn.StreamFrom || !b.plainly() {
 		member, head, err := b.encodeMember(part)
 		return member, len(member), head, err
 	}

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	maxRecord = 512 << 20 // the longest string Redis stores, in bytes
-
 	// One script stores at most this much, so that it does not hold up Redis for long.
 	maxGroup      = 1024
 	maxGroupBytes = 16 << 20
@@ -134,7 +132,7 @@ func (b *Backend) storeFor(ctx context.Context, expires int64, records []backend
 func (b *Backend) storeGroup(ctx context.Context, expires int64, records []backend.Record) (refused []error, err error) {
 	sent := make([]backend.Record, 0, len(records))
 	for _, r := range records {
-		if n := len(r.Document); n > maxRecord {
+		if n := len(r.Document); n > redisconn.MaxString {
 			refused = append(refused, &backend.RecordError{
 				TaskID: r.TaskID,
 				Err:    fmt.Errorf("the record has %d bytes; Redis stores at most 512 MiB", n),

@@ -26,12 +26,9 @@ func wrap(m *broker.Publication) []byte {
 	return envelope.Append(dst, &m.Message, m.Exchange, m.RoutingKey, protocol.NewID())
 }
 
-// streamed is how many bytes the body of a message has whose envelope is made only while it is sent.
-const streamed = 128 << 10
-
-// argument is the envelope of a message as a Pipeline sends it.
+// argument is the envelope of a message as a Pipeline sends it: of a large one it is made only while it is sent.
 func argument(m *broker.Publication) any {
-	if len(m.Message.Body) < streamed {
+	if len(m.Message.Body) < redisconn.StreamFrom {
 		return wrap(m)
 	}
 	size, pieces := envelope.Pieces(&m.Message, m.Exchange, m.RoutingKey, protocol.NewID())

@@ -163,9 +163,6 @@ func (p *Publisher) refusal(index int, m broker.Publication, err error) error {
 	return err
 }
 
-// largest is how many bytes a message has at most: the longest string that Redis takes.
-const largest = 512 << 20
-
 var errTooLarge = errors.New("at most 512 MiB are what Redis takes")
 
 // address names where a message goes, for errors.
@@ -203,7 +200,7 @@ func (s *sending) add(ctx context.Context, m *broker.Publication) error {
 	if err := pyjson.Valid(m.Message.Headers); m.Message.Headers != nil && err != nil {
 		return &protocol.DecodeError{Field: "headers", Err: err}
 	}
-	if size := envelope.Size(&m.Message); size > largest {
+	if size := envelope.Size(&m.Message); size > redisconn.MaxString {
 		return fmt.Errorf("the message has about %d bytes: %w", size, errTooLarge)
 	}
 	if m.ExchangeType == broker.Fanout {

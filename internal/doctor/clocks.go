@@ -50,9 +50,6 @@ type listening struct {
 	err    error
 }
 
-// hearTimeout is how long a broker may take until heartbeats are heard, unless workers have longer.
-const hearTimeout = 5 * time.Second
-
 // listen begins to hear heartbeats.
 func (f *facts) listen(ctx context.Context, publisher fromsettings.Publisher) *listening {
 	l := &listening{f: f, ended: make(chan struct{}), clocks: map[string]window{}}
@@ -75,7 +72,7 @@ func (f *facts) listen(ctx context.Context, publisher fromsettings.Publisher) *l
 		}
 	}()
 	l.since = f.Now()
-	timeout := max(hearTimeout, f.Timeout)
+	timeout := f.patience()
 	select {
 	case <-subscribed:
 	case <-time.After(timeout): // it may be refused again and again

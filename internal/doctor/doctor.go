@@ -8,7 +8,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -163,7 +162,7 @@ func Examine(ctx context.Context, p *Patient) (*Report, error) {
 // Unreadable is the report where settings or app cannot be read, which is the reason.
 func Unreadable(why string) *Report {
 	return &Report{Findings: []Finding{{
-		Check: "settings", Severity: Error, Title: "The settings cannot be used", Details: reasons(errors.New(strings.TrimSpace(why))),
+		Check: "settings", Severity: Error, Title: "The settings cannot be used", Details: strings.Split(strings.TrimSpace(why), "\n"),
 		Meaning: "A worker would not start with them. Nothing else was looked at.",
 		Advice:  "Mend what is named, or the command line: -A, --config, -b, --result-backend.",
 	}}, Unseen: []Unseen{}, Seen: Seen{Workers: []*Worker{}}}

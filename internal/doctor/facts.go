@@ -83,8 +83,8 @@ func (f *facts) gather(ctx context.Context) {
 	f.missed("rights", f.askRights(ctx, m))
 }
 
-// resultsTimeout is how long a result backend is waited for, unless workers have longer.
-const resultsTimeout = 5 * time.Second
+// patience is how long one answer is waited for, of the broker, the result backend, or a worker that is there.
+func (f *facts) patience() time.Duration { return max(5*time.Second, f.Timeout) }
 
 // askResults sees whether the result backend can be reached.
 func (f *facts) askResults(ctx context.Context) {
@@ -97,7 +97,7 @@ func (f *facts) askResults(ctx context.Context) {
 		return
 	}
 	defer func() { _ = results.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, max(resultsTimeout, f.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, f.patience())
 	defer cancel()
 	f.resultsErr = results.Ping(ctx)
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/fromsettings"
@@ -41,9 +40,6 @@ func (w *Worker) String() string {
 	return fmt.Sprintf("%s (%s %s)", w.Node, strings.Title(name), w.Software[name]) //nolint:staticcheck // ASCII
 }
 
-// answerTimeout is how long a worker that is there may take for one of several answers.
-const answerTimeout = 5 * time.Second
-
 // questioner asks workers.
 type questioner struct {
 	f      *facts
@@ -57,7 +53,7 @@ func (q *questioner) ask(ctx context.Context, command string, hear func(w *Worke
 		return
 	}
 	replies, err := q.client.Ask(ctx, control.Question{
-		Command: command, Destination: q.nodes, Timeout: max(answerTimeout, q.f.Timeout),
+		Command: command, Destination: q.nodes, Timeout: q.f.patience(),
 	}, nil)
 	heard := map[string]bool{}
 	for _, r := range replies {
@@ -77,7 +73,7 @@ func (q *questioner) ask(ctx context.Context, command string, hear func(w *Worke
 		}
 	}
 	if missing != nil {
-		q.f.missed(command+" of "+some(missing), fmt.Errorf("no answer within %v", max(answerTimeout, q.f.Timeout)))
+		q.f.missed(command+" of "+some(missing), fmt.Errorf("no answer within %v", q.f.patience()))
 	}
 }
 

@@ -303,7 +303,7 @@ func brokerAway(f *facts) []Finding {
 		return nil
 	}
 	return []Finding{{
-		Severity: Error, Title: "The broker cannot be reached", Details: reasons(f.brokerErr),
+		Severity: Error, Title: "The broker cannot be reached", Details: f.reasons(f.brokerErr),
 		Meaning: "Nothing can be sent, and workers that are there wait. All the rest was not looked at.",
 		Advice:  "See whether the server runs, and whether broker_url leads to it (" + f.Program + " report prints the settings).",
 	}}
@@ -314,16 +314,16 @@ func resultsAway(f *facts) []Finding {
 		return nil
 	}
 	return []Finding{{
-		Severity: Error, Title: "The result backend cannot be reached", Details: append([]string{f.Places.Backend.String()}, reasons(f.resultsErr)...),
+		Severity: Error, Title: "The result backend cannot be reached", Details: append([]string{f.Places.Backend.String()}, f.reasons(f.resultsErr)...),
 		Meaning: "Tasks run, but their results are not stored until it is there again; who waits for one waits on, and chords do not go on.",
 		Advice:  "See whether the server runs, and whether result_backend leads to it (" + f.Program + " report prints the settings).",
 	}}
 }
 
 // reasons are an error's lines.
-func reasons(err error) []string {
+func (f *facts) reasons(err error) []string {
 	if errors.Is(err, context.DeadlineExceeded) && err.Error() == context.DeadlineExceeded.Error() {
-		return []string{fmt.Sprintf("it did not answer within %v", resultsTimeout)}
+		return []string{fmt.Sprintf("it did not answer within %v", f.patience())}
 	}
 	return strings.Split(err.Error(), "\n")
 }

@@ -134,11 +134,16 @@ func (cs *Connections) OpenConsumer(ctx context.Context) (*Consumer, error) {
 
 // OpenPublisher connects to where messages go. It fails if that cannot be reached now.
 func (cs *Connections) OpenPublisher(ctx context.Context) (Publisher, error) {
-	p, err := cs.transport.openPublisher(ctx, cs)
+	return orNil(cs.transport.openPublisher(ctx, cs))
+}
+
+// orNil is what was opened, an interface; nil after an error, where it may hold a nil pointer, and would not be nil itself.
+func orNil[T any](it T, err error) (T, error) {
 	if err != nil {
-		return nil, err // and not what holds no publisher and is not nil
+		var none T
+		return none, err
 	}
-	return p, nil
+	return it, nil
 }
 
 // Misconfigured tells whether an error of connecting to the broker is one that only other settings mend:
@@ -165,28 +170,18 @@ func purgeAll(ctx context.Context, m broker.Management, queues []broker.Queue) (
 
 // OpenManagement connects to look after queues, where tasks are published.
 func (cs *Connections) OpenManagement(ctx context.Context) (broker.Management, error) {
-	able, ok := cs.transport.(managed)
-	if !ok {
-		return nil, ErrUnmanaged
+	if m, ok := cs.transport.(managed); ok {
+		return orNil(m.openManagement(ctx, cs))
 	}
-	m, err := able.openManagement(ctx, cs)
-	if err != nil {
-		return nil, err // see OpenPublisher
-	}
-	return m, nil
+	return nil, ErrUnmanaged
 }
 
 // OpenDeadLetters connects to look after dead letters.
 func (cs *Connections) OpenDeadLetters(ctx context.Context) (broker.DeadLetters, error) {
-	able, ok := cs.transport.(managed)
-	if !ok {
-		return nil, ErrUnmanaged
+	if m, ok := cs.transport.(managed); ok {
+		return orNil(m.openDeadLetters(ctx, cs))
 	}
-	letters, err := able.openDeadLetters(ctx, cs)
-	if err != nil {
-		return nil, err // see OpenPublisher
-	}
-	return letters, nil
+	return nil, ErrUnmanaged
 }
 
 // Server is where messages come from: of several, the one in use.

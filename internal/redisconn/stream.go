@@ -15,6 +15,13 @@ type Stream struct {
 	Pieces iter.Seq[[]byte]
 }
 
+const (
+	// StreamFrom is how many bytes a text has at least that is worth a Stream.
+	StreamFrom = 128 << 10
+	// MaxString is how many bytes the longest string has that Redis takes.
+	MaxString = 512 << 20
+)
+
 func isStream(arg any) bool {
 	_, ok := arg.(Stream)
 	return ok
