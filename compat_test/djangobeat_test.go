@@ -295,6 +295,9 @@ func (s *periodicSite) outcome(beat *process) beaten {
 		if beat.name == "celery beat" && row.TotalRunCount == n+1 { // it counts before it sends, and SIGTERM may find it between
 			n++
 		}
+		if name == "plain" && row.TotalRunCount == n-1 { // who edits a row saves all of it, also the count that he read
+			n--
+		}
 		if row.Enabled && row.TotalRunCount != n {
 			s.t.Errorf("%s was sent %d times, and its row says %d", name, n, row.TotalRunCount)
 		}

@@ -37,7 +37,8 @@ HEADER = re.compile(r"^(\[|#|worker: )")
 def everything(app, scenarios, heard, broker, notes, log):
     tasks = known_tasks(heard)
     journal = [json.loads(e) for e in notes.lrange("journal", 0, -1)]
-    raw = {key.decode("utf-8", "replace"): value(broker, key) for key in broker.keys("*")}
+    found = {key.decode("utf-8", "replace"): value(broker, key) for key in broker.keys("*")}
+    raw = {key: v for key, v in found.items() if v}
     owner, out = {}, {}
     for s in scenarios:
         for task_id in family(s, tasks, raw):
@@ -99,10 +100,13 @@ def told_first(event):
 
 
 def value(broker, key):
+    """What a key holds; None if it has expired meanwhile, as the claims of chords do."""
     kind = broker.type(key).decode()
-    read = {"string": broker.get, "list": lambda k: broker.lrange(k, 0, -1), "set": broker.smembers,
+    read = {"none": lambda k: None, "string": broker.get, "list": lambda k: broker.lrange(k, 0, -1), "set": broker.smembers,
             "hash": broker.hgetall, "zset": lambda k: broker.zrange(k, 0, -1)}[kind]
     found = read(key)
+    if not found and found != b"":
+        return None
     return {"kind": kind, "ttl": -(-broker.ttl(key) // 600) * 600, "value": text(found), "bytes": found if kind == "string" else None}
 
 
