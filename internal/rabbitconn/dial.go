@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -123,11 +124,18 @@ func (c *Config) open(ctx context.Context, s *server, nc net.Conn) (*Connection,
 		Locale:     "en_US",
 		Properties: c.properties(),
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, amqp.ErrCredentials), errors.Is(err, amqp.ErrVhost):
+		return nil, errHandshake
+	case err != nil:
 		return nil, err
 	}
 	return watch(conn, cork, s), nil
 }
+
+// errHandshake stands for the library's guesses that a connection which ends while we log in ends because of the user or the virtual host.
+// RabbitMQ says so when it does, and such an error is the server's. All else is a connection that was lost, and is made again.
+var errHandshake = fmt.Errorf("while logging in: %w", io.EOF)
 
 // properties is made anew for each connection: the library adds to it.
 func (c *Config) properties() amqp.Table {

@@ -89,11 +89,11 @@ func explainServer(err *amqp.Error) string {
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		return "the server does not offer the broker_login_method"
-	case errors.Is(err, amqp.ErrCredentials) || err.Code == amqp.AccessRefused && strings.Contains(err.Reason, "ogin"):
+	case err.Code == amqp.AccessRefused && strings.Contains(err.Reason, "ogin"):
 		return "the user name or the password is wrong; guest may log in from the server's own machine only"
 	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "not found"):
 		return "there is no such virtual host: see rabbitmqctl list_vhosts"
-	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "refused for user") || errors.Is(err, amqp.ErrVhost):
+	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "refused for user"):
 		return "the user has no rights in this virtual host: see rabbitmqctl list_permissions"
 	case err.Code == amqp.AccessRefused && strings.Contains(err.Reason, "refused for user"):
 		return "the user lacks a right: rabbitmqctl list_permissions shows what there is, docs/security.md what is needed"
