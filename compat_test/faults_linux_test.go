@@ -11,15 +11,16 @@ import (
 
 // fault is something that is done to workers, their network or their broker while tasks run.
 type fault struct {
-	name  string
-	on    string // the broker it concerns; "": redis and rabbitmq
-	do    func(s *siege)
-	own   bool // it happens to the first worker alone, and so to none of Celery's in a mixed fleet
-	long  bool // it takes long, and is left out where everything is done once
-	also  int  // how often it is done again in each round
-	pool  bool // it happens to processes in which the first worker runs tasks in Python: those end
-	beats bool // it happens to beats
-	cuts  int  // how many of them may, at most; 0: see bounds
+	name   string
+	on     string // the broker it concerns; "": redis and rabbitmq
+	do     func(s *siege)
+	strike func(s *storm) // how it is done one after the other; nil: it is not
+	own    bool           // it happens to the first worker alone, and so to none of Celery's in a mixed fleet
+	long   bool           // it takes long, and is left out where everything is done once
+	also   int            // how often it is done again in each round
+	pool   bool           // it happens to processes in which the first worker runs tasks in Python: those end
+	beats  bool           // it happens to beats
+	cuts   int            // how many of them may, at most; 0: see bounds
 	// notice is how long it may take to find out, as nobody is told: it comes on top of what the recovery takes.
 	notice time.Duration
 
@@ -33,24 +34,24 @@ type fault struct {
 
 // faults are done in this order, so that the gravest come last.
 var faults = []*fault{
-	{name: "a worker is killed", own: true, also: 3, kills: true, unacks: true, do: func(s *siege) { s.workers[0].kill(); s.start(0) }},
-	{name: "a worker is killed while it ends", own: true, kills: true, unacks: true, do: func(s *siege) {
+	{name: "a worker is killed", own: true, also: 3, kills: true, unacks: true, strike: stormKill, do: func(s *siege) { s.workers[0].kill(); s.start(0) }},
+	{name: "a worker is killed while it ends", own: true, kills: true, unacks: true, strike: stormTerm, do: func(s *siege) {
 		s.signal(0, syscall.SIGTERM)
 		s.workers[0].kill()
 		s.start(0)
 	}},
 	{name: "a worker is interrupted twice", own: true, kills: true, unacks: true, do: func(s *siege) { s.shutdown(syscall.SIGINT, syscall.SIGINT) }},
 	{name: "a worker quits", own: true, kills: true, unacks: true, do: func(s *siege) { s.shutdown(syscall.SIGQUIT) }},
-	{name: "a worker is frozen", own: true, do: func(s *siege) { s.freeze(0) }, notice: 2 * time.Second},
+	{name: "a worker is frozen", own: true, strike: stormFreeze, do: func(s *siege) { s.freeze(0) }, notice: 2 * time.Second},
 	{name: "a worker is frozen for long", own: true, long: true, do: func(s *siege) { s.freeze((siegeVisibility + 2) * time.Second) }, notice: 2 * time.Second},
-	{name: "a child is killed", pool: true, kills: true, cuts: 8, do: func(s *siege) { s.killChildren(8, s.children) }},
-	{name: "a fork server is killed", pool: true, kills: true, cuts: 3 * siegeSlots, do: func(s *siege) { s.killChildren(3, s.forkServers) }},
-	{name: "a beat is killed", beats: true, clean: true, do: killBeat},
+	{name: "a child is killed", pool: true, kills: true, cuts: 8, strike: stormChild, do: func(s *siege) { s.killChildren(8, s.children) }},
+	{name: "a fork server is killed", pool: true, kills: true, cuts: 3 * siegeSlots, strike: stormServer, do: func(s *siege) { s.killChildren(3, s.forkServers) }},
+	{name: "a beat is killed", beats: true, clean: true, strike: stormBeat, do: killBeat},
 	{name: "a beat is frozen", beats: true, clean: true, do: freezeBeat},
 	{name: "the workers are restarted in turn", own: true, clean: true, do: rollingRestart},
-	{name: "the network cuts connections", unacks: true, do: func(s *siege) { s.network.cut() }},
-	{name: "the network resets connections", unacks: true, do: func(s *siege) { s.network.reset() }},
-	{name: "connections are half closed", unacks: true, do: func(s *siege) { s.network.halfClose() }},
+	{name: "the network cuts connections", unacks: true, strike: stormAll, do: func(s *siege) { s.network.cut() }},
+	{name: "the network resets connections", unacks: true, strike: stormAll, do: func(s *siege) { s.network.reset() }},
+	{name: "connections are half closed", unacks: true, strike: stormAll, do: func(s *siege) { s.network.halfClose() }},
 	{name: "the network refuses connections", unacks: true, notice: 2 * time.Second, do: func(s *siege) {
 		s.network.set(func(n *network) { n.refuses = true })
 		s.network.cut()
@@ -69,7 +70,7 @@ var faults = []*fault{
 	{name: "the broker closes connections", on: "rabbitmq", unacks: true, do: func(s *siege) { s.server.vhost.CloseConnections(s.t) }},
 	{name: "the broker closes channels", on: "rabbitmq", unacks: true, do: func(s *siege) { s.server.vhost.CloseChannels(s.t) }},
 	{name: "the broker has an alarm", on: "rabbitmq", clean: true, do: alarm},
-	{name: "the broker is killed", on: "rabbitmq", unacks: true, forgets: true, do: func(s *siege) { s.rabbit.Restart(s.t) }, notice: 4 * time.Second},
+	{name: "the broker is killed", on: "rabbitmq", unacks: true, forgets: true, strike: stormAll, do: func(s *siege) { s.rabbit.Restart(s.t) }, notice: 4 * time.Second},
 	{name: "SCRIPT FLUSH", on: "redis", clean: true, do: func(s *siege) { s.server.do(s.t, "SCRIPT", "FLUSH") }},
 	{name: "Redis is full", on: "redis", clean: true, do: func(s *siege) {
 		s.server.do(s.t, "CONFIG", "SET", "maxmemory", "1")
@@ -116,7 +117,7 @@ var faults = []*fault{
 		s.server.exitCode(s.t)
 		s.server.start(s.t)
 	}, notice: 2 * time.Second},
-	{name: "Redis is killed", on: "redis", do: func(s *siege) { s.server.kill(); s.server.start(s.t) }, notice: 2 * time.Second},
+	{name: "Redis is killed", on: "redis", strike: stormAll, do: func(s *siege) { s.server.kill(); s.server.start(s.t) }, notice: 2 * time.Second},
 	{name: "Redis is as it was", on: "redis", unacks: true, rewinds: true, do: rewind, notice: 2 * time.Second},
 	{name: "the master is killed", on: "sentinel", unacks: true, rewinds: true, do: killMaster, notice: 2 * time.Second},
 	{name: "the master hangs", on: "sentinel", unacks: true, rewinds: true, do: hangMaster, notice: 2 * siegeHeartbeat * time.Second},

@@ -72,26 +72,28 @@ func (n *network) join(near net.Conn) {
 }
 
 func (n *network) pump(p *pair, from, to net.Conn, answers bool) {
-	defer func() {
+	end := func() {
 		p.near.Close()
 		p.far.Close()
 		n.mu.Lock()
 		delete(n.pairs, p)
 		n.mu.Unlock()
-	}()
+	}
 	buffer := make([]byte, 32<<10)
 	for {
 		size, err := from.Read(buffer)
 		if err != nil {
+			end()
 			return
 		}
 		pass, goesOn := n.passes(p, buffer[:size], answers)
 		if len(pass) > 0 {
 			if _, err := to.Write(pass); err != nil {
-				return
+				return // what it had said before it ended is still passed on, as a network does
 			}
 		}
 		if !goesOn {
+			end()
 			return
 		}
 	}

@@ -22,6 +22,8 @@ type process struct {
 	cmd  *exec.Cmd
 	log  *logBuffer
 	done chan struct{} // closed when the process has ended
+
+	killed bool // with its children: others may have their numbers now
 }
 
 // start runs a program in a process group of its own.
@@ -80,6 +82,10 @@ func (p *process) begin(t *testing.T) {
 
 // kill is kill -9 for the process and its children. It returns when it is gone.
 func (p *process) kill() {
+	if p.killed {
+		return
+	}
+	p.killed = true
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // gone already is fine
 	<-p.done
 }

@@ -40,6 +40,11 @@ type siege struct {
 	app      app                // as workers see it
 	conf     *settings.Settings
 	workers  []*process
+	note     func(sent ...sentTask) // whoever accounts for what is sent
+	named    bool                   // workers say who they are in what they note: see account
+	starts   []int                  // of each worker
+	silence  int                    // seconds: see siegeHeartbeat
+	timeout  int                    // seconds, of Python's clients: see clients
 	beats    []*process
 	counted  int // runs of the beats' entry that the ledger has been told of
 	losses   int // how often workers had lost their connections when all was well
@@ -60,13 +65,17 @@ func (s *siege) modules() []string {
 	return []string{"tapp"}
 }
 
-// besiege starts a broker and workers.
-func besiege(t *testing.T, broker, kind string) *siege {
+// besiege starts a broker and workers, for whoever accounts for the tasks: its ledger, or somebody else.
+func besiege(t *testing.T, broker, kind string, other func(*siege)) *siege {
 	t.Helper()
-	s := &siege{t: t, kind: kind, workers: make([]*process, besieged)}
+	s := &siege{t: t, kind: kind, workers: make([]*process, besieged), starts: make([]int, besieged), silence: siegeHeartbeat, timeout: siegeHeartbeat}
 	s.ledger = ledger{
 		journal: startRedis(t), slots: besieged * siegeSlots * len(s.modules()), ahead: 64, unconfirmed: broker == "rabbitmq",
 		once: broker != "rabbitmq" && kind == "go", apart: kind == "apart",
+	}
+	s.note = s.ledger.send
+	if other != nil {
+		other(s)
 	}
 	switch broker {
 	case "redis":
@@ -79,7 +88,7 @@ func besiege(t *testing.T, broker, kind string) *siege {
 		s.server = s.ledger.journal // which has results, too
 		s.server.vhost = s.rabbit.VHost(t)
 		s.network = newNetwork(t, s.rabbit.Addr())
-		s.app = app{broker: s.server.vhost.URLAt(s.network.addr()) + "?heartbeat=" + strconv.Itoa(siegeHeartbeat), backend: s.server.url(0), variables: []string{"QUORUM=q"}}
+		s.app = app{broker: s.server.vhost.URLAt(s.network.addr()) + "?heartbeat=" + strconv.Itoa(s.silence), backend: s.server.url(0), variables: []string{"QUORUM=q"}}
 		s.conf = s.settings(s.server.vhost.URL(), s.server.url(0))
 	case "sentinel":
 		s.failover = startFailover(t)
@@ -95,12 +104,12 @@ func besiege(t *testing.T, broker, kind string) *siege {
 		"broker_connection_max_retries": 0,
 		"task_publish_retry_policy":     map[string]any{"max_retries": 20},
 		"broker_transport_options":      s.clients(), "result_backend_transport_options": s.clients(),
-		"redis_socket_timeout": siegeHeartbeat, "redis_socket_connect_timeout": siegeHeartbeat,
+		"redis_socket_timeout": s.timeout, "redis_socket_connect_timeout": s.timeout,
 	}
 	if kind == "apart" {
 		s.moved = buildApart(t)
 	}
-	s.load() // which declares the queues
+	s.load(siegeBatch) // which declares the queues
 	for i := range s.workers {
 		s.start(i)
 	}
@@ -120,10 +129,10 @@ var journaled = []string{"--appendonly", "yes", "--appendfsync", "always"}
 // for an answer that does not come, and do not hear that RabbitMQ has not got what they have sent.
 func (s *siege) clients() map[string]any {
 	if s.rabbit != nil {
-		return map[string]any{"confirm_publish": true, "read_timeout": siegeHeartbeat, "write_timeout": siegeHeartbeat}
+		return map[string]any{"confirm_publish": true, "read_timeout": s.timeout, "write_timeout": s.timeout}
 	}
 	options := s.transport()
-	options["socket_timeout"], options["socket_connect_timeout"] = siegeHeartbeat, siegeHeartbeat
+	options["socket_timeout"], options["socket_connect_timeout"] = s.timeout, s.timeout
 	options["unacked_restore_interval"], options["unacked_restore_throttle"] = 1, 1
 	return options
 }
@@ -186,32 +195,37 @@ func (s *siege) start(i int) {
 	queues := s.queues() + "," + probeQueue(i)
 	options := []string{"-n", probeQueue(i) + "@host", "-Q", queues, "-c", strconv.Itoa(siegeSlots), "-l", "info", "--without-gossip", "--without-mingle"}
 	ours := append(append(options[:len(options):len(options)], servesMetrics...), "broker_connection_max_retries=0",
-		"apium_alive_for="+strconv.Itoa(siegeHeartbeat), "apium_park_after=1")
-	kind := s.kind
+		"apium_alive_for="+strconv.Itoa(s.silence), "apium_park_after=1")
+	kind, a := s.kind, s.app
+	if s.starts[i]++; s.named {
+		a.variables = append(a.variables[:len(a.variables):len(a.variables)], "WHO="+s.who(i))
+	}
 	if kind == "mixed" {
 		kind = []string{"go", "celery"}[i]
 	}
 	switch kind {
 	case "go":
 		transport := string(encoded(s.t, s.transport()))
-		s.workers[i] = launchWorker(s.t, s.app, append(ours, "--broker-transport-options", transport, "result_backend_transport_options="+transport)...)
+		s.workers[i] = launchWorker(s.t, a, append(ours, "--broker-transport-options", transport, "result_backend_transport_options="+transport)...)
 	case "apart":
-		a := s.app
 		a.variables = append(a.variables[:len(a.variables):len(a.variables)], "CLOCK_AHEAD="+clocksAhead[i])
 		transport := string(encoded(s.t, s.transport()))
 		s.workers[i] = launchProgram(s.t, s.moved, a, append(ours, "--broker-transport-options", transport, "result_backend_transport_options="+transport)...)
 	case "children":
-		s.workers[i] = start(s.t, "apium worker", appDir, s.app.env(s.t), workerBinary, append([]string{"-A", tortured, "--python", s.app.python(), "worker"}, ours...)...)
+		s.workers[i] = start(s.t, "apium worker", appDir, a.env(s.t), workerBinary, append([]string{"-A", tortured, "--python", a.python(), "worker"}, ours...)...)
 	case "celery":
 		args := append([]string{"-m", "celery", "-A", "tapp", "worker"}, options...)
 		if s.rabbit != nil {
 			args = append([]string{"-c", celeryWithQuorum, "worker"}, options...)
 		}
-		s.workers[i] = start(s.t, "celery worker", appDir, s.app.env(s.t), s.app.python(), args...)
+		s.workers[i] = start(s.t, "celery worker", appDir, a.env(s.t), a.python(), args...)
 	default:
 		s.t.Fatalf("there are no workers %q; there are go, children, celery, mixed and apart", s.kind)
 	}
 }
+
+// who is the worker that runs now in a place.
+func (s *siege) who(i int) string { return fmt.Sprintf("%s.%d", probeQueue(i), s.starts[i]) }
 
 // isCelerys tells whether a worker is Celery's own.
 func (s *siege) isCelerys(i int) bool { return s.celerys() || s.kind == "mixed" && i > 0 }
@@ -231,7 +245,7 @@ func (s *siege) publish(sigs ...canvas.Signature) {
 			return false
 		}
 		defer a.Close()
-		ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(s.t.Context(), patience) // who tries again after an answer that is late sends twice
 		defer cancel()
 		_, err = a.SendAll(ctx, sigs...)
 		return err == nil
@@ -251,7 +265,7 @@ func (s *siege) suffer(f *fault) {
 	if f.drops {
 		s.lookForResults()
 	}
-	s.load()
+	s.load(siegeBatch)
 	before := s.ledger.now(s.t).done
 	s.await("work goes on before "+f.name, func() bool { return s.ledger.now(s.t).done >= before+siegeBatch/4 })
 	if s.lost() > s.losses { // the machine was busy
@@ -392,6 +406,12 @@ func (s *siege) end() {
 	comesTrue(patience, func() bool { return s.ledger.complete(s.t) })
 	eventually(s.t, patience, "all messages are settled", s.idle)
 	s.lookForResults()
+	s.endWorkers()
+}
+
+// endWorkers ends those of ours, of which nothing is left.
+func (s *siege) endWorkers() {
+	s.t.Helper()
 	for i, w := range s.workers {
 		if s.isCelerys(i) {
 			continue

@@ -16,6 +16,7 @@ var (
 	tortureRounds  = flag.Int("rounds", 1, "how often TestTorture does each fault")
 	tortureBrokers = flag.String("brokers", "redis,rabbitmq", "on which brokers: redis, rabbitmq, sentinel")
 	tortureWorkers = flag.String("workers", "", "to which workers: go, children, celery, mixed; default: as the gate does")
+	stormKills     = flag.Int("kills", 0, "how many faults of each kind TestStorm does")
 	tortureFaults  = flag.String("faults", "", "which of the faults, by a pattern")
 )
 
@@ -87,7 +88,7 @@ func (w arena) chosen(which *regexp.Regexp) (all []*fault) {
 // torture does faults in an arena.
 func (w arena) torture(t *testing.T, chosen []*fault) map[string]*row {
 	t.Helper()
-	s := besiege(t, w.broker, w.kind)
+	s := besiege(t, w.broker, w.kind, nil)
 	for range *tortureRounds {
 		for _, f := range chosen {
 			s.suffer(f)

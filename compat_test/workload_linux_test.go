@@ -12,26 +12,26 @@ import (
 
 const (
 	siegeBatch   = 120 // tasks for each fault that are acknowledged early, and as many late ones
-	siegeFlows   = 8   // retries, chains, chords, and tasks that are due soon or later
+	siegeFlow    = 15  // with one of so many go a retry, a chain, a chord, and tasks that are due soon and later
 	siegeSeconds = 0.02
 )
 
-// load sends tasks of all kinds, which are done in a few seconds: early ones; late ones, half of which send a second one;
+// load sends tasks of all kinds, which are done in a few seconds: early ones; as many late ones, half of which send a second one;
 // ones that are due in half a second, and in three, for which ours park them; ones that are retried twice, in one of
 // four ways; chains and chords.
-func (s *siege) load() {
+func (s *siege) load(n int) {
 	s.t.Helper()
 	var b batch
 	queues, modules := strings.Split(s.queues(), ","), s.modules()
-	for i := range siegeBatch {
+	for range n {
 		s.loaded++
 		b.to, b.n, b.module = canvas.Queue(queues[s.loaded%len(queues)]), s.loaded, modules[s.loaded%len(modules)]
 		b.early()
 		b.late(s.loaded%4 < 2)
-		if i%(siegeBatch/siegeFlows) == 0 {
+		if s.loaded%siegeFlow == 0 {
 			b.due("soon", 500*time.Millisecond)
 			b.due("later", 3*time.Second)
-			way := i / (siegeBatch / siegeFlows)
+			way := s.loaded / siegeFlow
 			if s.kind == "mixed" {
 				way = latest // Celery's worker publishes a retry before it stores RETRY: ours may have stored SUCCESS by then
 			}
@@ -40,7 +40,7 @@ func (s *siege) load() {
 			b.chord()
 		}
 	}
-	s.ledger.send(b.sent...)
+	s.note(b.sent...)
 	s.publish(b.sigs...)
 }
 
@@ -89,7 +89,7 @@ func (b *batch) send(sigs ...canvas.Signature) { b.sigs = append(b.sigs, sigs...
 func (b *batch) early() {
 	key := b.key("early-%d")
 	b.expect(key)
-	b.send(b.call("work", key, siegeSeconds))
+	b.send(b.call("work", key, siegeSeconds).Set(canvas.Opt("task_id", key)))
 }
 
 func (b *batch) late(linked bool) {

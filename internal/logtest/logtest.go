@@ -30,3 +30,10 @@ func (b *Buffer) String() string {
 
 // Count returns how often a text was written.
 func (b *Buffer) Count(text string) int { return strings.Count(b.String(), text) }
+
+// Reset forgets what was written.
+func (b *Buffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = bytes.Buffer{}
+}

@@ -50,7 +50,7 @@ func serveOnce(t *testing.T, says []string) (addr string) {
 		_, _ = r.Discard(len("AMQP\x00\x00\x09\x01")) // what fails ends the connection, too
 		for i, method := range says {
 			_, _ = io.WriteString(conn, strings.Replace(frame(1, method), "\x00\x01", "\x00\x00", 1)) // on channel 0
-			for range i + 1 { // start-ok; tune-ok and open
+			for range i + 1 {                                                                         // start-ok; tune-ok and open
 				head, _ := r.Peek(7)
 				if len(head) < 7 {
 					return

@@ -112,11 +112,20 @@ def _journal():
     return redis.Redis.from_url(os.environ["JOURNAL"])
 
 
+def _note(journal, list, key):
+    """In a list, or, if this process was given a name, in the stream of all notes, with that."""
+    who = os.environ.get("WHO")
+    if who:
+        journal.xadd("notes", {list: "%s %s/%d" % (key, who, os.getpid())})
+    else:
+        journal.rpush(list, key)
+
+
 def _run(key, seconds):
     journal = _journal()
-    journal.rpush("started", key)
+    _note(journal, "started", key)
     time.sleep(seconds)
-    journal.rpush("done", key)
+    _note(journal, "done", key)
     return key
 
 
@@ -154,7 +163,7 @@ def work_due(key, due):
     """Notes in the list "too soon", too, that it runs before it is due, by the journal's clock."""
     seconds, micro = _journal().time()
     if seconds + micro / 1e6 < due:
-        _journal().rpush("too soon", key)
+        _note(_journal(), "too soon", key)
     return _run(key, 0)
 
 

@@ -192,7 +192,13 @@ func openJournal() *journal {
 	return &journal{&redis.Pool{MaxIdle: 100, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}}
 }
 
-func (j *journal) write(list, entry string) error { return j.do("RPUSH", list, entry) }
+// write notes an entry in a list, or, if this process was given a name, in the stream of all notes, with that.
+func (j *journal) write(list, entry string) error {
+	if who := os.Getenv("WHO"); who != "" {
+		return j.do("XADD", "notes", "*", list, fmt.Sprintf("%s %s/%d", entry, who, os.Getpid()))
+	}
+	return j.do("RPUSH", list, entry)
+}
 
 func (j *journal) do(command string, args ...any) error {
 	conn := j.pool.Get()
@@ -209,8 +215,7 @@ func (j *journal) noteIfBefore(due float64, list, entry string) error {
 	if err != nil || float64(now[0])+float64(now[1])/1e6 >= due {
 		return err
 	}
-	_, err = conn.Do("RPUSH", list, entry)
-	return err
+	return j.write(list, entry)
 }
 
 // retryOptions are Celery's, of a call of retry.
