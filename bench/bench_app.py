@@ -1,4 +1,4 @@
-"""The Celery app the benchmark measures. Run as a program, it publishes one message of each task."""
+"""The Celery app the benchmark measures."""
 
 import os
 import time
@@ -19,6 +19,18 @@ def now():
     return time.time_ns()
 
 
+@app.task(name="bench.nap")
+def nap():
+    began = time.time_ns()
+    time.sleep(0.05)
+    return began
+
+
+@app.task(name="bench.host", bind=True)
+def host(self):
+    return self.request.hostname
+
+
 @app.task(name="bench.text")
 def text(size):
     return "x" * size
@@ -32,8 +44,3 @@ def echo(text):
 @app.task(name="bench.join")
 def join(parts):
     return len(parts)
-
-
-if __name__ == "__main__":
-    add.delay(1, 2)
-    now.delay()

@@ -47,7 +47,7 @@ func (c canvas) publish(s *server) ([]string, error) {
 	}
 	keys := strings.Fields(out.String())
 	for i := range keys {
-		keys[i] = "celery-task-meta-" + keys[i]
+		keys[i] = metaPrefix + keys[i]
 	}
 	return keys, nil
 }

@@ -6,36 +6,36 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gomodule/redigo/redis"
 )
 
+// metaPrefix is what the keys of Celery's results begin with.
+const metaPrefix = "celery-task-meta-"
+
 // template is a message as Celery published it, to be sent again under other ids.
 type template struct{ text, id, tag string }
 
-// capture lets the real Celery publish both tasks once and takes the messages off
-// the queue.
-func capture(s *server) (add, now template, err error) {
-	cmd, out := command(s, *python+"/python", "bench_app.py")
+// capture lets the real Celery publish one message, by a call such as "add.delay(1, 2)" of the app's tasks, and takes it
+// off the queue.
+func capture(s *server, call string) (template, error) {
+	cmd, out := command(s, *python+"/python", "-c", "from bench_app import *\n"+call)
 	if err := cmd.Run(); err != nil {
-		return add, now, fmt.Errorf("the producer of Celery: %w\n%s", err, out)
+		return template{}, fmt.Errorf("the producer of Celery: %w\n%s", err, out)
 	}
 	raw, err := redis.Strings(s.conn.Do("LRANGE", "celery", 0, -1))
 	if err != nil {
-		return add, now, err
+		return template{}, err
 	}
-	if len(raw) != 2 {
-		return add, now, fmt.Errorf("the producer of Celery left %d messages, want 2", len(raw))
+	if len(raw) != 1 {
+		return template{}, fmt.Errorf("the producer of Celery left %d messages, want 1", len(raw))
 	}
 	if _, err := s.conn.Do("DEL", "celery"); err != nil {
-		return add, now, err
+		return template{}, err
 	}
-	if add, err = parse(raw[1]); err != nil {
-		return add, now, err
-	}
-	now, err = parse(raw[0])
-	return add, now, err
+	return parse(raw[0])
 }
 
 func parse(raw string) (template, error) {
@@ -70,15 +70,20 @@ func uuid() string {
 }
 
 func fillCelery(s *server, n int) ([]string, error) {
-	add, _, err := capture(s)
+	add, err := capture(s, "add.delay(1, 2)")
 	if err != nil {
 		return nil, err
 	}
+	return add.fill(s, n, "celery")
+}
+
+// fill puts n messages on lists, on each in turn, and returns the keys of their results.
+func (t template) fill(s *server, n int, lists ...string) ([]string, error) {
 	results := make([]string, n)
 	for i := range n {
-		text, id := add.message()
-		results[i] = "celery-task-meta-" + id
-		if err := s.conn.Send("LPUSH", "celery", text); err != nil {
+		text, id := t.message()
+		results[i] = metaPrefix + id
+		if err := s.conn.Send("LPUSH", lists[i%len(lists)], text); err != nil {
 			return nil, err
 		}
 		if i%1000 == 999 || i == n-1 {
@@ -88,4 +93,23 @@ func fillCelery(s *server, n int) ([]string, error) {
 		}
 	}
 	return results, nil
+}
+
+// returned reads what tasks have returned.
+func returned[T any](s *server, results []string) ([]T, error) {
+	all := make([]T, 0, len(results))
+	for part := range slices.Chunk(results, 1000) {
+		records, err := redis.ByteSlices(s.conn.Do("MGET", redis.Args{}.AddFlat(part)...))
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			var meta struct{ Result T }
+			if err := json.Unmarshal(record, &meta); err != nil {
+				return nil, fmt.Errorf("%w: %s", err, record)
+			}
+			all = append(all, meta.Result)
+		}
+	}
+	return all, nil
 }

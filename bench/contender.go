@@ -64,7 +64,7 @@ func contenders() []contender {
 		{name: "Apium -c 50", tasks: 200_000, queue: "celery", fill: fillCelery, work: apium("50")},
 		{name: celeryPrefork, tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-c", "2")},
 		{name: "Celery solo", tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-P", "solo")},
-		{name: "gocelery c=50", tasks: 1500, queue: "celery", fill: fillPeer("gocelery", "celery-task-meta-"), work: peer("gocelery", "50")},
+		{name: "gocelery c=50", tasks: 1500, queue: "celery", fill: fillPeer("gocelery", metaPrefix), work: peer("gocelery", "50")},
 		{name: "asynq c=2", tasks: 20_000, queue: "asynq:{default}:pending", fill: fillAsynq, done: asynqDone, work: peer("asynq", "2")},
 		{name: asynqDefault, tasks: 30_000, queue: "asynq:{default}:pending", fill: fillAsynq, done: asynqDone, work: peer("asynq", "50")},
 		{name: "machinery c=2", tasks: 8000, queue: "machinery", fill: fillPeer("machinery", ""), done: machineryDone, work: peer("machinery", "2")},

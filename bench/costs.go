@@ -176,7 +176,7 @@ func measureIdle(c contender) (idle, error) {
 		return idle{}, err
 	}
 	defer s.stop()
-	_, now, err := capture(s)
+	now, err := capture(s, "now.delay()")
 	if err != nil {
 		return idle{}, err
 	}
@@ -215,7 +215,7 @@ func once(s *server, t template) (time.Duration, error) {
 		return 0, err
 	}
 	for time.Since(published) < 30*time.Second {
-		raw, err := redis.Bytes(s.conn.Do("GET", "celery-task-meta-"+id))
+		raw, err := redis.Bytes(s.conn.Do("GET", metaPrefix+id))
 		if errors.Is(err, redis.ErrNil) {
 			time.Sleep(time.Millisecond)
 			continue

@@ -26,6 +26,10 @@ var (
 	beats      = flag.Int("beats", 0, "measure the sending of so many periodic tasks, and nothing else")
 	onRabbit   = flag.Bool("rabbit", false, "measure workers on RabbitMQ, and nothing else")
 	onCanvas   = flag.Bool("canvases", false, "measure chains, chords and large tasks, and nothing else")
+	onNaps     = flag.Bool("naps", false, "measure 1,000 tasks at once that only wait, and nothing else")
+	onLatency  = flag.Bool("latency", false, "measure how long a client waits for a result while the worker has other tasks, and nothing else")
+	onSeveral  = flag.Bool("several", false, "measure several workers on one Redis, and many queues, and nothing else")
+	due        = flag.Int("due", 0, "measure how late so many tasks start that are due at once, beside ten times as many for later, and nothing else")
 	workers    = flag.Int("fleet", 0, "measure what so many idle workers cost one Redis, and nothing else")
 	fleetStart = flag.Duration("fleet-start", 0, "time over which these workers start, evenly")
 	cpu        = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
@@ -60,6 +64,18 @@ func run() error {
 	}
 	if *onRabbit {
 		return measureRabbit(pattern)
+	}
+	if *onNaps {
+		return measureNaps(pattern)
+	}
+	if *onLatency {
+		return measureLatency(pattern)
+	}
+	if *onSeveral {
+		return measureSeveral(pattern)
+	}
+	if *due > 0 {
+		return measureDue(*due, pattern)
 	}
 	var chosen []contender
 	for _, c := range contenders() {

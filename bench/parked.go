@@ -18,7 +18,11 @@ func measureParked(n int) error {
 		return err
 	}
 	defer s.stop()
-	if err := fillLater(s, n, time.Now().Add(time.Hour)); err != nil {
+	add, err := capture(s, "add.delay(1, 2)")
+	if err != nil {
+		return err
+	}
+	if _, err := fillLater(s, add, n, time.Now().Add(time.Hour)); err != nil {
 		return err
 	}
 	before, err := redisMemory(s)
@@ -59,29 +63,14 @@ func measureParked(n int) error {
 	return nil
 }
 
-// fillLater puts n calls of add on the queue, with an ETA.
-func fillLater(s *server, n int, eta time.Time) error {
-	add, _, err := capture(s)
-	if err != nil {
-		return err
+// fillLater puts n messages on the queue, with an ETA, and returns the keys of their results.
+func fillLater(s *server, t template, n int, eta time.Time) ([]string, error) {
+	text := strings.Replace(t.text, `"eta": null`, `"eta": `+strconv.Quote(eta.UTC().Format("2006-01-02T15:04:05.000000-07:00")), 1)
+	if text == t.text {
+		return nil, fmt.Errorf("Celery's message has no eta: %.300s", t.text)
 	}
-	later := strings.Replace(add.text, `"eta": null`, `"eta": `+strconv.Quote(eta.UTC().Format("2006-01-02T15:04:05.000000-07:00")), 1)
-	if later == add.text {
-		return fmt.Errorf("Celery's message has no eta: %.300s", add.text)
-	}
-	add.text = later
-	for i := range n {
-		text, _ := add.message()
-		if err := s.conn.Send("LPUSH", "celery", text); err != nil {
-			return err
-		}
-		if i%1000 == 999 || i == n-1 {
-			if _, err := s.conn.Do(""); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	t.text = text
+	return t.fill(s, n, "celery")
 }
 
 // redisMemory is what Redis has allocated, in MB.

@@ -120,7 +120,7 @@ func sqlDone(_ redis.Conn, results []string) (n int, err error) {
 	}
 	ids := make([]string, len(results))
 	for i, key := range results {
-		ids[i] = strings.TrimPrefix(key, "celery-task-meta-")
+		ids[i] = strings.TrimPrefix(key, metaPrefix)
 	}
 	err = p.db.QueryRow("SELECT count(*) FROM django_celery_results_taskresult WHERE task_id = ANY($1) AND status = 'SUCCESS'", ids).Scan(&n)
 	return n, err

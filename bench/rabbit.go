@@ -211,7 +211,7 @@ func (c *rabbitContender) fill(r *rabbit, s *server, n int, environ []string) (r
 	var last *amqp.DeferredConfirmation
 	for range n {
 		id := uuid()
-		results = append(results, "celery-task-meta-"+id)
+		results = append(results, metaPrefix+id)
 		headers := amqp.Table{}
 		for name, value := range m.Headers {
 			if name == "id" || name == "root_id" {

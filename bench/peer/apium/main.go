@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,6 +37,12 @@ func register(reg *tasks.Registry) {
 	reg.Register("bench.echo", func(text string) string { return text }, tasks.Params("text"))
 	reg.Register("bench.join", func(parts []any) int { return len(parts) }, tasks.Params("parts"))
 	reg.Register("bench.now", func() int64 { return time.Now().UnixNano() })
+	reg.Register("bench.nap", func() int64 {
+		began := time.Now()
+		time.Sleep(50 * time.Millisecond)
+		return began.UnixNano()
+	})
+	reg.Register("bench.host", func(ctx context.Context) string { return tasks.Current(ctx).Hostname })
 }
 
 func reportMemory(path string) {
