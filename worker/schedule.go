@@ -43,6 +43,7 @@ const (
 	parkLook    = 500 * time.Millisecond
 	parkHorizon = 3 * time.Second
 	parkBatch   = 500
+	roomLook    = 5 * time.Millisecond
 )
 
 // unpark takes parked messages back as their time comes near, until ctx is done. It
@@ -56,8 +57,8 @@ func (s *schedule) unpark(ctx context.Context) {
 	ticker := time.NewTicker(parkLook)
 	defer ticker.Stop()
 	for failing := false; ; {
-		room := s.most - s.memory.len() - s.waiting()
-		deliveries, err := s.parking.due(ctx, min(parkHorizon, s.parkAfter), min(room, parkBatch))
+		limit := min(s.room(), parkBatch)
+		deliveries, err := s.parking.due(ctx, min(parkHorizon, s.parkAfter), limit)
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return
@@ -69,9 +70,26 @@ func (s *schedule) unpark(ctx context.Context) {
 		for _, d := range deliveries {
 			s.takeBack(d)
 		}
-		if len(deliveries) == parkBatch && ctx.Err() == nil {
-			continue // there are more
+		if limit > 0 && len(deliveries) == limit && ctx.Err() == nil { // there are more, which may be due at once
+			s.awaitRoom(ctx)
+			continue
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// room is how many requests more may wait in memory.
+func (s *schedule) room() int { return s.most - s.memory.len() - s.waiting() }
+
+// awaitRoom returns when there is room for enough to be worth a look.
+func (s *schedule) awaitRoom(ctx context.Context) {
+	ticker := time.NewTicker(roomLook)
+	defer ticker.Stop()
+	for s.room() < max(1, min(s.most, parkBatch)/2) {
 		select {
 		case <-ctx.Done():
 			return

@@ -98,6 +98,32 @@ func TestScheduleTakesBack(t *testing.T) {
 	})
 }
 
+// While there are more than there was room for, they are taken as soon as there is room, and not at the next look.
+func TestScheduleTakesBackMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n notes
+		consumer := &deadbroker{}
+		s := newTestSchedule(&n, consumer)
+		var busy atomic.Int64
+		s.most, s.waiting = 1, func() int { return int(busy.Load()) }
+		s.takeBack = func(broker.Delivery) { busy.Add(1) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.unpark(ctx) }()
+		defer func() { cancel(); <-done }()
+		for range 10 {
+			synctest.Wait()
+			if got := consumer.notes.take(); !slices.Equal(got, []string{"due within 3s, at most 1"}) {
+				t.Fatalf("the broker was asked %v", got)
+			}
+			time.Sleep(roomLook)
+			busy.Store(0)
+			time.Sleep(roomLook)
+		}
+	})
+}
+
 // What was revoked while it was being parked is recalled, and a consumer that says that it
 // cannot park is believed.
 func TestParking(t *testing.T) {

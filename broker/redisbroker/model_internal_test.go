@@ -767,7 +767,7 @@ var scriptMutants = []scriptMutant{
 	{"what is given back stays in the inbox", "inboxes", &claimScript, cut("redis.call('DEL', KEYS[i + 1])", "")},
 	{"what a waiter has claimed stays in the inbox", "inboxes", &takeMovedScript, cut("redis.call('DEL', KEYS[4])", "")},
 	{"what is parked is still held", "parked", &parkScript, cut("redis.call('HDEL', KEYS[1], tag)\n", "")},
-	{"what was parked can be claimed again", "parked", &dueScript, cut("redis.call('HDEL', KEYS[2], parked)\n  redis.call('ZREM', KEYS[3], parked)", "")},
+	{"what was parked can be claimed again", "parked", &dueScript, cut("redis.call('HDEL', KEYS[2], unpack(gone))\n  redis.call('ZREM', KEYS[3], unpack(gone))", "")},
 }
 
 // TestModelFinds takes guards out of scripts: the models find it.

@@ -95,24 +95,30 @@ func (c *Consumer) parkArgs(batch []broker.Parked) []any {
 	return slices.Concat([]any{len(keys)}, keys, []any{len(queues)}, queues, messages)
 }
 
-// takeParked is the part that dueScript and recallScript share: take claims a parked
-// message under the next tag, and puts its record into records. fits tells whether there
-// is room for it in the answer, which has limit records and 16 MiB at most, but may have one
-// in any case.
+// takeParked is the part that dueScript and recallScript share: take notes that a parked
+// message is claimed under the next tag, and claim writes all of that down. fits tells whether
+// there is room for a message in the answer, which has limit records and 16 MiB at most, but may
+// have one in any case.
 const takeParked = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
-local limit, first, records, left = tonumber(ARGV[2]), tonumber(ARGV[5]), {}, 16777216
-local function fits(parked)
-  left = left - redis.call('HSTRLEN', KEYS[2], parked)
+local limit, first, left = tonumber(ARGV[2]), tonumber(ARGV[5]), 16777216
+local records, claimed, scores, gone = {}, {}, {}, {}
+local function fits(record)
+  left = left - #record
   return #records < limit and (left >= 0 or #records == 0)
 end
 local function take(parked, record)
   local tag = ARGV[4] .. string.format('%.0f', first + #records)
-  redis.call('HSET', KEYS[2], tag, record)
-  redis.call('ZADD', KEYS[3], ARGV[3], tag)
-  redis.call('HDEL', KEYS[2], parked)
-  redis.call('ZREM', KEYS[3], parked)
-  records[#records + 1] = record
+  records[#records + 1], gone[#gone + 1] = record, parked
+  claimed[#claimed + 1], claimed[#claimed + 2] = tag, record
+  scores[#scores + 1], scores[#scores + 2] = ARGV[3], tag
+end
+local function claim()
+  if #records == 0 then return end
+  redis.call('HSET', KEYS[2], unpack(claimed))
+  redis.call('ZADD', KEYS[3], unpack(scores))
+  redis.call('HDEL', KEYS[2], unpack(gone))
+  redis.call('ZREM', KEYS[3], unpack(gone))
 end
 `
 
@@ -124,22 +130,34 @@ end
 //	return nil if the liveness key does not hold the epoch, else
 //	      number of index members dropped because their message is gone, {records}
 var dueScript = redisconn.NewScript(-1, takeParked+`
-local all, stale = {}, 0
+local all, queues, seen, stale = {}, 0, {}, 0
 for k = 4, #KEYS do
   local found = redis.call('ZRANGEBYSCORE', KEYS[k], '-inf', '(' .. ARGV[6], 'WITHSCORES', 'LIMIT', 0, limit)
-  for i = 1, #found, 2 do all[#all + 1] = {tonumber(found[i + 1]), found[i], KEYS[k]} end
+  for i = 1, #found, 2 do all[#all + 1] = {tonumber(found[i + 1]), k, i, found[i]} end
+  if #found > 0 then queues = queues + 1 end
+  seen[k] = 0
 end
-table.sort(all, function(a, b) return a[1] < b[1] or a[1] == b[1] and a[2] < b[2] end)
+if queues > 1 then
+  table.sort(all, function(a, b)
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a[2] < b[2] or a[2] == b[2] and a[3] < b[3]
+  end)
+end
 for i = 1, math.min(#all, limit) do
-  local parked = all[i][2]
-  if not fits(parked) then break end
+  local k, parked = all[i][2], all[i][4]
   local record = redis.call('HGET', KEYS[2], parked)
-  if record then
+  if not record then
+    stale = stale + 1
+  elseif fits(record) then
     take(parked, record)
   else
-    stale = stale + 1
+    break
   end
-  redis.call('ZREM', all[i][3], parked)
+  seen[k] = seen[k] + 1
+end
+claim()
+for k = 4, #KEYS do
+  if seen[k] > 0 then redis.call('ZREMRANGEBYRANK', KEYS[k], 0, seen[k] - 1) end
 end
 return {stale, records}
 `)

@@ -37,12 +37,13 @@ for i = 6, #ARGV do
   local parked = ARGV[i]
   for n = 2, 9 do
     local record = redis.call('HGET', KEYS[2], parked)
-    for k = record and fits(parked) and 4 or #KEYS + 1, #KEYS do
+    for k = record and fits(record) and 4 or #KEYS + 1, #KEYS do
       if redis.call('ZREM', KEYS[k], parked) == 1 then take(parked, record) end
     end
     parked = ARGV[i] .. ':' .. n
   end
 end
+claim()
 return {0, records}
 `)
 
