@@ -123,6 +123,9 @@ func (s *soak) churn(t *testing.T) {
 	s.ask(t, "add_consumer", map[string]any{"queue": queue})
 	s.ask(t, "pool_grow", map[string]any{"n": 3})
 	sigs := make([]canvas.Signature, 300)
+	if *soakFor > 0 {
+		sigs = make([]canvas.Signature, 3000)
+	}
 	for i := range sigs {
 		sigs[i] = canvas.Sig("tapp.ignored", i).Set(canvas.Queue([]string{"celery", queue}[i%2]))
 		if i%10 == 0 {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,13 +16,47 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/envelopetest"
+	"github.com/apium/apium/internal/explorer"
 	"github.com/apium/apium/internal/redisconn"
+	"github.com/apium/apium/settings/connection"
 )
 
-var (
-	exploreDeeper = flag.Int("deeper", 0, "1: explore the larger models, too; more: and each operation, and time, may come so many times more, less 1")
-	explorePath   = flag.String("path", "", "take these steps alone, and show what is in Redis after each: the name of a model, and steps, divided by semicolons")
-)
+// Who holds a message is explored: see package explorer. There are workers, that run the code of this package, and a peer of kombu's.
+
+// tick is how long time passes at once.
+const tick = 3 * time.Second
+
+// A state is a moment of a history.
+type state struct {
+	redis  explorer.Redis
+	actors []actor
+	ticks  int // how often time may pass yet
+	deaths int // how many may die yet
+	losses int // how many answers may be lost yet
+
+	settled, acked bool // the message: it is done; it is taken, and nobody but who took it will run it
+	lapses         int  // how often somebody held it for longer than he may
+	runs           int
+}
+
+// times are the sorted sets whose scores are times.
+func times(key string) bool { return key == "unacked_index" || strings.HasPrefix(key, "apium.parked.") }
+
+// Clone copies what steps change. What redis, histories and known point to is replaced, never changed.
+func (s *state) Clone() *state {
+	c := *s
+	c.actors = slices.Clone(s.actors)
+	return &c
+}
+
+func (s *state) Append(to []byte) []byte {
+	to = s.redis.Append(to)
+	to = fmt.Appendf(to, "%d %d %d %t %t %d %d\n", s.ticks, s.deaths, s.losses, s.settled, s.acked, min(s.lapses, 1), min(s.runs, 1))
+	for i := range s.actors {
+		to = s.actors[i].append(to)
+	}
+	return to
+}
 
 const (
 	modelPatience = 2 * tick // the visibility timeout
@@ -38,10 +70,10 @@ type actor struct {
 	dead bool
 	left map[string]int // how often it may begin an operation yet; replaced, never changed
 
-	op    string // that is under way
-	heard []answered
-	since time.Duration // what it heard last
+	op      string // that is under way
+	history explorer.History
 
+	epoch uint64        // of its sign of life
 	term  uint64        // of its lease
 	until time.Duration // that ends
 	tags  uint64        // the number of the next
@@ -49,6 +81,7 @@ type actor struct {
 	held            *broker.Delivery
 	age             time.Duration // since it was claimed or renewed
 	popped          bool          // a peer has it in its hand only
+	took            bool          // it has acknowledged it, and may not know that yet
 	running, lapsed bool          // the handler; others may have had reason to take it away
 
 	missing string // workers without a sign of life when it last looked
@@ -56,15 +89,14 @@ type actor struct {
 	mutexed time.Duration
 }
 
-func (a *actor) digest(h io.Writer) {
-	fmt.Fprintf(h, "%s %t %v %s %d ", a.name, a.dead, a.left, a.op, a.since)
-	for _, was := range a.heard {
-		fmt.Fprintf(h, "%d %q ", was.after, was.reply)
-	}
-	fmt.Fprintf(h, "%d %d %d %t %t %t %s %s %d\n", a.term, max(a.until, 0), a.tags, a.popped, a.running, a.lapsed, a.missing, a.mutex, a.mutexed)
+func (a *actor) append(to []byte) []byte {
+	to = fmt.Appendf(to, "%s %t %v %s", a.name, a.dead, a.left, a.op)
+	to = a.history.Append(to)
+	to = fmt.Appendf(to, "%d %d %d %d %t %t %t %t %s %s %d\n", a.epoch, a.term, max(a.until, 0), a.tags, a.popped, a.took, a.running, a.lapsed, a.missing, a.mutex, a.mutexed)
 	if a.held != nil {
-		fmt.Fprintf(h, "%s %d %d\n", a.held.Tag, a.held.Term, min(a.age, modelPatience))
+		to = fmt.Appendf(to, "%s %d %d\n", a.held.Tag, a.held.Term, min(a.age, modelPatience))
 	}
+	return to
 }
 
 // A model is what is explored: who there is, and what they may do, how often.
@@ -74,9 +106,13 @@ type model struct {
 	early         bool // the message is acknowledged before it runs
 	large         bool // it is explored only if asked for
 	ticks, deaths int
+	losses        int // answers
 }
 
-func modelWorker(name string, may map[string]int) actor { return actor{name: name, left: may} }
+func modelWorker(name string, may map[string]int) actor {
+	return actor{name: name, left: may, epoch: 1}
+}
+
 func modelPeer(may map[string]int) actor {
 	return actor{name: "kombu", peer: true, left: may}
 }
@@ -127,6 +163,36 @@ var models = []model{
 		},
 	},
 	{
+		name: "a claim is not heard of", ticks: 1, losses: 1, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "begin": 1, "finish": 1}),
+			modelWorker("B", map[string]int{"claim": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "an early acknowledgement is not heard of", early: true, deaths: 1, losses: 1, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "a move is not heard of", losses: 1, actors: []actor{
+			modelWorker("A", map[string]int{"move": 1, "claim": 1, "begin": 1, "give back": 1, "close": 1}),
+			modelWorker("B", map[string]int{"claim": 1, "begin": 1, "finish": 1}),
+		},
+	},
+	{
+		name: "parking is not heard of", ticks: 1, losses: 1, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "park": 1, "due": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"unpark": 1, "due": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "much is not heard of", large: true, ticks: 1, deaths: 1, losses: 2, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 2, "begin": 1, "finish": 1}),
+			modelWorker("B", map[string]int{"look": 2, "claim": 1, "begin": 1}),
+		},
+	},
+	{
 		name: "parked", ticks: 2, deaths: 1, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "park": 1, "due": 1, "begin": 1}),
 			modelWorker("B", map[string]int{"unpark": 1, "due": 1, "begin": 1, "finish": 1}),
@@ -142,15 +208,27 @@ var models = []model{
 
 // A world runs a model.
 type world struct {
-	*machine
+	*explorer.Machine
+	t       *testing.T
+	redis   *redisconn.Config
+	pipe    *redisconn.Pipeline
 	model   *model
 	workers map[string]*Consumer
-	rescued map[string]bool // digests of Redis from which somebody alive would find the message
+	rescued map[string]bool // what was in Redis when somebody alive would have found the message
 }
 
 func newWorld(t *testing.T, m *model) *world {
 	t.Helper()
-	w := &world{machine: newMachine(t), model: m, workers: map[string]*Consumer{}, rescued: map[string]bool{}}
+	w := &world{Machine: explorer.NewMachine(t, times), t: t, model: m, workers: map[string]*Consumer{}, rescued: map[string]bool{}}
+	var err error
+	w.redis, err = redisconn.Parse("redis://redis:6379/0", redisconn.Broker, redisconn.Options{Options: connection.Options{
+		Dial: w.Dial, SocketTimeout: -1, HealthCheckInterval: -1,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pipe = redisconn.NewPipeline(w.redis, redisconn.PipelineOptions{})
+	t.Cleanup(func() { w.pipe.Close() })
 	for i := range m.actors {
 		if a := &m.actors[i]; !a.peer {
 			w.workers[a.name] = w.worker(a.name)
@@ -167,12 +245,12 @@ func (w *world) worker(name string) *Consumer {
 		UnackedMutexExpire: 2 * tick, Logger: slog.New(slog.DiscardHandler),
 	}
 	cfg.setDefaults()
-	c := &Consumer{cfg: cfg, redis: w.cfg, pipe: w.pipe, keys: cfg.keyspace(0), log: cfg.Logger, id: idPrefix + name, stray: make(chan struct{}, 1), counted: map[string]string{}}
+	c := &Consumer{cfg: cfg, redis: w.redis, pipe: w.pipe, keys: cfg.keyspace(0), log: cfg.Logger, id: idPrefix + name, stray: make(chan struct{}, 1), counted: map[string]string{}}
 	c.tagPrefix, c.aliveKey = c.id+":", c.keys.alive(c.id)
 	c.epoch.Store(1)
 	c.ctx, c.cancel = context.WithCancel(w.t.Context())
 	c.reach, c.giveUp = context.WithCancelCause(c.ctx)
-	c.marks, c.life, c.waits = redisconn.NewMarks(c.keys.once()), newLife(cfg.AliveFor), newWaits(cfg.PollingInterval, c.keys.inbox)
+	c.life, c.waits = newLife(cfg.AliveFor), newWaits(cfg.PollingInterval, c.keys.inbox)
 	only, err := c.newSource(cfg.Queues[0])
 	if err != nil {
 		w.t.Fatal(err)
@@ -185,8 +263,8 @@ func (w *world) worker(name string) *Consumer {
 
 // first is the state that a model begins with: all workers are registered, and a message waits.
 func (w *world) first() *state {
-	s := &state{ticks: w.model.ticks, deaths: w.model.deaths, actors: slices.Clone(w.model.actors)}
-	if more := *exploreDeeper - 1; more > 0 {
+	s := &state{ticks: w.model.ticks, deaths: w.model.deaths, losses: w.model.losses, actors: slices.Clone(w.model.actors)}
+	if more := *explorer.Deeper - 1; more > 0 {
 		s.ticks += more
 		for i := range s.actors {
 			left := map[string]int{}
@@ -196,8 +274,8 @@ func (w *world) first() *state {
 			s.actors[i].left = left
 		}
 	}
-	w.redis.FlushAll()
-	_, _ = w.redis.Push("q", string(envelopetest.New("q", "1", 0)))
+	w.Redis.FlushAll()
+	_, _ = w.Redis.Push("q", string(envelopetest.New("q", "1", 0)))
 	for i := range s.actors {
 		a := &s.actors[i]
 		if c := w.workers[a.name]; c != nil {
@@ -208,17 +286,15 @@ func (w *world) first() *state {
 			w.note(c, a)
 		}
 	}
-	s.redis = w.save()
+	s.redis = w.Save()
 	return s
 }
 
 // know has a consumer know what an actor does, or did when its operation began.
 func (w *world) know(c *Consumer, a *actor) {
-	ago := a.since
-	for _, was := range a.heard {
-		ago += was.after
-	}
-	now := time.Now()
+	ago, now := a.history.Age(), time.Now()
+	c.epoch.Store(a.epoch)
+	c.marks = redisconn.NewMarks(c.keys.once())
 	c.life.lease.Store(&broker.Lease{Term: a.term, Until: now.Add(a.until + ago)})
 	c.nextTag.Store(a.tags)
 	c.claim, c.due = claimer{}, claims{}
@@ -231,10 +307,10 @@ func (w *world) know(c *Consumer, a *actor) {
 func (w *world) note(c *Consumer, a *actor) {
 	now := time.Now()
 	lease := c.Lease()
-	a.term, a.until, a.tags = lease.Term, lease.Until.Sub(now), c.nextTag.Load()
+	a.epoch, a.term, a.until, a.tags = c.epoch.Load(), lease.Term, lease.Until.Sub(now).Round(time.Second), c.nextTag.Load() // connecting again takes no time
 	a.mutex, a.mutexed = c.mutexSeen.token, 0
 	if a.mutex != "" {
-		a.mutexed = min(now.Sub(c.mutexSeen.since), 10*tick)
+		a.mutexed = min(now.Sub(c.mutexSeen.since).Round(time.Second), 10*tick)
 	}
 }
 
@@ -244,17 +320,25 @@ type outcome func(*state, *actor) error
 func nothing(*state, *actor) error { return nil }
 
 // steps are all that may happen next.
-func (w *world) steps(s *state) (all []step) {
+func (w *world) steps(s *state) (all []explorer.Step[*state]) {
 	for i := range s.actors {
 		a := &s.actors[i]
 		if a.dead {
 			continue
 		}
 		add := func(what string, take func(*state, *actor) error) {
-			all = append(all, step{a.name + ": " + what, func(s *state) error { return take(s, &s.actors[i]) }})
+			all = append(all, explorer.Step[*state]{Name: a.name + ": " + what, Take: func(s *state) error { return take(s, &s.actors[i]) }})
+		}
+		further := func(what, op string) {
+			add(what, w.next(op, false))
+			if s.losses > 0 && !a.peer {
+				add(what+", unheard", w.next(op, true))
+			}
 		}
 		if a.op != "" {
-			add("on with "+a.op, w.next(a.op))
+			if a.history.Ready() {
+				further("on with "+a.op, a.op)
+			}
 		} else {
 			for _, op := range slices.Sorted(maps.Keys(a.left)) {
 				switch {
@@ -264,7 +348,7 @@ func (w *world) steps(s *state) (all []step) {
 				case op == "accept": // it may arrive when the lease has lapsed
 					add(op, func(_ *state, a *actor) error { a.use(op); a.op = op; return nil })
 				default:
-					add(op, w.next(op))
+					further(op, op)
 				}
 			}
 		}
@@ -273,7 +357,7 @@ func (w *world) steps(s *state) (all []step) {
 		}
 	}
 	if len(all) > 0 && s.ticks > 0 {
-		all = append(all, step{"tick", func(s *state) error { s.tick(); return nil }})
+		all = append(all, explorer.Step[*state]{Name: "tick", Take: func(s *state) error { s.tick(); return nil }})
 	}
 	return all
 }
@@ -335,23 +419,7 @@ func die(s *state, a *actor) error {
 // tick lets time pass.
 func (s *state) tick() {
 	s.ticks--
-	redis := make(map[string]value, len(s.redis))
-	for key, v := range s.redis {
-		if v.ttl > 0 {
-			if v.ttl -= tick; v.ttl <= 0 {
-				continue
-			}
-		}
-		if times(key) {
-			scores := make(map[string]float64, len(v.scores))
-			for member, score := range v.scores {
-				scores[member] = score - tick.Seconds()
-			}
-			v.scores = scores
-		}
-		redis[key] = v
-	}
-	s.redis = redis
+	s.redis = s.redis.After(tick)
 	for i := range s.actors {
 		a := &s.actors[i]
 		if a.dead {
@@ -360,7 +428,7 @@ func (s *state) tick() {
 		a.until -= tick
 		a.age += tick
 		if a.op != "" {
-			a.since += tick
+			a.history.Pass(tick)
 		}
 		if a.mutex != "" {
 			a.mutexed += tick
@@ -368,8 +436,8 @@ func (s *state) tick() {
 		if a.held == nil || a.lapsed || a.held.Tag == "" {
 			continue
 		}
-		score, registered := redis["unacked_index"].scores[a.held.Tag]
-		_, alive := redis["apium.alive."+idPrefix+a.name]
+		score, registered := s.redis["unacked_index"].Scores[a.held.Tag]
+		_, alive := s.redis["apium.alive."+idPrefix+a.name]
 		if registered && score <= -modelPatience.Seconds() || !a.peer && !alive {
 			a.lapsed = true
 			s.lapses++
@@ -377,11 +445,25 @@ func (s *state) tick() {
 	}
 }
 
+// madeUp are what an operation makes up: the marks of what it sends again, and the token of a sweep's mutex.
+var madeUp = regexp.MustCompile(`apium\.once\.([0-9a-f]{16})|^\*6\r\n\$3\r\nSET\r\n\$13\r\nunacked_mutex\r\n\$26\r\n(.{26})`)
+
+func findMadeUp(command []byte) []byte {
+	found := madeUp.FindSubmatch(command)
+	if found == nil {
+		return nil
+	}
+	return append(found[1], found[2]...)
+}
+
 // next takes an actor's operation one command further.
-func (w *world) next(op string) func(*state, *actor) error {
+func (w *world) next(op string, lose bool) func(*state, *actor) error {
 	return func(s *state, a *actor) error {
 		if a.op == "" {
 			a.use(op)
+		}
+		if lose {
+			s.losses--
 		}
 		var means outcome
 		c := w.workers[a.name]
@@ -389,19 +471,22 @@ func (w *world) next(op string) func(*state, *actor) error {
 			w.know(c, a)
 		}
 		before := *a
-		reply, ended := w.further(s, a, func(ctx context.Context) {
+		taken := w.Further(s.redis, a.history, explorer.Names{Find: findMadeUp, Stand: fmt.Sprint(a.name, op, a.left[op])}, lose, func(ctx context.Context) {
 			if before.peer {
 				means = w.peerDoes(ctx, op, &before)
 			} else {
 				means = workerDoes(ctx, c, op, &before)
 			}
 		})
-		if !ended {
-			a.op, a.heard, a.since = op, append(slices.Clip(a.heard), answered{a.since, reply}), 0
-			a.popped = a.peer && op == "pop" && reply[0] != '-'
+		s.redis, a.history = taken.Redis, taken.History
+		if lose && string(taken.Reply) == "*0\r\n" { // it is done, and none of it was lost
+			a.took, s.settled, s.acked = true, s.settled || op == "finish", s.acked || op == "accept"
+		}
+		if !taken.Ended {
+			a.op, a.popped = op, a.peer && op == "pop" && taken.Reply[0] != '-'
 			return nil
 		}
-		a.op, a.heard, a.since, a.popped = "", nil, 0, false
+		a.op, a.popped = "", false
 		if c != nil {
 			w.note(c, a)
 		}
@@ -419,7 +504,7 @@ func got(ds []broker.Delivery) outcome {
 }
 
 func drop(_ *state, a *actor) error {
-	a.held, a.running, a.lapsed = nil, false, false
+	a.held, a.running, a.lapsed, a.took = nil, false, false, false
 	return nil
 }
 
@@ -429,18 +514,22 @@ func workerDoes(ctx context.Context, c *Consumer, op string, a *actor) outcome {
 	case "beat":
 		_ = c.register(ctx, c.epoch.Load())
 	case "claim":
-		ds, _ := c.claimOnce(ctx, 1, nil) // it has to beat first, perhaps
-		return got(ds)
+		return got(untilHeard(ctx, func() ([]broker.Delivery, error) { return c.claimOnce(ctx, 1, nil) })) // it has to beat first, perhaps
 	case "move":
 		return got(moveAndTake(ctx, c))
 	case "due":
-		ds, _, _ := c.dueOnce(ctx, time.Now(), 1)
-		return got(ds)
+		return got(untilHeard(ctx, func() ([]broker.Delivery, error) {
+			ds, _, err := c.dueOnce(ctx, time.Now(), 1)
+			return ds, err
+		}))
 	case "renew":
 		term := c.Lease().Term
 		lost, err := c.Extend(ctx, a.held.Tag)
-		if err != nil || len(lost) > 0 {
+		switch {
+		case len(lost) > 0:
 			return drop
+		case err != nil:
+			return nothing
 		}
 		return func(s *state, a *actor) error {
 			held := *a.held
@@ -454,23 +543,30 @@ func workerDoes(ctx context.Context, c *Consumer, op string, a *actor) outcome {
 	case "accept":
 		lost, err := c.Ack(ctx, a.held.Tag)
 		if err != nil || len(lost) > 0 {
-			return drop
+			return func(s *state, a *actor) error {
+				if a.took {
+					return errors.New("its own acknowledgement is taken for a loss")
+				}
+				return drop(s, a)
+			}
 		}
 		return func(s *state, a *actor) error {
-			s.acked = true
+			s.acked, a.took = true, false
 			a.held = &broker.Delivery{Term: a.held.Term}
 			return nil
 		}
 	case "finish":
 		return finish(ctx, c, a)
 	case "give back":
-		if c.Unclaim(ctx, *a.held) == nil {
-			return drop
-		}
+		untilHeard(ctx, func() ([]broker.Delivery, error) { return nil, c.Unclaim(ctx, *a.held) })
+		return drop
 	case "park":
-		if _, err := c.Park(ctx, broker.Parked{Delivery: *a.held, TaskID: "1", Due: time.Now().Add(tick)}); err == nil {
-			return drop
-		}
+		parked := broker.Parked{Delivery: *a.held, TaskID: "1", Due: time.Now().Add(tick)}
+		untilHeard(ctx, func() ([]broker.Delivery, error) {
+			_, err := c.Park(ctx, parked)
+			return nil, err
+		})
+		return drop
 	case "unpark":
 		_ = c.unpark(ctx)
 	case "sweep":
@@ -478,13 +574,22 @@ func workerDoes(ctx context.Context, c *Consumer, op string, a *actor) outcome {
 	case "look":
 		return look(ctx, c, a)
 	case "close":
-		if c.withdraw(ctx) == nil {
-			return func(_ *state, a *actor) error { *a = actor{name: a.name, dead: true}; return nil }
-		}
+		_ = c.withdraw(ctx) // it ends in any case
+		return func(_ *state, a *actor) error { *a = actor{name: a.name, dead: true}; return nil }
 	default:
 		panic(op)
 	}
 	return nothing
+}
+
+// untilHeard repeats what a worker repeats until it knows what has come of it.
+func untilHeard(ctx context.Context, do func() ([]broker.Delivery, error)) []broker.Delivery {
+	for {
+		ds, err := do()
+		if err == nil || ctx.Err() != nil || !redisconn.IsRetryable(err) {
+			return ds
+		}
+	}
 }
 
 func finish(ctx context.Context, c *Consumer, a *actor) outcome {
@@ -530,36 +635,33 @@ func look(ctx context.Context, c *Consumer, a *actor) outcome {
 
 // peerDoes runs an operation of a peer.
 func (w *world) peerDoes(ctx context.Context, op string, a *actor) outcome {
-	do := func(what func() []byte) (reply string, ok bool) {
-		answer := make(chan []byte)
-		w.commands <- command{do: what, answer: answer}
-		got := <-answer
-		return string(got), ctx.Err() == nil && got[0] != '-'
+	do := func(what func() string) (string, bool) {
+		reply, ok := w.Do(what)
+		return reply, ok && ctx.Err() == nil
 	}
 	now := func() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
-	none := []byte("-")
 	switch op {
 	case "pop":
-		raw, ok := do(func() []byte {
-			raw, err := w.redis.Pop("q")
+		raw, ok := do(func() string {
+			raw, err := w.Redis.Pop("q")
 			if err != nil {
-				return none
+				return "-"
 			}
-			return []byte(raw)
+			return raw
 		})
 		if !ok {
 			return nothing
 		}
 		d := broker.Delivery{Tag: string(read([]byte(raw)).DeliveryTag), Queue: "q"}
-		if _, ok = do(func() []byte {
-			w.redis.HSet("unacked", d.Tag, fmt.Sprintf(`[%s,"","q"]`, raw))
-			_, _ = w.redis.ZAdd("unacked_index", now(), d.Tag)
-			return []byte("+")
+		if _, ok = do(func() string {
+			w.Redis.HSet("unacked", d.Tag, fmt.Sprintf(`[%s,"","q"]`, raw))
+			_, _ = w.Redis.ZAdd("unacked_index", now(), d.Tag)
+			return "+"
 		}); ok {
 			return got([]broker.Delivery{d})
 		}
 	case "finish":
-		if _, ok := do(func() []byte { w.acknowledge(a.held.Tag); return []byte("+") }); ok {
+		if _, ok := do(func() string { w.acknowledge(a.held.Tag); return "+" }); ok {
 			return func(s *state, a *actor) error { s.settled = true; return drop(s, a) }
 		}
 	case "restore":
@@ -571,49 +673,49 @@ func (w *world) peerDoes(ctx context.Context, op string, a *actor) outcome {
 }
 
 func (w *world) acknowledge(tag string) {
-	_, _ = w.redis.ZRem("unacked_index", tag)
-	w.redis.HDel("unacked", tag)
+	_, _ = w.Redis.ZRem("unacked_index", tag)
+	w.Redis.HDel("unacked", tag)
 }
 
 // restore is kombu's: what nobody has acknowledged for the visibility timeout goes back, under its mutex, one message after the
 // other, each if unacked has not changed since it was looked at.
-func (w *world) restore(do func(func() []byte) (string, bool)) {
-	if _, ok := do(func() []byte {
-		if w.redis.Exists("unacked_mutex") {
-			return []byte("-")
+func (w *world) restore(do func(func() string) (string, bool)) {
+	if _, ok := do(func() string {
+		if w.Redis.Exists("unacked_mutex") {
+			return "-"
 		}
-		_ = w.redis.Set("unacked_mutex", "kombu")
-		w.redis.SetTTL("unacked_mutex", 100*tick)
-		return []byte("+")
+		_ = w.Redis.Set("unacked_mutex", "kombu")
+		w.Redis.SetTTL("unacked_mutex", 100*tick)
+		return "+"
 	}); !ok {
 		return
 	}
 	until := float64(time.Now().Add(-modelPatience).UnixMicro()) / 1e6
-	tags, ok := do(func() []byte {
-		scores, _ := w.redis.SortedSet("unacked_index")
+	tags, ok := do(func() string {
+		scores, _ := w.Redis.SortedSet("unacked_index")
 		found := "+"
 		for _, tag := range slices.Sorted(maps.Keys(scores)) {
 			if scores[tag] <= until {
 				found += tag + " "
 			}
 		}
-		return []byte(found)
+		return found
 	})
 	if !ok {
 		return
 	}
 	for _, tag := range strings.Fields(tags[1:]) {
 		for again := true; again; {
-			watched, ok := do(func() []byte { return []byte("+" + w.unacked()) })
+			watched, ok := do(func() string { return "+" + w.unacked() })
 			if !ok {
 				return
 			}
-			changed, ok := do(func() []byte {
+			changed, ok := do(func() string {
 				if "+"+w.unacked() != watched {
-					return []byte("+changed")
+					return "+changed"
 				}
 				w.putBack(tag)
-				return []byte("+")
+				return "+"
 			})
 			if !ok {
 				return
@@ -621,20 +723,15 @@ func (w *world) restore(do func(func() []byte) (string, bool)) {
 			again = changed == "+changed"
 		}
 	}
-	do(func() []byte { w.redis.Del("unacked_mutex"); return []byte("+") })
+	do(func() string { w.Redis.Del("unacked_mutex"); return "+" })
 }
 
 func (w *world) unacked() string {
-	fields, _ := w.redis.HKeys("unacked")
-	var all strings.Builder
-	for _, field := range fields {
-		all.WriteString(field + "=" + w.redis.HGet("unacked", field) + ";")
-	}
-	return all.String()
+	return strings.Join(explorer.Fields(w.Redis, "unacked"), ";")
 }
 
 func (w *world) putBack(tag string) {
-	record := w.redis.HGet("unacked", tag)
+	record := w.Redis.HGet("unacked", tag)
 	w.acknowledge(tag)
 	if record == "" {
 		return
@@ -643,12 +740,12 @@ func (w *world) putBack(tag string) {
 	if err := json.Unmarshal([]byte(record), &parts); err != nil {
 		w.t.Error(err)
 	}
-	_, _ = w.redis.RPush("q", string(parts[0]))
+	_, _ = w.Redis.RPush("q", string(parts[0]))
 }
 
 // check finds that the message is nowhere, or that there are two of it.
 func (w *world) check(s *state) error {
-	copies := len(s.redis["q"].text) + len(s.redis["apium.inbox.q"].text) + len(s.redis["unacked"].text)/2
+	copies := len(s.redis["q"].Text) + len(s.redis["apium.inbox.q"].Text) + len(s.redis["unacked"].Text)/2
 	for i := range s.actors {
 		if s.actors[i].popped {
 			copies++
@@ -666,16 +763,20 @@ func (w *world) check(s *state) error {
 
 // end sees that a worker that is alive would find the message, wherever it is, when nobody does anything more.
 func (w *world) end(s *state) error {
-	var text strings.Builder
-	writeRedis(&text, s.redis)
-	if s.settled || s.acked || w.rescued[text.String()] {
+	for i := range s.actors {
+		if a := &s.actors[i]; !a.dead && !a.peer && a.held == nil && strings.Contains(strings.Join(s.redis["unacked"].Text, " "), idPrefix+a.name+":") {
+			return fmt.Errorf("%s does not know what it holds", a.name)
+		}
+	}
+	text := string(s.redis.Append(nil))
+	if s.settled || s.acked || w.rescued[text] {
 		return nil
 	}
-	w.rescued[text.String()] = true
-	a := actor{name: "rescue"}
+	w.rescued[text] = true
+	a := modelWorker("rescue", nil)
 	c, ctx := w.workers["rescue"], w.t.Context()
 	w.know(c, &a)
-	w.load(s.redis)
+	w.Load(s.redis)
 	var missing map[string]bool
 	for range 12 {
 		c.waits.touched = true
@@ -688,57 +789,26 @@ func (w *world) end(s *state) error {
 		if err := errors.Join(err, errClaim, c.unpark(ctx), c.sweep(ctx)); err != nil {
 			return err
 		}
-		w.pass(tick)
+		w.Pass(tick)
 	}
-	return fmt.Errorf("nobody finds the message: %s", text.String())
+	return fmt.Errorf("nobody finds the message: %s", text)
 }
 
-func (w *world) explore() explored { return explore(w.first(), w.steps, w.check, w.end) }
+// explored is what is explored of a model.
+func (w *world) explored() *explorer.Model[*state] {
+	return &explorer.Model[*state]{Name: w.model.name, First: w.first(), Steps: w.steps, Check: w.check, End: w.end}
+}
 
 // TestModel explores all models.
 func TestModel(t *testing.T) { //nolint:paralleltest // it keeps a processor busy
-	if *explorePath != "" {
-		synctest.Test(t, replay)
-		return
-	}
 	for i := range models {
-		if models[i].large && *exploreDeeper == 0 {
+		if models[i].large && *explorer.Deeper == 0 {
 			continue
 		}
 		t.Run(models[i].name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				e := newWorld(t, &models[i]).explore()
-				t.Logf("%d states, %d transitions", e.states, e.transitions)
-				if e.broken != nil {
-					t.Errorf("%v\nagain: go test ./broker/redisbroker -run TestModel -v -path %s", e.broken, strconv.Quote(models[i].name+"; "+strings.Join(e.path, "; ")))
-				}
-			})
+			synctest.Test(t, func(t *testing.T) { newWorld(t, &models[i]).explored().Test(t) })
 		})
 	}
-}
-
-// replay takes the steps of a path.
-func replay(t *testing.T) {
-	names := strings.Split(*explorePath, "; ")
-	i := slices.IndexFunc(models, func(m model) bool { return m.name == names[0] })
-	if i < 0 {
-		t.Fatalf("no model is called %q", names[0])
-	}
-	w := newWorld(t, &models[i])
-	s := w.first()
-	for _, name := range names[1:] {
-		steps := w.steps(s)
-		n := slices.IndexFunc(steps, func(next step) bool { return next.name == name })
-		if n < 0 {
-			t.Fatalf("%q cannot be done", name)
-		}
-		s = s.clone(name)
-		err := steps[n].take(s)
-		var text strings.Builder
-		writeRedis(&text, s.redis)
-		t.Logf("%s\n%s%v", name, text.String(), errors.Join(err, w.check(s)))
-	}
-	t.Log(w.end(s))
 }
 
 // A scriptMutant is a script with one guard taken out.
@@ -762,6 +832,7 @@ var scriptMutants = []scriptMutant{
 	{"a claim leaves the message in its list", "a death", &claimScript, cut("redis.call('LTRIM', trim[1], 0, trim[2])", "")},
 	{"a claim is not recorded", "a death", &claimScript, cut("redis.call('HMSET', KEYS[2], unpack(entries))", "")},
 	{"an acknowledgement does not tell what was lost", "acknowledged early", &ackScript, cut("then lost[#lost + 1] = ARGV[i] end", "then end")},
+	{"an acknowledgement forgets what it has done", "an early acknowledgement is not heard of", &ackScript, cut("if done_before() then", "if false then")},
 	{"what is handed back is still held", "a death", &moveScript, cut("redis.call('HDEL', KEYS[1], tag)\n", "")},
 	{"a sweep does not see that a lease was renewed", "a sweep", &moveScript, cut("and not renewed", "")},
 	{"what is given back stays in the inbox", "inboxes", &claimScript, cut("redis.call('DEL', KEYS[i + 1])", "")},
@@ -774,7 +845,7 @@ var scriptMutants = []scriptMutant{
 func TestModelFinds(t *testing.T) { //nolint:paralleltest // scripts are changed
 	for _, m := range scriptMutants {
 		i := slices.IndexFunc(models, func(of model) bool { return of.name == m.model })
-		if models[i].large && *exploreDeeper == 0 {
+		if models[i].large && *explorer.Deeper == 0 {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
@@ -782,11 +853,11 @@ func TestModelFinds(t *testing.T) { //nolint:paralleltest // scripts are changed
 			defer func() { *m.script = was }()
 			*m.script = was.Changed(m.lua)
 			synctest.Test(t, func(t *testing.T) {
-				e := newWorld(t, &models[i]).explore()
-				if e.broken == nil {
-					t.Errorf("%d states do not show it", e.states)
+				e := newWorld(t, &models[i]).explored().Explore()
+				if e.Broken == nil {
+					t.Errorf("%d states do not show it", e.States)
 				}
-				t.Logf("%v, after %d states: %s", e.broken, e.states, strings.Join(e.path, "; "))
+				t.Logf("%v, after %d states: %s", e.Broken, e.States, strings.Join(e.Path, "; "))
 			})
 		})
 	}

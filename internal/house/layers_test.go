@@ -144,6 +144,7 @@ var layers = map[string][]string{
 	"internal/sqltest":      {"internal/certtest", "internal/guarded", "pgx", "mysql", "sqlite"},
 	"internal/embedded":     {"miniredis"},
 	"internal/simulation":   {},
+	"internal/explorer":     {"miniredis"},
 	"internal/sqldb":        {"pgx", "mysql", "sqlite"},
 
 	"cli": {
