@@ -66,7 +66,7 @@ func competing(t *testing.T, seed uint64) {
 		t.Logf("again: go test ./internal/simulation -run TestBeats -seed %d", seed)
 	}
 	if *onlySeed != 0 {
-		t.Logf("it took until %s\n%s", since(time.Now()), log.text.String())
+		t.Logf("it took until %s\n%s", since(time.Now()), &log)
 	}
 }
 

@@ -52,6 +52,12 @@ func (j *journal) Write(p []byte) (int, error) {
 	return j.text.Write(p)
 }
 
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 func simulate(t *testing.T, seed uint64) {
 	var log journal
 	f := newFleet(t, seed, &log)
@@ -93,7 +99,7 @@ func simulate(t *testing.T, seed uint64) {
 		for _, name := range slices.Sorted(maps.Keys(f.ledger.runs)) {
 			t.Logf("%s: %s", name, f.ledger.story(f.ledger.runs[name]))
 		}
-		t.Logf("it took until %s\n%s", since(time.Now()), log.text.String())
+		t.Logf("it took until %s\n%s", since(time.Now()), &log)
 	}
 }
 

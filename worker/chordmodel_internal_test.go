@@ -1,0 +1,529 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apium/apium/backend/redisbackend"
+	"github.com/apium/apium/broker"
+	"github.com/apium/apium/internal/explorer"
+	"github.com/apium/apium/protocol"
+	"github.com/apium/apium/protocol/canvas"
+	"github.com/apium/apium/settings/connection"
+	"github.com/apium/apium/tasks"
+)
+
+// How a chord is counted and its body published is explored: see package explorer. Workers settle its parts with the code of this package and
+// of redisbackend; a peer does what Celery 5.7 does. Of the broker there is what this needs: parts wait in a list, are held under
+// a tag, and go with what is published in one step, or, what a peer publishes, before it.
+
+const (
+	chordTick  = redisbackend.DefaultChordLease // how long time passes at once; then each claim has run out that was not renewed meanwhile
+	chordParts = 2
+	chordGroup = "g"
+	chordBody  = "body"
+)
+
+// chordRedis are the keys of the broker.
+const (
+	partsWaiting   = "waiting"
+	partsHeld      = "held" // by tag
+	bodiesWaiting  = "bodies"
+	chordClaimKey  = "celery-taskset-meta-" + chordGroup + ".c"
+	bodyRecordKey  = "celery-task-meta-" + chordBody
+	comesAgainMark = "*"
+)
+
+// A chordActor is a worker, or a peer of Celery's, and what it knows.
+type chordActor struct {
+	name    string
+	peer    bool
+	dead    bool
+	since   time.Duration // its death
+	parts   int           // how many it may take yet
+	held    string        // the part; "": none
+	settles bool          // that
+	history explorer.History
+	sure    string // of a peer: the token of the claim with which it publishes
+}
+
+// A chordState is a moment of a history.
+type chordState struct {
+	redis                         explorer.Redis
+	actors                        []chordActor
+	ticks, deaths, lapses, losses int // how often may come yet: time, a death, a message that is given to another one, an answer that is lost
+
+	excused bool // who had claimed the body could not know that others may publish it
+}
+
+func (s *chordState) Clone() *chordState {
+	c := *s
+	c.actors = slices.Clone(s.actors)
+	return &c
+}
+
+func (s *chordState) Append(to []byte) []byte {
+	to = s.redis.Append(to)
+	to = fmt.Appendf(to, "%d %d %d %d %t\n", s.ticks, s.deaths, s.lapses, s.losses, s.excused)
+	for i := range s.actors {
+		a := &s.actors[i]
+		to = fmt.Appendf(to, "%s %t %d %d %s %t %s ", a.name, a.dead, min(a.since, chordTick), a.parts, a.held, a.settles, a.sure)
+		to = a.history.Append(to)
+	}
+	return to
+}
+
+func (s *chordState) list(key string) []string { return s.redis[key].Text }
+
+// set replaces what is in Redis. Nothing is the end of a key.
+func (s *chordState) set(key, kind string, text ...string) {
+	s.redis = maps.Clone(s.redis)
+	if s.redis[key] = (explorer.Value{Kind: kind, Text: text}); len(text) == 0 {
+		delete(s.redis, key)
+	}
+}
+
+// chordWorld runs a model.
+type chordWorld struct {
+	*explorer.Machine
+	t        *testing.T
+	results  *redisbackend.Backend
+	registry *tasks.Registry
+	body     string          // as a part's message has it
+	rescued  map[string]bool // from what end has seen the body be published
+}
+
+func newChordWorld(t *testing.T) *chordWorld {
+	t.Helper()
+	w := &chordWorld{Machine: explorer.NewMachine(t, func(string) bool { return false }), t: t, registry: tasks.NewRegistry(), rescued: map[string]bool{}}
+	w.registry.Register("part", func() int { return 1 }, tasks.AcksLate(true))
+	w.registry.Register("body", func([]int) {})
+	var err error
+	w.results, err = redisbackend.New(redisbackend.Config{URL: "redis://redis:6379/0", Connection: connection.Options{
+		Dial: w.Dial, SocketTimeout: -1, HealthCheckInterval: -1,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.results.Close() })
+	if err := w.results.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	body, err := canvas.Sig("body").Set(canvas.Opt("task_id", chordBody)).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.body = string(body)
+	return w
+}
+
+// The broker of a worker in the middle of an operation.
+type chordBroker struct {
+	*chordWorld
+	broker.Consumer
+	broker.Publisher
+}
+
+func (b *chordBroker) Concluder(broker.Publisher) broker.Concluder { return b }
+func (b *chordBroker) Close() error                                { return nil }
+
+var errUnheard = errors.New("no answer")
+
+// do is a command of a worker to the broker.
+func (b *chordBroker) do(what func() string) (string, error) {
+	reply, ok := b.Do(what)
+	if !ok {
+		return "", errUnheard
+	}
+	return reply, nil
+}
+
+func (b *chordBroker) Conclude(_ context.Context, conclusions ...broker.Conclusion) (lost []string, err error) {
+	reply, err := b.do(func() string {
+		gone := "+"
+		for _, c := range conclusions {
+			if b.Redis.HGet(partsHeld, c.Tag) == "" {
+				gone += c.Tag + " "
+				continue
+			}
+			b.Redis.HDel(partsHeld, c.Tag)
+			for range c.Publish {
+				_, _ = b.Redis.Push(bodiesWaiting, chordBody)
+			}
+		}
+		return gone
+	})
+	return strings.Fields(strings.TrimPrefix(reply, "+")), err
+}
+
+func (b *chordBroker) Ack(ctx context.Context, tags ...string) ([]string, error) {
+	return b.Conclude(ctx, broker.Conclusion{Tag: tags[0]})
+}
+
+func (b *chordBroker) Publish(_ context.Context, messages ...broker.Publication) error {
+	_, err := b.do(func() string {
+		for range messages {
+			_, _ = b.Redis.Push(bodiesWaiting, chordBody)
+		}
+		return "+"
+	})
+	return err
+}
+
+// settle is what a worker does with a part whose handler has returned.
+func (w *chordWorld) settle(ctx context.Context, a *chordActor) {
+	b := &chordBroker{chordWorld: w}
+	worker, err := New(Config{
+		Registry: w.registry, Consumer: b, Publisher: b, Store: w.results, Hostname: "celery@" + a.name, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	worker.outcomes.now = func() time.Time { return time.Unix(0, 0) } // records are the same whenever they are made
+	r := w.request(worker, a)
+	ended := make(chan struct{})
+	go func() { defer close(ended); worker.settler.run(ctx) }()
+	worker.settler.settle(worker.outcomes.success(r, 1, time.Second))
+	worker.settler.await(context.WithoutCancel(ctx)) // also what it leaves behind when it is taken no further
+	worker.settler.close()
+	<-ended
+}
+
+func (w *chordWorld) request(worker *Worker, a *chordActor) *request {
+	id, again := strings.CutSuffix(a.held, comesAgainMark)
+	r := worker.intake.request(broker.Delivery{Tag: a.tag(), Queue: "q"})
+	index := int(id[len(id)-1] - '0')
+	r.Task = &protocol.Task{Name: "part", ID: id, RootID: id, GroupID: chordGroup, GroupIndex: &index, Redelivered: again}
+	r.Embed.Chord = []byte(w.body)
+	r.task, _ = worker.intake.tasks.forMessage(r.Task)
+	r.apply(true)
+	r.bodyRead = true
+	r.phase.Store(returned)
+	return r
+}
+
+func (a *chordActor) tag() string { return a.name + "/" + a.held }
+
+// celery is what Celery 5.7 does with such a part: it stores, counts, publishes the body, forgets the chord, and acknowledges, a step at a
+// time.
+func (w *chordWorld) celery(a *chordActor) {
+	id := strings.TrimSuffix(a.held, comesAgainMark)
+	key := func(suffix string) string { return "celery-taskset-meta-" + chordGroup + suffix }
+	token := a.tag()
+	holds := func() bool { held, _ := w.Redis.Get(key(".c")); return held == token }
+	_, ok := w.Do(func() string {
+		_ = w.Redis.Set("celery-task-meta-"+id, `{"status": "SUCCESS"}`)
+		return "+"
+	})
+	if !ok {
+		return
+	}
+	counted, ok := w.Do(func() string {
+		if mark, _ := w.Redis.Get(key(".c")); mark == "done" {
+			return "+"
+		}
+		index := id[len(id)-1:]
+		if seen, _ := w.Redis.SIsMember(key(".d"), id+":"+index); !seen {
+			_, _ = w.Redis.ZAdd(key(".j"), float64(index[0]-'0'), fmt.Sprintf(`[1, %q, "SUCCESS", 1]`, id))
+			_, _ = w.Redis.SAdd(key(".d"), id+":"+index)
+		}
+		members, _ := w.Redis.ZMembers(key(".j"))
+		if len(members) < chordParts || !w.Redis.Exists(key(".s")) || w.Redis.Exists(key(".c")) {
+			return "+"
+		}
+		_ = w.Redis.Set(key(".c"), token)
+		w.Redis.SetTTL(key(".c"), chordTick)
+		return "+claimed"
+	})
+	if ok && counted == "+claimed" {
+		reply := ""
+		reply, ok = w.Do(func() string {
+			if !holds() && (w.Redis.Exists(key(".c")) || !w.Redis.Exists(key(".s"))) {
+				return "+lost"
+			}
+			_ = w.Redis.Set(key(".c"), token)
+			w.Redis.SetTTL(key(".c"), 2*chordTick)
+			return "+"
+		})
+		if ok && reply == "+" {
+			_, ok = w.Do(func() string { _, _ = w.Redis.Push(bodiesWaiting, chordBody); return "+" })
+			if ok {
+				_, ok = w.Do(func() string {
+					if holds() {
+						for _, suffix := range []string{".j", ".t", ".s", ".d"} {
+							w.Redis.Del(key(suffix))
+						}
+						_ = w.Redis.Set(key(".c"), "done")
+						w.Redis.SetTTL(key(".c"), 0)
+					}
+					return "+"
+				})
+			}
+		}
+	}
+	if ok {
+		w.Do(func() string { w.Redis.HDel(partsHeld, token); return "+" })
+	}
+}
+
+// steps are all that may happen next.
+func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
+	add := func(name string, take func(*chordState) error) {
+		all = append(all, explorer.Step[*chordState]{Name: name, Take: take})
+	}
+	for i := range s.actors {
+		a := &s.actors[i]
+		of := func(take func(*chordState, *chordActor) error) func(*chordState) error {
+			return func(s *chordState) error { return take(s, &s.actors[i]) }
+		}
+		switch {
+		case a.dead:
+			if len(s.heldBy(a)) > 0 && a.since >= chordTick {
+				add(a.name+": hand back", of(handBack))
+			}
+			continue
+		case a.held == "" && a.parts > 0 && len(s.list(partsWaiting)) > 0:
+			add(a.name+": take", of(takePart))
+		case a.held != "" && a.history.Ready():
+			add(a.name+": settle", of(w.further(false)))
+			if s.losses > 0 && !a.peer {
+				add(a.name+": settle, unheard", of(w.further(true)))
+			}
+		}
+		if s.deaths > 0 && (a.held != "" || a.parts > 0) {
+			add(a.name+": die", of(func(s *chordState, a *chordActor) error {
+				s.deaths--
+				*a = chordActor{name: a.name, peer: a.peer, dead: true}
+				return nil
+			}))
+		}
+		if s.lapses > 0 && len(s.heldBy(a)) > 0 {
+			add(a.name+": lapse", of(func(s *chordState, a *chordActor) error {
+				s.lapses--
+				s.excused = true
+				return handBack(s, a)
+			}))
+		}
+	}
+	if len(s.list(bodiesWaiting)) > 0 && s.redis[bodyRecordKey].Kind == "" {
+		add("the body runs", func(s *chordState) error { s.set(bodyRecordKey, "string", `{"status": "SUCCESS"}`); return nil })
+	}
+	if s.ticks > 0 && len(all) > 0 {
+		add("tick", func(s *chordState) error { s.tick(); return nil })
+	}
+	return all
+}
+
+// heldBy are tags and parts.
+func (s *chordState) heldBy(a *chordActor) (all []string) {
+	for pair := range slices.Chunk(s.list(partsHeld), 2) {
+		if strings.HasPrefix(pair[0], a.name+"/") {
+			all = append(all, pair...)
+		}
+	}
+	return all
+}
+
+func takePart(s *chordState, a *chordActor) error {
+	waiting := s.list(partsWaiting)
+	a.held, a.parts = waiting[len(waiting)-1], a.parts-1
+	s.set(partsWaiting, "list", waiting[:len(waiting)-1]...)
+	s.set(partsHeld, "hash", append(slices.Clone(s.list(partsHeld)), a.tag(), a.held)...)
+	return nil
+}
+
+// handBack is what becomes of what is held by who is taken for dead.
+func handBack(s *chordState, a *chordActor) error {
+	back := s.heldBy(a)
+	var held, parts []string
+	for pair := range slices.Chunk(s.list(partsHeld), 2) {
+		if !slices.Contains(back, pair[0]) {
+			held = append(held, pair...)
+		}
+	}
+	for pair := range slices.Chunk(back, 2) {
+		parts = append(parts, strings.TrimSuffix(pair[1], comesAgainMark)+comesAgainMark)
+	}
+	s.set(partsHeld, "hash", held...)
+	s.set(partsWaiting, "list", append(slices.Clone(s.list(partsWaiting)), parts...)...)
+	return nil
+}
+
+// tick lets time pass. Claims run out: that of somebody who lives, or has published the body and died before he could say so, may have others
+// publish it again.
+func (s *chordState) tick() {
+	s.ticks--
+	claim := s.redis[chordClaimKey]
+	s.redis = s.redis.After(chordTick)
+	if claim.Kind != "" && s.redis[chordClaimKey].Kind == "" && claim.Text[0] != "done" {
+		published, run := len(s.list(bodiesWaiting)) > 0, s.redis[bodyRecordKey].Kind != ""
+		for i := range s.actors {
+			a := &s.actors[i]
+			if strings.HasPrefix(claim.Text[0], a.name) && (!a.dead || published && !run) {
+				s.excused = true
+			}
+		}
+	}
+	for i := range s.actors {
+		a := &s.actors[i]
+		a.since += chordTick
+		if a.settles {
+			a.history.Pass(chordTick)
+		}
+	}
+}
+
+// claimToken finds the token that who counts makes up.
+var claimToken = regexp.MustCompile(`\$36\r\n([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\r\n`)
+
+func findClaimToken(command []byte) []byte {
+	if found := claimToken.FindSubmatch(command); found != nil {
+		return found[1]
+	}
+	return nil
+}
+
+// further takes an actor's settling of its part one command further.
+func (w *chordWorld) further(lose bool) func(*chordState, *chordActor) error {
+	return func(s *chordState, a *chordActor) error {
+		if lose {
+			s.losses--
+		}
+		before := *a
+		taken := w.Further(s.redis, a.history, explorer.Names{Find: findClaimToken, Stand: a.tag()}, lose, func(ctx context.Context) {
+			if before.peer {
+				w.celery(&before)
+			} else {
+				w.settle(ctx, &before)
+			}
+		})
+		s.redis, a.history, a.settles = taken.Redis, taken.History, !taken.Ended
+		if taken.Ended {
+			a.held = ""
+		}
+		return nil
+	}
+}
+
+// check finds that the body was published early, or twice for no reason.
+func (w *chordWorld) check(s *chordState) error {
+	published, done := len(s.list(bodiesWaiting)), 0
+	for i := range chordParts {
+		if s.redis[fmt.Sprintf("celery-task-meta-p%d", i)].Kind != "" {
+			done++
+		}
+	}
+	if published > 0 && done < chordParts {
+		return errors.New("the body is published before its parts are done")
+	}
+	if published > 1 && !s.excused {
+		return errors.New("the body is published twice")
+	}
+	return nil
+}
+
+// end sees that the body is published, if not by now, then by a worker that takes all that is left.
+func (w *chordWorld) end(s *chordState) error {
+	rest := s.Clone()
+	for i := range rest.actors { // those that live wait for a claim to run out
+		_ = handBack(rest, &rest.actors[i])
+	}
+	rest.redis = rest.redis.After(2 * chordTick)
+	text := fmt.Sprint(s.excused, string(rest.redis.Append(nil)))
+	if w.rescued[text] {
+		return nil
+	}
+	w.rescued[text] = true
+	rest.actors = []chordActor{{name: "rescue", parts: chordParts}}
+	a := &rest.actors[0]
+	for len(rest.list(partsWaiting)) > 0 {
+		_ = takePart(rest, a)
+		for range 20 {
+			if a.history.Pass(chordTick); a.held != "" {
+				_ = w.further(false)(rest, a)
+			}
+		}
+		if a.held != "" {
+			return errors.New("the body is never published, as a claim does not run out")
+		}
+		a.parts++
+	}
+	switch n := len(rest.list(bodiesWaiting)); {
+	case n == 0:
+		return errors.New("the body is never published")
+	case n > 1 && !s.excused && s.redis[bodyRecordKey].Kind != "":
+		return errors.New("the body is published again when it has run")
+	}
+	return nil
+}
+
+// A chordModel is what is explored: who there is, and what may happen, how often.
+type chordModel struct {
+	name                          string
+	large                         bool // it is explored only if asked for
+	actors                        []chordActor
+	ticks, deaths, lapses, losses int
+}
+
+var chordModels = []chordModel{
+	{name: "a death", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "beside Celery", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "K", peer: true, parts: 1}}},
+	{name: "unheard", losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "long after a death", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
+	{name: "long beside Celery", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", parts: 2}, {name: "K", peer: true, parts: 1}}},
+	{name: "unheard beside a death", large: true, ticks: 2, deaths: 1, losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "given to another", large: true, ticks: 1, lapses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
+}
+
+// explored is what is explored of a model.
+func (w *chordWorld) explored(m *chordModel) *explorer.Model[*chordState] {
+	first := &chordState{redis: explorer.Redis{}, actors: m.actors, ticks: m.ticks, deaths: m.deaths, lapses: m.lapses, losses: m.losses}
+	first.set("celery-taskset-meta-"+chordGroup+".s", "string", fmt.Sprint(chordParts))
+	first.set(partsWaiting, "list", "p1", "p0")
+	return &explorer.Model[*chordState]{Name: m.name, First: first, Steps: w.steps, Check: w.check, End: w.end}
+}
+
+// TestModelOfChords explores all of them.
+func TestModelOfChords(t *testing.T) { //nolint:paralleltest // it keeps a processor busy
+	for i := range chordModels {
+		m := &chordModels[i]
+		if m.large && *explorer.Deeper == 0 {
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newChordWorld(t).explored(m).Test(t) })
+		})
+	}
+}
+
+// TestModelOfChordsFinds takes guards out of the scripts: the model finds it.
+func TestModelOfChordsFinds(t *testing.T) { //nolint:paralleltest // it keeps a processor busy
+	for name, missing := range map[string]struct{ model, text string }{
+		"a claim is taken from who has it": {"unheard", "'NX', "},
+		"a claim lasts for ever":           {"a death", ", 'PX', lease"},
+		"a part counts twice":              {"a death", "if call('SISMEMBER', g.d, key) == 1 then\n    return true\n  end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newChordWorld(t)
+				w.Cut = missing.text
+				i := slices.IndexFunc(chordModels, func(m chordModel) bool { return m.name == missing.model })
+				e := w.explored(&chordModels[i]).Explore()
+				if e.Broken == nil {
+					t.Errorf("%d states do not show it", e.States)
+				}
+				t.Logf("%v, after %d states: %s", e.Broken, e.States, strings.Join(e.Path, "; "))
+			})
+		})
+	}
+}
