@@ -246,7 +246,7 @@ func (w *chordWorld) celery(a *chordActor) {
 		return "+claimed"
 	})
 	if ok && counted == "+claimed" {
-		reply := ""
+		var reply string
 		reply, ok = w.Do(func() string {
 			if !holds() && (w.Redis.Exists(key(".c")) || !w.Redis.Exists(key(".s"))) {
 				return "+lost"
