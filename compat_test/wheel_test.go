@@ -2,10 +2,12 @@ package compat_test
 
 import (
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,10 +107,36 @@ func TestWheel(t *testing.T) {
 		t.Errorf("the program in the wheel: %v, %v", program, err)
 	}
 
+	licensed(t, filepath.Join(unpacked, "apium-1.2.3rc1"))
+
 	// Another checkout elsewhere, at another time, without git: the same bytes.
 	again := buildWheel(t, copyCheckout(t, root), "1.2.3rc1")
 	if filepath.Base(wheel) != filepath.Base(again) || hash(t, wheel) != hash(t, again) {
 		t.Errorf("a second build of %s is another one: %s", wheel, again)
+	}
+}
+
+// licensed sees that an unpacked wheel has the licence of each module that its program says it is made of, of Go, and ours.
+func licensed(t *testing.T, wheel string) {
+	t.Helper()
+	program, err := buildinfo.ReadFile(filepath.Join(wheel, "apium-1.2.3rc1.data", "scripts", "apium"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := []string{".", "go"}
+	for _, module := range program.Deps {
+		folders = append(folders, module.Path)
+	}
+	if len(folders) < 10 {
+		t.Errorf("the program says it is made of %q", folders)
+	}
+	for _, folder := range folders {
+		files, err := os.ReadDir(filepath.Join(wheel, "apium-1.2.3rc1.dist-info", "licenses", folder))
+		if err != nil || !slices.ContainsFunc(files, func(file os.DirEntry) bool {
+			return strings.HasPrefix(file.Name(), "LICEN") || strings.HasPrefix(file.Name(), "COPYING")
+		}) {
+			t.Errorf("the wheel has no licence of %s: %v", folder, err)
+		}
 	}
 }
 
