@@ -36,7 +36,7 @@ type chords struct {
 // complete runs the body of a chord whose last part was counted. When somebody else
 // is at it, it waits until they are done, or in their place does it.
 func (c *chords) complete(ctx context.Context, r *request, p part, count backend.ChordCount, rest *settlement) {
-	inherited := p.again || r.Redelivered // somebody may have got further than they could tell
+	inherited := p.again || r.Redelivered || count.Again // somebody may have got further than they could tell
 	for count.State == backend.ChordClaimed {
 		select {
 		case <-ctx.Done():

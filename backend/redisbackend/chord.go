@@ -127,6 +127,7 @@ func (c *chordBatch) answer(part backend.ChordPart, answer []any) backend.ChordC
 		count.State = backend.ChordComplete
 		count.Claim = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}
 		count.Lease = c.b.lease
+		count.Again = number(3) == 1
 	case countClaimed:
 		count.State = backend.ChordClaimed
 		count.Lease = time.Duration(max(number(3), 1)) * time.Millisecond

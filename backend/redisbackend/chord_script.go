@@ -20,7 +20,8 @@ const (
 // claim lasts, its token, 1 for sorted sets or 0 for lists; then for each part the
 // number of its group from 0, task id, score, member, how many bytes of the member
 // say which task it is, and chord_size or 0. Returns for each part its state, count
-// and total, and the milliseconds the claim of another lasts, or why it was refused.
+// and total, and 1 if it completes a chord for which it was counted before, or the milliseconds
+// the claim of another lasts, or why it was refused.
 //
 // A token that has a chord already is that of a caller who has not heard the answer. Of the
 // parts it counts at a time, one is told so.
@@ -99,7 +100,8 @@ local function count(g, id, score, member, head, chord_size)
   if g.done then
     return {3, 0, 0}
   end
-  if not counted(g, id .. ':' .. score, score, head) then
+  local again = counted(g, id .. ':' .. score, score, head)
+  if not again then
     if g.zset then
       call('ZADD', g.j, score, member)
     else
@@ -120,7 +122,7 @@ local function count(g, id, score, member, head, chord_size)
   end
   if not g.ours and (call('SET', g.c, token, 'NX', 'PX', lease) or call('GET', g.c) == token) then
     g.ours = true
-    return {1, n, total}
+    return {1, n, total, again and 1 or 0}
   end
   return {2, n, total}
 end

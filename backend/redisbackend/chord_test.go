@@ -283,10 +283,14 @@ func TestClaimThatRanOut(t *testing.T) {
 	part := backendtest.Part("g", 0)
 	part.Size = 1
 	counted := count(t, b, part)[0]
-	if counted.State != backend.ChordComplete || counted.Lease != time.Hour {
+	if counted.State != backend.ChordComplete || counted.Lease != time.Hour || counted.Again {
 		t.Fatalf("the last part: %+v", counted)
 	}
 	s.Do(t, "DEL", "celery-taskset-meta-g.c") // as if its time had come
+	if again := count(t, b, part)[0]; again.State != backend.ChordComplete || !again.Again {
+		t.Errorf("the last part, once more: %+v", again)
+	}
+	s.Do(t, "DEL", "celery-taskset-meta-g.c")
 	if err := b.Renew(t.Context(), counted.Claim, time.Minute); err != nil {
 		t.Errorf("Renew: %v", err)
 	}
