@@ -196,12 +196,13 @@ func (b *backlog) accept(requests []*request, took time.Duration) {
 	}
 }
 
-// expect reserves a place among what is accepted for a request that follows the one whose slot the caller is about to
-// leave. It reports false if something waits before it, or slots have enough.
-func (b *backlog) expect() bool {
+// expect reserves a place among what is accepted for a request that follows one whose slot the caller is about to
+// leave, or for which no slot is left: leaving is 1 or 0. It reports false if something waits before it, or slots have
+// enough.
+func (b *backlog) expect(leaving int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || b.waitingLocked() > 0 || len(b.accepted)+b.expected > b.idle+b.aheadLocked() {
+	if b.closed || b.waitingLocked() > 0 || len(b.accepted)+b.expected >= leaving+b.idle+b.aheadLocked() {
 		return false
 	}
 	b.expected++

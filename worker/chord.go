@@ -28,6 +28,7 @@ type chords struct {
 	backend  publish.Backend
 	loader   backend.Loader // nil: results cannot be read
 	log      taskLog
+	passOn   func(*settlement) // takes on here what would be published, if possible
 
 	joinTimeout   time.Duration // Config.ChordJoinTimeout
 	retryInterval time.Duration // Config.ChordRetryInterval
@@ -97,7 +98,11 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 // the task's lease: once its part has completed the chord, nobody else will.
 func (c *chords) settleBody(ctx context.Context, r *request, f *flow, finish func(ctx context.Context)) {
 	written := make(chan struct{})
-	c.settler.settle(settlement{req: &request{Request: r.Request, task: r.task}, flow: f, written: written})
+	s := settlement{req: &request{Request: r.Request, task: r.task}, flow: f, written: written}
+	if !r.acksLate {
+		c.passOn(&s)
+	}
+	c.settler.settle(s)
 	select {
 	case <-written:
 		finish(ctx)

@@ -9,10 +9,10 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// The next step of a chain may be passed on: where nobody else would get it, and nothing waits before it, it goes
-// from the slot that its predecessor leaves straight to the backlog, and costs neither messages nor the time that
-// these take, however much of the chain is left. It is a task that was published, claimed and acknowledged early,
-// all at once: so both steps are acknowledged early, the next one counts among what is accepted (see earlyack.go)
+// The next step of a chain may be passed on, and so may the body of a chord: where nobody else would get it, and nothing
+// waits before it, it goes straight to the backlog, and costs neither messages nor the time that these take, however much
+// of the chain is left, or the results of the header are. It is a task that was published, claimed and acknowledged early,
+// all at once: so it and the task before it are acknowledged early, it counts among what is accepted (see earlyack.go)
 // from the moment its predecessor has ended, and if no slot takes it, it goes to its queue. It starts when its
 // predecessor's record is stored.
 
@@ -42,16 +42,29 @@ func newPassing(w *Worker) *passing {
 // passOn takes the only task that a success publishes out of what is published, and has it follow the settlement.
 func (p *passing) passOn(s *settlement) {
 	r := s.req
-	if p.bypasser == nil || s.end.kind != Succeeded || s.flow == nil || r.acksLate || r.task.pool.readsItself() {
+	if s.end.kind != Succeeded || s.flow == nil || r.acksLate || r.task.pool.readsItself() {
+		return
+	}
+	p.take(s, func(next *pool) bool { return next == r.task.pool && next.backlog.expect(1) })
+}
+
+// passOnBody does the same with the body of a chord, in the settlement of that. No slot waits for it.
+func (p *passing) passOnBody(s *settlement) {
+	p.take(s, func(next *pool) bool { return !next.readsItself() && next.backlog.expect(0) })
+}
+
+// take has the only task that is published follow the settlement instead, if its pool has a place for it.
+func (p *passing) take(s *settlement, place func(next *pool) bool) {
+	if p.bypasser == nil || len(s.flow.then) > 0 {
 		return
 	}
 	at := onlyTask(s.flow.Messages)
-	if at < 0 || len(s.flow.then) > 0 {
+	if at < 0 {
 		return
 	}
 	m := s.flow.Messages[at]
 	next := p.request(&m)
-	if next == nil || next.task.pool != r.task.pool || !r.task.pool.backlog.expect() {
+	if next == nil || !place(next.task.pool) {
 		return
 	}
 	s.flow.Messages = append(s.flow.Messages[:at:at], s.flow.Messages[at+1:]...)
@@ -85,10 +98,18 @@ func (p *passing) request(m *publish.Message) *request {
 	}
 	r := in.request(d)
 	task, err := read(in.decoder, r.content)
-	if err != nil || task.TakeBody(m.Task) != nil {
+	if err != nil {
 		return nil // where its message comes, it is refused
 	}
-	r.Task, r.bodyRead, r.accepted = task, true, true
+	r.Task, r.accepted = task, true
+	if m.Task.Inset != nil {
+		err = r.readBody(in.decoder) // there is no other copy of the inset
+	} else {
+		err, r.bodyRead = task.TakeBody(m.Task), true
+	}
+	if err != nil {
+		return nil
+	}
 	r.task, _ = in.tasks.forMessage(task)
 	if r.task == nil || r.task.inGo != nil {
 		return nil

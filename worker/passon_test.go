@@ -65,6 +65,13 @@ func TestStepsArePassedOn(t *testing.T) {
 		{"two callbacks", first.Link(next(), next(canvas.Priority(1))), nil, "first next next", "first next next"},
 		{"a group", canvas.Chain(first, canvas.Group(next(), next())), nil, "first next next", "first next next"},
 		{"without results", canvas.Chain(first, next(), next()), func(b *bench) { b.cfg.Store = nil }, "first", "first next next"},
+		{"a chord's body", canvas.Chord([]canvas.Signature{first}, canvas.Sig("app.join")), nil, "first", "first join"},
+		{"and what follows it", canvas.Chain(first, canvas.Chord([]canvas.Signature{next(), next()}, canvas.Sig("app.join")), next()), nil, "first next next", "first next next join next"},
+		{"a body in the only slot", canvas.Chord([]canvas.Signature{first, first}, canvas.Sig("app.join")), func(b *bench) { b.cfg.Concurrency = 1 }, "first first", "first first join"},
+		{"a body that is a group", canvas.Chord([]canvas.Signature{first}, canvas.Group(canvas.Sig("app.join"), canvas.Sig("app.join"))), nil, "first join join", "first join join"},
+		{"a body after late acknowledgements", canvas.Chord([]canvas.Signature{canvas.Sig("app.late", 1)}, canvas.Sig("app.join")), nil, "late join", "late join"},
+		{"a body that is acknowledged late", canvas.Chord([]canvas.Signature{first}, canvas.Sig("app.latejoin")), nil, "first latejoin", "first latejoin"},
+		{"a body of another queue", canvas.Chord([]canvas.Signature{first}, canvas.Sig("app.join").Set(canvas.Queue("elsewhere"))), nil, "first", "first"},
 		{"after a late acknowledgement", canvas.Chain(canvas.Sig("app.late", 1), next()), nil, "late next", "late next"},
 		{"before a late acknowledgement", canvas.Chain(first, canvas.Sig("app.late")), nil, "first late", "first late"},
 		{"of another queue", canvas.Chain(first, next(canvas.Queue("elsewhere"))), nil, "first", "first"},
@@ -97,6 +104,15 @@ func TestStepsArePassedOn(t *testing.T) {
 						defer mu.Unlock()
 						ran = append(ran, name)
 						return n + 1
+					}, opts...)
+				}
+				for name, opts := range map[string][]tasks.Option{"join": nil, "latejoin": {tasks.AcksLate(true)}} {
+					b.reg.Register("app."+name, func(parts []int) int {
+						time.Sleep(time.Millisecond)
+						mu.Lock()
+						defer mu.Unlock()
+						ran = append(ran, name)
+						return len(parts)
 					}, opts...)
 				}
 				b.start()

@@ -104,6 +104,7 @@ func New(cfg Config) (*Worker, error) {
 	w.chords = &chords{
 		outcomes: w.outcomes, backend: publish.BackendOf(w.stored), loader: w.stored.Loader, log: w.log,
 		joinTimeout: cfg.ChordJoinTimeout, retryInterval: cfg.ChordRetryInterval,
+		passOn: func(s *settlement) { w.passing.passOnBody(s) },
 	}
 	w.deduplication = newDeduplication(&cfg, w.outcomes, w.stored.Loader, w.log)
 	w.settler = newSettler(w.settlerDeps(), w.persister)

@@ -3,6 +3,7 @@ package redisbroker
 import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/envelope"
+	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 )
 
@@ -19,9 +20,9 @@ func (c *Consumer) Bypasser(p broker.Publisher) broker.Bypasser {
 
 // Bypass implements [broker.Bypasser]. Claim waits if its last look found all lists empty and no waiter has heard
 // of a message since: what has come to a list that no waiter blocks on would lie there until the next look, too.
-// Only what goes to a queue by name is taken: what is bound to an exchange, the server knows.
+// Only what goes to a queue by name is taken: what is bound to an exchange, the server knows. So does what it would refuse.
 func (c *Consumer) Bypass(m *broker.Publication) (d broker.Delivery, ok bool) {
-	if m.Exchange != "" || m.ExchangeType == broker.Fanout || !c.waits.forAny() {
+	if m.Exchange != "" || m.ExchangeType == broker.Fanout || !c.waits.forAny() || envelope.Size(&m.Message) > redisconn.MaxString {
 		return d, false
 	}
 	for _, s := range c.layout.Load().sources {
