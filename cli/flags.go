@@ -142,7 +142,7 @@ func workerFlags() []cli.Flag {
 	for _, f := range missingFlags {
 		flags = append(flags, f.flag("", true, workerEnv(f.name)))
 	}
-	return slices.Concat(flags, workerBeatFlags(), pythonFlags())
+	return slices.Concat(flags, shardFlags(), workerBeatFlags(), pythonFlags())
 }
 
 // celeryFlag is a flag of Celery's that does nothing in Go. choices are in Celery's order.

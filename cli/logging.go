@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -201,7 +203,11 @@ func (h *textHandler) appendLine(b []byte, r *slog.Record) []byte {
 
 // appendMessage appends the message, and the attributes that are not in it.
 func (h *textHandler) appendMessage(b []byte, r *slog.Record, told *told) []byte {
-	b = append(logline.AppendEscaped(b, r.Message, told.lines), h.attrs...)
+	b = logline.AppendEscaped(b, r.Message, told.lines)
+	if h.attrs != "" { // in the line, where the text ends with an empty one as Celery's do
+		text := bytes.TrimRight(b, "\n")
+		b = slices.Insert(b, len(text), []byte(h.attrs)...)
+	}
 	if !told.event {
 		r.Attrs(func(a slog.Attr) bool {
 			if a.Key != worker.TracebackKey && (a.Key != logline.LinesKey || h.taskName != "") {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -71,6 +72,17 @@ func TestTextLogLines(t *testing.T) {
 		{"debug", false, record(slog.LevelDebug, "x"), "[2026-11-23 09:00:00,123: DEBUG/MainProcess] x\n"},
 		{"red", true, record(slog.LevelError, "x"), "[2026-11-23 09:00:00,123: ERROR/MainProcess] \x1b[1;31mx\x1b[0m\n"},
 		{"info has no color", true, record(slog.LevelInfo, "x"), "[2026-11-23 09:00:00,123: INFO/MainProcess] x\n"},
+	}
+	named := newLogHandler(io.Discard, "text", slog.LevelDebug, false).WithAttrs([]slog.Attr{slog.String("shard", "a")}).(*textHandler)
+	for text, want := range map[string]string{
+		"ready.":            "ready. shard=a",
+		"in 2 s...\n":       "in 2 s... shard=a\n", // as Celery's lines about connections
+		"no.\nBut why?\n\n": "no.\nBut why? shard=a\n\n",
+	} {
+		r := record(slog.LevelInfo, text, logline.Lines())
+		if got := string(named.appendMessage(nil, &r, &told{event: true, lines: true})); got != want {
+			t.Errorf("%q of a shard is %q, want %q", text, got, want)
+		}
 	}
 	for _, test := range tests {
 		var out bytes.Buffer

@@ -49,8 +49,8 @@ func (p *program) showBanner(s *workerSettings, w *app.Worker) {
 	}
 }
 
-// logger is the worker's: text as Celery's, or JSON that names the worker in every line.
-func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
+// lines are what the log is written in: text as Celery's, or JSON.
+func (s *workerSettings) lines(out io.Writer, color bool) *slog.Logger {
 	handler := newLogHandler(out, s.conf.LogFormat, s.level, color)
 	if lines, ok := handler.(*textHandler); ok {
 		lines.format, lines.taskFormat = &s.logLines, &s.taskLogLines
@@ -58,7 +58,12 @@ func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
 	if zone := s.zone(); zone != time.Local {
 		handler = zonedHandler{handler, zone}
 	}
-	log := slog.New(handler)
+	return slog.New(handler)
+}
+
+// logger is the worker's: JSON names it in every line.
+func (s *workerSettings) logger(out io.Writer, color bool) *slog.Logger {
+	log := s.lines(out, color)
 	if s.conf.LogFormat == "json" {
 		return log.With("worker", s.opts.Hostname)
 	}

@@ -128,6 +128,9 @@ func (s *supervised) tell(what health) {
 	if err != nil {
 		status = err.Error()
 	}
+	if several, ok := what.(interface{ Status() string }); ok {
+		status = several.Status()
+	}
 	if status != s.status {
 		s.to.Status(status)
 		s.status = status

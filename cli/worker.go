@@ -18,8 +18,6 @@ import (
 	"github.com/apium/apium/internal/build"
 	"github.com/apium/apium/internal/embedded"
 	"github.com/apium/apium/internal/logline"
-	"github.com/apium/apium/tasks"
-	"github.com/apium/apium/tasks/sample"
 )
 
 const embeddedNote = "This Redis is for trying out: it lives in this process, keeps everything in memory\n" +
@@ -79,42 +77,48 @@ func (p *program) neverWaitForReaders() {
 	}
 }
 
-// startWorker reads what a worker is to be, and serves.
+// startWorker reads what the workers of this process are to be, most often one, and serves.
 func (p *program) startWorker(c *cli.Context, stop *stopper) error {
-	project, err := p.loadApp(stop.warm, c)
-	if project != nil {
-		defer project.Close()
+	shards, err := readShards(c)
+	if err != nil {
+		return usage(c, err, false)
 	}
+	defer closeApps(shards)
+	err = p.loadApps(stop.warm, shards)
 	if stop.warm.Err() != nil {
 		return nil // before anything has begun
 	}
 	if err != nil {
 		return err
 	}
-	s, err := readWorkerSettings(c, project)
-	if err != nil {
-		return err
+	for _, sh := range shards {
+		if err := p.read(sh); err != nil {
+			return err
+		}
 	}
-	if project != nil && sample.Only(p.reg) && !c.Bool(demoTasksFlag) {
-		p.reg = tasks.NewRegistry() // the app's tasks are what is wanted
-	}
-	p.warnOfLost(s, project)
-	p.warnOfShares(s)
-	stop.supervisor.warn(&s.warnings)
-	if err := p.checkTasks(c, s); err != nil {
+	if err := checkShards(shards); err != nil {
 		return usage(c, err, false)
 	}
+	s := shards[0].s // what concerns the process is the same for all
+	stop.supervisor.warn(&s.warnings)
 	out, closeLog, err := openLog(s.logfile, p.stderr)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
-	s.log = s.logger(out, s.color && isTerminal(p.stderr) && s.logfile == "")
+	colored := s.color && isTerminal(p.stderr) && s.logfile == ""
+	for _, sh := range shards {
+		sh.s.log = sh.logger(out, colored)
+	}
+	log := s.log
+	if shards[0].name != "" {
+		log = s.lines(out, colored)
+	}
 	out.onLoss = func(lines int) {
-		s.log.Warn(fmt.Sprintf("%d lines of the log were dropped: they could not be written", lines),
+		log.Warn(fmt.Sprintf("%d lines of the log were dropped: they could not be written", lines),
 			logline.EventKey, "Lines of the log were dropped", "count", lines)
 	}
-	stop.speak(s.notices(p.stdout), s.log)
+	stop.speak(s.notices(p.stdout), log)
 	if s.pidfile != "" {
 		remove, err := writePidfile(s.pidfile, s.notices(p.stderr))
 		if err != nil {
@@ -133,38 +137,43 @@ func (p *program) startWorker(c *cli.Context, stop *stopper) error {
 	if stop.warm.Err() != nil {
 		return nil // before anything has begun
 	}
-	return p.serve(c, stop, s)
+	if shards[0].name == "" {
+		return p.serve(stop, shards[0])
+	}
+	return p.serveShards(stop, shards, log)
 }
 
-// serve runs a worker until it is stopped.
-func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) (err error) {
-	s.opts.Logger = s.log
-	endBeat, err := p.addBeat(c, stop.warm, s)
+// serve runs the only worker until it is stopped.
+func (p *program) serve(stop *stopper, sh *shard) (err error) {
+	endBeat, err := p.addBeat(sh.c, stop.warm, sh.s)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, endBeat()) }()
-	if s.purge {
-		s.opts.Purge = func(messages int) { s.purged(p.stdout, messages) }
-	}
-	w, err := app.NewWorker(context.WithoutCancel(c.Context), p.reg, s.conf, s.opts)
+	w, err := p.make(sh)
 	if err != nil {
-		return usage(c, err, false)
+		return err
 	}
 	stop.supervisor.serves(w)
-	p.showBanner(s, w)
-	for _, warning := range s.warnings {
-		s.log.Warn(warning, logline.EventKey, "Configuration warning", "warning", warning)
-	}
-	if s.opts.Python != nil {
+	p.announce(sh, w)
+	if sh.project != nil {
 		reload := w.Restart
 		stop.reload.Store(&reload)
 	}
-	defer context.AfterFunc(stop.cold, w.Abort)()
-	defer context.AfterFunc(stop.hurried, w.AbortNow)()
-	err = w.Run(stop.warm)
+	return stop.ended(stop.run(w))
+}
+
+// run runs a worker until a signal ends it.
+func (s *stopper) run(w *app.Worker) error {
+	defer context.AfterFunc(s.cold, w.Abort)()
+	defer context.AfterFunc(s.hurried, w.AbortNow)()
+	return w.Run(s.warm)
+}
+
+// ended is what a worker's end means to the process.
+func (s *stopper) ended(err error) error {
 	if errors.Is(err, app.ErrHardShutdown) {
-		stop.say("worker: Hard shutdown (MainProcess)")
+		s.say("worker: Hard shutdown (MainProcess)")
 		return statusError(exitFailure)
 	}
 	var exit *app.ExitError
@@ -172,6 +181,14 @@ func (p *program) serve(c *cli.Context, stop *stopper, s *workerSettings) (err e
 		return statusError(exit.Status)
 	}
 	return err
+}
+
+// announce shows what a worker is, and warns of what is without effect.
+func (p *program) announce(sh *shard, w *app.Worker) {
+	p.showBanner(sh.s, w)
+	for _, warning := range sh.s.warnings {
+		sh.s.log.Warn(warning, logline.EventKey, "Configuration warning", "warning", warning)
+	}
 }
 
 func (p *program) banner(s *workerSettings, w *app.Worker) *banner {

@@ -29,7 +29,13 @@ func launchProgram(t *testing.T, program string, a app, args ...string) *process
 		a.ours = a.backend
 	}
 	flags := []string{"worker", "-b", a.broker, "--result-backend", a.ours, "-c", "2", "-l", "info", "--without-gossip", "--without-mingle"}
-	p := start(t, "apium worker", "", append(a.variables[:len(a.variables):len(a.variables)], "JOURNAL="+a.journal), program, append(flags, args...)...)
+	return launch(t, program, append(a.variables[:len(a.variables):len(a.variables)], "JOURNAL="+a.journal), append(flags, args...)...)
+}
+
+// launch starts one with just these flags.
+func launch(t *testing.T, program string, env []string, args ...string) *process {
+	t.Helper()
+	p := start(t, "apium worker", "", env, program, args...)
 	t.Cleanup(func() {
 		p.kill()
 		for _, bad := range []string{"\npanic: ", "\nfatal error: ", "DATA RACE"} {

@@ -103,10 +103,15 @@ func newEndpoint(what string, gatherer prometheus.Gatherer, ready func() error, 
 	e := endpoint{what: what, gatherer: gatherer, ready: ready}
 	if gatherer == nil {
 		e.registry = prometheus.NewRegistry()
-		e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), figures)
+		e.registry.MustRegister(append(ofProcess(), figures)...)
 		e.gatherer = e.registry
 	}
 	return e
+}
+
+// ofProcess are the figures of the Go runtime and the process.
+func ofProcess() []prometheus.Collector {
+	return []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
 }
 
 // Watch makes w the worker whose state is served. Until it is called, the worker
