@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gomodule/redigo/redis"
 )
 
 // madeSpan is one of OpenTelemetry's, as traced.py and its Go twin write them.
@@ -71,12 +73,44 @@ func (s *redisServer) spans(t *testing.T) map[string][]string {
 		}
 		return s.idle(t, "celery") && traced(all)
 	})
-	lines := map[string][]string{}
+	lines := map[string][]string{"runtimes": s.runtimes(t, all)}
 	for _, root := range all {
 		if root.Parent == nil {
 			lines[root.Name] = linesOf(root, all)
 		}
 	}
+	return lines
+}
+
+// runtimes are the series of the histogram of runtimes, and how often each was recorded: once for each run.
+func (s *redisServer) runtimes(t *testing.T, all []madeSpan) (lines []string) {
+	t.Helper()
+	runs := 0
+	for _, one := range all {
+		if one.Kind == "CONSUMER" {
+			runs++
+		}
+	}
+	var counts map[string]int
+	eventually(t, patience, fmt.Sprintf("%d runtimes are exported", runs), func() bool {
+		counts = map[string]int{}
+		total := 0
+		pairs, err := redis.IntMap(s.tryJournal("HGETALL", "runtimes"))
+		for series, n := range pairs {
+			_, series, _ = strings.Cut(series, " ") // of several processes
+			counts[series] += n
+			total += n
+		}
+		return err == nil && total >= runs
+	})
+	for series, n := range counts {
+		var parts []any
+		if err := json.Unmarshal([]byte(series), &parts); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, fmt.Sprint(parts, " ", n))
+	}
+	slices.Sort(lines)
 	return lines
 }
 

@@ -8,15 +8,19 @@
 // attributes that they have in Python. In a handler, the context has the run's span: spans that it starts, and what
 // it sends with package tasks, are its children.
 //
+// How long runs take is the histogram flower.task.runtime.seconds, by task and worker, as in Python.
+//
 // Clients trace what they send if they know the registry (client.Client.Knowing), and so does a beat.
 package oteltasks
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -33,6 +37,11 @@ type Option func(*tracing)
 // WithTracerProvider says where spans go. Default: OpenTelemetry's global provider.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(t *tracing) { t.tracer = provider.Tracer(scope) }
+}
+
+// WithMeterProvider says where the histogram goes. Default: OpenTelemetry's global provider.
+func WithMeterProvider(provider metric.MeterProvider) Option {
+	return func(t *tracing) { t.meter = provider.Meter(scope) }
 }
 
 // WithPropagator says which headers carry a trace. Default: traceparent, tracestate and baggage, as in Python.
@@ -54,14 +63,27 @@ func Hooks(opts ...Option) tasks.Hooks {
 	if t.tracer == nil {
 		t.tracer = otel.Tracer(scope)
 	}
+	if t.meter == nil {
+		t.meter = otel.Meter(scope)
+	}
+	var err error
+	if t.runtime, err = t.meter.Float64Histogram("flower.task.runtime.seconds", // Flower's, in the words of the instrumentation
+		metric.WithUnit("seconds"), metric.WithDescription("The time it took to run the task.")); err != nil {
+		otel.Handle(err) // as OpenTelemetry's own parts do; what was returned does nothing
+	}
 	return tasks.Hooks{TaskContext: t.begin, TaskFailure: t.fail, TaskRetry: t.retry, TaskPostrun: t.end, BeforePublish: t.publish}
 }
 
 type tracing struct {
 	tracer     trace.Tracer
+	meter      metric.Meter
+	runtime    metric.Float64Histogram
 	propagator propagation.TextMapPropagator
 	links      bool
 }
+
+// startedKey is for the time at which a run began.
+type startedKey struct{}
 
 // begin starts the span of a run.
 func (t *tracing) begin(ctx context.Context, req *tasks.Request) context.Context {
@@ -75,7 +97,7 @@ func (t *tracing) begin(ctx context.Context, req *tasks.Request) context.Context
 		ctx = sent
 	}
 	ctx, _ = t.tracer.Start(ctx, "run/"+req.Name, opts...)
-	return ctx
+	return context.WithValue(ctx, startedKey{}, time.Now())
 }
 
 // fail notes what a task has failed with.
@@ -108,6 +130,10 @@ func (t *tracing) end(ctx context.Context, req *tasks.Request, state protocol.St
 			attribute.String("celery.action", "run"), attribute.String("celery.task_name", req.Name), attribute.String("celery.state", string(state)))...)
 	}
 	span.End()
+	if started, ok := ctx.Value(startedKey{}).(time.Time); ok {
+		t.runtime.Record(ctx, time.Since(started).Seconds(),
+			metric.WithAttributes(attribute.String("task", req.Name), attribute.String("worker", req.Hostname)))
+	}
 }
 
 // publish makes the span of what is about to be published, which ends at once: messages are published many at a time.

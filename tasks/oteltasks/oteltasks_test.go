@@ -3,11 +3,14 @@ package oteltasks_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -41,6 +44,35 @@ func traced(t *testing.T, register func(reg *tasks.Registry), opts ...oteltasks.
 		spans[span.Name()] = span
 	}
 	return spans
+}
+
+// Runs are counted in Python's histogram, however they end.
+func TestRuntimeOfRuns(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	traced(t, func(reg *tasks.Registry) {
+		reg.Register("shop.do", func(ctx context.Context) error {
+			time.Sleep(3 * time.Second)
+			if tasks.Current(ctx).Retries == 0 {
+				return tasks.Retry(errors.New("not yet"))
+			}
+			return errors.New("no")
+		})
+	}, oteltasks.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil || len(all.ScopeMetrics) != 1 || len(all.ScopeMetrics[0].Metrics) != 1 {
+		t.Fatalf("%v: %v", err, all)
+	}
+	m := all.ScopeMetrics[0].Metrics[0]
+	points, _ := m.Data.(metricdata.Histogram[float64])
+	if m.Name != "flower.task.runtime.seconds" || m.Unit != "seconds" || m.Description != "The time it took to run the task." || len(points.DataPoints) != 1 {
+		t.Fatalf("%v", m)
+	}
+	p := points.DataPoints[0]
+	task, _ := p.Attributes.Value("task")
+	worker, _ := p.Attributes.Value("worker")
+	if p.Count != 2 || p.Sum != 6 || p.Attributes.Len() != 2 || task.AsString() != "shop.do" || !strings.Contains(worker.AsString(), "@") {
+		t.Errorf("%v", p)
+	}
 }
 
 func TestRunContinuesTheTrace(t *testing.T) {

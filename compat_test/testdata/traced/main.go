@@ -12,6 +12,8 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/apium/apium/cli"
@@ -25,13 +27,14 @@ func main() {
 	journal := &redis.Pool{MaxIdle: 2, Dial: func() (redis.Conn, error) { return redis.DialURL(url) }}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter{journal}))
 	reg := tasks.NewRegistry()
-	register(reg, provider)
+	register(reg, provider, sdkmetric.NewMeterProvider(sdkmetric.WithReader(
+		sdkmetric.NewPeriodicReader(runtimes{journal: journal}, sdkmetric.WithInterval(200*time.Millisecond)))))
 	cli.Main(reg)
 }
 
-func register(reg *tasks.Registry, provider *sdktrace.TracerProvider) {
+func register(reg *tasks.Registry, provider *sdktrace.TracerProvider, meters *sdkmetric.MeterProvider) {
 	inner := provider.Tracer("shop")
-	reg.Connect(oteltasks.Hooks(oteltasks.WithTracerProvider(provider)))
+	reg.Connect(oteltasks.Hooks(oteltasks.WithTracerProvider(provider), oteltasks.WithMeterProvider(meters)))
 	reg.Register("traced.add", func(ctx context.Context, x, y int) int {
 		_, span := inner.Start(ctx, "inner")
 		defer span.End()
@@ -99,6 +102,48 @@ func (e exporter) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) 
 		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// runtimes keeps how often each series of histograms was recorded, as traced.py does.
+type runtimes struct {
+	sdkmetric.Exporter // nil: all that is asked for is below
+
+	journal *redis.Pool
+}
+
+func (runtimes) Temporality(sdkmetric.InstrumentKind) metricdata.Temporality {
+	return metricdata.CumulativeTemporality
+}
+
+func (runtimes) Aggregation(kind sdkmetric.InstrumentKind) sdkmetric.Aggregation {
+	return sdkmetric.DefaultAggregationSelector(kind)
+}
+
+func (runtimes) ForceFlush(context.Context) error { return nil }
+func (runtimes) Shutdown(context.Context) error   { return nil }
+
+func (r runtimes) Export(_ context.Context, all *metricdata.ResourceMetrics) error {
+	conn := r.journal.Get()
+	defer conn.Close()
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			histogram, _ := m.Data.(metricdata.Histogram[float64])
+			for _, p := range histogram.DataPoints {
+				labels := [][2]any{} // sorted
+				for _, kv := range p.Attributes.ToSlice() {
+					labels = append(labels, [2]any{string(kv.Key), kv.Value.AsInterface()})
+				}
+				series, err := json.Marshal([]any{m.Name, m.Unit, m.Description, labels})
+				if err == nil {
+					_, err = conn.Do("HSET", "runtimes", fmt.Sprintf("%d %s", os.Getpid(), series), p.Count)
+				}
+				if err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
