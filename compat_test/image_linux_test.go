@@ -89,6 +89,9 @@ func TestDockerfile(t *testing.T) {
 		t.Fatal("nothing is built")
 	}
 	wantStatic(t, program)
+	if said, err := exec.Command(program, "worker", "--embedded").CombinedOutput(); err == nil || !strings.Contains(string(said), "built without the embedded Redis") {
+		t.Errorf("--embedded, which is left out: %v: %s", err, said)
+	}
 	server := startRedis(t)
 	t.Run("go", func(t *testing.T) {
 		root := imageOf(t, stages["go"], program)
@@ -177,7 +180,7 @@ func imageOf(t *testing.T, s *stage, program string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if t.Logf("the image has %d bytes", size); size >= 30<<20 {
+	if t.Logf("the image has %d bytes", size); size >= 30_000_000 {
 		t.Errorf("an image of %d bytes", size)
 	}
 	return root
