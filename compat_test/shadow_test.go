@@ -27,19 +27,25 @@ print(json.dumps([told(r) for r in sent]))
 func TestShadow(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		start func(*testing.T, ...string) *redisServer
-		venv  string
-		args  []string
+		start    func(*testing.T, ...string) *redisServer
+		venv     string
+		args     []string
+		settings map[string]any
 	}{
-		"prefork":              {startRedis, celery57, nil},
-		"prefork 4.4":          {startRedis, celery44, nil},
-		"threads 5.2 RabbitMQ": {startRabbit, celery52, []string{"-P", "threads"}},
+		"prefork":              {startRedis, celery57, nil, nil},
+		"prefork 4.4":          {startRedis, celery44, nil, nil},
+		"pickled messages":     {startRedis, celery57, nil, map[string]any{"task_serializer": "pickle", "accept_content": []string{"json", "pickle"}}},
+		"signed messages":      {startRedis, celery57, nil, map[string]any{}},
+		"threads 5.2 RabbitMQ": {startRabbit, celery52, []string{"-P", "threads"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := c.start(t)
 			a := server.app()
-			a.venv, a.module, a.variables = c.venv, "shadowed", []string{"SHADOWED=1"}
+			a.venv, a.module, a.variables, a.settings = c.venv, "shadowed", []string{"SHADOWED=1"}, c.settings
+			if name == "signed messages" {
+				a.variables = append(a.variables, "KEYS="+t.TempDir())
+			}
 			shadowTasks(t, server, a, c.args)
 		})
 	}
@@ -106,7 +112,11 @@ func shadowTasks(t *testing.T, server *redisServer, a app, args []string) {
 func showsShadows(t *testing.T, a app) {
 	command := func(status int, args ...string) string {
 		t.Helper()
-		p := start(t, "apium "+args[0], "", a.env(t), apiumBinary, append([]string{"-b", a.broker}, args...)...)
+		at := []string{"-b", a.broker}
+		if a.settings != nil { // which say how workers answer
+			at = []string{"-A", a.module, "--python", a.python()}
+		}
+		p := start(t, "apium "+args[0], appDir, a.env(t), apiumBinary, append(at, args...)...)
 		eventually(t, patience, "it ends", p.stopped)
 		if code := p.exitCode(t); code != status {
 			t.Errorf("apium %s: status %d, want %d", strings.Join(args, " "), code, status)

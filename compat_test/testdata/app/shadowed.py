@@ -1,4 +1,5 @@
 """Tasks that testdata/worker has, too, to be compared with them. What each changes is in the journal's list "changed"."""
+import json
 import os
 
 import redis
@@ -6,8 +7,16 @@ from celery import Celery, current_task
 
 PATIENCE = 120
 
+if os.environ.get("KEYS"):
+    import signed  # before the app, which is the current one then
+
 app = Celery("shadowed", broker=os.environ.get("BROKER"), backend=os.environ.get("BACKEND"))
 app.conf.task_default_queue = "shadowed"
+app.conf.update(json.loads(os.environ.get("SETTINGS", "{}")))
+if os.environ.get("KEYS"):
+    app.conf.update({key: signed.app.conf[key] for key in (
+        "security_key", "security_certificate", "security_cert_store", "task_serializer", "event_serializer", "accept_content", "result_accept_content")})
+    app.setup_security()
 
 
 def change(what):
