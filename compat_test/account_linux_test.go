@@ -41,6 +41,7 @@ type story struct {
 	order int // how many notes there were when it was sent
 	runs  []*taskRun
 	heard time.Time // of it, at last
+	sends bool      // it publishes others
 }
 
 func (s *story) early() bool { return strings.HasPrefix(s.key, "early") }
@@ -101,6 +102,11 @@ func (a *account) send(tasks ...sentTask) {
 func (a *account) expect(task sentTask) *story {
 	s := &story{sentTask: task, sent: time.Now(), order: a.notes, heard: time.Now()}
 	a.stories[task.key] = s
+	for _, key := range task.by {
+		if by := a.stories[key]; by != nil {
+			by.sends = true
+		}
+	}
 	a.recent = append(a.recent, s)
 	a.row.tasks++
 	return s
@@ -238,15 +244,20 @@ func (a *account) began(who string, since int) bool { return a.latest[who] > sin
 // judge accounts for the tasks of which nothing has been heard since no message was left, and forgets them.
 func (a *account) judge(idle time.Time) {
 	var ids []string
-	a.recent = slices.DeleteFunc(a.recent, func(s *story) bool {
-		if !s.heard.Before(idle) {
-			return false
+	silent := func(s *story) bool { return s.heard.Before(idle) }
+	for _, s := range a.recent {
+		if silent(s) {
+			if id := a.judgeOne(s); id != "" {
+				ids = append(ids, id)
+			}
 		}
-		if id := a.judgeOne(s); id != "" {
-			ids = append(ids, id)
+	}
+	for _, s := range a.recent { // each was a reason for others
+		if silent(s) {
+			delete(a.stories, s.key)
 		}
-		return true
-	})
+	}
+	a.recent = slices.DeleteFunc(a.recent, silent)
 	for _, id := range a.stored(ids) {
 		a.lost("the result of %s", id)
 	}

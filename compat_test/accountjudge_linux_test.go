@@ -52,7 +52,6 @@ func (a *account) lost(format string, args ...any) {
 
 // judgeOne accounts for a task, and tells under which id its result must be stored, if so.
 func (a *account) judgeOne(s *story) (id string) {
-	delete(a.stories, s.key)
 	if len(s.runs) > 1 {
 		a.repeated[s.key] = true
 	}
@@ -173,7 +172,11 @@ func (a *account) hitRun(h *hit, s *story, r *taskRun) string {
 	if r.done == 0 || r.done > h.from {
 		return "was running"
 	}
-	if since := h.ended[r.who] - r.before; since <= a.window || h.forgets {
+	window := a.window
+	if s.sends && a.unconfirmed {
+		window *= 4 // it is acknowledged when the broker has confirmed those
+	}
+	if since := h.ended[r.who] - r.before; since <= window || h.forgets {
 		a.row.farthest = max(a.row.farthest, since)
 		return "was not acknowledged"
 	}
