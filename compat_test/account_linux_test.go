@@ -31,6 +31,7 @@ type account struct {
 	window            int // how many runs a process may have ended whose acknowledgements are on their way
 	slotRuns          int // of beats' entries that were done
 	stored            func(ids []string) (missing []string)
+	said              func(key string) string // what workers have said of a task
 	row               stormRow
 }
 

@@ -67,7 +67,7 @@ func (a *account) judgeOne(s *story) (id string) {
 		why, h := a.whyAgain(s, i)
 		switch {
 		case why == "":
-			a.unexplained("%s", a.tell(s))
+			a.unexplained("%s%s", a.tell(s), a.said(s.key))
 		case s.early():
 			a.row.early++
 		default:
@@ -86,7 +86,7 @@ func (a *account) judgeOne(s *story) (id string) {
 	case s.early() && a.mayBeGone(s):
 		a.row.ended++
 	default:
-		a.lost("%s", a.tell(s))
+		a.lost("%s%s", a.tell(s), a.said(s.key))
 	}
 	return ""
 }

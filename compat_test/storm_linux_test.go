@@ -21,6 +21,7 @@ type storm struct {
 	*account
 	fault *fault
 	left  []*process // of each place, the last one that ended, whose children may live on for a moment
+	logs  []string   // of workers that have ended since the last look
 	mute  []int      // how often each worker has found out that it was silent for too long
 	spoke int        // the note up to which that is known
 	since []int      // the note after which each worker must begin a task, before it is hit again
@@ -70,7 +71,7 @@ func (w arena) storm(t *testing.T, f *fault) *stormRow {
 	besiege(t, w.broker, w.kind, func(b *siege) {
 		s.siege = b
 		s.account = newAccount(t, b.ledger)
-		s.stored = s.unstored
+		s.stored, s.said = s.unstored, s.saidOf
 		b.note, b.named = s.send, true
 		if f.notice == 0 { // else others shall take a worker for dead soon
 			b.silence, b.timeout = stormSilence, 5*stormSilence
@@ -164,6 +165,24 @@ func (s *storm) drain() {
 	s.read(s.t)
 	s.listen()
 	s.judge(idle)
+	s.logs = nil
+}
+
+// saidOf are the lines about a task in the logs of workers.
+func (s *storm) saidOf(key string) string {
+	var b strings.Builder
+	logs := s.logs
+	for _, w := range s.workers {
+		logs = append(logs[:len(logs):len(logs)], w.log.String())
+	}
+	for _, text := range logs {
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, key+"]") {
+				b.WriteString("\n\t" + strings.TrimSpace(line))
+			}
+		}
+	}
+	return b.String()
 }
 
 // unstored are the tasks whose success is not stored. What is stored is deleted.

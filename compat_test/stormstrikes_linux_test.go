@@ -49,6 +49,7 @@ func (s *storm) replace(i int) {
 		}
 	}
 	s.listen()
+	s.logs = append(s.logs, s.workers[i].log.String())
 	s.workers[i].log.Reset()
 	s.mute[i] = 0
 	if s.left[i] != nil {
