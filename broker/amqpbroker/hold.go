@@ -22,6 +22,8 @@ import (
 // When the consumer's link ends, whatever the reason, its copies are nobody's any more, expire, and so go back to
 // the queue that they are from: they are known there by a header (returned.go). If that happens between a copy's
 // arrival and the acknowledgement, the message is there twice. This consumer takes both for the task that runs.
+// A broker that has no time to deliver a copy before it expires sends it back, too: whoever gets it runs the task
+// again, but for this consumer, to which it is the copy that it waits for.
 //
 // Only tasks that are acknowledged late run while their messages are held.
 

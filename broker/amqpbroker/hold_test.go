@@ -123,6 +123,53 @@ func (c *Consumer) dies() {
 	_ = c.Close()
 }
 
+// A copy that the broker has no time to deliver goes back to the queue: it is the copy nonetheless, also if its task has ended by then.
+func TestCopiesThatComeBack(t *testing.T) {
+	t.Parallel()
+	ofBothTypes(t, func(t *testing.T, q broker.Queue) {
+		vhost := rabbittest.New(t)
+		s := newSite(t, vhost.URL())
+		c := s.open(q)
+		s.publish("q", "ends", "runs on")
+		ds := s.want(c, "ends", "runs on")
+		if !c.Begin(ds[0].Tag) || !c.Begin(ds[1].Tag) {
+			t.Fatal("they are lost")
+		}
+		c.holdsInVain(t)
+		short, cancel := context.WithCancel(s.context())
+		cancel()
+		if err := c.Started(short, ds[0].Tag); !errors.Is(err, context.Canceled) {
+			t.Fatalf("it is held: %v", err)
+		}
+		s.ack(c, ds[0])
+		if err := c.Started(s.context(), ds[1].Tag); err != nil {
+			t.Errorf("it is not held: %v", err)
+		}
+		if c.heldAs(ds[1].Tag) == "" {
+			t.Error("nothing is held in its place")
+		}
+		s.ack(c, ds[1])
+		s.empty(vhost)
+	})
+}
+
+// holdsInVain has copies held in a queue that nobody consumes.
+func (c *Consumer) holdsInVain(t *testing.T) {
+	t.Helper()
+	c.mu.Lock()
+	s := c.sources.all[0]
+	h := &holding{link: c.link, name: holdPrefix + "in vain", sub: &subscription{}}
+	args := c.holdArguments(s)
+	s.holding = h
+	c.mu.Unlock()
+	if err := c.elsewhere.do(t.Context(), func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclare(h.name, true, false, false, false, args)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // How often a worker has died of a message is counted, not how often one that held it did. What it gives back itself is
 // none of its deaths.
 func TestCountsDeaths(t *testing.T) {
