@@ -280,10 +280,11 @@ func (c *fakeChild) work(f *frame, task, id string) {
 		signal.Ignore(syscall.SIGTERM)
 		_ = os.WriteFile(filepath.Join(os.Getenv(folderVariable), "runs"), nil, 0o600)
 		select {}
+	case "mute":
+		_ = os.WriteFile(filepath.Join(os.Getenv(folderVariable), "runs"), nil, 0o600)
+		select {}
 	case "green", "limited": // goes on until it is stopped
 		_ = os.WriteFile(filepath.Join(os.Getenv(folderVariable), "runs-"+id), nil, 0o600)
-	case "mute":
-		select {}
 	case "close":
 		_ = c.conn.Close()
 		select {}
