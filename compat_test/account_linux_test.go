@@ -32,6 +32,7 @@ type account struct {
 	slotRuns          int // of beats' entries that were done
 	stored            func(ids []string) (missing []string)
 	said              func(key string) string // what workers have said of a task
+	abandoned         func(key string) int    // how many workers had received a task when they were killed
 	row               stormRow
 }
 

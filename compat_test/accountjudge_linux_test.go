@@ -118,7 +118,8 @@ func (a *account) mayBeGone(s *story) bool {
 
 // whyAgain finds a reason for a run, but the first: who ran the task before was hit while it did, or when its acknowledgement was on
 // its way; or the task has been published again, because that holds for a task that publishes it, or for its own message when that was
-// parked; or it had completed a chord, and waited until somebody published the body.
+// parked; or it had completed a chord, and waited until somebody published the body; or who had received it was killed between the
+// publication of a copy, which it would have held while the task runs, and the acknowledgement of the message.
 func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 	again := s.runs[i]
 	for _, h := range slices.Backward(a.hits) {
@@ -136,6 +137,9 @@ func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 		if s.parked && a.unconfirmed && h.from > s.order && h.from < s.runs[0].started {
 			return "was parked", nil
 		}
+	}
+	if !s.early() && a.unconfirmed && a.abandoned(s.key) >= i {
+		return "was left beside its copy", nil
 	}
 	if !a.once && slices.ContainsFunc(s.by, func(key string) bool { return a.publishedAgain(key, again) }) {
 		return "was published again", nil

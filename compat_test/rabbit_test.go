@@ -34,7 +34,7 @@ func startRabbit(t *testing.T, args ...string) *redisServer {
 func rabbitMessages(t *testing.T, v *rabbittest.VHost, queues ...string) (n int) {
 	t.Helper()
 	for name, q := range v.Queues(t) {
-		if slices.Contains(queues, name) || strings.HasPrefix(name, "celery_delayed_") {
+		if slices.Contains(queues, name) || strings.HasPrefix(name, "celery_delayed_") || strings.HasPrefix(name, "apium.held.") {
 			n += q.Ready + q.Unacked
 		}
 	}

@@ -71,7 +71,7 @@ func (w arena) storm(t *testing.T, f *fault) *stormRow {
 	besiege(t, w.broker, w.kind, func(b *siege) {
 		s.siege = b
 		s.account = newAccount(t, b.ledger)
-		s.stored, s.said = s.unstored, s.saidOf
+		s.stored, s.said, s.abandoned = s.unstored, s.saidOf, s.abandonedBy
 		b.note, b.named = s.send, true
 		if f.notice == 0 { // else others shall take a worker for dead soon
 			b.silence, b.timeout = stormSilence, 5*stormSilence
@@ -166,6 +166,16 @@ func (s *storm) drain() {
 	s.listen()
 	s.judge(idle)
 	s.logs = nil
+}
+
+// abandonedBy is how many workers had received a task when they were killed.
+func (s *storm) abandonedBy(key string) (n int) {
+	for _, text := range s.logs {
+		if strings.Contains(text, key+"] received") {
+			n++
+		}
+	}
+	return n
 }
 
 // saidOf are the lines about a task in the logs of workers.
