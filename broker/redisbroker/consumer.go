@@ -50,7 +50,8 @@ type Consumer struct {
 	nextTag  atomic.Uint64 // number of the next claim's first tag
 	claiming sync.Mutex    // held by the one caller of Claim, and by Close
 	claim    claimer
-	dueing   sync.Mutex // held by Due, and by Close
+	dueing   sync.Mutex   // held by Due, and by Close
+	dueTaken atomic.Int64 // what Due has claimed since overdue messages were looked for
 	due      claims
 
 	sweeping  sync.Mutex // held by a sweep, which owns mutexSeen

@@ -182,6 +182,7 @@ func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broke
 		case c.ctx.Err() != nil && len(ds) == 0:
 			return nil, broker.ErrClosed
 		case err == nil && (len(ds) > 0 || !more):
+			c.dueTaken.Add(int64(len(ds)))
 			c.held.Add(int64(len(ds)))
 			c.countRedeliveries(ctx, ds)
 			return ds, nil

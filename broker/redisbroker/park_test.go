@@ -165,6 +165,30 @@ func TestKilledParkers(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return s.int(t, "EXISTS", "q", "unacked_index", "apium.parked.q") == 0 })
 }
 
+// While a worker claims what is due by the thousand, what is overdue does not go through its queue. In some attempts the first look
+// comes too early.
+func TestOverdueIsLeftToWhoClaims(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	const n = 10_000
+	eventually(t, "all are claimed where they are", func() bool {
+		s.publish(t, n)
+		park(t, c, n, time.Hour)
+		s.Do(t, "ZUNIONSTORE", "apium.parked.q", 1, "apium.parked.q", "WEIGHTS", 0) // they are overdue
+		claimed := 0
+		for more := true; more; {
+			ds, err := c.Due(t.Context(), time.Now(), 500)
+			if err != nil {
+				t.Fatal(err)
+			}
+			claimed, more = claimed+len(ds), len(ds) == 500
+			time.Sleep(50 * time.Millisecond) // so that others look meanwhile
+		}
+		return claimed == n
+	})
+}
+
 // The sweep, here as if Python's, restores parked messages; the index forgets them.
 func TestParkedRestoredBySweep(t *testing.T) {
 	t.Parallel()
