@@ -115,6 +115,7 @@ func (c *Config) open(ctx context.Context, s *server, nc net.Conn) (*Connection,
 	cork := &corked{Conn: nc}
 	frames := newFramed(cork)
 	frames.silent = heartbeat < 0
+	began := time.Now()
 	conn, err := amqp.Open(frames, amqp.Config{
 		SASL:       []amqp.Authentication{s.authentication()},
 		Vhost:      s.vhost,
@@ -125,7 +126,7 @@ func (c *Config) open(ctx context.Context, s *server, nc net.Conn) (*Connection,
 		Properties: c.properties(),
 	})
 	switch {
-	case errors.Is(err, amqp.ErrCredentials), errors.Is(err, amqp.ErrVhost):
+	case errors.Is(err, amqp.ErrCredentials) && time.Since(began) < refusalTakes, errors.Is(err, amqp.ErrVhost):
 		return nil, errHandshake
 	case err != nil:
 		return nil, err
@@ -133,8 +134,11 @@ func (c *Config) open(ctx context.Context, s *server, nc net.Conn) (*Connection,
 	return watch(conn, cork, s), nil
 }
 
+// refusalTakes is less than the three seconds that RabbitMQ waits before it closes the connection of who gives a wrong password, without a word.
+const refusalTakes = 2 * time.Second
+
 // errHandshake stands for the library's guesses that a connection which ends while we log in ends because of the user or the virtual host.
-// RabbitMQ says so when it does, and such an error is the server's. All else is a connection that was lost, and is made again.
+// Of a virtual host RabbitMQ says so itself, and a password it refuses slowly. All else is a connection that was lost, and is made again.
 var errHandshake = fmt.Errorf("while logging in: %w", io.EOF)
 
 // properties is made anew for each connection: the library adds to it.

@@ -89,7 +89,7 @@ func explainServer(err *amqp.Error) string {
 	switch {
 	case errors.Is(err, amqp.ErrSASL):
 		return "the server does not offer the broker_login_method"
-	case err.Code == amqp.AccessRefused && strings.Contains(err.Reason, "ogin"):
+	case errors.Is(err, amqp.ErrCredentials) || err.Code == amqp.AccessRefused && strings.Contains(err.Reason, "ogin"):
 		return "the user name or the password is wrong; guest may log in from the server's own machine only"
 	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "not found"):
 		return "there is no such virtual host: see rabbitmqctl list_vhosts"
