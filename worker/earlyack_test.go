@@ -185,46 +185,6 @@ func (s *slowAck) Return(ctx context.Context, ds ...broker.Delivery) error {
 	return s.Consumer.(broker.Returner).Return(ctx, ds...)
 }
 
-// TestGivenLimitCountsWhatIsAccepted: where the prefetch multiplier was given, short tasks are accepted together, too, but a worker
-// never has more that has not started than others would leave to it: the limit, and one for each slot that is about to start it.
-func TestGivenLimitCountsWhatIsAccepted(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bench) {
-		acks := &slowAck{Consumer: b.broker.Consumer(queue), takes: 100 * time.Microsecond}
-		consumer := &unstarted{Consumer: acks}
-		b.cfg.Consumer, b.cfg.Concurrency, b.cfg.PrefetchMultiplier = consumer, 2, 4
-		b.reg.Register("app.short", func() { consumer.started.Add(1) })
-		const n = 1000
-		for range n {
-			b.send(canvas.Sig("app.short"))
-		}
-		b.start()
-		b.sleep(time.Minute)
-		if got := consumer.started.Load(); got != n {
-			t.Fatalf("%d of %d ran", got, n)
-		}
-		if acks.most < 4 || consumer.most > 2*4+2 {
-			t.Errorf("up to %d were acknowledged at a time, and %d had not started", acks.most, consumer.most)
-		}
-	})
-}
-
-// unstarted is a consumer that notes how much of what was claimed has not started.
-type unstarted struct {
-	broker.Consumer
-	started atomic.Int64
-	claimed int64
-	most    int64
-}
-
-func (u *unstarted) Unwrap() broker.Consumer { return u.Consumer }
-
-func (u *unstarted) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
-	ds, err := u.Consumer.Claim(ctx, limit)
-	u.claimed += int64(len(ds))
-	u.most = max(u.most, u.claimed-u.started.Load())
-	return ds, err
-}
-
 // A message that was lost while it waited for a slot does not count as held for ever: the
 // worker goes on claiming.
 func TestLostMessagesMakeRoom(t *testing.T) {
