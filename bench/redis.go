@@ -31,7 +31,9 @@ func startRedis() (*server, error) {
 		return nil, err
 	}
 	addr := "127.0.0.1:" + port
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	// A client of Celery's is told of every result. By default Redis drops one that is 32 MB behind, and it would wait for ever.
+	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--client-output-buffer-limit", "pubsub", "0", "0", "0")
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
