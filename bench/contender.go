@@ -31,26 +31,31 @@ type contender struct {
 	work func(s *server) []string
 }
 
+// apium is Apium with Go handlers.
+func apium(c string, more ...string) func(*server) []string {
+	return func(s *server) []string {
+		url := "redis://" + s.addr + "/0"
+		return append([]string{*bin + "/apium", "worker", "-b", url, "--result-backend", url, "-c", c}, more...)
+	}
+}
+
+// children is Apium with the app's tasks in child processes; with the Go handlers of these names, or without.
+func children(c, without string, more ...string) func(*server) []string {
+	return func(*server) []string {
+		return append([]string{"env", "BENCH_WITHOUT=" + without, *bin + "/apium", "-A", "bench_app", "--python", *python + "/python", "worker", "-c", c}, more...)
+	}
+}
+
+// celery is Celery's own worker.
+func celery(args ...string) func(*server) []string {
+	return func(*server) []string {
+		return append([]string{*python + "/celery", "-A", "bench_app", "worker"}, args...)
+	}
+}
+
 func contenders() []contender {
-	apium := func(c string) func(*server) []string {
-		return func(s *server) []string {
-			return []string{*bin + "/apium", "worker", "-b", "redis://" + s.addr + "/0", "--result-backend", "redis://" + s.addr + "/0", "-c", c}
-		}
-	}
-	celery := func(args ...string) func(*server) []string {
-		return func(*server) []string {
-			return append([]string{*python + "/celery", "-A", "bench_app", "worker"}, args...)
-		}
-	}
 	peer := func(name, c string) func(*server) []string {
 		return func(*server) []string { return []string{*bin + "/" + name, "work", c} }
-	}
-	// The app's tasks in child processes; with the Go handlers of these names, or without.
-	children := func(c, without string, more ...string) func(*server) []string {
-		return func(*server) []string {
-			args := []string{"env", "BENCH_WITHOUT=" + without, *bin + "/apium", "-A", "bench_app", "--python", *python + "/python", "worker", "-c", c}
-			return append(args, more...)
-		}
 	}
 	inSQL := func(work ...string) func(*server) []string {
 		return func(*server) []string { return work }

@@ -47,7 +47,7 @@ func celeryFleet(more ...string) func(*server, int) ([]*exec.Cmd, fmt.Stringer, 
 	return func(s *server, n int) (all []*exec.Cmd, out fmt.Stringer, err error) {
 		said := new(shared)
 		for i := range n {
-			cmd, _ := command(s, append([]string{*python + "/celery", "-A", "bench_app", "worker", "-l", "info", "-P", "solo", "-n", fmt.Sprintf("celery@web%d", i)}, more...)...)
+			cmd, _ := command(s, celery(append([]string{"-l", "info", "-P", "solo", "-n", fmt.Sprintf("celery@web%d", i)}, more...)...)(s)...)
 			cmd.Stdout, cmd.Stderr = said, said
 			if err := cmd.Start(); err != nil {
 				return all, said, err
@@ -120,10 +120,8 @@ func (f *fleet) measure(n int, w *tabwriter.Writer) error {
 	if f.ready == "all ready" {
 		each = 1
 	}
-	for deadline := time.Now().Add(3*time.Minute + *fleetStart); strings.Count(out.String(), f.ready) < each; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("they are not ready after three minutes\n%s", out)
-		}
+	if err := awaitReady(out, f.ready, each, 3*time.Minute+*fleetStart); err != nil {
+		return err
 	}
 	after, err := lookAt(s, all)
 	if err != nil {
@@ -158,6 +156,16 @@ func (f *fleet) measure(n int, w *tabwriter.Writer) error {
 	t := after.since(before)
 	report(fmt.Sprintf("inspect ping: %d answers", strings.Count(answers.String(), "pong")), t, 1, "")
 	fmt.Fprintf(os.Stderr, "%s: Redis has %d MB, %d per worker: %s\n", f.name, after.memory>>20, after.memory/int64(n), lastLines(out.String()))
+	return nil
+}
+
+// awaitReady waits until workers have said so often that they are ready.
+func awaitReady(out fmt.Stringer, says string, times int, most time.Duration) error {
+	for deadline := time.Now().Add(most); strings.Count(out.String(), says) < times; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("they are not ready after %v\n%s", most, out)
+		}
+	}
 	return nil
 }
 

@@ -60,7 +60,7 @@ func measureLoad[T any](c contender, what func(*server, template) (T, error)) (r
 		return result, err
 	}
 	defer s.stop()
-	add, err := capture(s, "add.apply_async((1, 2), ignore_result=False)")
+	add, err := capture(s, "add.delay(1, 2)")
 	if err != nil {
 		return result, err
 	}
@@ -82,23 +82,24 @@ func measureLoad[T any](c contender, what func(*server, template) (T, error)) (r
 // capacityOf measures how many tasks a second a worker does while somebody sees to it that it always has some.
 func capacityOf(s *server, add template) (float64, error) {
 	var began time.Time
-	done := 0
+	published, before := 0, 0
 	for end := time.Now().Add(2 * capacityFor); ; time.Sleep(time.Millisecond) {
 		left, err := redis.Int(s.conn.Do("LLEN", "celery"))
 		if err != nil {
 			return 0, err
 		}
-		now := time.Now()
+		now, taken := time.Now(), published-left
 		if began.IsZero() && now.After(end.Add(-capacityFor)) {
-			began, done = now, left-enough
+			began, before = now, taken
 		}
 		if now.After(end) {
-			return float64(done+enough-left) / now.Sub(began).Seconds(), nil
+			return float64(taken-before) / now.Sub(began).Seconds(), nil
 		}
-		done += enough - left
-		if err := publish(s.conn, add, enough-left); err != nil {
+		missing := max(0, enough-left)
+		if err := publish(s.conn, add, missing); err != nil {
 			return 0, err
 		}
+		published += missing
 	}
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"log"
@@ -143,6 +144,21 @@ func table(chosen []contender, speeds map[string][]speed, others ...against) {
 		fmt.Fprintln(w)
 	}
 	_ = w.Flush()
+}
+
+// medianRound measures something as often as is wanted, and returns the round whose rate is the median.
+func medianRound[T any](name string, measure func() (T, error), of func(T) speed) (m T, err error) {
+	var all []T
+	for range *rounds {
+		r, err := measure()
+		if err != nil {
+			return m, fmt.Errorf("%s: %w", name, err)
+		}
+		say(name, of(r))
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b T) int { return cmp.Compare(of(a).rate, of(b).rate) })
+	return all[len(all)/2], nil
 }
 
 func ratesOf(all []speed) (rates []float64) {

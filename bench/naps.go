@@ -15,24 +15,13 @@ const (
 
 // nappers are workers that have 1,000 tasks wait at once, in one process.
 func nappers() []contender {
-	celery := func(pool string) func(*server) []string {
-		return func(*server) []string {
-			return []string{*python + "/celery", "-A", "bench_app", "worker", "-P", pool, "-c", fmt.Sprint(napping)}
-		}
-	}
-	children := func(pool string) func(*server) []string {
-		return func(*server) []string {
-			return []string{"env", "BENCH_WITHOUT=1", *bin + "/apium", "-A", "bench_app", "--python", *python + "/python", "worker", "-P", pool, "-c", fmt.Sprint(napping)}
-		}
-	}
+	c := fmt.Sprint(napping)
 	return []contender{
-		{name: "Apium", tasks: 60_000, queue: "celery", work: func(s *server) []string {
-			return []string{*bin + "/apium", "worker", "-b", "redis://" + s.addr + "/0", "--result-backend", "redis://" + s.addr + "/0", "-c", fmt.Sprint(napping)}
-		}},
-		{name: "Apium -A -P gevent, Python tasks", tasks: 20_000, queue: "celery", work: children("gevent")},
-		{name: "Apium -A -P threads, Python tasks", tasks: 20_000, queue: "celery", work: children("threads")},
-		{name: "Celery gevent", tasks: 20_000, queue: "celery", work: celery("gevent")},
-		{name: "Celery threads", tasks: 20_000, queue: "celery", work: celery("threads")},
+		{name: "Apium", tasks: 60_000, queue: "celery", work: apium(c)},
+		{name: "Apium -A -P gevent, Python tasks", tasks: 20_000, queue: "celery", work: children(c, "1", "-P", "gevent")},
+		{name: "Apium -A -P threads, Python tasks", tasks: 20_000, queue: "celery", work: children(c, "1", "-P", "threads")},
+		{name: "Celery gevent", tasks: 20_000, queue: "celery", work: celery("-P", "gevent", "-c", c)},
+		{name: "Celery threads", tasks: 20_000, queue: "celery", work: celery("-P", "threads", "-c", c)},
 	}
 }
 
@@ -50,17 +39,10 @@ func measureNaps(only *regexp.Regexp) error {
 		if !only.MatchString(c.name) {
 			continue
 		}
-		var all []napped
-		for range *rounds {
-			n, err := measureNap(c)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			say(c.name, n.speed)
-			all = append(all, n)
+		m, err := medianRound(c.name, func() (napped, error) { return measureNap(c) }, func(n napped) speed { return n.speed })
+		if err != nil {
+			return err
 		}
-		slices.SortFunc(all, func(a, b napped) int { return int(a.rate - b.rate) })
-		m := all[len(all)/2]
 		fmt.Printf("| %s | %.0f | %.0f %% | %v | %v | %.0f MB | %v | %v | %v |\n", c.name, m.rate, 100*m.rate/(napping/nap.Seconds()), m.cpu, m.broker, m.peak,
 			percentile(m.later, 50), percentile(m.later, 99), m.later[len(m.later)-1])
 	}

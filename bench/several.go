@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,33 +17,32 @@ type several struct {
 	count int
 	tasks int
 	lists []string // those that they work off: a list for each queue and priority
-	work  func(s *server, node string) []string
+	work  func(node string) func(*server) []string
 }
 
 func severals() (all []several) {
 	lists, queues := manyLists()
-	apium := func(more ...string) func(*server, string) []string {
-		return func(s *server, node string) []string {
-			url := "redis://" + s.addr + "/0"
-			return append([]string{*bin + "/apium", "worker", "-b", url, "--result-backend", url, "-c", "2", "-l", "info", "-n", node}, more...)
+	ours := func(more ...string) func(node string) func(*server) []string {
+		return func(node string) func(*server) []string {
+			return apium("2", append([]string{"-l", "info", "-n", node}, more...)...)
 		}
 	}
-	celery := func(more ...string) func(*server, string) []string {
-		return func(_ *server, node string) []string {
-			return append([]string{*python + "/celery", "-A", "bench_app", "worker", "-c", "2", "-l", "info", "-n", node}, more...)
+	celerys := func(more ...string) func(node string) func(*server) []string {
+		return func(node string) func(*server) []string {
+			return celery(append([]string{"-c", "2", "-l", "info", "-n", node}, more...)...)
 		}
 	}
 	const apiumTasks, celeryTasks = 300_000, 6000
 	for _, n := range []int{1, 2, 4, 8} {
-		all = append(all, several{fmt.Sprintf("%d × Apium -c 2", n), n, apiumTasks, []string{"celery"}, apium()})
+		all = append(all, several{fmt.Sprintf("%d × Apium -c 2", n), n, apiumTasks, []string{"celery"}, ours()})
 	}
 	for _, n := range []int{1, 2, 4, 8} {
-		all = append(all, several{fmt.Sprintf("%d × Celery prefork -c 2", n), n, celeryTasks, []string{"celery"}, celery()})
+		all = append(all, several{fmt.Sprintf("%d × Celery prefork -c 2", n), n, celeryTasks, []string{"celery"}, celerys()})
 	}
 	return append(all,
-		several{"Apium -c 2, 50 queues × 4 priorities", 1, apiumTasks, lists, apium("-Q", queues)},
-		several{"4 × Apium -c 2, 50 queues × 4 priorities", 4, apiumTasks, lists, apium("-Q", queues)},
-		several{"Celery prefork -c 2, 50 queues × 4 priorities", 1, celeryTasks, lists, celery("-Q", queues)},
+		several{"Apium -c 2, 50 queues × 4 priorities", 1, apiumTasks, lists, ours("-Q", queues)},
+		several{"4 × Apium -c 2, 50 queues × 4 priorities", 4, apiumTasks, lists, ours("-Q", queues)},
+		several{"Celery prefork -c 2, 50 queues × 4 priorities", 1, celeryTasks, lists, celerys("-Q", queues)},
 	)
 }
 
@@ -68,17 +66,10 @@ func measureSeveral(only *regexp.Regexp) error {
 		if !only.MatchString(c.name) {
 			continue
 		}
-		var all []together
-		for range *rounds {
-			r, err := c.measure()
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			say(c.name, r.speed)
-			all = append(all, r)
+		m, err := medianRound(c.name, c.measure, func(r together) speed { return r.speed })
+		if err != nil {
+			return err
 		}
-		slices.SortFunc(all, func(a, b together) int { return int(a.rate - b.rate) })
-		m := all[len(all)/2]
 		fmt.Printf("| %s | %.0f | %v | %v | %.2f to %.2f | %.1f | %.2f %% |\n", c.name, m.rate, m.cpu, m.broker, m.least, m.most, m.commands, 100*m.idle)
 	}
 	return nil
@@ -160,7 +151,7 @@ func (c several) measure() (r together, err error) {
 func (c several) start(s *server) (*exec.Cmd, fmt.Stringer, error) {
 	var script bytes.Buffer
 	for i := range c.count {
-		for _, arg := range c.work(s, fmt.Sprintf("worker%d@bench", i)) {
+		for _, arg := range c.work(fmt.Sprintf("worker%d@bench", i))(s) {
 			fmt.Fprintf(&script, "'%s' ", arg)
 		}
 		script.WriteString("&\n")
@@ -172,11 +163,9 @@ func (c several) start(s *server) (*exec.Cmd, fmt.Stringer, error) {
 	if err := group.Start(); err != nil {
 		return nil, nil, err
 	}
-	for deadline := time.Now().Add(time.Minute); strings.Count(out.String(), " ready.") < c.count; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			stop(group)
-			return nil, nil, fmt.Errorf("they are not ready after a minute\n%s", out)
-		}
+	if err := awaitReady(out, " ready.", c.count, time.Minute); err != nil {
+		stop(group)
+		return nil, nil, err
 	}
 	return group, out, nil
 }

@@ -36,6 +36,15 @@ func (s *schedule) parked() (ids []string) {
 	return ids
 }
 
+// unparking takes parked messages back until end is called.
+func (s *schedule) unparking(t *testing.T) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.unpark(ctx) }()
+	return func() { cancel(); <-done }
+}
+
 // What is due soon waits in memory; what is due later, or finds no room, is parked.
 func TestScheduleHoldsOrParks(t *testing.T) {
 	t.Parallel()
@@ -77,9 +86,7 @@ func TestScheduleTakesBack(t *testing.T) {
 		s := newTestSchedule(&n, consumer)
 		var busy atomic.Int64
 		s.waiting = func() int { return int(busy.Load()) }
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); s.unpark(ctx) }()
+		defer s.unparking(t)()
 		synctest.Wait()
 		if got := n.take(); !slices.Equal(got, []string{"back parked"}) {
 			t.Errorf("%v", got)
@@ -93,8 +100,6 @@ func TestScheduleTakesBack(t *testing.T) {
 		if got := consumer.notes.take(); len(got) > 0 {
 			t.Errorf("without room the broker was asked %v", got)
 		}
-		cancel()
-		<-done
 	})
 }
 
@@ -108,10 +113,7 @@ func TestScheduleTakesBackMore(t *testing.T) {
 		var busy atomic.Int64
 		s.most, s.waiting = 1, func() int { return int(busy.Load()) }
 		s.takeBack = func(broker.Delivery) { busy.Add(1) }
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); s.unpark(ctx) }()
-		defer func() { cancel(); <-done }()
+		defer s.unparking(t)()
 		for range 10 {
 			synctest.Wait()
 			if got := consumer.notes.take(); !slices.Equal(got, []string{"due within 3s, at most 1"}) {

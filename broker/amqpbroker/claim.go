@@ -93,8 +93,7 @@ func (c *Consumer) arrive(d *delivery) {
 	d.link.add(d)
 	d.sub.outstanding++
 	d.sub.source.counts = d.sub.source.counts || d.counted
-	if d.isHeld() || d.link.holds[d.held] != nil { // a copy that was not delivered in time is back in the queue that it is from
-		m := d.link.holdOf(d)
+	if m := d.link.holdOf(d); m != nil {
 		c.mu.Unlock()
 		c.replace(m)
 		return

@@ -258,13 +258,16 @@ func (c *Consumer) subscribeHolding(l *link, s *source) error {
 // isHeld tells whether a delivery is of a queue for copies.
 func (d *delivery) isHeld() bool { return d.sub.holding != nil }
 
-// holdOf finds the hold that a copy was published for. c.mu is held.
+// holdOf finds the hold that a copy was published for; nil: it is no copy, or one that nobody here waits for, and is back in the queue
+// that it is from. One that was not delivered in time comes by that queue, too. c.mu is held.
 func (l *link) holdOf(d *delivery) *hold {
 	m := l.holds[d.held]
-	if m == nil {
+	if m == nil && d.isHeld() {
 		m = &hold{failed: true, ended: make(chan struct{})} // nobody waits for it
 	}
-	m.copy = d
+	if m != nil {
+		m.copy = d
+	}
 	return m
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -171,7 +172,7 @@ func (n *Names) replace(text []byte) []byte {
 	if n.Find == nil {
 		return text
 	}
-	if made := n.Find(text); made != nil && !containsEqual(n.made, made) {
+	if made := n.Find(text); made != nil && !slices.ContainsFunc(n.made, func(known []byte) bool { return bytes.Equal(known, made) }) {
 		n.made = append(n.made, bytes.Clone(made))
 	}
 	for i, made := range n.made {
@@ -179,15 +180,6 @@ func (n *Names) replace(text []byte) []byte {
 		text = bytes.ReplaceAll(text, made, append([]byte(name), bytes.Repeat([]byte("."), len(made)-len(name))...))
 	}
 	return text
-}
-
-func containsEqual(all [][]byte, one []byte) bool {
-	for _, other := range all {
-		if bytes.Equal(other, one) {
-			return true
-		}
-	}
-	return false
 }
 
 // Further takes an operation one command further, from a state of Redis and what it has heard so far. It runs what the command does, and has
