@@ -16,7 +16,10 @@ import (
 	"github.com/apium/apium/settings"
 )
 
-var soakFor = flag.Duration("soak", 0, "TestSoak: how long it goes on; scripts/soak says more. Default: a few rounds of two kinds")
+var (
+	soakFor  = flag.Duration("soak", 0, "TestSoak: how long it goes on; scripts/soak says more. Default: a few rounds of two kinds")
+	soakIdle = flag.Duration("idle", 0, "TestSoak: idle for so long between the first rounds and the last ones, of all kinds")
+)
 
 // TestSoak: whatever comes and goes while a worker works, and however long it idles, what it needs comes back to what it was:
 // memory, goroutines, descriptors, connections, keys and queues, processes.
@@ -33,7 +36,7 @@ func TestSoak(t *testing.T) {
 		{"rabbitmq", startRabbit, "go", true},
 		{"rabbitmq", startRabbit, "children", false},
 	} {
-		if *soakFor == 0 && !of.short {
+		if *soakFor == 0 && *soakIdle == 0 && !of.short {
 			continue
 		}
 		t.Run(of.broker+"/"+of.workers, func(t *testing.T) {
@@ -96,6 +99,15 @@ func (s *soak) run(t *testing.T) {
 		s.churn(t)
 	}
 	start := s.settled(t, nil)
+	if *soakIdle > 0 {
+		t.Logf("before %v without a task: %v", *soakIdle, start)
+		time.Sleep(*soakIdle)
+		after := s.settled(t, start)
+		t.Logf("after it: %v", after)
+		if complaint := after.beyond(start); complaint != "" {
+			t.Error(complaint)
+		}
+	}
 	for began := time.Now(); s.rounds < 2*warm || time.Since(began) < *soakFor; {
 		s.churn(t)
 		if *soakFor > 0 && s.rounds%200 == 0 {
