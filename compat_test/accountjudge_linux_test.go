@@ -162,9 +162,10 @@ func (a *account) publishedAgain(key string, again *taskRun) bool {
 	})
 }
 
-// hitRun tells in which way a hit is a reason to repeat a run.
+// hitRun tells in which way a hit is a reason to repeat a run. Who is killed never comes back, but may begin a task yet: a child
+// lives for a moment longer than its fork server or worker.
 func (a *account) hitRun(h *hit, s *story, r *taskRun) string {
-	if !h.hits(r.who) || h.clean || h.to != 0 && r.started > h.to+a.slots {
+	if !h.hits(r.who) || h.clean || !h.kills && h.to != 0 && r.started > h.to+a.slots {
 		return ""
 	}
 	if h.fault == itself {
