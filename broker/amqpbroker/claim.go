@@ -98,6 +98,16 @@ func (c *Consumer) arrive(d *delivery) {
 		c.replace(m)
 		return
 	}
+	if d.notes != "" && !d.isHeld() {
+		c.mu.Unlock()
+		c.returning.Go(func() { c.dropOrEnter(d) })
+		return
+	}
+	c.enter(d)
+}
+
+// enter has a message claimed that has arrived, or joins it to the task that runs. c.mu is held, and not any more.
+func (c *Consumer) enter(d *delivery) {
 	if c.unheld.Load() { // what the broker counts is better than nothing
 		d.redeliveries = max(d.redeliveries, redeliveries(d.Headers))
 	}

@@ -42,6 +42,7 @@ type Consumer struct {
 	renewNow chan struct{} // token
 	unheld   atomic.Bool   // nothing can be held
 	opening  sync.Mutex    // held while a queue for copies is declared
+	looking  sync.Mutex    // held while notes about copies are read
 
 	mu      sync.Mutex
 	link    *link   // nil: there is none

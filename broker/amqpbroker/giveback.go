@@ -67,7 +67,7 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 		if d.isHeld() {
 			redeliveries-- // it was started, and nobody has died of it
 		}
-		copies[i] = &outgoing{Publishing: d.returned(redeliveries, ""), key: d.sub.source.name, mandatory: true}
+		copies[i] = &outgoing{Publishing: d.returned(redeliveries, nil), key: d.sub.source.name, mandatory: true}
 	}
 	if l.send(ctx, copies) != nil {
 		return // the copies may still arrive: what is held goes back with its connection at the latest

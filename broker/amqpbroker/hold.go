@@ -20,8 +20,8 @@ import (
 // when it has been held for long, too.
 //
 // When the consumer's link ends, whatever the reason, its copies are nobody's any more, expire, and so go back to
-// the queue that they are from: they are known there by a header (returned.go). If that happens between a copy's
-// arrival and the acknowledgement, the message is there twice. This consumer takes both for the task that runs.
+// the queue that they are from: they are known there by a header (returned.go). If that happens before the
+// message was acknowledged, it is there twice: a note says so, and the copy is dropped (void.go).
 // A broker that has no time to deliver a copy before it expires sends it back, too: whoever gets it runs the task
 // again, but for this consumer, to which it is the copy that it waits for.
 //
@@ -38,10 +38,14 @@ const (
 
 // holding is the queue for copies of a source's messages. It lasts as long as its link.
 type holding struct {
-	link *link
-	name string
-	sub  *subscription // guarded by Consumer.mu; nil: it is not consumed yet
+	link  *link
+	name  string
+	sub   *subscription // guarded by Consumer.mu; nil: it is not consumed yet
+	noted *subscription // of the queue for notes; likewise
 }
+
+// notes is the queue for notes about the copies.
+func (h *holding) notes() string { return h.name + ".notes" }
 
 // hold is one message on its way to such a queue. Guarded by Consumer.mu.
 type hold struct {
@@ -49,7 +53,8 @@ type hold struct {
 	from      *delivery
 	count     int       // how often the message will have been redelivered when it comes back
 	copy      *delivery // nil: it has not come yet
-	confirmed bool      // the broker has it
+	note      *delivery // that the message is not acknowledged; nil: it has not come yet
+	confirmed bool      // the broker has both
 	failed    bool      // or not, as far as is known
 	done      bool
 	ended     chan struct{} // closed when it is done, and what became of the message is written
@@ -118,7 +123,7 @@ func (c *Consumer) holdOf(ctx context.Context, s *source, held []*delivery) erro
 		return fmt.Errorf("hold: %w", err)
 	}
 	var holds []*hold
-	var copies []*outgoing
+	var copies []*outgoing // each behind its note
 	c.mu.Lock()
 	for _, d := range held {
 		if h.link != c.link || h.link.open[d.DeliveryTag] != d || d.hold != nil {
@@ -130,7 +135,7 @@ func (c *Consumer) holdOf(ctx context.Context, s *source, held []*delivery) erro
 		}
 		d.hold, h.link.holds[m.id] = m, m
 		holds = append(holds, m)
-		copies = append(copies, &outgoing{Publishing: d.returned(m.count, m.id), key: h.name, mandatory: true})
+		copies = append(copies, h.note(m), &outgoing{Publishing: d.returned(m.count, &returnable{m.id, h.notes()}), key: h.name, mandatory: true})
 	}
 	c.mu.Unlock()
 	if len(holds) == 0 {
@@ -162,10 +167,12 @@ func (c *Consumer) sendHolds(ctx context.Context, holds []*hold, copies []*outgo
 	}
 	sent := failed == nil
 	for i, m := range holds {
-		accepted := false
-		if sent {
-			has, returned := line.accepted(copies[i])
-			accepted = has && !returned
+		accepted := sent
+		for _, each := range copies[2*i : 2*i+2] {
+			if sent {
+				has, returned := line.accepted(each)
+				accepted = accepted && has && !returned
+			}
 		}
 		if !accepted && failed == nil {
 			failed = errors.New("the broker has refused a message")
@@ -203,8 +210,7 @@ func (c *Consumer) openHolding(ctx context.Context, s *source, l *link) (*holdin
 		args := c.holdArguments(s)
 		c.mu.Unlock()
 		if err := c.elsewhere.do(ctx, func(ch *amqp.Channel) error {
-			_, err := ch.QueueDeclare(h.name, true, false, false, false, args)
-			return err
+			return h.declare(ch, args)
 		}); err != nil {
 			return nil, err
 		}
@@ -241,7 +247,16 @@ func (c *Consumer) holdArguments(s *source) amqp.Table {
 	return args
 }
 
-// subscribeHolding consumes the queue for copies, if one was declared. It is tend's.
+// declare makes the queues. The one for notes is lost with its notes when the broker is restarted.
+func (h *holding) declare(ch *amqp.Channel, args amqp.Table) error {
+	_, err := ch.QueueDeclare(h.notes(), true, false, false, false, amqp.Table{"x-queue-type": "classic", "x-expires": args["x-expires"]})
+	if err == nil {
+		_, err = ch.QueueDeclare(h.name, true, false, false, false, args)
+	}
+	return err
+}
+
+// subscribeHolding consumes the queues for copies and their notes, if they were declared. It is tend's.
 func (c *Consumer) subscribeHolding(l *link, s *source) error {
 	c.mu.Lock()
 	h := s.holding
@@ -249,22 +264,34 @@ func (c *Consumer) subscribeHolding(l *link, s *source) error {
 		c.mu.Unlock()
 		return nil
 	}
-	c.tagged++
-	h.sub = &subscription{source: s, link: l, tag: c.consumerTag(), holding: h, credit: maxPrefetch, ended: make(chan struct{})}
+	consumed := func() *subscription {
+		c.tagged++
+		return &subscription{source: s, link: l, tag: c.consumerTag(), holding: h, credit: maxPrefetch, ended: make(chan struct{})}
+	}
+	h.noted, h.sub = consumed(), consumed()
 	c.mu.Unlock()
+	if err := c.consume(h.noted, h.notes()); err != nil {
+		return err
+	}
 	return c.consume(h.sub, h.name)
 }
 
 // isHeld tells whether a delivery is of a queue for copies.
 func (d *delivery) isHeld() bool { return d.sub.holding != nil }
 
-// holdOf finds the hold that a copy was published for; nil: it is no copy, or one that nobody here waits for, and is back in the queue
-// that it is from. One that was not delivered in time comes by that queue, too. c.mu is held.
+// holdOf finds the hold that a copy, or a note, was published for; nil: it is neither, or a copy that nobody here waits for: it is back in the
+// queue that it is from, or was given back to the one for copies while nothing could be published. A copy that was not delivered in time
+// comes by the former, too. c.mu is held.
 func (l *link) holdOf(d *delivery) *hold {
-	m := l.holds[d.held]
-	if m == nil && d.isHeld() {
-		m = &hold{failed: true, ended: make(chan struct{})} // nobody waits for it
+	if d.isNote() {
+		m := l.holds[d.MessageId]
+		if m == nil {
+			m = &hold{failed: true, ended: make(chan struct{})} // its copy was of no use
+		}
+		m.note = d
+		return m
 	}
+	m := l.holds[d.held]
 	if m != nil {
 		m.copy = d
 	}
@@ -279,31 +306,49 @@ func (c *Consumer) replace(m *hold) {
 		defer l.writing.Unlock()
 	}
 	settled := c.orphans.replaced(l, m)
-	if settled != nil {
-		l.remove(settled)
+	for _, d := range settled {
+		l.remove(d)
 	}
 	c.mu.Unlock()
-	if settled != nil {
-		c.write(l, []*delivery{settled}, true)
-		close(m.ended) // not before: a task that kills its worker at once would leave the message beside its copy
+	if len(settled) == 0 {
+		return
 	}
+	l.conn.Together(func() {
+		for _, d := range settled {
+			c.write(l, []*delivery{d}, true)
+		}
+	})
+	close(m.ended) // not before: a task that kills its worker at once would leave the message beside its copy
 }
 
-// replaced returns what is to be acknowledged now: the message, the copy, or nothing yet.
-func (os *orphans) replaced(l *link, m *hold) *delivery {
+// replaced returns what is to be acknowledged now, in this order: the note and the message, the copy and its note, or nothing yet.
+func (os *orphans) replaced(l *link, m *hold) []*delivery {
 	if m.failed && m.from != nil {
 		m.from.hold = nil // it may be tried again
 	}
-	if m.done || l == nil || m.copy == nil || m.copy.link != l || !m.confirmed && !m.failed {
+	came := m.came()
+	switch {
+	case m.done, l == nil, len(came) == 0, came[0].link != l,
+		!m.failed && (!m.confirmed || len(came) < 2), m.failed && m.from != nil && m.copy == nil:
 		return nil
 	}
 	m.done = true
 	delete(l.holds, m.id)
 	if m.failed || l.open[m.from.DeliveryTag] != m.from { // the message was settled meanwhile
-		return m.copy
+		return came
 	}
 	os.inherit(m.from, m.copy)
-	return m.from
+	return []*delivery{m.note, m.from}
+}
+
+// came are the copy and the note, as far as they have come.
+func (m *hold) came() (came []*delivery) {
+	for _, d := range []*delivery{m.copy, m.note} {
+		if d != nil {
+			came = append(came, d)
+		}
+	}
+	return came
 }
 
 // dropHoldings deletes the queues for copies that have none.
@@ -317,7 +362,7 @@ func (c *Consumer) dropHoldings(ctx context.Context) {
 		}
 		for _, s := range c.sources.all {
 			if h := s.holding; h != nil && h.link == l && of[h] == 0 {
-				names, s.holding = append(names, h.name), nil
+				names, s.holding = append(names, h.name, h.notes()), nil
 			}
 		}
 	}

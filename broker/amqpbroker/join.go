@@ -55,6 +55,7 @@ type orphans struct {
 	byTag map[string]*orphan // whose task runs
 	byID  map[identity][]*orphan
 	done  []*orphan // the oldest first
+	void  []string  // holds whose message was not acknowledged when their link was lost; likewise
 }
 
 func (os *orphans) any() bool { return len(os.byID) > 0 }
@@ -67,13 +68,15 @@ func (os *orphans) adopt(l *link) {
 		switch {
 		case d.heirOf != nil:
 			d.heirOf.heir = nil // it will come once more
-			os.expectCopy(d, d.heirOf.id)
 		case d.running:
 			o := os.add(d)
 			os.byTag[o.tag] = o
-			os.expectCopy(d, o.id)
 		}
 	}
+	for id := range l.holds {
+		os.void = append(os.void, id)
+	}
+	os.void = os.void[max(0, len(os.void)-doneMost):]
 }
 
 func (os *orphans) add(d *delivery) *orphan {
@@ -83,15 +86,6 @@ func (os *orphans) add(d *delivery) *orphan {
 	o := &orphan{tag: d.tag(), id: identityOf(d), was: d}
 	os.byID[o.id] = append(os.byID[o.id], o)
 	return o
-}
-
-// expectCopy notes that the copy of a message that was on its way comes as well, and is to be acknowledged.
-func (os *orphans) expectCopy(d *delivery, id identity) {
-	if d.hold != nil && !d.hold.done {
-		o := &orphan{id: id, was: d}
-		os.byID[id] = append(os.byID[id], o)
-		os.end(o)
-	}
 }
 
 // inherit has a copy take the place of a delivery.

@@ -55,6 +55,7 @@ type delivery struct {
 	redeliveries int    // how often it was redelivered because a worker died
 	leaving      bool   // it goes back
 	held         string // the hold that it is the copy of; "": none
+	notes        string // the queue that may have a note about that; "": none
 	hold         *hold  // nil: no copy is on its way
 
 	older, newer *delivery

@@ -12,18 +12,22 @@ import (
 // its task again leaves the header in: it then tells of another attempt, and means nothing.
 const returnedHeader = "apium-returned"
 
-// returned is a message as it is put back into its queue, or into one for copies, where hold names the hold.
-func (d *delivery) returned(redeliveries int, hold string) amqp.Publishing {
+// returnable names the hold that a copy is published for, and the queue that has the note about it.
+type returnable struct{ hold, notes string }
+
+// returned is a message as it is put back into its queue, or into one for copies.
+func (d *delivery) returned(redeliveries int, held *returnable) amqp.Publishing {
 	p := republication(&d.Delivery)
 	p.Headers = maps.Clone(p.Headers)
 	if p.Headers == nil {
 		p.Headers = amqp.Table{}
 	}
-	p.Headers[returnedHeader] = amqp.Table{
+	was := amqp.Table{
 		"exchange": d.Exchange, "routing_key": d.RoutingKey, "attempt": attempt(d.Headers), "redeliveries": int32(min(redeliveries, math.MaxInt32)), //nolint:gosec // it fits
-		"hold": hold,
 	}
-	if hold != "" {
+	p.Headers[returnedHeader] = was
+	if held != nil {
+		was["hold"], was["notes"] = held.hold, held.notes
 		p.Expiration = "" // that is for others to see to
 	}
 	return p
@@ -51,6 +55,7 @@ func (d *delivery) restore() {
 	d.Exchange, _ = was["exchange"].(string)
 	d.RoutingKey, _ = was["routing_key"].(string)
 	d.held, _ = was["hold"].(string)
+	d.notes, _ = was["notes"].(string)
 	n, _ := was["redeliveries"].(int32)
 	d.redeliveries, d.Redelivered = int(n), true
 }

@@ -128,7 +128,7 @@ func (l *lead) open(ctx context.Context, conn *rabbitconn.Connection, schedule s
 	if l.on, err = openTransactions(conn); err != nil {
 		return err
 	}
-	return alone(ctx, conn, schedule, func() error { return l.journal.condense(l.on) })
+	return alone(ctx, conn, readerPrefix+schedule, func() error { return l.journal.condense(l.on) })
 }
 
 // isLed tells whether there is a leader: a message for its queue does not come back.
@@ -162,16 +162,16 @@ func exclusive(conn *rabbitconn.Connection, name string) (mine bool, err error) 
 	return err == nil, err
 }
 
-// alone does something while nobody else reads the journal: who reads it holds what it has read.
-func alone(ctx context.Context, conn *rabbitconn.Connection, schedule string, do func() error) error {
+// alone does something while nobody else reads a queue: who reads it holds what it has read. name is that of an exclusive queue that says so.
+func alone(ctx context.Context, conn *rabbitconn.Connection, name string, do func() error) error {
 	for {
-		mine, err := exclusive(conn, readerPrefix+schedule)
+		mine, err := exclusive(conn, name)
 		switch {
 		case err != nil:
 			return err
 		case mine:
 			return errors.Join(do(), conn.Aside(func(ch *amqp.Channel) error {
-				_, err := ch.QueueDelete(readerPrefix+schedule, false, false, false)
+				_, err := ch.QueueDelete(name, false, false, false)
 				return err
 			}))
 		}
@@ -207,7 +207,7 @@ func (p *Publisher) Slots(ctx context.Context, schedule string) (map[string]stri
 			return nil
 		}
 		j := &journal{queue: journalPrefix + schedule}
-		err := alone(ctx, conn, schedule, func() error { return conn.Aside(j.look) })
+		err := alone(ctx, conn, readerPrefix+schedule, func() error { return conn.Aside(j.look) })
 		stored = j.stored
 		return err
 	})

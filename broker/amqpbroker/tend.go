@@ -314,7 +314,7 @@ func (c *Consumer) cancelled(l *link, tag string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sources.all {
-		if s.holding != nil && s.holding.sub != nil && s.holding.sub.tag == tag {
+		if h := s.holding; h != nil && h.sub != nil && (h.sub.tag == tag || h.noted.tag == tag) {
 			s.holding = nil
 		}
 		i := slices.IndexFunc(s.subs, func(sub *subscription) bool { return sub.tag == tag && sub.link == l })

@@ -1,0 +1,80 @@
+package amqpbroker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/apium/apium/internal/logline"
+	"github.com/apium/apium/internal/rabbitconn"
+)
+
+// AMQP has no step in which a copy comes to stand for its message. So before the copy a note is published, to a queue of this consumer's
+// own, which delivers it to here: the message is still there. Note and message are acknowledged in one write, which a worker that is killed has
+// made or has not. If it has not, message, copy and note go back; whoever gets the copy then looks for the note, and drops the copy. Neither
+// results nor clocks are needed for that, the message may run elsewhere meanwhile, and one that was sent again under the same id is
+// another message.
+//
+// Of all that can happen to the write, and to the broker, nothing leaves a note where there is no message: the note is
+// acknowledged first, and is not kept on disk. Where a note is missing, a task runs twice.
+
+// note is the note that a copy's message is not acknowledged yet.
+func (h *holding) note(m *hold) *outgoing {
+	return &outgoing{Publishing: amqp.Publishing{DeliveryMode: amqp.Transient, MessageId: m.id, CorrelationId: m.id}, key: h.notes(), mandatory: true}
+}
+
+// isNote tells whether a delivery is a note.
+func (d *delivery) isNote() bool { return d.isHeld() && d.sub == d.sub.holding.noted }
+
+// dropOrEnter sees to a copy that has gone back: it is dropped if its message has gone back, too.
+func (c *Consumer) dropOrEnter(d *delivery) {
+	void, err := c.isVoid(d)
+	if err != nil {
+		c.log.Warn(fmt.Sprintf("It is not known whether task %s[%s] is there twice: %s", text(d.Headers, "task"), d.CorrelationId, rabbitconn.Describe(err)),
+			logline.EventKey, "Notes about a copy cannot be read", "task_id", d.CorrelationId, "error", err)
+	}
+	if void {
+		c.log.Info(fmt.Sprintf("Task %s[%s] was there twice, as a worker ended that had begun it: one message is dropped", text(d.Headers, "task"), d.CorrelationId),
+			logline.EventKey, "A copy is dropped", "task_id", d.CorrelationId)
+		c.settleAll([]*delivery{d}, true)
+		return
+	}
+	c.mu.Lock()
+	if c.link != d.link || d.link.open[d.DeliveryTag] != d || d.leaving {
+		c.mu.Unlock()
+		return // the broker has it back
+	}
+	c.enter(d)
+}
+
+// isVoid tells whether the message of a copy is still there.
+func (c *Consumer) isVoid(d *delivery) (void bool, err error) {
+	c.mu.Lock()
+	void = slices.Contains(c.orphans.void, d.held)
+	c.mu.Unlock()
+	if void {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, holdPatience)
+	defer cancel()
+	c.looking.Lock()
+	defer c.looking.Unlock()
+	conn := d.link.conn // one that nothing is published on, and so is not blocked
+	err = alone(ctx, conn, d.notes+".reader", func() error {
+		return conn.Aside(func(ch *amqp.Channel) error { // what it has read goes back as it ends
+			for {
+				note, ok, err := ch.Get(d.notes, false)
+				if err != nil || !ok {
+					return err
+				}
+				void = void || note.MessageId == d.held
+			}
+		})
+	})
+	if rabbitconn.Code(err) == amqp.NotFound {
+		return false, nil
+	}
+	return void, err
+}
