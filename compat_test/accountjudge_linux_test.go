@@ -119,7 +119,7 @@ func (a *account) mayBeGone(s *story) bool {
 // whyAgain finds a reason for a run, but the first: who ran the task before was hit while it did, or when its acknowledgement was on
 // its way; or the task has been published again, because that holds for a task that publishes it, or for its own message when that was
 // parked; or it had completed a chord, and waited until somebody published the body; or who had received it was killed between the
-// publication of a copy, which it would have held while the task runs, and the acknowledgement of the message.
+// publication of a copy, which it would have held while the task runs, and the acknowledgement of the message, and one of Celery's workers got the copy.
 func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 	again := s.runs[i]
 	for _, h := range slices.Backward(a.hits) {

@@ -34,7 +34,8 @@ func startRabbit(t *testing.T, args ...string) *redisServer {
 func rabbitMessages(t *testing.T, v *rabbittest.VHost, queues ...string) (n int) {
 	t.Helper()
 	for name, q := range v.Queues(t) {
-		if slices.Contains(queues, name) || strings.HasPrefix(name, "celery_delayed_") || strings.HasPrefix(name, "apium.held.") {
+		held := strings.HasPrefix(name, "apium.held.") && !strings.HasSuffix(name, ".notes") // what a note of a worker that was killed is about is gone
+		if slices.Contains(queues, name) || strings.HasPrefix(name, "celery_delayed_") || held {
 			n += q.Ready + q.Unacked
 		}
 	}
