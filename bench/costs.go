@@ -64,18 +64,18 @@ func allocations() (count, size float64, err error) {
 	return (seen[1][0] - seen[0][0]) / tasks, (seen[1][1] - seen[0][1]) / tasks, nil
 }
 
-func counters(n int) (seen [2]float64, err error) {
+func counters(n int, env ...string) (seen [2]float64, err error) {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return seen, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	report := filepath.Join(dir, "mem")
-	err = whileWorking(n, []string{"BENCH_MEM=" + report}, nil, func(cmd *exec.Cmd) error {
+	err = whileWorking(n, append(env, "BENCH_MEM="+report), nil, func(cmd *exec.Cmd) error {
 		if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 			return err
 		}
-		for range 1000 {
+		for range 5000 {
 			text, _ := os.ReadFile(report)
 			if fields := strings.Fields(string(text)); bytes.HasSuffix(text, []byte("\n")) {
 				for i := range seen {

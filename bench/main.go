@@ -33,6 +33,7 @@ var (
 	due        = flag.Int("due", 0, "measure how late so many tasks start that are due at once, beside ten times as many for later, and nothing else")
 	workers    = flag.Int("fleet", 0, "measure what so many idle workers cost one Redis, and nothing else")
 	fleetStart = flag.Duration("fleet-start", 0, "time over which these workers start, evenly")
+	allocs     = flag.String("allocprofile", "", "write a profile of what Apium -c 50 allocates for 100,000 tasks here, and measure nothing else")
 	cpu        = flag.String("cpuprofile", "", "write a CPU profile of one more Apium round here")
 )
 
@@ -74,6 +75,10 @@ func run() error {
 	}
 	if *onSeveral {
 		return measureSeveral(pattern)
+	}
+	if *allocs != "" {
+		_, err := counters(100_000, "BENCH_ALLOCS="+*allocs)
+		return err
 	}
 	if *due > 0 {
 		return measureDue(*due, pattern)

@@ -50,7 +50,12 @@ func (d *Decoder) Decode(r *Received) (*Task, error) {
 // The body is read, too, where the headers do not say all there is to know about the task:
 // that of protocol 1, and of whatever Celery has not written.
 func (d *Decoder) DecodeHeaders(r *Received) (*Task, error) {
-	t := &Task{Protocol: 2}
+	return d.DecodeHeadersInto(new(Task), r)
+}
+
+// DecodeHeadersInto is [Decoder.DecodeHeaders] for who has room for the task: if one is returned, it is t.
+func (d *Decoder) DecodeHeadersInto(t *Task, r *Received) (*Task, error) {
+	*t = Task{Protocol: 2}
 	t.fromReceived(r)
 	if r.Err != nil {
 		return t.orNil(), r.Err

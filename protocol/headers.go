@@ -165,11 +165,15 @@ func (h *Headers) names(t *Task, x *texts) {
 	x.add(&t.ArgsRepr, h.argsrepr)
 	x.add(&t.KwargsRepr, h.kwargsrepr)
 	t.Lang = known(h.lang, "py", "go")
-	if h.ignoreResult == 't' || h.ignoreResult == 'f' {
-		ignore := h.ignoreResult == 't'
-		t.IgnoreResult = &ignore
+	switch h.ignoreResult {
+	case 't':
+		t.IgnoreResult = &yes
+	case 'f':
+		t.IgnoreResult = &no
 	}
 }
+
+var yes, no = true, false // what is the same for all tasks
 
 func (h *Headers) dates(t *Task, loc *time.Location) error {
 	for _, field := range []struct {

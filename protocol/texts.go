@@ -1,6 +1,10 @@
 package protocol
 
-import "github.com/apium/apium/protocol/pyjson"
+import (
+	"strings"
+
+	"github.com/apium/apium/protocol/pyjson"
+)
 
 // texts collects the strings of one message, to let them share a single allocation
 // that does not keep the message itself in memory.
@@ -28,13 +32,12 @@ func (x *texts) store() {
 	for _, text := range x.from[:x.n] {
 		size += len(text)
 	}
-	joined := make([]byte, 0, size)
-	for _, text := range x.from[:x.n] {
-		joined = append(joined, text...)
-	}
-	all := string(joined)
+	var joined strings.Builder
+	joined.Grow(size)
 	for i, text := range x.from[:x.n] {
-		*x.to[i], all = all[:len(text)], all[len(text):]
+		start := joined.Len()
+		joined.Write(text)
+		*x.to[i] = joined.String()[start:]
 	}
 	x.n = 0
 }

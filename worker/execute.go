@@ -16,10 +16,10 @@ func (p *pool) execute(s *slot, r *request) (stay bool) {
 		p.backlog.ran(r, 0)
 		return true
 	}
-	ctx, cancel := context.WithCancelCause(p.runner.taskCtx)
-	defer cancel(nil)
+	ctx := &runContext{parent: p.runner.taskCtx}
+	defer ctx.stop(nil)
 	r.slot = s
-	r.cancel.Store(&cancel)
+	r.run.Store(ctx)
 	s.current.Store(r)
 	o := s.place.Run(ctx, (*Run)(r))
 	switch r.phase.Load() {
@@ -121,15 +121,14 @@ func (p *pool) ended(ctx context.Context, s *slot, r *request, o Outcome) bool {
 	case stopped && o.Err != nil && !tasks.IsOutcome(o.Err):
 		rn.settle(rn.gaveUp(ctx, r))
 	default:
-		if errors.As(o.Err, new(*LostError)) {
+		if o.Err != nil && errors.As(o.Err, new(*LostError)) {
 			o = rn.unlessStored(r, o)
 		}
 		what := rn.outcome(ctx, r, o, runtime)
 		if o.Settled != nil && what.end.kind == Retried {
 			what = rn.announce(what) // it is published already, and may start at any moment
 		}
-		rn.passOn(&what)
-		rn.settle(what)
+		rn.settle(rn.passOn(what))
 		if r.shadowed {
 			rn.cast(r, o, what.end.runtime)
 		}

@@ -70,7 +70,7 @@ const readParkedWithin = 2 * time.Second
 
 // readParked reads a message as far as it can be: without the arguments, if only an executor can read these.
 func (o *Operations) readParked(ctx context.Context, message broker.Content) (*protocol.Task, error) {
-	task, err := read(o.decoder, message)
+	task, err := read(o.decoder, message, new(protocol.Task))
 	if o.reading != nil && needsTelling(task, err) {
 		return o.reading.tell(ctx, message)
 	}

@@ -199,7 +199,11 @@ func (in *intake) waits(to *large, r *request) {
 // decode reads the headers of a request's message and sends it where it belongs; a body that
 // takes long is read at once, while nobody waits for it. It tells whether it is to run now.
 func (in *intake) decode(r *request, long bool) bool {
-	task, err := read(in.decoder, r.content)
+	into := &r.read
+	if r.Task != nil { // it is read again, and others may look at what it was
+		into = new(protocol.Task)
+	}
+	task, err := read(in.decoder, r.content, into)
 	if in.reading != nil && needsTelling(task, err) {
 		in.waits(in.reading.large, r)
 		return true

@@ -75,10 +75,8 @@ func (o *outcomes) success(r *request, result any, runtime time.Duration) settle
 	if err != nil && r.needsResult() {
 		return o.unencodable(r, err, runtime)
 	}
-	s := settlement{
-		req: r, fate: r.ackAfter(),
-		end: &outcome{kind: Succeeded, result: encoded, runtime: runtime},
-	}
+	r.success = outcome{kind: Succeeded, result: encoded, runtime: runtime}
+	s := settlement{req: r, fate: r.ackAfter(), end: &r.success}
 	published := r.childCount()
 	if err != nil {
 		s.end.repr = fmt.Sprintf("<%T object>", result)

@@ -39,13 +39,21 @@ func newPassing(w *Worker) *passing {
 	return p
 }
 
-// passOn takes the only task that a success publishes out of what is published, and has it follow the settlement.
-func (p *passing) passOn(s *settlement) {
-	r := s.req
-	if s.end.kind != Succeeded || s.flow == nil || r.acksLate || r.task.pool.readsItself() {
-		return
+// passOn takes the only task that a success publishes out of what is published, and has it follow the settlement, which it
+// returns. Most publish nothing, and stay on the stack.
+func (p *passing) passOn(s settlement) settlement {
+	if s.flow == nil {
+		return s
 	}
-	p.take(s, func(next *pool) bool { return next == r.task.pool && next.backlog.expect(1) })
+	return p.passOnFlow(s)
+}
+
+func (p *passing) passOnFlow(s settlement) settlement {
+	r := s.req
+	if s.end.kind == Succeeded && !r.acksLate && !r.task.pool.readsItself() {
+		p.take(&s, func(next *pool) bool { return next == r.task.pool && next.backlog.expect(1) })
+	}
+	return s
 }
 
 // passOnBody does the same with the body of a chord, in the settlement of that. No slot waits for it.
@@ -97,7 +105,7 @@ func (p *passing) request(m *publish.Message) *request {
 		return nil
 	}
 	r := in.request(d)
-	task, err := read(in.decoder, r.content)
+	task, err := read(in.decoder, r.content, &r.read)
 	if err != nil {
 		return nil // where its message comes, it is refused
 	}

@@ -31,7 +31,8 @@ func (o *outcomes) record(r *request, what recordOf, store bool) []byte {
 		State: what.state, Result: what.result, Children: r.childrenJSON(),
 		TaskID: r.ID, GroupID: r.GroupID, ParentID: r.ParentID,
 	}
-	if traceback := what.traceback; traceback != "" {
+	if what.traceback != "" {
+		traceback := what.traceback // of its own: most have none
 		rec.Traceback = &traceback
 	}
 	if what.state.Ready() {

@@ -29,6 +29,8 @@ type request struct {
 	redeliveries int            // how often it came back because a worker died
 	unparked     bool           // it comes from the broker's keeping
 	announced    bool           // monitors were told that it was received
+	read         protocol.Task  // what Task points to when the message's headers were read
+	success      outcome        // what has come of it, if it has succeeded
 	task         *taskConfig    // nil: unknown task, or left
 	left         bool           // other workers are to run it: it is not in the share of its task
 
@@ -53,11 +55,11 @@ type request struct {
 	signalled  atomic.Bool  // its executor was told that it is terminated
 	stuck      atomic.Int32 // above 0: its handler waits for broker or backend
 	lost       atomic.Bool
-	phase      atomic.Int32                            // see the phases below
-	terminated atomic.Pointer[int]                     // nil, or the signal with which an operator has stopped it
-	cancel     atomic.Pointer[context.CancelCauseFunc] // set while the handler runs
-	started    time.Time                               // set before the phase is running
-	ctx        context.Context                         //nolint:containedctx // of the run, set like started; nil: hooks have made none
+	phase      atomic.Int32               // see the phases below
+	terminated atomic.Pointer[int]        // nil, or the signal with which an operator has stopped it
+	run        atomic.Pointer[runContext] // set while the handler runs
+	started    time.Time                  // set before the phase is running
+	ctx        context.Context            //nolint:containedctx // of the run, set like started; nil: hooks have made none
 
 	mu       sync.Mutex
 	bodyRead bool // of Task
@@ -129,8 +131,8 @@ func (r *request) lose() bool {
 }
 
 func (r *request) stop(cause error) {
-	if cancel := r.cancel.Load(); cancel != nil {
-		(*cancel)(cause)
+	if run := r.run.Load(); run != nil {
+		run.stop(cause)
 	}
 }
 

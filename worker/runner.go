@@ -47,7 +47,7 @@ type runnerDeps struct {
 
 	*answers
 	settle   func(settlement)
-	passOn   func(*settlement)                                  // takes on here what would be published, if possible
+	passOn   func(settlement) settlement                        // takes on here what would be published, if possible, and returns the rest
 	announce func(settlement) settlement                        // announces its end now
 	cast     func(r *request, o Outcome, runtime time.Duration) // has the shadow of its task run
 

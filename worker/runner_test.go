@@ -81,7 +81,7 @@ func withRunner(t *testing.T, test func(t *testing.T, b *runnerBench)) {
 				return r.ID == b.refuse
 			},
 			serves:     func(string) bool { return true },
-			passOn:     func(*settlement) {},
+			passOn:     func(s settlement) settlement { return s },
 			unreadable: func(r *request, _ error) { b.say("unreadable " + r.ID) },
 			finished:   func(*request) bool { return false },
 			ack: func(_ context.Context, requests []*request, _ []string) bool {

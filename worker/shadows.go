@@ -151,7 +151,7 @@ func (s *shadows) run(what *shadow) {
 func (s *shadows) request(what *shadow) (*request, error) {
 	r := &request{content: what.content, task: what.task, bodyRead: true}
 	r.Queue, r.Hostname, r.Log = what.queue, s.hostname, s.log.With("shadow", true)
-	task, err := read(s.decoder, what.content)
+	task, err := read(s.decoder, what.content, &r.read)
 	if r.Task = task; err != nil {
 		return r, err
 	}

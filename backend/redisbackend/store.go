@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -130,17 +131,7 @@ func (b *Backend) storeFor(ctx context.Context, expires int64, records []backend
 
 // storeGroup stores records by one script. refused is about single records.
 func (b *Backend) storeGroup(ctx context.Context, expires int64, records []backend.Record) (refused []error, err error) {
-	sent := make([]backend.Record, 0, len(records))
-	for _, r := range records {
-		if n := len(r.Document); n > redisconn.MaxString {
-			refused = append(refused, &backend.RecordError{
-				TaskID: r.TaskID,
-				Err:    fmt.Errorf("the record has %d bytes; Redis stores at most 512 MiB", n),
-			})
-			continue
-		}
-		sent = append(sent, r)
-	}
+	sent, refused := fitting(records)
 	if len(sent) == 0 {
 		return refused, nil
 	}
@@ -155,15 +146,34 @@ func (b *Backend) storeGroup(ctx context.Context, expires int64, records []backe
 		case redis.Error:
 			err = &backend.RecordError{TaskID: sent[i].TaskID, Err: reply}
 		}
-		var one *backend.RecordError
-		if errors.As(err, &one) {
-			refused, err = append(refused, err), nil
+		if err == nil {
+			continue
 		}
-		if err != nil {
+		if !errors.As(err, new(*backend.RecordError)) {
 			return nil, err
 		}
+		refused, err = append(refused, err), nil
 	}
 	return refused, nil
+}
+
+// fitting returns the records that Redis takes. refused are the others.
+func fitting(records []backend.Record) (sent []backend.Record, refused []error) {
+	tooLarge := func(r backend.Record) bool { return len(r.Document) > redisconn.MaxString }
+	if !slices.ContainsFunc(records, tooLarge) {
+		return records, nil
+	}
+	for _, r := range records {
+		if tooLarge(r) {
+			refused = append(refused, &backend.RecordError{
+				TaskID: r.TaskID,
+				Err:    fmt.Errorf("the record has %d bytes; Redis stores at most 512 MiB", len(r.Document)),
+			})
+		} else {
+			sent = append(sent, r)
+		}
+	}
+	return sent, refused
 }
 
 // successStatus is how JSON records of a SUCCESS begin. Others cost a little more.
@@ -171,18 +181,25 @@ var successStatus = []byte(`{"status": "SUCCESS"`)
 
 // runStore runs the script that is right for the records.
 func (b *Backend) runStore(ctx context.Context, expires int64, records []backend.Record) ([]any, error) {
-	keys, args := make([]any, 1, 1+len(records)), make([]any, 1, 2+len(records))
-	args = append(args, expires)
-	final := true
+	ids, documents, final := 0, 0, true
 	for _, r := range records {
-		keys, args = append(keys, b.key(r.TaskID)), append(args, r.Document)
+		ids += len(r.TaskID)
+		if len(r.Document) < redisconn.LargeText {
+			documents += len(r.Document)
+		}
 		final = final && bytes.HasPrefix(r.Document, successStatus)
 	}
-	if !final {
-		return redis.Values(b.pipe.Latest(ctx, b.marks, storeLatestScript, keys, args))
+	prefix := b.key("")
+	keys := redisconn.NewTexts(len(records), ids+len(records)*len(prefix))
+	args := []any{nil, expires, redisconn.NewTexts(len(records), documents)}
+	for _, r := range records {
+		keys.Add(prefix, r.TaskID)
+		args = redisconn.AppendText(args, r.Document)
 	}
-	keys[0] = len(records)
-	return redis.Values(b.pipe.Script(ctx, storeScript, append(keys, args[1:]...)...))
+	if !final {
+		return redis.Values(b.pipe.Latest(ctx, b.marks, storeLatestScript, []any{nil, keys}, args))
+	}
+	return redis.Values(b.pipe.Script(ctx, storeScript, append([]any{len(records), keys}, args[1:]...)...))
 }
 
 // storeOver stores a record where one is that only we can read, unless that is a

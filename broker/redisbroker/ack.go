@@ -52,11 +52,11 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 		return nil, c.usable()
 	}
 	for batch := range slices.Chunk(tags, maxBatch) {
-		args := make([]any, 1, 1+len(batch))
+		texts := redisconn.NewTexts(len(batch), len(batch)*len(batch[0]))
 		for _, tag := range batch {
-			args = append(args, tag)
+			texts.Add("", tag)
 		}
-		gone, err := redis.Strings(c.pipe.Once(ctx, c.marks, ackScript, []any{nil, c.keys.unacked, c.keys.index}, args))
+		gone, err := redis.Strings(c.pipe.Once(ctx, c.marks, ackScript, []any{nil, c.keys.unacked, c.keys.index}, []any{nil, texts}))
 		lost = append(lost, gone...)
 		if err != nil {
 			return lost, closedError(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apium/apium/broker"
@@ -328,16 +329,16 @@ func (c *Consumer) recorded(tags []string, records [][]byte, term uint64) []brok
 // tags returns n tags, all parts of one string.
 func (c *Consumer) tags(first uint64, n int) []string {
 	const digits = 20
-	text := make([]byte, 0, n*(len(c.tagPrefix)+digits))
-	ends := make([]int, n)
-	for i := range n {
-		text = strconv.AppendUint(append(text, c.tagPrefix...), first+uint64(i), 10)
-		ends[i] = len(text)
-	}
-	all, start := string(text), 0
+	size := len(c.tagPrefix) + len(strconv.FormatUint(first+uint64(n), 10))
+	var all strings.Builder
+	all.Grow(n * size)
 	tags := make([]string, n)
-	for i, end := range ends {
-		tags[i], start = all[start:end], end
+	for i := range tags {
+		var number [digits]byte
+		start := all.Len()
+		all.WriteString(c.tagPrefix)
+		all.Write(strconv.AppendUint(number[:0], first+uint64(i), 10))
+		tags[i] = all.String()[start:]
 	}
 	return tags
 }

@@ -45,6 +45,7 @@ func Explained(err error, cmd string, args ...any) error {
 func explained(err error, asked question) error {
 	var server redis.Error
 	if errors.As(err, &server) {
+		asked.args = spread(asked.args)
 		if why := explain(server, asked); why != "" {
 			return fmt.Errorf("%w (%s)", err, why)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -110,4 +111,38 @@ func TestStream(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Texts arrive one by one, large arguments between them, and an error names the keys among them.
+func TestTexts(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+	script := redisconn.NewScript(-1, redisconn.LatestLua+`
+if overtaken() then return {} end
+for i, key in ipairs(KEYS) do ARGV[#ARGV + 1] = key end
+return ARGV`)
+	keys, want := redisconn.NewTexts(2, 2), []string{"1", "0"}
+	keys.Add("", "k1")
+	keys.Add("k", "2")
+	args := []any{nil, 0}
+	for _, size := range []int{0, 3, redisconn.LargeText, 2, redisconn.LargeText - 1, redisconn.LargeText} {
+		text := strings.Repeat("\r\n", size)[:size]
+		args, want = redisconn.AppendText(args, []byte(text)), append(want, text)
+	}
+	marks := redisconn.NewMarks("once.")
+	got, err := redis.Strings(p.Latest(t.Context(), marks, script, []any{nil, keys}, args))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(want)+3 || !slices.Equal(got[:len(want)], want) || !slices.Equal(got[len(want)+1:], []string{"k1", "k2"}) {
+		t.Errorf("got %d arguments, or others than were sent", len(got))
+	}
+
+	if _, err := p.Do(t.Context(), "ACL", "SETUSER", "default", "resetkeys", "~other"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.Do(t.Context(), "DEL", keys); err == nil || !strings.Contains(err.Error(), `"k1", "k2"`) {
+		t.Errorf("%v does not name the keys", err)
+	}
 }

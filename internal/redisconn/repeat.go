@@ -134,7 +134,7 @@ func (p *Pipeline) marked(ctx context.Context, marks *Marks, s *Script, keys, ar
 	defer marks.giveBack(m)
 	m.n++
 	keys[0], args[0] = m.key, m.n
-	all := slices.Concat([]any{len(keys)}, keys, args)
+	all := slices.Concat([]any{count(keys)}, keys, args)
 	first := true
 	reply, lost, err := p.insist(ctx, s, func() []any {
 		if renew && !first {

@@ -22,14 +22,18 @@ const (
 	MaxString = 512 << 20
 )
 
-func isStream(arg any) bool {
-	_, ok := arg.(Stream)
-	return ok
+// isOurs tells whether an argument is none that redigo knows.
+func isOurs(arg any) bool {
+	switch arg.(type) {
+	case Stream, *Texts:
+		return true
+	}
+	return false
 }
 
 // encode adds a command to what is to be sent. p.mu is held.
 func (s *session) encode(cmd string, args []any) error {
-	if !slices.ContainsFunc(args, isStream) {
+	if !slices.ContainsFunc(args, isOurs) {
 		return s.conn.Send(cmd, args...)
 	}
 	if err := s.conn.Flush(); err != nil { // what redigo has before it
@@ -38,7 +42,8 @@ func (s *session) encode(cmd string, args []any) error {
 	s.wire.mu.Lock()
 	defer s.wire.mu.Unlock()
 	out := &s.wire.out
-	out.add(appendHead(nil, '*', 1+len(args)))
+	var head [16]byte
+	out.add(appendHead(head[:0], '*', 1+count(args)))
 	out.argument([]byte(cmd))
 	for _, arg := range args {
 		switch arg := arg.(type) {
@@ -46,8 +51,12 @@ func (s *session) encode(cmd string, args []any) error {
 			out.add(appendHead(nil, '$', arg.Size))
 			out.stream(arg.Pieces)
 			out.add([]byte("\r\n"))
+		case *Texts:
+			out.add(arg.wire)
 		case []byte:
 			out.argument(arg)
+		case string:
+			out.argument([]byte(arg))
 		default:
 			out.argument(fmt.Append(nil, arg))
 		}

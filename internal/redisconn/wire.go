@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
+// LargeText is from how many bytes on arguments are not copied; redigo's and TLS' own buffers are smaller.
+const LargeText = 64 << 10
+
 const (
 	readBuffer = 64 << 10
 	sendPiece  = 256 << 10
-	keepBuffer = 1 << 20  // an output buffer does not grow beyond this
-	asItIs     = 64 << 10 // arguments from this size on are not copied; redigo's and TLS' own buffers are smaller
+	keepBuffer = 1 << 20 // an output buffer does not grow beyond this
 )
 
 // wire is the network connection under a Pipeline's redigo connection. redigo
@@ -47,7 +49,7 @@ type piece struct {
 func (o *outgoing) empty() bool { return len(o.pieces)+len(o.rest) == 0 }
 
 func (o *outgoing) add(p []byte) {
-	if large := len(p) >= asItIs; large || len(o.rest)+len(p) > keepBuffer {
+	if large := len(p) >= LargeText; large || len(o.rest)+len(p) > keepBuffer {
 		o.cut()
 		if large {
 			o.pieces = append(o.pieces, piece{text: p})

@@ -12,14 +12,14 @@ func TestOutgoing(t *testing.T) {
 	w := &wire{established: true}
 	var want []byte
 	large := 0
-	for i, size := range []int{1, 100, asItIs - 1, asItIs, 3, keepBuffer, 3 * keepBuffer, asItIs - 1} {
+	for i, size := range []int{1, 100, LargeText - 1, LargeText, 3, keepBuffer, 3 * keepBuffer, LargeText - 1} {
 		for range 20 {
 			p := bytes.Repeat([]byte{byte('a' + i)}, size)
 			if n, err := w.Write(p); n != size || err != nil {
 				t.Fatal(n, err)
 			}
 			want = append(want, p...)
-			if size >= asItIs {
+			if size >= LargeText {
 				large++
 				if got := w.out.pieces[len(w.out.pieces)-1].text; &got[0] != &p[0] || len(w.out.rest) > 0 {
 					t.Errorf("%d bytes were copied", size)

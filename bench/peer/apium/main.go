@@ -1,9 +1,11 @@
 // Command apium is the Apium worker the benchmark measures: the usual command line
-// with a few tasks. On SIGUSR1 it appends its allocation counters to $BENCH_MEM.
+// with a few tasks. On SIGUSR1 it appends its allocation counters to $BENCH_MEM, and writes a
+// profile of what it has allocated to $BENCH_ALLOCS.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,6 +21,9 @@ import (
 
 func main() {
 	if path := os.Getenv("BENCH_MEM"); path != "" {
+		if os.Getenv("BENCH_ALLOCS") != "" {
+			runtime.MemProfileRate = 512
+		}
 		go reportMemory(path)
 	}
 	if path := os.Getenv("BENCH_CPU"); path != "" {
@@ -51,8 +56,9 @@ func reportMemory(path string) {
 	for range signals {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err == nil {
+		err := writeAllocations(os.Getenv("BENCH_ALLOCS"))
+		f, openErr := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err = errors.Join(err, openErr); err == nil {
 			_, err = fmt.Fprintln(f, m.Mallocs, m.TotalAlloc)
 			_ = f.Close()
 		}
@@ -60,6 +66,19 @@ func reportMemory(path string) {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
+}
+
+func writeAllocations(path string) error {
+	if path == "" {
+		return nil
+	}
+	runtime.GC() // what is younger is not in the profile
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return pprof.Lookup("allocs").WriteTo(f, 0)
 }
 
 // profile writes a CPU profile of the time between two SIGUSR2.
