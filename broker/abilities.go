@@ -75,6 +75,9 @@ type Returner interface {
 	// Return puts messages that this consumer has acknowledged, and that nobody has started, those of
 	// [Bypasser] among them, back in front of their queues, just as they were, to be served in the order given.
 	Return(ctx context.Context, acknowledged ...Delivery) error
+	// Hold has this consumer hold such messages again under their tags, as if it had not acknowledged them. Those of
+	// [Bypasser] have none.
+	Hold(ctx context.Context, acknowledged ...Delivery) error
 }
 
 // Bypassers is implemented by consumers that can do with a message that is not published.

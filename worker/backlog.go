@@ -16,6 +16,7 @@ type backlog struct {
 	adaptive    bool // claim ahead while handlers are short
 	acceptAhead int  // accept so many ahead then, at most
 	returns     bool // what is accepted can go back
+	counts      bool // what is accepted and has not started counts against the limit
 	// acceptFor is for how long the slots are to have enough that is accepted, if an acknowledgement
 	// takes less.
 	acceptFor time.Duration
@@ -33,6 +34,8 @@ type backlog struct {
 	head      int
 	accepted  []*request    // they may start
 	accepting bool          // accept has some that are in neither
+	early     int           // so many of these are acknowledged early
+	holding   []*request    // they are about to be held again: see stalled
 	expected  int           // will be accepted: see follow
 	trip      time.Duration // how long an acknowledgement takes
 	idle      int           // slots that wait
@@ -60,15 +63,30 @@ func newBacklog(prefetch, slots int, adaptive bool, room chan struct{}) *backlog
 func (b *backlog) want() (want, free int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.wantLocked(), b.limit - b.held
+	return b.wantLocked(), b.limit - b.held - b.startableLocked()
 }
 
 func (b *backlog) wantLocked() int {
-	free := b.limit - b.held
-	if free <= 0 || free < (b.limit+1)/2 && b.waitingLocked() >= b.slots {
+	startable := b.startableLocked()
+	free := b.limit - b.held - startable
+	if free <= 0 || free < (b.limit+1)/2 && b.waitingLocked()+startable >= b.slots {
 		return 0
 	}
 	return free
+}
+
+// startableLocked is how many count that are acknowledged early and have not started.
+func (b *backlog) startableLocked() int {
+	if !b.counts {
+		return 0
+	}
+	n := b.early + len(b.holding)
+	for _, r := range b.accepted {
+		if !r.acksLate {
+			n++
+		}
+	}
+	return n
 }
 
 // configured is the prefetch limit without what is claimed ahead.
@@ -89,7 +107,7 @@ func (b *backlog) handed() int {
 func (b *backlog) full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.held >= b.limit
+	return b.held+b.startableLocked() >= b.limit
 }
 
 // push queues a request for the next free slot. It reports false after close.
@@ -155,6 +173,7 @@ func (b *backlog) next(requests []*request) ([]*request, bool) {
 	for _, r := range requests {
 		if !r.acksLate {
 			b.held--
+			b.early++
 		}
 	}
 	b.accepting = true
@@ -172,7 +191,11 @@ func (b *backlog) aheadLocked() int {
 	if b.trip < run/worthAhead {
 		return 0
 	}
-	return min(int((time.Duration(b.slots)*max(b.trip, b.acceptFor)+run-1)/run), b.acceptAhead)
+	most := b.acceptAhead
+	if b.counts {
+		most = min(most, b.prefetch)
+	}
+	return min(int((time.Duration(b.slots)*max(b.trip, b.acceptFor)+run-1)/run), most)
 }
 
 // accept takes the requests of the last call of next that may start, and how long their
@@ -181,13 +204,16 @@ func (b *backlog) aheadLocked() int {
 func (b *backlog) accept(requests []*request, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.accepting = false
+	b.accepting, b.early = false, 0
 	if took > 0 {
 		b.trip += (min(took, stallAfter) - b.trip) / 8
 	}
 	b.accepted = append(b.accepted, requests...)
 	if len(b.accepted) > b.idle {
 		signal(b.over)
+	}
+	if b.counts {
+		b.signalLocked() // some may be gone
 	}
 	if b.closed || len(requests) > 1 {
 		b.taken.Broadcast()
@@ -247,6 +273,9 @@ func (b *backlog) take(enough func() bool) (*request, bool) {
 	if 2*len(b.accepted) <= b.acceptAhead {
 		b.wanted.Signal()
 	}
+	if b.counts {
+		b.signalLocked()
+	}
 	return r, true
 }
 
@@ -264,6 +293,20 @@ func (b *backlog) again(r *request) bool {
 	return true
 }
 
+// heldAgain puts requests back, before all others, that stalled has returned to be held. It reports false after close.
+func (b *backlog) heldAgain(requests []*request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holding = nil
+	if b.closed {
+		return false
+	}
+	b.ready = slices.Insert(b.ready, b.head, requests...)
+	b.held += len(requests)
+	b.wanted.Signal()
+	return true
+}
+
 // resize takes another limit and number of slots.
 func (b *backlog) resize(prefetch, slots int) {
 	b.mu.Lock()
@@ -278,8 +321,10 @@ func (b *backlog) resize(prefetch, slots int) {
 func (b *backlog) ran(r *request, runtime time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.adaptive {
+	if b.acceptAhead > 0 {
 		b.pace.note(runtime)
+	}
+	if b.adaptive {
 		b.limit = max(b.prefetch, b.pace.ahead(b.slots))
 	}
 	if b.onCall.wanted && b.onCall.note(b.prefetch, r.content.Size, time.Now()) {
@@ -332,7 +377,7 @@ func (b *backlog) abandon() []*request {
 func (b *backlog) waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.waitingLocked() + len(b.accepted)
+	return b.waitingLocked() + len(b.accepted) + len(b.holding)
 }
 
 // waitingLocked is the number of requests that are not accepted yet.
@@ -342,5 +387,5 @@ func (b *backlog) waitingLocked() int { return len(b.ready) - b.head }
 func (b *backlog) list() []*request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Concat(b.accepted, b.ready[b.head:])
+	return slices.Concat(b.accepted, b.holding, b.ready[b.head:])
 }

@@ -55,7 +55,7 @@ type Config struct {
 	// PrefetchMultiplier times Concurrency is how many messages the worker holds
 	// unacknowledged. UnlimitedPrefetch lifts the limit. Default 4, and more while
 	// handlers take so little that the slots would idle: what they run within 5 ms, at
-	// most 256 messages.
+	// most 256 messages. Where it is given, what is acknowledged early and has not started counts, too.
 	PrefetchMultiplier int
 	// Executors are what runs tasks besides the goroutines that run Go handlers, by the names
 	// with which tasks are registered for them (see tasks.Registry.RegisterFor). Each has

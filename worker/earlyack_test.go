@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,11 +166,47 @@ func TestAcceptedGoesBackWhenSlotsAreStuck(t *testing.T) {
 	})
 }
 
+// Where the limit was given, what was acknowledged for short tasks is held again if a long one comes in between: nobody sees that
+// it was acknowledged, and it waits here, in its order.
+func TestAcceptedIsHeldAgainWhenSlotsAreStuck(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		consumer := &slowAck{Consumer: b.broker.Consumer(queue), takes: 100 * time.Microsecond}
+		b.cfg.Consumer, b.cfg.Concurrency, b.cfg.PrefetchMultiplier = consumer, 1, 8
+		var ran []int
+		b.reg.Register("app.short", func(n int) { ran = append(ran, n) }, tasks.Params("n"))
+		b.reg.Register("app.long", func() { time.Sleep(time.Hour) })
+		const before, after = 500, 200
+		var want []int
+		for n := range before + after {
+			if n == before {
+				b.send(canvas.Sig("app.long"))
+			}
+			b.send(canvas.Sig("app.short", n))
+			want = append(want, n)
+		}
+		b.start()
+		b.sleep(time.Minute)
+		if len(ran) != before || consumer.most < 4 || consumer.held == 0 || consumer.returned > 0 {
+			t.Fatalf("%d ran, %d acknowledged at a time, %d held again, %d given back", len(ran), consumer.most, consumer.held, consumer.returned)
+		}
+		n := b.w.Stats().Reserved
+		b.wantQueued(after-n, n)
+		if n < 4 || n > 8 {
+			t.Errorf("%d are reserved, want 4 to 8", n)
+		}
+		b.sleep(2 * time.Hour)
+		if !slices.Equal(ran, want) {
+			t.Errorf("%d ran, or in another order: %v", len(ran), ran)
+		}
+	})
+}
+
 // slowAck is a consumer whose acknowledgements take a while.
 type slowAck struct {
 	broker.Consumer
 	takes          time.Duration
-	most, returned int
+	most           int
+	returned, held int
 }
 
 func (s *slowAck) Unwrap() broker.Consumer { return s.Consumer }
@@ -183,6 +220,51 @@ func (s *slowAck) Ack(ctx context.Context, tags ...string) ([]string, error) {
 func (s *slowAck) Return(ctx context.Context, ds ...broker.Delivery) error {
 	s.returned += len(ds)
 	return s.Consumer.(broker.Returner).Return(ctx, ds...)
+}
+
+func (s *slowAck) Hold(ctx context.Context, ds ...broker.Delivery) error {
+	s.held += len(ds)
+	return s.Consumer.(broker.Returner).Hold(ctx, ds...)
+}
+
+// TestGivenLimitCountsWhatIsAccepted: where the prefetch multiplier was given, short tasks are accepted together, too, but a worker
+// never has more that has not started than others would leave to it: the limit, and one for each slot that is about to start it.
+func TestGivenLimitCountsWhatIsAccepted(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		acks := &slowAck{Consumer: b.broker.Consumer(queue), takes: 100 * time.Microsecond}
+		consumer := &unstarted{Consumer: acks}
+		b.cfg.Consumer, b.cfg.Concurrency, b.cfg.PrefetchMultiplier = consumer, 2, 4
+		b.reg.Register("app.short", func() { consumer.started.Add(1) })
+		const n = 1000
+		for range n {
+			b.send(canvas.Sig("app.short"))
+		}
+		b.start()
+		b.sleep(time.Minute)
+		if got := consumer.started.Load(); got != n {
+			t.Fatalf("%d of %d ran", got, n)
+		}
+		if acks.most < 4 || consumer.most > 2*4+2 {
+			t.Errorf("up to %d were acknowledged at a time, and %d had not started", acks.most, consumer.most)
+		}
+	})
+}
+
+// unstarted is a consumer that notes how much of what was claimed has not started.
+type unstarted struct {
+	broker.Consumer
+	started atomic.Int64
+	claimed int64
+	most    int64
+}
+
+func (u *unstarted) Unwrap() broker.Consumer { return u.Consumer }
+
+func (u *unstarted) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	ds, err := u.Consumer.Claim(ctx, limit)
+	u.claimed += int64(len(ds))
+	u.most = max(u.most, u.claimed-u.started.Load())
+	return ds, err
 }
 
 // A message that was lost while it waited for a slot does not count as held for ever: the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
@@ -101,5 +102,17 @@ func (g *givenBack) takeBack(ctx context.Context, accepted []*request) {
 		g.persist(ctx, "take acknowledgements back", func() error {
 			return g.returner.Return(ctx, deliveriesOf(accepted)...)
 		})
+	}
+}
+
+// hold takes acknowledgements back of what waits on here.
+func (g *givenBack) hold(ctx context.Context, accepted []*request) {
+	term, now := g.leases.term(), time.Now()
+	g.persist(ctx, "hold messages again", func() error { return g.returner.Hold(ctx, deliveriesOf(accepted)...) })
+	for _, r := range accepted {
+		r.accepted = false
+		r.term.Store(term)
+		r.leased.Store(now.UnixNano())
+		g.leases.add(r)
 	}
 }

@@ -38,6 +38,14 @@ func (l *leases) lapsed() <-chan struct{} {
 	return l.leaser.Lapsed()
 }
 
+// term is that of the lease now.
+func (l *leases) term() uint64 {
+	if l.leaser == nil {
+		return 0
+	}
+	return l.leaser.Lease().Term
+}
+
 // good tells whether nobody else can have been given a request's message.
 func (l *leases) good(r *request, lease broker.Lease, now time.Time) bool {
 	return lease.Good(now) && r.term.Load() == lease.Term &&
@@ -166,10 +174,7 @@ const renewPause = time.Second
 
 // renew renews what the worker holds now. It reports false if that failed.
 func (l *leases) renew(ctx context.Context) bool {
-	var term uint64
-	if l.leaser != nil {
-		term = l.leaser.Lease().Term // before what is found out
-	}
+	term := l.term() // before what is found out
 	for tags := l.tags(); len(tags) > 0 && ctx.Err() == nil; {
 		n := min(len(tags), extendBatch)
 		start := time.Now()

@@ -97,6 +97,10 @@ func (d *deadbroker) Requeue(_ context.Context, place broker.Place, deliveries .
 	return nil
 }
 
+func (d *deadbroker) Hold(ctx context.Context, deliveries ...broker.Delivery) error {
+	return d.Return(ctx, deliveries...)
+}
+
 func (d *deadbroker) Return(_ context.Context, deliveries ...broker.Delivery) error {
 	d.notes.add("return:%s", tagsOf(deliveries))
 	return nil

@@ -82,8 +82,8 @@ func (rn *runner) add(name string, cfg ExecutorConfig, prefetch func(slots int) 
 	p.backlog = newBacklog(prefetch(max(cfg.Concurrency, cfg.Autoscale.Max)), cfg.Concurrency, adaptive, rn.room)
 	p.backlog.onCall.wanted = onCall && !adaptive
 	p.backlog.returns = rn.unstarted.takesBack()
-	if adaptive && rn.unstarted.takesBack() {
-		p.backlog.acceptAhead = acceptedAhead
+	if rn.unstarted.takesBack() {
+		p.backlog.acceptAhead, p.backlog.counts = acceptedAhead, !adaptive
 		if p.readsItself() {
 			p.backlog.acceptFor = acceptedFor
 		}

@@ -54,6 +54,9 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 		return r.acksLate
 	})
 	b.held -= len(surplus)
+	if b.counts {
+		b.holding = slices.DeleteFunc(slices.Clone(accepted), func(r *request) bool { return r.tag == "" })
+	}
 	return surplus, accepted, false
 }
 
@@ -78,8 +81,32 @@ func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 			var surplus, accepted []*request
 			if surplus, accepted, over = p.backlog.stalled(); len(surplus)+len(accepted) > 0 {
 				p.runner.unstarted.unclaim(ctx, surplus)
-				p.runner.unstarted.takeBack(ctx, accepted)
+				p.takeBack(ctx, accepted)
 			}
+		}
+	}
+}
+
+// takeBack takes acknowledgements back. Where the limit was given, there is room for what they are of, and it stays: nobody
+// can tell that it was acknowledged, unless the worker is killed before that. Otherwise others shall have it, as they shall have what was
+// passed on and has never been in a queue.
+func (p *pool) takeBack(ctx context.Context, accepted []*request) {
+	var held, back []*request
+	for _, r := range accepted {
+		if p.backlog.counts && r.tag != "" {
+			held = append(held, r)
+		} else {
+			back = append(back, r)
+		}
+	}
+	p.runner.unstarted.takeBack(ctx, back)
+	if len(held) == 0 {
+		return
+	}
+	p.runner.unstarted.hold(ctx, held)
+	if !p.backlog.heldAgain(held) {
+		for _, r := range held {
+			p.runner.unstarted.add(r)
 		}
 	}
 }

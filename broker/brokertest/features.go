@@ -80,6 +80,7 @@ var tests = []struct {
 	{"ack", nil, testAck},
 	{"requeue front", nil, testRequeueFront},
 	{"return", func(f Features) bool { return f.Returns }, testReturn},
+	{"hold", func(f Features) bool { return f.Returns }, testHold},
 	{"bypass", func(f Features) bool { return f.Bypasses && f.Returns }, testBypass},
 	{"unclaim", func(f Features) bool { return f.Unclaims }, testUnclaim},
 	{"claim without", func(f Features) bool { return f.Chooses }, testClaimWithout},

@@ -55,6 +55,31 @@ func testReturn(t *testing.T, f *fixture) {
 	}
 }
 
+// testHold holds messages again that were acknowledged: they can be acknowledged and given back as before.
+func testHold(t *testing.T, f *fixture) {
+	c := f.open("q")
+	f.publish("q", "1", "2", "3", "4")
+	ds := c.collect(4, 4)
+	if lost := c.ack(ds[1:]...); len(lost) > 0 {
+		t.Fatalf("lost %v", lost)
+	}
+	f.wantLeased(1)
+	if err := c.able.Returner.Hold(f.context(), ds[1:3]...); err != nil {
+		t.Fatal(err)
+	}
+	f.wantLeased(3)
+	if lost := c.ack(ds[0], ds[1]); len(lost) > 0 {
+		t.Errorf("lost %v", lost)
+	}
+	c.requeue(broker.Front, ds[2])
+	f.wantLeased(0)
+	again := c.claim(1)
+	wantIDs(t, again, "3+")
+	if again[0].Queue != "q" {
+		t.Errorf("it came from %q", again[0].Queue)
+	}
+}
+
 // testBypass passes messages to a consumer that waits: nobody else knows of them, and they can be returned as if they
 // had been published.
 func testBypass(t *testing.T, f *fixture) {

@@ -171,6 +171,23 @@ func (c *consumer) Return(ctx context.Context, acknowledged ...broker.Delivery) 
 	return nil
 }
 
+// Hold implements [broker.Returner].
+func (c *consumer) Hold(ctx context.Context, acknowledged ...broker.Delivery) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	for _, d := range acknowledged {
+		m, err := returned(d)
+		if err != nil {
+			return err
+		}
+		c.b.leases[d.Tag] = &lease{tag: d.Tag, message: m, list: d.Queue, until: time.Now().Add(c.b.VisibilityTimeout)}
+	}
+	return nil
+}
+
 // returned is the message of a delivery that has been settled.
 func returned(d broker.Delivery) (*message, error) {
 	var r protocol.Received

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -96,6 +97,41 @@ func (c *Consumer) Return(ctx context.Context, acknowledged ...broker.Delivery) 
 	if _, err := c.pipe.Once(ctx, c.marks, returnScript, keys, args); err != nil {
 		return fmt.Errorf("return messages: %w", closedError(err))
 	}
+	return nil
+}
+
+// holdScript records messages again that were acknowledged.
+//
+//	KEYS  1 mark, 2 unacked, 3 unacked_index
+//	ARGV  1 number, 2 score, then per message: tag, record
+var holdScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+redis.call('HLEN', KEYS[2])
+redis.call('ZCARD', KEYS[3])
+if done_before() then return 0 end
+for i = 3, #ARGV, 2 do
+  redis.call('ZADD', KEYS[3], ARGV[2], ARGV[i])
+  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+end
+return 1
+`)
+
+// Hold implements [broker.Returner]. An answer that was lost is asked for again.
+func (c *Consumer) Hold(ctx context.Context, acknowledged ...broker.Delivery) error {
+	if c.cfg.NoAckEmulation {
+		return c.usable()
+	}
+	args := []any{nil, score(time.Now())}
+	for _, d := range acknowledged {
+		tail, err := entryTail(c.listOf(d.Queue))
+		if err != nil {
+			return fmt.Errorf("hold messages: %w", err)
+		}
+		args = append(args, d.Tag, slices.Concat([]byte{'['}, d.Raw, []byte(tail)))
+	}
+	if _, err := c.pipe.Once(ctx, c.marks, holdScript, []any{nil, c.keys.unacked, c.keys.index}, args); err != nil {
+		return fmt.Errorf("hold messages: %w", closedError(err))
+	}
+	c.held.Add(int64(len(acknowledged)))
 	return nil
 }
 
