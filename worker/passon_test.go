@@ -70,6 +70,9 @@ func TestStepsArePassedOn(t *testing.T) {
 		{"a body in the only slot", canvas.Chord([]canvas.Signature{first, first}, canvas.Sig("app.join")), func(b *bench) { b.cfg.Concurrency = 1 }, "first first", "first first join"},
 		{"a body that is a group", canvas.Chord([]canvas.Signature{first}, canvas.Group(canvas.Sig("app.join"), canvas.Sig("app.join"))), nil, "first join join", "first join join"},
 		{"a body after late acknowledgements", canvas.Chord([]canvas.Signature{canvas.Sig("app.late", 1)}, canvas.Sig("app.join")), nil, "late join", "late join"},
+		{"a body after acknowledgements that it does not go with", canvas.Chord([]canvas.Signature{canvas.Sig("app.late", 1)}, canvas.Sig("app.join")), func(b *bench) {
+			b.cfg.Consumer = &claiming{Consumer: inconclusive{b.broker.Consumer(queue)}}
+		}, "late join", "late join"},
 		{"a body that is acknowledged late", canvas.Chord([]canvas.Signature{first}, canvas.Sig("app.latejoin")), nil, "first latejoin", "first latejoin"},
 		{"a body of another queue", canvas.Chord([]canvas.Signature{first}, canvas.Sig("app.join").Set(canvas.Queue("elsewhere"))), nil, "first", "first"},
 		{"after a late acknowledgement", canvas.Chain(canvas.Sig("app.late", 1), next()), nil, "late next", "late next"},
@@ -131,6 +134,12 @@ func TestStepsArePassedOn(t *testing.T) {
 
 // plain hides what a consumer can do besides.
 type plain struct{ broker.Consumer }
+
+// inconclusive is a consumer that publishes nothing along with acknowledgements.
+type inconclusive struct{ broker.Consumer }
+
+func (inconclusive) Concluder(broker.Publisher) broker.Concluder { return nil }
+func (i inconclusive) Unwrap() broker.Consumer                   { return i.Consumer }
 
 // TestPassedOnIsToldLikeAll: what is told of a step, and what it is given, does not depend on how it came.
 func TestPassedOnIsToldLikeAll(t *testing.T) {
