@@ -122,7 +122,8 @@ local function claim()
 end
 `
 
-// dueScript claims the parked messages that are due first.
+// dueScript claims the parked messages that are due first. It reads their records in portions, as each command costs more
+// than what it reads: first one, then as many as go by the largest so far, but not more than 32.
 //
 //	KEYS  1 liveness key, 2 unacked, 3 unacked_index, then an index per queue
 //	ARGV  1 epoch, 2 limit, 3 score of the claims, 4 tag prefix, 5 number of the first tag,
@@ -130,30 +131,40 @@ end
 //	return nil if the liveness key does not hold the epoch, else
 //	      number of index members dropped because their message is gone, {records}
 var dueScript = redisconn.NewScript(-1, takeParked+`
-local all, queues, seen, stale = {}, 0, {}, 0
+local tags, from, due, queues, seen, stale = {}, {}, {}, 0, {}, 0
 for k = 4, #KEYS do
   local found = redis.call('ZRANGEBYSCORE', KEYS[k], '-inf', '(' .. ARGV[6], 'WITHSCORES', 'LIMIT', 0, limit)
-  for i = 1, #found, 2 do all[#all + 1] = {tonumber(found[i + 1]), k, i, found[i]} end
+  for i = 1, #found, 2 do
+    local n = #tags + 1
+    tags[n], from[n], due[n] = found[i], k, found[i + 1]
+  end
   if #found > 0 then queues = queues + 1 end
   seen[k] = 0
 end
 if queues > 1 then
-  table.sort(all, function(a, b)
-    if a[1] ~= b[1] then return a[1] < b[1] end
-    return a[2] < b[2] or a[2] == b[2] and a[3] < b[3]
-  end)
+  local order, unsorted, unsortedFrom = {}, tags, from
+  for n = 1, #tags do order[n], due[n] = n, tonumber(due[n]) end
+  table.sort(order, function(a, b) return due[a] < due[b] or due[a] == due[b] and a < b end)
+  tags, from = {}, {}
+  for n, was in ipairs(order) do tags[n], from[n] = unsorted[was], unsortedFrom[was] end
 end
-for i = 1, math.min(#all, limit) do
-  local k, parked = all[i][2], all[i][4]
-  local record = redis.call('HGET', KEYS[2], parked)
+local some, at, portion, largest = {}, 0, 1, 1
+for n = 1, math.min(#tags, limit) do
+  if at == #some then
+    some, at = redis.call('HMGET', KEYS[2], unpack(tags, n, math.min(n + portion - 1, #tags))), 0
+  end
+  at = at + 1
+  local record = some[at]
   if not record then
     stale = stale + 1
   elseif fits(record) then
-    take(parked, record)
+    take(tags[n], record)
+    largest = math.max(largest, #record)
+    portion = math.max(1, math.min(32, math.floor(left / largest)))
   else
     break
   end
-  seen[k] = seen[k] + 1
+  seen[from[n]] = seen[from[n]] + 1
 end
 claim()
 for k = 4, #KEYS do

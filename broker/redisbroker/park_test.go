@@ -378,3 +378,90 @@ func TestSweepLeavesTheNextAttempt(t *testing.T) {
 		t.Error("an index without a record is left")
 	}
 }
+
+// What is due comes first due first, whatever queue it is of, and wherever in between messages are gone that others have
+// restored or that find no room: those that nobody has claimed stay where they are.
+func TestDueComesInOrder(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("even", "odd")})
+	const n, firstClaim = 150, 70
+	for i := range n { // the queue that comes first has what is due first, in turns
+		tag, queue := fmt.Sprintf("apium.parked:%03d", i), []string{"even", "odd"}[i%2]
+		s.Do(t, "HSET", "unacked", tag, fmt.Sprintf(`[%s,"",%q]`, envelopetest.New(queue, fmt.Sprint(i), 0), queue))
+		s.Do(t, "ZADD", "apium.parked."+queue, i/4, tag)
+		s.Do(t, "ZADD", "unacked_index", time.Now().Unix(), tag)
+	}
+	order := func(from, to int) (want []string) { // of four that are due at once, those of the first queue come first
+		for i := from; i < to; i += 4 {
+			for _, j := range []int{i, i + 2, i + 1, i + 3} {
+				if j%7 != 3 && j < to {
+					want = append(want, fmt.Sprint(j))
+				}
+			}
+		}
+		return want
+	}
+	for i := 3; i < n; i += 7 {
+		s.Do(t, "HDEL", "unacked", fmt.Sprintf("apium.parked:%03d", i))
+	}
+	all := order(0, n)
+	first, err := c.Due(t.Context(), time.Now(), firstClaim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, err := c.Due(t.Context(), time.Now(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(first) == 0 || len(first) > firstClaim || len(first)+len(rest) != len(all) {
+		t.Errorf("claimed %d, then %d of %d", len(first), len(rest), len(all))
+	}
+	if diff := cmp.Diff(ids(t, append(first, rest...)), all); diff != "" {
+		t.Errorf("(-claimed +due):\n%s", diff)
+	}
+	if left := s.int(t, "EXISTS", "apium.parked.even", "apium.parked.odd"); left != 0 {
+		t.Error("something is left in the indices")
+	}
+	if held := s.int(t, "HLEN", "unacked"); held != len(all) {
+		t.Errorf("%d are recorded, want %d", held, len(all))
+	}
+}
+
+// However small the first messages are, what is claimed with them is no larger than one answer may be.
+func TestDueOfMixedSizes(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.open(t, redisbroker.Config{Queues: broker.Named("q")})
+	large := strings.Repeat("x", 2<<20) // it is in a message three times
+	for i := range 40 {
+		tag, text := fmt.Sprintf("apium.parked:%03d", i), fmt.Sprint(i)
+		if i%10 == 9 {
+			text += large
+		}
+		s.Do(t, "HSET", "unacked", tag, fmt.Sprintf(`[%s,"","q"]`, envelopetest.New("q", text, 0)))
+		s.Do(t, "ZADD", "apium.parked.q", i, tag)
+		s.Do(t, "ZADD", "unacked_index", time.Now().Unix(), tag)
+	}
+	seen, answers := 0, 0
+	for more := true; more; {
+		ds, err := c.Due(t.Context(), time.Now(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes := 0
+		for i, id := range ids(t, ds) {
+			bytes += len(ds[i].Raw)
+			if want := fmt.Sprint(seen + i); strings.TrimSuffix(id, large) != want {
+				t.Fatalf("%.20s comes in the place of %s", id, want)
+			}
+		}
+		if bytes > 16<<20 {
+			t.Errorf("%d bytes in one answer", bytes)
+		}
+		seen, answers, more = seen+len(ds), answers+1, len(ds) > 0
+	}
+	if seen != 40 || answers < 3 {
+		t.Errorf("%d claimed in %d answers", seen, answers)
+	}
+}
