@@ -110,23 +110,34 @@ func (c *chords) settleBody(ctx context.Context, r *request, f *flow, finish fun
 	}
 }
 
-// finishing returns what finishes a chord once its body, which is in f, is settled. If the broker refuses the body, such as one that is
-// larger than it takes, the chord fails, as in Celery: whoever waits for it would wait for ever.
+// finishing returns what finishes a chord once its body, which is in f, is settled.
 func (c *chords) finishing(r *request, p part, claim backend.ChordClaim, f *flow, failed bool) func(ctx context.Context) {
-	var refused error
-	for i := range f.Messages {
-		f.Messages[i].Refused = func(err error) { refused = err }
-	}
+	refused := heedRefusal(f)
 	return func(ctx context.Context) {
-		if refused == nil || failed {
+		if *refused == nil || failed {
 			c.finish(ctx, claim, failed)
 			return
 		}
-		failure := &flow{}
-		exc := newException("kombu.exceptions", "OperationalError", refused.Error())
-		c.log.remarks(r, c.outcomes.failBody(failure, r, p.body, &chordError{text: "Callback error: " + exc.Repr()}))
-		c.settleBody(ctx, r, failure, func(ctx context.Context) { c.finish(ctx, claim, true) })
+		c.settleBody(ctx, r, c.refusedBody(r, p.body, *refused), func(ctx context.Context) { c.finish(ctx, claim, true) })
 	}
+}
+
+// heedRefusal returns where it is noted that the broker has refused a message of a flow.
+func heedRefusal(f *flow) *error {
+	refused := new(error)
+	for i := range f.Messages {
+		f.Messages[i].Refused = func(err error) { *refused = err }
+	}
+	return refused
+}
+
+// refusedBody is what it means that the broker refuses the body of a chord, such as one that is larger than it takes. The chord fails, as
+// in Celery: whoever waits for it would wait for ever.
+func (c *chords) refusedBody(r *request, body []byte, why error) *flow {
+	f := &flow{}
+	exc := newException("kombu.exceptions", "OperationalError", why.Error())
+	c.log.remarks(r, c.outcomes.failBody(f, r, body, &chordError{text: "Callback error: " + exc.Repr()}))
+	return f
 }
 
 func (c *chords) finish(ctx context.Context, claim backend.ChordClaim, failed bool) {

@@ -43,9 +43,27 @@ func (c *chords) unlock(ctx context.Context, groupID string, body json.RawMessag
 		}
 		*f = flow{}
 		c.log.remarks(r, c.outcomes.failBody(f, r, body, err))
+	} else {
+		f.finish = append(f.finish, c.failingIfRefused(r, body, f))
 	}
 	r.leave(f)
 	return nil
+}
+
+// failingIfRefused fails the chord if its body, which is in f, is refused: where it is published with the acknowledgement, after that.
+func (c *chords) failingIfRefused(r *request, body []byte, f *flow) finisher {
+	refused := heedRefusal(f)
+	return func(_ context.Context, rest *settlement) {
+		if *refused != nil {
+			rest.flow.add(c.refusedBody(r, body, *refused))
+			return
+		}
+		rest.flow.after = append(rest.flow.after, func(ctx context.Context) {
+			if *refused != nil {
+				c.settleBody(ctx, r, c.refusedBody(r, body, *refused), func(context.Context) {})
+			}
+		})
+	}
 }
 
 // pollAgain retries celery.chord_unlock, or fails its chord when there have been enough

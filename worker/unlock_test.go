@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend/membackend"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
@@ -162,4 +163,59 @@ func TestChordUnlockWithoutABackend(t *testing.T) {
 			l.want(t)
 		})
 	})
+}
+
+// bodyRefusingConsumer does not publish "app.body" with an acknowledgement, either.
+type bodyRefusingConsumer struct {
+	broker.Consumer
+	to broker.Publisher
+}
+
+func (c *bodyRefusingConsumer) Unwrap() broker.Consumer { return c.Consumer }
+
+func (c *bodyRefusingConsumer) Concluder(broker.Publisher) broker.Concluder {
+	return &bodyRefusingConcluder{c.Consumer.(broker.Concluders).Concluder(c.to)}
+}
+
+type bodyRefusingConcluder struct{ broker.Concluder }
+
+func (c *bodyRefusingConcluder) Conclude(ctx context.Context, conclusions ...broker.Conclusion) (lost []string, err error) {
+	for _, conclusion := range conclusions {
+		for i, m := range conclusion.Publish {
+			if strings.Contains(string(m.Message.Headers), `"app.body"`) {
+				return nil, &broker.RefusedError{Publication: m, Index: i, Err: broker.ErrUnroutable}
+			}
+		}
+	}
+	return c.Concluder.Conclude(ctx, conclusions...)
+}
+
+// TestPolledChordWhoseBodyIsRefused fails, as with Celery: nobody polls it any more, and who waits for its body would wait for ever.
+func TestPolledChordWhoseBodyIsRefused(t *testing.T) {
+	for name, concludes := range map[string]bool{"with the acknowledgement": true, "before it": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bench) {
+				var f failures
+				b.echoes("app.first", "app.second", "app.body")
+				b.reg.Register("app.new", f.note, tasks.Errback())
+				b.cfg.Publisher = &bodyRefusing{b.cfg.Publisher, "app.body"}
+				if b.cfg.Consumer = b.broker.Consumer(queue); concludes {
+					b.cfg.Consumer = &bodyRefusingConsumer{b.cfg.Consumer, b.broker.Publisher()}
+				}
+				b.start()
+				b.send(named("first", "one"))
+				b.send(named("second", "two"))
+				b.send(unlock(named("body", "own").LinkError(canvas.Sig("app.new")), nil))
+				b.sleep(time.Minute)
+				const why = "Callback error: OperationalError("
+				if record := b.result("body"); !strings.HasPrefix(record, `FAILURE {"exc_type": "ChordError", "exc_message": ["`+why) {
+					t.Errorf("the body's record: %s", record)
+				}
+				if told := strings.Join(f.told, "\n"); len(f.told) != 1 || !strings.Contains(told, why) {
+					t.Errorf("errbacks were told %s", told)
+				}
+				b.wantQueued(0, 0)
+			})
+		})
+	}
 }
