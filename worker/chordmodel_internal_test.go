@@ -100,11 +100,12 @@ type chordWorld struct {
 	registry *tasks.Registry
 	body     string          // as a part's message has it
 	rescued  map[string]bool // from what end has seen the body be published
+	known    explorer.Memory[explorer.Taken]
 }
 
 func newChordWorld(t *testing.T) *chordWorld {
 	t.Helper()
-	w := &chordWorld{Machine: explorer.NewMachine(t, func(string) bool { return false }), t: t, registry: tasks.NewRegistry(), rescued: map[string]bool{}}
+	w := &chordWorld{Machine: explorer.NewMachine(t, func(string) bool { return false }), t: t, registry: tasks.NewRegistry(), rescued: map[string]bool{}, known: explorer.Memory[explorer.Taken]{}}
 	w.registry.Register("part", func() int { return 1 }, tasks.AcksLate(true))
 	w.registry.Register("body", func([]int) {})
 	var err error
@@ -400,12 +401,15 @@ func (w *chordWorld) further(lose bool) func(*chordState, *chordActor) error {
 			s.losses--
 		}
 		before := *a
-		taken := w.Further(s.redis, a.history, explorer.Names{Find: findClaimToken, Stand: a.tag()}, lose, func(ctx context.Context) {
-			if before.peer {
-				w.celery(&before)
-			} else {
-				w.settle(ctx, &before)
-			}
+		key := a.history.Append(fmt.Appendf(s.redis.Append(nil), "%s %t ", a.tag(), lose))
+		taken := w.known.Of(key, func() explorer.Taken {
+			return w.Further(s.redis, before.history, explorer.Names{Find: findClaimToken, Stand: before.tag()}, lose, func(ctx context.Context) {
+				if before.peer {
+					w.celery(&before)
+				} else {
+					w.settle(ctx, &before)
+				}
+			})
 		})
 		s.redis, a.history, a.settles = taken.Redis, taken.History, !taken.Ended
 		if taken.Ended {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -47,11 +48,13 @@ type command struct {
 // Dial must be closed before the test ends.
 func NewMachine(t *testing.T, timed func(key string) bool) *Machine {
 	t.Helper()
-	m := &Machine{t: t, Redis: miniredis.NewMiniRedis(), timed: timed, commands: make(chan command)}
+	m := &Machine{t: t, Redis: miniredis.NewMiniRedis(), timed: timed, commands: make(chan command), broken: true}
 	first, err := m.Redis.Dial() // without one there is no server
 	if err != nil {
 		t.Fatal(err)
 	}
+	was := debug.SetGCPercent(400) // the Lua of each command makes much that is gone at once
+	t.Cleanup(func() { debug.SetGCPercent(was) })
 	near, far := net.Pipe()
 	m.Redis.Server().ServeConn(far)
 	m.server, m.answers = near, bufio.NewReader(near)
