@@ -34,6 +34,7 @@ var scriptMutants = []scriptMutant{
 	{"an acknowledgement does not tell what was lost", "acknowledged early", &ackScript, cut("then lost[#lost + 1] = ARGV[i] end", "then end")},
 	{"an acknowledgement forgets what it has done", "two are accepted, and not heard of", &ackScript, cut("if done_before() then", "if false then")},
 	{"what is handed back is still held", "two, and a death", &moveScript, cut("redis.call('HDEL', KEYS[1], tag)\n", "")},
+	{"what is handed back is served last", "two, and a death", &moveScript, cut("redis.call(ARGV[1],", "redis.call('LPUSH',")},
 	{"a sweep does not see that a lease was renewed", "a sweep", &moveScript, cut("and not renewed", "")},
 	{"what is given back stays in the inbox", "inboxes", &claimScript, cut("redis.call('DEL', KEYS[i + 1])", "")},
 	{"what a waiter has claimed stays in the inbox", "inboxes", &takeMovedScript, cut("redis.call('DEL', KEYS[4])", "")},
