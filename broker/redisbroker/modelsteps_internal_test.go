@@ -375,13 +375,11 @@ func renew(ctx context.Context, c *Consumer, about []held) outcome {
 	gone := slices.DeleteFunc(slices.Clone(about), func(h held) bool { return !slices.Contains(lost, h.Tag) })
 	return func(s *state, a *actor) error {
 		a.without(gone)
-		if err != nil {
-			return nil
-		}
+		heard := err == nil
 		_, alive := s.redis["apium.alive."+idPrefix+a.name]
 		peers := slices.ContainsFunc(s.actors, func(a actor) bool { return a.peer }) // they look once, and act later
 		a.each(func(h *held) {
-			if slices.ContainsFunc(about, func(one held) bool { return one.Tag == h.Tag }) {
+			if heard && slices.ContainsFunc(about, func(one held) bool { return one.Tag == h.Tag }) {
 				h.Term, h.age, h.lapsed = term, 0, h.lapsed && (!alive || peers)
 			}
 		})
