@@ -52,7 +52,7 @@ type ChordCount struct {
 	Count int        // how many parts have arrived
 	Total int        // how many there are to be; 0: not known
 	Claim ChordClaim // of a ChordComplete
-	Again bool       // of a ChordComplete: this part was counted before, and somebody may have got further since; false also if that is not known
+	Again bool       // of a ChordComplete: this part was counted before, and somebody may have got further since
 	// Lease is, of a ChordClaimed, when to count the part again; of a ChordComplete, how long a claim should last at a time:
 	// 0 leaves that to the caller.
 	Lease time.Duration

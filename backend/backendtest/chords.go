@@ -116,7 +116,8 @@ func chordSameTask(t *testing.T, ctx context.Context, b Backend) {
 // chordTakenOver has the one who is to run the body die.
 func chordTakenOver(t *testing.T, ctx context.Context, b Backend) {
 	setSize(t, ctx, b, 1)
-	dead := count(t, ctx, b, states(backend.ChordComplete), Part("g", 0))[0].Claim
+	first := count(t, ctx, b, states(backend.ChordComplete), Part("g", 0))[0]
+	dead := first.Claim
 	count(t, ctx, b, states(backend.ChordClaimed), Part("g", 0))
 	if err := b.Renew(ctx, dead, 20*time.Millisecond); err != nil {
 		t.Fatalf("Renew: %v", err)
@@ -129,6 +130,8 @@ func chordTakenOver(t *testing.T, ctx context.Context, b Backend) {
 		}
 		if heir = counts[0].Claim; heir.Token == "" {
 			pause(ctx, counts[0].Lease)
+		} else if first.Again || !counts[0].Again {
+			t.Errorf("counted before: %t, then %t", first.Again, counts[0].Again)
 		}
 	}
 	for name, err := range map[string]error{"Renew": b.Renew(ctx, dead, time.Second), "Finish": b.Finish(ctx, dead, false)} {

@@ -66,7 +66,8 @@ func (c *chord) count(part backend.ChordPart) backend.ChordCount {
 	if part.Index != nil {
 		key.index = *part.Index
 	}
-	if !c.parts[key] {
+	again := c.parts[key]
+	if !again {
 		c.parts[key] = true
 		result := backend.ChordResult{TaskID: part.TaskID, State: part.State, Result: bytes.Clone(part.Result)}
 		if result.Result == nil {
@@ -89,7 +90,7 @@ func (c *chord) count(part backend.ChordPart) backend.ChordCount {
 	default:
 		c.token, c.until = protocol.NewID(), now.Add(lease)
 		count.State = backend.ChordComplete
-		count.Claim = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}
+		count.Claim, count.Again = backend.ChordClaim{GroupID: part.GroupID, Token: c.token}, again
 	}
 	return count
 }

@@ -195,7 +195,8 @@ func TestChordWhosePartsPythonHasMiscounted(t *testing.T) {
 func TestChordTakenOver(t *testing.T) {
 	inEvery(t, func(t *testing.T, b *chordBench) {
 		b.list("g", 1)
-		dead := b.count(states{isComplete}, part("g", 0, "SUCCESS"))[0].Claim
+		first := b.count(states{isComplete}, part("g", 0, "SUCCESS"))[0]
+		dead := first.Claim
 		counts := b.count(states{isClaimed}, part("g", 0, "SUCCESS"))
 		if lease := counts[0].Lease; lease <= 0 || lease > 10*time.Second {
 			t.Errorf("lease %v", lease)
@@ -209,7 +210,9 @@ func TestChordTakenOver(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			heir = counts[0].Claim
+			if heir = counts[0].Claim; heir.Token != "" && (first.Again || !counts[0].Again) {
+				t.Errorf("counted before: %t, then %t", first.Again, counts[0].Again)
+			}
 		}
 		for name, err := range map[string]error{"Renew": b.Renew(t.Context(), dead, time.Second), "Finish": b.Finish(t.Context(), dead, false)} {
 			if !errors.Is(err, backend.ErrClaimLost) {

@@ -126,7 +126,7 @@ func (c *counting) chord(ctx context.Context, id string) error {
 		c.say(id, backend.ChordCount{State: backend.ChordOpen})
 	default:
 		delete(c.changed, id)
-		return c.complete(ctx, id, &chordClaim{Members: members})
+		return c.complete(ctx, id, &chordClaim{Members: members}, false)
 	}
 	return nil
 }
@@ -145,11 +145,11 @@ func (c *counting) claimAgain(ctx context.Context, id string) error {
 		c.say(id, backend.ChordCount{State: backend.ChordClaimed, Lease: time.Duration(left) * time.Millisecond})
 		return nil
 	}
-	return c.complete(ctx, id, claim)
+	return c.complete(ctx, id, claim, true)
 }
 
-// complete claims a chord for the last of its parts here.
-func (c *counting) complete(ctx context.Context, id string, claim *chordClaim) error {
+// complete claims a chord for the last of its parts here. again: somebody has claimed it before, who may have published the body.
+func (c *counting) complete(ctx context.Context, id string, claim *chordClaim, again bool) error {
 	claim.Token, claim.Until = protocol.NewID(), c.chords[id].now+chordLease.Milliseconds()
 	if err := c.b.updateChord(ctx, c.tx, id, claim.encode()); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (c *counting) complete(ctx context.Context, id string, claim *chordClaim) e
 	c.say(id, backend.ChordCount{State: backend.ChordOpen})
 	parts := c.of[id]
 	c.answers[parts[len(parts)-1]] = backend.ChordCount{
-		State: backend.ChordComplete, Claim: backend.ChordClaim{GroupID: id, Token: claim.Token}, Members: claim.Members,
+		State: backend.ChordComplete, Claim: backend.ChordClaim{GroupID: id, Token: claim.Token}, Again: again, Members: claim.Members,
 	}
 	return nil
 }
