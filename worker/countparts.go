@@ -38,14 +38,41 @@ func (s *lane) countParts(ctx context.Context, group []settlement) {
 	if !ok {
 		return
 	}
+	for _, c := range completed(counted, parts, of) {
+		f, r := c.settlement.flow, c.settlement.req
+		p := f.parts[c.index]
+		f.finish = append(f.finish, func(ctx context.Context, rest *settlement) { s.complete(ctx, r, p, c.count, rest) })
+	}
+}
+
+// completion says which part sees to the body of its chord.
+type completion struct {
+	partOf
+	count backend.ChordCount
+}
+
+// completed returns one part of each chord that is complete. Of parts that are counted together once more, as the answer was lost, each is
+// told so: if one could not say in time that it has published the body, the next would publish it again. One that is
+// acknowledged late comes again should this worker die.
+func completed(counted []backend.ChordCount, parts []backend.ChordPart, of []partOf) (all []completion) {
 	for i, count := range counted {
 		if count.State != backend.ChordComplete && count.State != backend.ChordClaimed {
 			continue
 		}
-		f, r := of[i].settlement.flow, of[i].settlement.req
-		p := f.parts[of[i].index]
-		f.finish = append(f.finish, func(ctx context.Context, rest *settlement) { s.complete(ctx, r, p, count, rest) })
+		at := slices.IndexFunc(all, func(c completion) bool { return c.settlement.flow.parts[c.index].GroupID == parts[i].GroupID })
+		if at < 0 {
+			all = append(all, completion{of[i], count})
+			continue
+		}
+		same := &all[at]
+		if count.State == backend.ChordComplete {
+			same.count = count
+		}
+		if of[i].settlement.fate == late && same.settlement.fate != late {
+			same.partOf = of[i]
+		}
 	}
+	return all
 }
 
 // joinParts gives the parts of a settlement their records, where both are written in one step, and
