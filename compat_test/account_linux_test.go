@@ -187,6 +187,7 @@ func (a *account) take(id, what, about string) {
 	case s != nil:
 	case strings.HasPrefix(key, slotPrefix):
 		s = a.expect(sentTask{key: key, python: true})
+		s.order = 0 // a beat has sent it before
 		a.slotRuns++
 	default:
 		a.unexplained("%s: %s in %s, long after it was done", key, what, who)
