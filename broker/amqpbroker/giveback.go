@@ -154,9 +154,11 @@ func (c *Consumer) Requeue(ctx context.Context, _ broker.Place, deliveries ...br
 	return ctx.Err()
 }
 
-// recounted has a delivery go back with a number of redeliveries. Only a copy can tell it.
+// recounted has a delivery go back with a number of redeliveries. Only a copy can tell one that is not known of the message already: that comes
+// as it came before, so that a worker that is killed meanwhile does not leave it there twice.
 func (d *delivery) recounted(redeliveries int) *delivery {
-	d.redeliveries, d.counted = redeliveries, d.counted || redeliveries > 0
+	d.counted = d.counted || redeliveries != d.redeliveries && redeliveries > 0
+	d.redeliveries = redeliveries
 	if d.isHeld() {
 		d.redeliveries++ // what it has as it runs
 	}

@@ -141,3 +141,31 @@ func TestGivesBackWhatCannotBePublished(t *testing.T) {
 		}
 	}
 }
+
+// What a classic queue gets back, and knows already how often it was redelivered, is the message itself.
+func TestGivesBackNoCopies(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, rabbittest.New(t).URL())
+	q := broker.Queue{Name: "q"}
+	s.open(q).Close()
+	s.publish("q", "1")
+	c := s.open(q)
+	s.want(c, "1")
+	c.dies()
+	for range 2 {
+		c := s.open(q)
+		ds := s.want(c, "1")
+		if n := ds[0].Redeliveries; n != 1 {
+			t.Errorf("%d redeliveries, want 1", n)
+		}
+		if err := c.Requeue(s.context(), broker.Back, ds...); err != nil {
+			t.Fatal(err)
+		}
+		c.elsewhere.lines.mu.Lock()
+		if c.elsewhere.lines.current != nil {
+			t.Error("something is published")
+		}
+		c.elsewhere.lines.mu.Unlock()
+		c.Close()
+	}
+}
