@@ -11,7 +11,6 @@ import (
 
 // begun tells that a request begins.
 func (w *Worker) begun(ctx context.Context, r *request, pid int) {
-	w.markStarted(ctx, r)
 	w.started(r, pid)
 	if id, ok := r.task.entry.FailedID(&r.Request); ok {
 		w.errbacks.loadFailure(ctx, r, id)

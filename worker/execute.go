@@ -65,6 +65,7 @@ func (p *pool) mayBegin(r *request) bool {
 
 // begin is [Run.Begin].
 func (p *pool) begin(ctx context.Context, r *request, pid int) bool {
+	p.runner.mark(ctx, r) // before it is decided whether it begins: the message may be lost meanwhile
 	if r.lost.Load() || !p.runner.leases.begin(r) {
 		return false
 	}

@@ -43,6 +43,7 @@ type runnerDeps struct {
 	// unlessStored is what came of a request, if its process was lost after the success was stored.
 	unlessStored func(r *request, o Outcome) Outcome
 	ack          func(ctx context.Context, requests []*request, tags []string) (known bool)
+	mark         func(ctx context.Context, r *request)          // tells the broker, where that counts, that its handler is about to start
 	begun        func(ctx context.Context, r *request, pid int) // tells that its handler starts
 
 	*answers

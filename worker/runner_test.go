@@ -22,6 +22,7 @@ type runnerBench struct {
 	refuse     string // the id of a request that is revoked
 	ackFails   bool
 	cancel     context.CancelCauseFunc
+	loses      string // the id of a request that is lost as it is marked
 	feeding    sync.WaitGroup
 	stopped    chan struct{}
 	registered *tasks.Registry
@@ -90,6 +91,7 @@ func withRunner(t *testing.T, test func(t *testing.T, b *runnerBench)) {
 				}
 				return !b.ackFails
 			},
+			mark:      func(_ context.Context, r *request) { r.lost.Store(r.ID == b.loses) },
 			begun:     func(_ context.Context, r *request, _ int) { b.say("begun " + r.ID) },
 			answers:   &answers{outcomes: &outcomes{now: time.Now, decoder: &protocol.Decoder{}}, log: log, hooks: &hooks{}},
 			settle:    func(s settlement) { b.say(s.req.ID + " " + ending(s.end)) },
@@ -138,6 +140,16 @@ func TestRunnerAcknowledgesBeforeItRuns(t *testing.T) {
 		if left := b.unstarted.take(); !slices.Equal(left, []*request{r}) {
 			t.Errorf("%v is given back", left)
 		}
+	})
+}
+
+// What is lost while the broker is told that it is about to start does not start.
+func TestRunnerBeginsNothingLost(t *testing.T) {
+	withRunner(t, func(t *testing.T, b *runnerBench) {
+		b.loses = "lost"
+		b.push("", "lost", true, timeLimits{}, nothing)
+		b.push("", "next", true, timeLimits{}, nothing)
+		b.expect(t, "begun next", "next SUCCESS")
 	})
 }
 

@@ -129,7 +129,7 @@ func (w *Worker) runnerDeps() runnerDeps {
 	return runnerDeps{
 		log: w.log, decoder: &w.decoder, leases: w.leases, noStart: w.noStart,
 		serves:  w.cfg.Registry.RunsOn,
-		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, unlessStored: w.deduplication.unlessStored, ack: w.settler.ack, begun: w.begun,
+		refused: w.refusals.discardLate, unreadable: w.refusals.refuse, finished: w.deduplication.done, unlessStored: w.deduplication.unlessStored, ack: w.settler.ack, mark: w.markStarted, begun: w.begun,
 		answers: w.answers, settle: w.settler.settle, passOn: func(s settlement) settlement { return w.passing.passOn(s) }, announce: w.settler.announceNow, cast: w.shadows.cast, unstarted: w.unstarted, handsOver: w.able.Prefetcher != nil,
 	}
 }

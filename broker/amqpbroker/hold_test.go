@@ -352,3 +352,28 @@ func TestGivesBackACopy(t *testing.T) {
 		s.empty(vhost)
 	})
 }
+
+// What has not begun when its connection is lost does not begin, though a copy is held in place of it.
+func TestBeginsNoLostCopy(t *testing.T) {
+	t.Parallel()
+	ofBothTypes(t, func(t *testing.T, q broker.Queue) {
+		s := newSite(t, rabbittest.New(t).URL())
+		c := s.open(q)
+		c.cfg.holdTTL = time.Hour
+		s.publish("q", "1")
+		ds := s.want(c, "1")
+		if err := c.Started(s.context(), ds[0].Tag); err != nil {
+			t.Fatal(err)
+		}
+		s.settled(c)
+		conn := c.holder.Current()
+		_ = conn.Close()
+		s.await("the loss", func() bool { return c.holder.Current() != conn && c.Connected() })
+		if c.Begin(ds[0].Tag) {
+			t.Error("it begins")
+		}
+		if c.orphans.any() {
+			t.Error("it is still waited for")
+		}
+	})
+}

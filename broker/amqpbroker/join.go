@@ -171,7 +171,16 @@ func (c *Consumer) Begin(tag string) bool {
 		d.running = true
 		return true
 	}
-	return c.orphans.find(tag) != nil
+	o := c.orphans.find(tag)
+	if o != nil && o.heir == nil && !o.was.running {
+		c.orphans.forget(o) // a copy was held in place of it, and is lost
+		delete(c.orphans.byTag, tag)
+		return false
+	}
+	if o != nil {
+		o.was.running = true
+	}
+	return o != nil
 }
 
 // lose notes that a link is lost, and all that it had delivered with it.
