@@ -28,7 +28,7 @@ func readStages(t *testing.T, text string) map[string]*stage {
 	t.Helper()
 	stages := map[string]*stage{}
 	var s *stage
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", "")) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		list := func() (words []string) {
 			if err := json.Unmarshal([]byte(rest[strings.Index(rest, "["):]), &words); err != nil {
@@ -77,24 +77,23 @@ func TestDockerfile(t *testing.T) {
 			t.Fatalf("the stage %s: %+v", name, s)
 		}
 	}
-	program := filepath.Join(t.TempDir(), "apium")
-	built := false
+	made := t.TempDir()
+	program, licenses := filepath.Join(made, "apium"), filepath.Join(made, "licenses")
+	here := strings.NewReplacer("-o /apium ", "-o "+program+" ", "/licenses", licenses, "/modules", filepath.Join(made, "modules"))
 	for _, run := range stages["build"].run {
-		if strings.Contains(run, "go build") {
-			built = true
-			command(t, "testdata/worker", nil, "sh", "-c", strings.Replace(run, "-o /apium ", "-o "+program+" ", 1))
+		if run != "go mod download" {
+			command(t, "testdata/worker", nil, "sh", "-c", here.Replace(run))
 		}
 	}
-	if !built {
-		t.Fatal("nothing is built")
-	}
 	wantStatic(t, program)
+	licensed(t, program, licenses, "go")
 	if said, err := exec.Command(program, "worker", "--embedded").CombinedOutput(); err == nil || !strings.Contains(string(said), "built without the embedded Redis") {
 		t.Errorf("--embedded, which is left out: %v: %s", err, said)
 	}
 	server := startRedis(t)
 	t.Run("go", func(t *testing.T) {
-		root := imageOf(t, stages["go"], program)
+		root := imageOf(t, stages["go"], map[string]string{"/apium": program, "/licenses": licenses})
+		licensed(t, program, filepath.Join(root, "licenses"), "go")
 		s := stages["go"]
 		if os.Getuid() != 0 { // who may not change the root runs the program where it is
 			s.entry[0], s.check[0], root = program, program, ""
@@ -140,7 +139,7 @@ func (s *stage) serve(t *testing.T, root, dir string, env []string) {
 }
 
 // imageOf makes the file system of a stage that has nothing but what it copies, and is less than 30 MB.
-func imageOf(t *testing.T, s *stage, program string) string {
+func imageOf(t *testing.T, s *stage, built map[string]string) string {
 	t.Helper()
 	if s.base != "scratch" {
 		t.Fatalf("it stands on %s", s.base)
@@ -151,11 +150,17 @@ func imageOf(t *testing.T, s *stage, program string) string {
 		if strings.HasSuffix(file[1], "/") {
 			to = filepath.Join(to, filepath.Base(from))
 		}
-		if from == "/apium" {
-			from = program
+		if file[0] == "/licenses" {
+			if err := os.CopyFS(to, os.DirFS(built[from])); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if built[from] != "" {
+			from = built[from]
 		}
 		content, err := os.ReadFile(from)
-		if os.IsNotExist(err) && from != program {
+		if os.IsNotExist(err) && from == file[0] {
 			continue // a machine without authorities
 		}
 		if err != nil {

@@ -107,7 +107,8 @@ func TestWheel(t *testing.T) {
 		t.Errorf("the program in the wheel: %v, %v", program, err)
 	}
 
-	licensed(t, filepath.Join(unpacked, "apium-1.2.3rc1"))
+	files := filepath.Join(unpacked, "apium-1.2.3rc1")
+	licensed(t, filepath.Join(files, "apium-1.2.3rc1.data", "scripts", "apium"), filepath.Join(files, "apium-1.2.3rc1.dist-info", "licenses"), ".", "go")
 
 	// Another checkout elsewhere, at another time, without git: the same bytes.
 	again := buildWheel(t, copyCheckout(t, root), "1.2.3rc1")
@@ -116,14 +117,13 @@ func TestWheel(t *testing.T) {
 	}
 }
 
-// licensed sees that an unpacked wheel has the licence of each module that its program says it is made of, of Go, and ours.
-func licensed(t *testing.T, wheel string) {
+// licensed sees that with a program are the licences of each module that it says it is made of, and those in other folders.
+func licensed(t *testing.T, path, licenses string, folders ...string) {
 	t.Helper()
-	program, err := buildinfo.ReadFile(filepath.Join(wheel, "apium-1.2.3rc1.data", "scripts", "apium"))
+	program, err := buildinfo.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	folders := []string{".", "go"}
 	for _, module := range program.Deps {
 		folders = append(folders, module.Path)
 	}
@@ -131,11 +131,11 @@ func licensed(t *testing.T, wheel string) {
 		t.Errorf("the program says it is made of %q", folders)
 	}
 	for _, folder := range folders {
-		files, err := os.ReadDir(filepath.Join(wheel, "apium-1.2.3rc1.dist-info", "licenses", folder))
+		files, err := os.ReadDir(filepath.Join(licenses, folder))
 		if err != nil || !slices.ContainsFunc(files, func(file os.DirEntry) bool {
 			return strings.HasPrefix(file.Name(), "LICEN") || strings.HasPrefix(file.Name(), "COPYING")
 		}) {
-			t.Errorf("the wheel has no licence of %s: %v", folder, err)
+			t.Errorf("there is no licence of %s: %v", folder, err)
 		}
 	}
 }
