@@ -135,6 +135,7 @@ func (f *fleet) registry(node string) *tasks.Registry {
 		if err := sleep(ctx, milliseconds(takes)); err != nil {
 			return "", err
 		}
+		f.network.Hold(node)
 		f.ledger.end(r)
 		if tried < tries {
 			return "", tasks.Retry(nil, tasks.RetryCountdown(milliseconds(pause)))
@@ -229,6 +230,16 @@ func (f *fleet) cutOff(n *node, d time.Duration) {
 	f.ledger.cutOff(n.name, n.back)
 	f.network.CutOff(n.name)
 	time.AfterFunc(d, func() { f.network.Reach(n.name) })
+}
+
+// freeze has a node stand still for a time.
+func (f *fleet) freeze(n *node, d time.Duration) {
+	n.back = later(n.back, time.Now().Add(d))
+	f.ledger.cutOff(n.name, n.back)
+	f.network.Freeze(n.name)
+	over := make(chan struct{})
+	time.AfterFunc(d, func() { f.network.Thaw(n.name); close(over) })
+	f.closing = append(f.closing, func() { <-over }) // else what stands still never ends
 }
 
 // outage keeps Redis from hearing anybody. Nobody has reason to take a worker for dead afterwards, but

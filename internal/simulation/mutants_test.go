@@ -12,13 +12,14 @@ import (
 	"testing"
 )
 
-var withMutants = flag.Bool("mutants", false, "take back what guards against faults, one after the other, and see that seeds find it")
+var withMutants = flag.Bool("mutants", false, "take back what guards against faults, one after the other, and see that seeds find it, ten times as many")
 
 // A mutant is the source with one guard taken out.
 type mutant struct {
 	test           string // that finds it; "": TestSimulation
 	file, from, to string // from is in the file once
 	also           [2]string
+	frosts         bool // nodes only stand still
 }
 
 var mutants = map[string]mutant{
@@ -27,6 +28,16 @@ var mutants = map[string]mutant{
 	},
 	"a new term of the lease is not looked at": {
 		file: "worker/lease.go", from: "r.term.Load() == lease.Term", to: "true",
+	},
+	"who has stood still starts tasks on a lease that may be gone": {
+		file: "worker/lease.go", from: "if l.good(r, lease, now) {", to: "if true {", frosts: true,
+	},
+	"who has stood still does not look at the term of the lease": {
+		file: "worker/lease.go", from: "r.term.Load() == lease.Term", to: "true", frosts: true,
+	},
+	"a beat that stood still sends what others have sent": {
+		test: "TestBeats", file: "broker/redisbroker/slots.go", from: "if leader ~= ARGV[1] then return leader end", to: "",
+		also: [2]string{"elseif answer == before then", "else"}, frosts: true,
 	},
 	"a claim whose answer was lost is forgotten": {
 		file: "broker/redisbroker/claim.go", from: "claims.unsure = tags", to: "_ = tags",
@@ -91,11 +102,11 @@ func TestMutants(t *testing.T) {
 			test := cmp.Or(m.test, "TestSimulation")
 			//nolint:gosec // built from constants
 			cmd := exec.Command("go", "test", "-count=1", "-failfast", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"),
-				"-run", test+"$", "./internal/simulation", "-seeds", fmt.Sprint(*seeds))
+				"-run", test+"$", "./internal/simulation", "-seeds", fmt.Sprint(10**seeds), fmt.Sprintf("-frosts=%t", m.frosts))
 			cmd.Dir = root
 			out, err := cmd.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: "+test) {
-				t.Errorf("%d seeds do not find it", *seeds)
+			if err == nil || !strings.Contains(string(out), "--- FAIL: "+test) || strings.Contains(string(out), "panic: ") {
+				t.Errorf("%d seeds do not find it", 10**seeds)
 			}
 			t.Logf("%.1500s", out)
 		})

@@ -31,6 +31,7 @@ type node struct {
 	dead      bool
 	cutOff    bool          // nothing arrives, in either direction, and nobody notices
 	reachable chan struct{} // closed when cutOff ends
+	thawed    chan struct{} // closed when it is frozen no more; nil: it is not frozen
 }
 
 // A link is a connection between a node and the server.
@@ -95,6 +96,8 @@ func (n *Network) dial(name string) (conn net.Conn, reachable <-chan struct{}, e
 		return nil, nil, errDead
 	case node.cutOff:
 		return nil, node.reachable, nil
+	case node.thawed != nil:
+		return nil, node.thawed, nil
 	default:
 		return n.connect(name), nil, nil
 	}
@@ -104,7 +107,7 @@ func (n *Network) connect(name string) net.Conn {
 	l := &link{node: name, toServer: newStream(n.stir), back: newStream(n.stir)}
 	n.links = append(n.links, l)
 	n.serve(&conn{node: name, in: l.toServer, out: l.back, deadline: newDeadline()})
-	return &conn{node: name, in: l.back, out: l.toServer, deadline: newDeadline()}
+	return &conn{node: name, in: l.back, out: l.toServer, deadline: newDeadline(), hold: func() bool { return n.Hold(name) }}
 }
 
 // Step waits until all goroutines wait, and lets one write arrive, or has its connection be slow
@@ -245,6 +248,60 @@ func (n *Network) Reach(name string) {
 	}
 }
 
+// Freeze has a node stand still until Thaw is called, as when its processor serves others. What was sent to it arrives, and it
+// does not read that; it misses its deadlines without knowing; what it writes meanwhile, it writes when it goes on. What
+// it does besides must call Hold when it has waited.
+func (n *Network) Freeze(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	node := n.node(name)
+	if node.thawed != nil || node.dead {
+		return
+	}
+	node.thawed = make(chan struct{})
+	for _, l := range n.links {
+		if l.node == name {
+			l.toServer.freeze()
+		}
+	}
+}
+
+// Thaw ends Freeze.
+func (n *Network) Thaw(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.thaw(name)
+}
+
+func (n *Network) thaw(name string) {
+	node := n.node(name)
+	if node.thawed == nil {
+		return
+	}
+	close(node.thawed)
+	node.thawed = nil
+	for _, l := range n.links {
+		if l.node == name {
+			l.toServer.thaw()
+		}
+	}
+	n.stir()
+}
+
+// Hold waits while a node is frozen, and tells whether it was.
+func (n *Network) Hold(name string) (was bool) {
+	for {
+		n.mu.Lock()
+		thawed := n.node(name).thawed
+		n.mu.Unlock()
+		if thawed == nil {
+			return was
+		}
+		<-thawed
+		was = true
+	}
+}
+
 // Kill ends a node for all that others can see: what it has sent may still arrive, or be lost with its
 // connections, and it sends no more.
 func (n *Network) Kill(name string) {
@@ -256,6 +313,7 @@ func (n *Network) Kill(name string) {
 		node.cutOff = false
 		close(node.reachable)
 	}
+	n.thaw(name)
 	for _, l := range n.links {
 		if l.node == name {
 			l.cut(n.random.IntN(2) == 0)

@@ -16,6 +16,7 @@ import (
 var (
 	onlySeed = flag.Uint64("seed", 0, "run this seed alone, and show what the workers log")
 	first    = flag.Uint64("first", 1, "the first seed")
+	frosts   = flag.Bool("frosts", false, "do nothing to nodes but have them stand still")
 	seeds    = flag.Uint64("seeds", 60, "how many seeds are run")
 )
 
@@ -119,7 +120,11 @@ func (h *harm) step(f *fleet) {
 	did := func(format string, args ...any) {
 		fmt.Fprintf(f.log, "%s "+format+"\n", append([]any{since(time.Now())}, args...)...)
 	}
-	switch h.random.IntN(10) {
+	kind := h.random.IntN(12)
+	if *frosts {
+		kind = 7 + kind%2
+	}
+	switch kind {
 	case 0, 1:
 		did("kill %s", n.name)
 		f.kill(n)
@@ -145,6 +150,14 @@ func (h *harm) step(f *fleet) {
 		d := milliseconds(h.random.IntN(30_000))
 		did("no answer from Redis for %v", d)
 		f.outage(d)
+	case 7:
+		d := milliseconds(h.random.IntN(30_000))
+		did("freeze %s for %v", n.name, d)
+		f.freeze(n, d)
+	case 8:
+		d := milliseconds(3000 + h.random.IntN(5000)) // about as long as a sign of life lasts
+		did("freeze %s for %v", n.name, d)
+		f.freeze(n, d)
 	default:
 		did("cut a connection of %s", n.name)
 		f.network.Cut(n.name)

@@ -16,6 +16,8 @@ type stream struct {
 
 	mu       sync.Mutex
 	onWay    [][]byte // one for each write
+	frozen   bool     // who writes stands still
+	late     [][]byte // what it writes when it goes on
 	arrived  []byte
 	ending   error         // what is read when all that was written has been; nil: the stream is open
 	readable chan struct{} // closed, and replaced, when there is more to read
@@ -35,7 +37,11 @@ func (s *stream) send(p []byte) error {
 		s.mu.Unlock()
 		return io.ErrClosedPipe
 	}
-	s.onWay = append(s.onWay, slices.Clone(p))
+	if p = slices.Clone(p); s.frozen {
+		s.late = append(s.late, p)
+	} else {
+		s.onWay = append(s.onWay, p)
+	}
 	s.mu.Unlock()
 	s.stir()
 	return nil
@@ -59,6 +65,18 @@ func (s *stream) deliver() {
 	}
 }
 
+func (s *stream) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = true
+}
+
+func (s *stream) thaw() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onWay, s.late, s.frozen = append(s.onWay, s.late...), nil, false
+}
+
 // finish lets nothing more be written. What is on its way may still arrive, and err is read then.
 func (s *stream) finish(err error) {
 	s.mu.Lock()
@@ -73,7 +91,7 @@ func (s *stream) finish(err error) {
 func (s *stream) cut(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.onWay = nil
+	s.onWay, s.late = nil, nil
 	if s.ending == nil {
 		s.ending = err
 	}
@@ -84,7 +102,7 @@ func (s *stream) cut(err error) {
 func (s *stream) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ending != nil && len(s.onWay) == 0
+	return s.ending != nil && len(s.onWay)+len(s.late) == 0
 }
 
 func (s *stream) read(p []byte, deadline *deadline) (int, error) {
@@ -96,7 +114,7 @@ func (s *stream) read(p []byte, deadline *deadline) (int, error) {
 			s.mu.Unlock()
 			return n, nil
 		}
-		if s.ending != nil && len(s.onWay) == 0 {
+		if s.ending != nil && len(s.onWay)+len(s.late) == 0 {
 			err := s.ending
 			s.mu.Unlock()
 			return 0, err
@@ -153,10 +171,18 @@ func (d *deadline) set(t time.Time) {
 type conn struct {
 	node     string
 	in, out  *stream
-	deadline *deadline // for reading; a write never waits
+	deadline *deadline   // for reading; a write never waits
+	hold     func() bool // waits while the node is frozen, and tells whether it was; nil: it never is
 }
 
-func (c *conn) Read(p []byte) (int, error)  { return c.in.read(p, c.deadline) }
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.in.read(p, c.deadline)
+	if c.hold != nil && c.hold() && err != nil {
+		n, err = c.in.read(p, c.deadline) // what has arrived meanwhile comes before the deadline that has passed
+	}
+	return n, err
+}
+
 func (c *conn) Write(p []byte) (int, error) { return len(p), c.out.send(p) }
 
 // Close lets what was written before it arrive, as TCP does.
