@@ -296,9 +296,9 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 		case a.held == "" && a.parts > 0 && len(s.list(partsWaiting)) > 0:
 			add(a.name+": take", of(takePart))
 		case a.held != "" && a.history.Ready():
-			add(a.name+": settle", of(w.further(false)))
+			add(a.name+": settle", of(w.further(explorer.Heard)))
 			if s.losses > 0 && !a.peer {
-				add(a.name+": settle, unheard", of(w.further(true)))
+				add(a.name+": settle, unheard", of(w.further(explorer.Unheard)))
 			}
 		}
 		if s.deaths > 0 && (a.held != "" || a.parts > 0) {
@@ -395,15 +395,15 @@ func findClaimToken(command []byte) []byte {
 }
 
 // further takes an actor's settling of its part one command further.
-func (w *chordWorld) further(lose bool) func(*chordState, *chordActor) error {
+func (w *chordWorld) further(fate explorer.Fate) func(*chordState, *chordActor) error {
 	return func(s *chordState, a *chordActor) error {
-		if lose {
+		if fate == explorer.Unheard {
 			s.losses--
 		}
 		before := *a
-		key := a.history.Append(fmt.Appendf(s.redis.Append(nil), "%s %t ", a.tag(), lose))
+		key := a.history.Append(fmt.Appendf(s.redis.Append(nil), "%s %d ", a.tag(), fate))
 		taken := w.known.Of(key, func() explorer.Taken {
-			return w.Further(s.redis, before.history, explorer.Names{Find: findClaimToken, Stand: before.tag()}, lose, func(ctx context.Context) {
+			return w.Further(s.redis, before.history, explorer.Names{Find: findClaimToken, Stand: before.tag()}, fate, func(ctx context.Context) {
 				if before.peer {
 					w.celery(&before)
 				} else {
@@ -454,7 +454,7 @@ func (w *chordWorld) end(s *chordState) error {
 		_ = takePart(rest, a)
 		for range 20 {
 			if a.history.Pass(chordTick); a.held != "" {
-				_ = w.further(false)(rest, a)
+				_ = w.further(explorer.Heard)(rest, a)
 			}
 		}
 		if a.held != "" {

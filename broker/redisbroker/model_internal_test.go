@@ -34,8 +34,20 @@ type state struct {
 	ticks  int // how often time may pass yet
 	deaths int // how many may die yet
 	losses int // how many answers may be lost yet
+	lates  int // how many commands may come late yet
+	slows  int // how many answers may be slow yet
+
+	late []late // replaced, never changed
 
 	messages []message // the first that was sent is the first
+}
+
+// A late is a command that may be done later.
+type late struct {
+	explorer.Straggler
+	actor int
+	op    string
+	about []held
 }
 
 // A message is one of those that are sent. What tells them apart is idOf.
@@ -69,7 +81,10 @@ func (s *state) Clone() *state {
 }
 
 func (s *state) Append(to []byte) []byte {
-	to = fmt.Appendf(append(to, s.text...), "%d %d %d %v\n", s.ticks, s.deaths, s.losses, s.messages)
+	to = fmt.Appendf(append(to, s.text...), "%d %d %d %d %d %v\n", s.ticks, s.deaths, s.losses, s.lates, s.slows, s.messages)
+	for i := range s.late {
+		to = s.late[i].Append(append(to, s.late[i].op...))
+	}
 	for i := range s.actors {
 		to = s.actors[i].append(fmt.Appendf(to, "%v ", s.actors[i].left))
 	}
@@ -86,6 +101,9 @@ type actor struct {
 	name string
 	peer bool
 	dead bool
+
+	patience time.Duration // the visibility timeout
+
 	left map[string]int // how often it may begin an operation yet; replaced, never changed
 
 	op      string // that is under way
@@ -120,7 +138,7 @@ func (a *actor) append(to []byte) []byte {
 	to = fmt.Appendf(to, "%d %d %d %d %d %s %s %d\n", a.epoch, a.term, max(a.until, 0), a.tags, a.popped, a.missing, a.mutex, a.mutexed)
 	for i := range a.held {
 		h := &a.held[i]
-		to = fmt.Appendf(to, "%d %s %d %d %t %t %t\n", h.id, h.Tag, h.Term, min(h.age, modelPatience), h.took, h.running, h.lapsed)
+		to = fmt.Appendf(to, "%d %s %d %d %t %t %t\n", h.id, h.Tag, h.Term, min(h.age, 2*modelPatience), h.took, h.running, h.lapsed)
 	}
 	return to
 }
@@ -133,8 +151,21 @@ type model struct {
 	early         bool // they are acknowledged before they run
 	inOrder       bool // nothing is claimed before what was sent earlier, and waits
 	large         bool // it is explored only if asked for
+	patient       bool // the visibility timeout is longer than all ticks
+	claimed       bool // the first actor has claimed already
+	forsaken      bool // what is left has to come to peers, too, though no other worker consumes the queue
 	ticks, deaths int
-	losses        int // answers
+	losses        int    // answers
+	lates         int    // commands
+	slows         int    // answers
+	unsure        string // whose: of this operation of the first actor; "": of any
+}
+
+func (m *model) patience() time.Duration {
+	if m.patient {
+		return 2 * modelPatience
+	}
+	return modelPatience
 }
 
 func (m *model) size() int { return max(m.messages, 1) }
@@ -173,17 +204,17 @@ func newWorld(t *testing.T, m *model) *world {
 	t.Cleanup(func() { w.pipe.Close() })
 	for i := range m.actors {
 		if a := &m.actors[i]; !a.peer {
-			w.workers[a.name] = w.worker(a.name)
+			w.workers[a.name] = w.worker(a.name, "q")
 		}
 	}
-	w.workers["rescue"] = w.worker("rescue")
+	w.workers["rescue"], w.workers["stranger"] = w.worker("rescue", "q"), w.worker("stranger", "another")
 	return w
 }
 
 // worker is a consumer without goroutines.
-func (w *world) worker(name string) *Consumer {
+func (w *world) worker(name, queue string) *Consumer {
 	cfg := Config{
-		URL: "redis://redis:6379/0", Queues: broker.Named("q"), PrioritySteps: []int{0}, Hostname: name, AliveFor: modelAlive, VisibilityTimeout: modelPatience,
+		URL: "redis://redis:6379/0", Queues: broker.Named(queue), PrioritySteps: []int{0}, Hostname: name, AliveFor: modelAlive, VisibilityTimeout: w.model.patience(),
 		UnackedMutexExpire: 2 * tick, Logger: slog.New(slog.DiscardHandler),
 	}
 	cfg.setDefaults()
@@ -205,7 +236,7 @@ func (w *world) worker(name string) *Consumer {
 
 // first is the state that a model begins with: all workers are registered, and the messages wait.
 func (w *world) first() *state {
-	s := &state{ticks: w.model.ticks, deaths: w.model.deaths, losses: w.model.losses, actors: slices.Clone(w.model.actors), messages: make([]message, w.model.size())}
+	s := &state{ticks: w.model.ticks, deaths: w.model.deaths, losses: w.model.losses, lates: w.model.lates, slows: w.model.slows, actors: slices.Clone(w.model.actors), messages: make([]message, w.model.size())}
 	if more := *explorer.Deeper - 1; more > 0 {
 		s.ticks += more
 		for i := range s.actors {
@@ -222,6 +253,7 @@ func (w *world) first() *state {
 	}
 	for i := range s.actors {
 		a := &s.actors[i]
+		a.patience = w.model.patience()
 		if c := w.workers[a.name]; c != nil {
 			w.know(c, a)
 			if err := c.register(w.t.Context(), 1); err != nil {
@@ -231,6 +263,11 @@ func (w *world) first() *state {
 		}
 	}
 	s.become(w.Save())
+	for a := &s.actors[0]; w.model.claimed && len(a.held) == 0; {
+		if err := w.further("claim", explorer.Heard)(s, a); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 	return s
 }
 
@@ -308,7 +345,43 @@ func (w *world) end(s *state) error {
 		return nil
 	}
 	w.rescued[text] = true
-	return w.rescue(s.redis, lost)
+	if err := w.rescue(s.redis, lost); err != nil || !w.model.forsaken {
+		return err
+	}
+	return w.forsake(s)
+}
+
+// forsake leaves messages to peers: workers only beat, one of another queue looks for the dead, and peers put back what gets old.
+func (w *world) forsake(s *state) error {
+	w.Load(s.redis)
+	for range 12 {
+		for i := range s.actors {
+			if a := s.actors[i]; !a.dead && !a.peer {
+				w.know(w.workers[a.name], &a)
+				if err := w.workers[a.name].register(w.t.Context(), a.epoch); err != nil {
+					return err
+				}
+			}
+		}
+		a := modelWorker("stranger", nil)
+		w.know(w.workers["stranger"], &a)
+		look(w.t.Context(), w.workers["stranger"], &actor{missing: strings.Join(w.forsaken(), " ")})
+		w.restore(func(what func() string) (string, bool) { reply := what(); return reply, reply[0] != '-' })
+		w.Pass(tick)
+	}
+	back, _ := w.Redis.List("q")
+	for id, m := range s.messages {
+		if !m.settled && !m.acked && !slices.ContainsFunc(back, func(text string) bool { return idOf([]byte(text)) == id }) {
+			return fmt.Errorf("no peer finds message %d: %s", id, w.Save().Append(nil))
+		}
+	}
+	return nil
+}
+
+// forsaken are the workers without a sign of life.
+func (w *world) forsaken() []string {
+	registered, _ := w.Redis.HKeys("apium.workers")
+	return slices.DeleteFunc(registered, func(id string) bool { return w.Redis.Exists("apium.alive." + id) })
 }
 
 // rescue has a worker look for messages.

@@ -39,7 +39,7 @@ var models = []model{
 		},
 	},
 	{
-		name: "inboxes", ticks: 1, deaths: 1, actors: []actor{
+		name: "inboxes", forsaken: true, ticks: 1, deaths: 1, actors: []actor{
 			modelWorker("A", map[string]int{"move": 1, "begin": 1, "finish": 1, "close": 1}),
 			modelWorker("B", map[string]int{"beat": 1, "claim": 1, "begin": 1, "give back": 1}),
 			modelPeer(map[string]int{"pop": 1, "begin": 1, "finish": 1}),
@@ -64,7 +64,7 @@ var models = []model{
 		},
 	},
 	{
-		name: "parking is not heard of", ticks: 1, losses: 1, actors: []actor{
+		name: "parking is not heard of", large: true, ticks: 1, losses: 1, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "park": 1, "due": 1, "begin": 1}),
 			modelWorker("B", map[string]int{"unpark": 1, "due": 1, "begin": 1}),
 		},
@@ -76,7 +76,37 @@ var models = []model{
 		},
 	},
 	{
-		name: "parked", ticks: 2, deaths: 1, actors: []actor{
+		name: "a claim comes late", lates: 1, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "begin": 1, "give back": 1}),
+			modelWorker("B", map[string]int{"claim": 1, "give back": 1}),
+		},
+	},
+	{
+		name: "a waiter's claim comes late", lates: 1, actors: []actor{
+			modelWorker("A", map[string]int{"move": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"move": 1, "begin": 1, "give back": 1}),
+		},
+	},
+	{
+		name: "an acknowledgement comes late", lates: 1, early: true, deaths: 1, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "an answer is slow", claimed: true, patient: true, slows: 1, unsure: "beat", ticks: 2, actors: []actor{
+			modelWorker("A", map[string]int{"beat": 1, "claim": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"beat": 1, "look": 2, "claim": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "a beat is not heard of", claimed: true, patient: true, losses: 1, unsure: "beat", ticks: 2, actors: []actor{
+			modelWorker("A", map[string]int{"beat": 2, "claim": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"beat": 1, "look": 2, "claim": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "parked", forsaken: true, ticks: 2, deaths: 1, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "park": 1, "due": 1, "begin": 1}),
 			modelWorker("B", map[string]int{"unpark": 1, "due": 1, "begin": 1, "finish": 1}),
 		},
@@ -118,13 +148,13 @@ var models = []model{
 		},
 	},
 	{
-		name: "two are claimed, and not heard of", messages: 2, ticks: 1, losses: 1, actors: []actor{
+		name: "two are claimed, and not heard of", large: true, messages: 2, ticks: 1, losses: 1, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "begin": 1, "give back": 1}),
 			modelWorker("B", map[string]int{"claim": 1, "begin": 1}),
 		},
 	},
 	{
-		name: "one parked and one ready", messages: 2, ticks: 2, actors: []actor{
+		name: "one parked and one ready", large: true, messages: 2, ticks: 2, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "begin": 1, "park": 1}),
 			modelWorker("B", map[string]int{"unpark": 1, "due": 1, "claim": 1, "begin": 1}),
 		},

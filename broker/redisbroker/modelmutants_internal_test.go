@@ -42,6 +42,9 @@ var scriptMutants = []scriptMutant{
 	{"what is given back is served last", "two are given back in order", &moveScript, cut("redis.call(ARGV[1],", "redis.call('LPUSH',")},
 	{"a group that is acknowledged does not tell that some of it was lost", "two are accepted beside a peer", &ackScript, cut("== #ARGV - 1 then", "> 0 then")},
 	{"what is parked is still held", "parked", &parkScript, cut("redis.call('HDEL', KEYS[1], tag)\n", "")},
+	{"a claim is done that was given up", "a claim comes late", &claimScript, cut("if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end", "")},
+	{"a waiter's claim is done that was given up", "a waiter's claim comes late", &takeMovedScript, cut("redis.call('GET', KEYS[1]) ~= ARGV[1] or ", "")},
+	{"no sweep finds what is parked", "parked", &parkScript, cut("redis.call('ZADD', KEYS[2], ARGV[i + 2], parked)", "")},
 	{"what was parked can be claimed again", "parked", &dueScript, cut("redis.call('HDEL', KEYS[2], unpack(gone))\n  redis.call('ZREM', KEYS[3], unpack(gone))", "")},
 }
 

@@ -75,7 +75,7 @@ func (w *world) restore(do func(func() string) (string, bool)) {
 	}); !ok {
 		return
 	}
-	until := float64(time.Now().Add(-modelPatience).UnixMicro()) / 1e6
+	until := float64(time.Now().Add(-w.model.patience()).UnixMicro()) / 1e6
 	tags, ok := do(func() string {
 		scores, _ := w.Redis.SortedSet("unacked_index")
 		found := "+"

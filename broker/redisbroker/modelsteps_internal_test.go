@@ -31,9 +31,10 @@ func (w *world) steps(s *state) (all []explorer.Step[*state]) {
 			all = append(all, explorer.Step[*state]{Name: a.name + ": " + what, Take: func(s *state) error { return take(s, &s.actors[i]) }})
 		}
 		further := func(what, op string) {
-			add(what, w.further(op, false))
-			if s.losses > 0 && !a.peer {
-				add(what+", unheard", w.further(op, true))
+			for fate, left := range [...]int{explorer.Heard: 1, explorer.Unheard: s.losses, explorer.Late: s.lates, explorer.Slow: s.slows} {
+				if fate := explorer.Fate(fate); left > 0 && (fate == explorer.Heard || !a.peer && !a.history.Hears() && (w.model.unsure == "" || i == 0 && w.model.unsure == op)) {
+					add(what+fate.String(), w.further(op, fate))
+				}
 			}
 		}
 		if a.op != "" {
@@ -56,6 +57,9 @@ func (w *world) steps(s *state) (all []explorer.Step[*state]) {
 		if s.deaths > 0 && a.popped < 0 {
 			add("die", die)
 		}
+	}
+	for i := range s.late {
+		all = append(all, explorer.Step[*state]{Name: "late " + s.late[i].op, Take: func(s *state) error { w.arrive(s, i); return nil }})
 	}
 	if len(all) > 0 && s.ticks > 0 {
 		all = append(all, explorer.Step[*state]{Name: "tick", Take: func(s *state) error { s.tick(); return nil }})
@@ -89,7 +93,7 @@ func (a *actor) next(m *model) int {
 }
 
 // good tells whether a worker may start what it holds.
-func good(a *actor, h *held) bool { return a.until > 0 && h.Term == a.term && h.age < modelPatience }
+func good(a *actor, h *held) bool { return a.until > 0 && h.Term == a.term && h.age < a.patience }
 
 // concerned are the messages that an operation is about.
 func (a *actor) concerned(op string) (all []held) {
@@ -174,6 +178,10 @@ func die(s *state, a *actor) error {
 func (s *state) tick() {
 	s.ticks--
 	s.become(s.redis.After(tick))
+	s.late = slices.Clone(s.late)
+	for i := range s.late {
+		s.late[i].Pass(tick)
+	}
 	for i := range s.actors {
 		a := &s.actors[i]
 		if a.dead {
@@ -190,7 +198,7 @@ func (s *state) tick() {
 		a.each(func(h *held) {
 			h.age += tick
 			score, registered := s.redis["unacked_index"].Scores[h.Tag]
-			if h.Tag != "" && (registered && score <= -modelPatience.Seconds() || !a.peer && !alive) {
+			if h.Tag != "" && (registered && score <= -a.patience.Seconds() || !a.peer && !alive) {
 				h.lapsed, s.messages[h.id].lapsed = true, true
 			}
 		})
@@ -217,18 +225,25 @@ type done struct {
 }
 
 // further takes an actor's operation one command further.
-func (w *world) further(op string, lose bool) func(*state, *actor) error {
+func (w *world) further(op string, fate explorer.Fate) func(*state, *actor) error {
 	return func(s *state, a *actor) error {
 		if a.op == "" {
 			a.use(op)
 		}
-		if lose {
-			s.losses--
-		}
-		key := fmt.Appendf(a.append(slices.Clone(s.text)), "%s %d %t", op, a.left[op], lose)
-		did := w.known.Of(key, func() done { return w.do(s.redis, *a, op, lose) })
+		key := fmt.Appendf(a.append(slices.Clone(s.text)), "%s %d %d", op, a.left[op], fate)
+		did := w.known.Of(key, func() done { return w.do(s.redis, *a, op, fate) })
 		s.redis, s.text, a.history = did.taken.Redis, did.text, did.taken.History
-		if lose && (op == "finish" || op == "accept") { // those that the answer does not name are acknowledged
+		switch fate {
+		case explorer.Unheard:
+			s.losses--
+		case explorer.Slow:
+			s.slows--
+		case explorer.Late:
+			s.lates--
+			one := late{did.taken.Late, slices.IndexFunc(s.actors, func(b actor) bool { return b.name == a.name }), op, a.concerned(op)}
+			s.late = append(slices.Clone(s.late), one)
+		}
+		if fate == explorer.Unheard || fate == explorer.Slow {
 			a.tookAllBut(s, a.concerned(op), op, string(did.taken.Reply))
 		}
 		if a.popped = -1; !did.taken.Ended {
@@ -247,10 +262,10 @@ func (w *world) further(op string, lose bool) func(*state, *actor) error {
 }
 
 // do does a command.
-func (w *world) do(redis explorer.Redis, a actor, op string, lose bool) (did done) {
+func (w *world) do(redis explorer.Redis, a actor, op string, fate explorer.Fate) (did done) {
 	c := w.workers[a.name]
 	names := explorer.Names{Find: findMadeUp, Stand: fmt.Sprint(a.name, op, a.left[op])}
-	did.taken = w.Further(redis, a.history, names, lose, func(ctx context.Context) {
+	did.taken = w.Further(redis, a.history, names, fate, func(ctx context.Context) {
 		if a.peer {
 			did.means = w.peerDoes(ctx, op, &a)
 		} else {
@@ -265,8 +280,20 @@ func (w *world) do(redis explorer.Redis, a actor, op string, lose bool) (did don
 	return did
 }
 
-// tookAllBut notes what an acknowledgement has done whose answer is lost.
+// arrive does a command that was late.
+func (w *world) arrive(s *state, i int) {
+	one := s.late[i]
+	s.late = slices.Delete(slices.Clone(s.late), i, i+1)
+	redis, reply := w.Arrive(s.redis, &one.Straggler)
+	s.become(redis)
+	s.actors[one.actor].tookAllBut(s, one.about, one.op, string(reply))
+}
+
+// tookAllBut notes what an acknowledgement has done whose answer is not heard: those that the answer does not name are acknowledged.
 func (a *actor) tookAllBut(s *state, asked []held, op, lost string) {
+	if op != "finish" && op != "accept" {
+		return
+	}
 	for _, one := range asked {
 		if strings.Contains(lost, one.Tag+"\r\n") {
 			continue
@@ -279,11 +306,16 @@ func (a *actor) tookAllBut(s *state, asked []held, op, lost string) {
 
 // got has an actor hold what it has claimed.
 func (w *world) got(ds []broker.Delivery) outcome {
+	heard := time.Now()
 	return func(s *state, a *actor) error {
 		a.held = slices.Clone(a.held)
 		for _, d := range ds {
-			id := idOf(d.Raw)
-			a.held = append(a.held, held{Delivery: d, id: id})
+			h := held{Delivery: d, id: idOf(d.Raw)}
+			if !d.Claimed.IsZero() {
+				h.age = heard.Sub(d.Claimed).Round(time.Second)
+			}
+			a.held = append(a.held, h)
+			id := h.id
 			if w.model.inOrder && (s.waits(id) || len(a.held) > 1 && a.held[len(a.held)-2].id > id) {
 				return fmt.Errorf("%s claims message %d before what was sent earlier", a.name, id)
 			}
@@ -370,9 +402,10 @@ func untilHeard(ctx context.Context, do func() ([]broker.Delivery, error)) []bro
 
 // renew is how a worker keeps what it holds.
 func renew(ctx context.Context, c *Consumer, about []held) outcome {
-	term := c.Lease().Term
+	term, start := c.Lease().Term, time.Now()
 	lost, err := c.Extend(ctx, tagsOf(about)...)
 	gone := slices.DeleteFunc(slices.Clone(about), func(h held) bool { return !slices.Contains(lost, h.Tag) })
+	age := time.Since(start).Round(time.Second)
 	return func(s *state, a *actor) error {
 		a.without(gone)
 		heard := err == nil
@@ -380,7 +413,7 @@ func renew(ctx context.Context, c *Consumer, about []held) outcome {
 		peers := slices.ContainsFunc(s.actors, func(a actor) bool { return a.peer }) // they look once, and act later
 		a.each(func(h *held) {
 			if heard && slices.ContainsFunc(about, func(one held) bool { return one.Tag == h.Tag }) {
-				h.Term, h.age, h.lapsed = term, 0, h.lapsed && (!alive || peers)
+				h.Term, h.age, h.lapsed = term, age, h.lapsed && (!alive || peers || age > 0)
 			}
 		})
 		return nil
@@ -436,22 +469,29 @@ func finish(ctx context.Context, c *Consumer, about []held) outcome {
 	}
 }
 
-// moveAndTake is a waiter's command, with the order to claim what it moves.
-func moveAndTake(ctx context.Context, c *Consumer) (ds []broker.Delivery) {
+// moveAndTake is a waiter's command, with the order to claim what it moves, and what the waiter does until it knows what came of that.
+func moveAndTake(ctx context.Context, c *Consumer) []broker.Delivery {
 	list := c.layout.Load().sources[0].lists[0]
 	one := newWaiter(ctx, list, c.keys.inbox(list))
 	c.waits.takes = true
 	order := c.newTake(one)
 	c.waits.endTake()
+	one.claims.unsure = span{order.tag, 1}
 	if moved, err := c.pipe.Do(ctx, "RPOPLPUSH", list, one.inbox); err != nil || moved == nil {
 		return nil
 	}
 	reply, err := c.pipe.Script(ctx, takeMovedScript, order.args...)
+	if err == nil {
+		one.claims.unsure = span{}
+	}
 	if raw, ok := reply.([]byte); err == nil && ok {
 		order.delivery.Content = content(raw)
-		ds = append(ds, order.delivery)
+		one.claims.pending = append(one.claims.pending, order.delivery)
 	}
-	return ds
+	return untilHeard(ctx, func() ([]broker.Delivery, error) {
+		err := c.recoverClaims(ctx, &one.claims)
+		return one.claims.take(1), err
+	})
 }
 
 func look(ctx context.Context, c *Consumer, a *actor) outcome {

@@ -185,9 +185,15 @@ func (n *Names) replace(text []byte) []byte {
 	return text
 }
 
-// Further takes an operation one command further, from a state of Redis and what it has heard so far. It runs what the command does, and has
-// its answer be lost if that is wanted.
-func (m *Machine) Further(redis Redis, h History, names Names, lose bool, operation func(context.Context)) Taken {
+// Arrive has a command be done that was late.
+func (m *Machine) Arrive(redis Redis, s *Straggler) (after Redis, reply []byte) {
+	m.Load(redis)
+	reply = m.ask(s.at(time.Now()))
+	return m.Save(), reply
+}
+
+// Further takes an operation one command further, from a state of Redis and what it has heard so far.
+func (m *Machine) Further(redis Redis, h History, names Names, fate Fate, operation func(context.Context)) Taken {
 	if m.broken { // whatever connects does so again, and for so long that it does not hesitate when that breaks
 		time.Sleep(20 * time.Second)
 		m.broken = false
@@ -226,11 +232,18 @@ func (m *Machine) Further(redis Redis, h History, names Names, lose bool, operat
 		return Taken{Redis: redis, History: h}
 	}
 	time.Sleep(h.since - waited)
-	m.Load(redis)
-	reply, c := m.run(c, &names, next)
-	taken := Taken{Redis: m.Save(), Reply: reply}
-	if lose {
+	taken, c := m.done(redis, &h, c, &names, next)
+	reply := taken.Reply
+	switch fate {
+	case Late:
+		taken = Taken{Redis: redis, Late: Straggler{text: names.replace(c.text), made: time.Now()}}
 		reply = nil
+	case Unheard:
+		reply = nil
+	case Slow:
+		m.end(cancel, c, next)
+		taken.History, taken.History.coming = h, reply
+		return taken
 	}
 	m.answer(c, reply)
 	if c, _, ended = next(); ended {
@@ -240,6 +253,16 @@ func (m *Machine) Further(redis Redis, h History, names Names, lose bool, operat
 	m.end(cancel, c, next)
 	taken.History = History{answers: append(h.answers[:len(h.answers):len(h.answers)], answer{h.since, reply})}
 	return taken
+}
+
+// done does a command, unless that is done and only its answer is to come.
+func (m *Machine) done(redis Redis, h *History, c command, names *Names, next func() (command, time.Duration, bool)) (taken Taken, last command) {
+	if h.coming != nil {
+		return Taken{Redis: redis, Reply: h.coming}, c
+	}
+	m.Load(redis)
+	reply, c := m.run(c, names, next)
+	return Taken{Redis: m.Save(), Reply: reply}, c
 }
 
 // run has Redis do a command, and by its text the script that it may not know yet.
