@@ -63,9 +63,7 @@ func competing(t *testing.T, seed uint64) {
 		t.Error(fault)
 	}
 	if t.Failed() {
-		t.Logf("again: go test ./internal/simulation -run TestBeats -seed %d", seed)
-	}
-	if *onlySeed != 0 {
+		t.Logf("again, perhaps: go test ./internal/simulation -run TestBeats -seed %d -count 100 -failfast", seed)
 		t.Logf("it took until %s\n%s", since(time.Now()), &log)
 	}
 }

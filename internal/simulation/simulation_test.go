@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	onlySeed = flag.Uint64("seed", 0, "run this seed alone, and show what the workers log")
+	onlySeed = flag.Uint64("seed", 0, "run this seed alone")
 	first    = flag.Uint64("first", 1, "the first seed")
 	frosts   = flag.Bool("frosts", false, "do nothing to nodes but have them stand still")
 	seeds    = flag.Uint64("seeds", 60, "how many seeds are run")
@@ -38,16 +38,13 @@ func eachSeed(t *testing.T, simulate func(*testing.T, uint64)) {
 	}
 }
 
-// A journal is what workers log, and what is done to them, if anybody wants to see it.
+// A journal is what workers log, and what is done to them.
 type journal struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
 func (j *journal) Write(p []byte) (int, error) {
-	if *onlySeed == 0 {
-		return len(p), nil
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.Write(p)
@@ -94,9 +91,7 @@ func simulate(t *testing.T, seed uint64) {
 		t.Error(fault)
 	}
 	if t.Failed() {
-		t.Logf("again: go test ./internal/simulation -run TestSimulation -seed %d", seed)
-	}
-	if *onlySeed != 0 {
+		t.Logf("again, perhaps: go test ./internal/simulation -run TestSimulation -seed %d -count 100 -failfast", seed)
 		for _, name := range slices.Sorted(maps.Keys(f.ledger.runs)) {
 			t.Logf("%s: %s", name, f.ledger.story(f.ledger.runs[name]))
 		}
