@@ -52,6 +52,14 @@ func (s *story) done() bool {
 	return slices.ContainsFunc(s.runs, func(r *taskRun) bool { return r.done > 0 })
 }
 
+// result is the id under which a task's result must be stored; "": none must be.
+func (s *story) result() string {
+	if s.early() || !s.done() {
+		return ""
+	}
+	return s.id
+}
+
 // taskRun is one of a task's.
 type taskRun struct {
 	who           string // the worker, and its process
@@ -125,6 +133,16 @@ func (a *account) open() (n int) {
 		}
 	}
 	return n
+}
+
+// finished are the ids under which results must be stored.
+func (a *account) finished() (ids []string) {
+	for _, s := range a.recent {
+		if id := s.result(); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // strike notes that a hit begins, does it, and notes that it has ended.

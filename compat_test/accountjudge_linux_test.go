@@ -80,9 +80,7 @@ func (a *account) judgeOne(s *story) (id string) {
 	}
 	switch {
 	case s.done():
-		if !s.early() {
-			return s.id
-		}
+		return s.result()
 	case s.early() && a.mayBeGone(s):
 		a.row.ended++
 	default:

@@ -151,7 +151,7 @@ func (s *storm) listen() {
 	s.spoke = s.notes
 }
 
-// drain waits until all is done and no message is left, and judges what has been.
+// drain waits until all is done, all results are stored and no message is left, and judges what has been.
 func (s *storm) drain() {
 	s.t.Helper()
 	var idle time.Time
@@ -159,7 +159,8 @@ func (s *storm) drain() {
 	comesTrue(patience, func() bool {
 		s.read(s.t)
 		idle = time.Now()
-		return !slices.ContainsFunc(s.recent, func(task *story) bool { return !task.early() && !task.done() && task.sent.Before(began) }) && s.idle()
+		return !slices.ContainsFunc(s.recent, func(task *story) bool { return !task.early() && !task.done() && task.sent.Before(began) }) &&
+			s.idle() && len(s.missing(s.finished())) == 0 // no queue counts what is on its way from one to another
 	})
 	s.row.allDone = max(s.row.allDone, time.Since(began))
 	s.read(s.t)
@@ -201,12 +202,18 @@ func (s *storm) saidOf(key string) string {
 // unstored are the tasks whose success is not stored. What is stored is deleted.
 func (s *storm) unstored(ids []string) (missing []string) {
 	s.t.Helper()
+	missing = s.missing(ids)
 	for some := range slices.Chunk(ids, 500) {
-		var keys []any
-		for _, id := range some {
-			keys = append(keys, "celery-task-meta-"+id)
-		}
-		records, err := redis.Strings(s.server.do(s.t, "MGET", keys...), nil)
+		s.server.do(s.t, "DEL", resultKeys(some)...)
+	}
+	return missing
+}
+
+// missing are the tasks whose success is not stored.
+func (s *storm) missing(ids []string) (missing []string) {
+	s.t.Helper()
+	for some := range slices.Chunk(ids, 500) {
+		records, err := redis.Strings(s.server.do(s.t, "MGET", resultKeys(some)...), nil)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -215,9 +222,15 @@ func (s *storm) unstored(ids []string) (missing []string) {
 				missing = append(missing, some[i])
 			}
 		}
-		s.server.do(s.t, "DEL", keys...)
 	}
 	return missing
+}
+
+func resultKeys(ids []string) (keys []any) {
+	for _, id := range ids {
+		keys = append(keys, "celery-task-meta-"+id)
+	}
+	return keys
 }
 
 // judged is what all has come to.
