@@ -311,6 +311,9 @@ func positions(list []string) map[string][]int {
 // bounds tells what is more than the faults of a kind explain, although each has a reason.
 func (l *ledger) bounds(f *fault, r *row) string {
 	most := r.faults * l.slots * heldBySlot
+	if l.unconfirmed && f.unacks { // who has not found out yet goes on, and acknowledges into the void
+		most *= 2
+	}
 	if f.cuts > 0 {
 		most = r.faults * f.cuts * 3 // the task, and the steps that it had published
 	}
