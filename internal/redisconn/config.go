@@ -159,14 +159,14 @@ func (c *Config) dialEndpoint(ctx context.Context, e endpoint, wrap func(net.Con
 			if err == nil && len(c.sentinels) > 0 {
 				nc = c.follow(nc, addr)
 			}
+			if err == nil && e.tls != nil {
+				nc, err = secured(ctx, nc, addr, e.tls)
+			}
 			if err != nil || wrap == nil {
 				return nc, err
 			}
 			return wrap(nc), nil
 		}),
-		redis.DialTLSHandshakeTimeout(c.opts.SocketConnectTimeout),
-		redis.DialUseTLS(e.tls != nil),
-		redis.DialTLSConfig(e.tls),
 		redis.DialUsername(e.username),
 		redis.DialPassword(e.password),
 		redis.DialClientName(c.opts.ClientName),

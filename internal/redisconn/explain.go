@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/gomodule/redigo/redis"
@@ -89,7 +88,7 @@ func explain(err error, asked question) string {
 		return "the server's certificate is not trusted: see ssl_ca_certs and ssl_cert_reqs"
 	case errors.Is(err, errNotMaster):
 		return "a failover may be under way"
-	case strings.Contains(err.Error(), "TLS handshake timeout"): // redigo's error has no exported type
+	case errors.Is(err, errHandshakeTimeout):
 		return "the server did not answer in time; it may not speak TLS on this port (redis:// instead of rediss://)"
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		return "the server did not answer in time"

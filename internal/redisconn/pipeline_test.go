@@ -3,14 +3,19 @@ package redisconn_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
+	"github.com/apium/apium/internal/certtest"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/settings/connection"
@@ -30,6 +35,47 @@ func open(tb testing.TB, url string, opts redisconn.Options, popts redisconn.Pip
 	p := redisconn.NewPipeline(parse(tb, url, opts), popts)
 	tb.Cleanup(func() { p.Close() })
 	return p
+}
+
+// plainAndSecure runs a test with a connection to a server of its own, and with one that speaks TLS: a Pipeline writes to both itself.
+func plainAndSecure(t *testing.T, test func(t *testing.T, p *redisconn.Pipeline)) {
+	t.Helper()
+	t.Parallel()
+	for name, urlOf := range map[string]func(*testing.T, *redistest.Server) string{
+		"plain": func(_ *testing.T, s *redistest.Server) string { return s.URL(0) }, "TLS": secureURL,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t, urlOf(t, redistest.Start(t)), redisconn.Options{}, redisconn.PipelineOptions{}))
+		})
+	}
+}
+
+// secureURL is that of something that speaks TLS for a server.
+func secureURL(t *testing.T, s *redistest.Server) string {
+	t.Helper()
+	cert, _ := certtest.SelfSigned(t, time.Hour, "localhost")
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			front, err := l.Accept()
+			if err != nil {
+				return
+			}
+			back, err := net.Dial("unix", s.Socket())
+			if err != nil {
+				front.Close()
+				return
+			}
+			go func() { _, _ = io.Copy(front, back); front.Close() }()
+			go func() { _, _ = io.Copy(back, front); back.Close() }()
+		}
+	}()
+	return "rediss://" + l.Addr().String() + "/0?ssl_cert_reqs=none"
 }
 
 func TestEveryCallerGetsItsOwnReply(t *testing.T) {
@@ -76,10 +122,10 @@ func TestClientName(t *testing.T) {
 
 // A stream arrives as one argument among others, whatever others send meanwhile, and again when the command is sent again,
 // as it is where the server does not know the script.
-func TestStream(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+func TestStream(t *testing.T) { plainAndSecure(t, testStream) }
+
+func testStream(t *testing.T, p *redisconn.Pipeline) {
+	t.Helper()
 	script := redisconn.NewScript(1, `return {KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]}`)
 	part := bytes.Repeat([]byte("0123456789"), 10_000)
 	const parts = 10
@@ -114,10 +160,10 @@ func TestStream(t *testing.T) {
 }
 
 // Texts arrive one by one, large arguments between them, and an error names the keys among them.
-func TestTexts(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	p := open(t, s.URL(0), redisconn.Options{}, redisconn.PipelineOptions{})
+func TestTexts(t *testing.T) { plainAndSecure(t, testTexts) }
+
+func testTexts(t *testing.T, p *redisconn.Pipeline) {
+	t.Helper()
 	script := redisconn.NewScript(-1, redisconn.LatestLua+`
 if overtaken() then return {} end
 for i, key in ipairs(KEYS) do ARGV[#ARGV + 1] = key end

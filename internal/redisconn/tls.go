@@ -1,8 +1,10 @@
 package redisconn
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 
 	"github.com/apium/apium/internal/serverurl"
@@ -39,4 +41,27 @@ func tlsConfig(o *connection.TLS, role Role, host string) (*tls.Config, error) {
 		return nil, errors.New("rediss:// needs ssl_cert_reqs: required, optional or none (CERT_REQUIRED, CERT_OPTIONAL, CERT_NONE)")
 	}
 	return serverurl.TLS{TLS: o, Prefix: "ssl_", Verified: *o != connection.TLS{}, CheckedNames: true}.For(host)
+}
+
+var errHandshakeTimeout = errors.New("TLS handshake timeout")
+
+// secured speaks TLS on a connection. That is not left to redigo, as a Pipeline writes to what is returned itself.
+func secured(ctx context.Context, nc net.Conn, addr string, config *tls.Config) (net.Conn, error) {
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, errors.Join(err, nc.Close())
+		}
+		config = config.Clone()
+		config.ServerName = host
+	}
+	secure := tls.Client(nc, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
+			err = errHandshakeTimeout
+		}
+		return nil, err //nolint:wrapcheck // it says what it is
+	}
+	return secure, nil
 }

@@ -18,7 +18,7 @@ const (
 	keepBuffer = 1 << 20 // an output buffer does not grow beyond this
 )
 
-// wire is the network connection under a Pipeline's redigo connection. redigo
+// wire is the network connection, or that of TLS, under a Pipeline's redigo connection. redigo
 // writes whenever its 4 KiB are full and sets a deadline for every reply; here
 // output only gathers until the sender takes it, input is read in large pieces,
 // and deadlines are left to the Pipeline's watchdog.
@@ -30,7 +30,7 @@ type wire struct {
 	bytesOut    atomic.Int64
 	sending     atomic.Bool
 
-	mu  sync.Mutex // TLS may write from the reading goroutine
+	mu  sync.Mutex
 	out outgoing
 }
 
