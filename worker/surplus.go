@@ -54,11 +54,12 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 		return r.acksLate
 	})
 	b.held -= len(surplus)
-	if b.counts {
-		b.holding = slices.DeleteFunc(slices.Clone(accepted), func(r *request) bool { return r.tag == "" })
-	}
+	b.holding = slices.DeleteFunc(slices.Clone(accepted), func(r *request) bool { return !b.keeps(r) })
 	return surplus, accepted, false
 }
+
+// keeps tells whether what was accepted is held again instead of going back: what was passed on was never held.
+func (b *backlog) keeps(r *request) bool { return b.counts && r.tag != "" }
 
 // returnSurplus gives back what was claimed ahead while the slots are stuck, and takes
 // acknowledgements back that came too early.
@@ -93,7 +94,7 @@ func (p *pool) returnSurplus(ctx context.Context, stop <-chan struct{}) {
 func (p *pool) takeBack(ctx context.Context, accepted []*request) {
 	var held, back []*request
 	for _, r := range accepted {
-		if p.backlog.counts && r.tag != "" {
+		if p.backlog.keeps(r) {
 			held = append(held, r)
 		} else {
 			back = append(back, r)

@@ -196,6 +196,12 @@ func (l *line) accepted(m *outgoing) (accepted, returned bool) {
 	return m.confirm != nil && m.confirm.Acked(), m.returned
 }
 
+// has tells whether the broker has taken charge of a message and kept it.
+func (l *line) has(m *outgoing) bool {
+	accepted, returned := l.accepted(m)
+	return accepted && !returned
+}
+
 // refusal is why the broker has closed the channel though the connection lives: one of the messages, or
 // where it was to go. nil: that is not what happened.
 func (l *line) refusal() error {

@@ -74,7 +74,7 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 	}
 	var taken, refused []*delivery
 	for i, d := range counted {
-		if accepted, returned := l.accepted(copies[i]); accepted && !returned {
+		if l.has(copies[i]) {
 			taken = append(taken, d)
 		} else {
 			refused = append(refused, d)

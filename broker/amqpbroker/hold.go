@@ -167,13 +167,7 @@ func (c *Consumer) sendHolds(ctx context.Context, holds []*hold, copies []*outgo
 	}
 	sent := failed == nil
 	for i, m := range holds {
-		accepted := sent
-		for _, each := range copies[2*i : 2*i+2] {
-			if sent {
-				has, returned := line.accepted(each)
-				accepted = accepted && has && !returned
-			}
-		}
+		accepted := sent && line.has(copies[2*i]) && line.has(copies[2*i+1])
 		if !accepted && failed == nil {
 			failed = errors.New("the broker has refused a message")
 		}

@@ -3,19 +3,14 @@ package redisconn_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gomodule/redigo/redis"
 
-	"github.com/apium/apium/internal/certtest"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/internal/redistest"
 	"github.com/apium/apium/settings/connection"
@@ -54,28 +49,8 @@ func plainAndSecure(t *testing.T, test func(t *testing.T, p *redisconn.Pipeline)
 // secureURL is that of something that speaks TLS for a server.
 func secureURL(t *testing.T, s *redistest.Server) string {
 	t.Helper()
-	cert, _ := certtest.SelfSigned(t, time.Hour, "localhost")
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			front, err := l.Accept()
-			if err != nil {
-				return
-			}
-			back, err := net.Dial("unix", s.Socket())
-			if err != nil {
-				front.Close()
-				return
-			}
-			go func() { _, _ = io.Copy(front, back); front.Close() }()
-			go func() { _, _ = io.Copy(back, front); back.Close() }()
-		}
-	}()
-	return "rediss://" + l.Addr().String() + "/0?ssl_cert_reqs=none"
+	addr, _ := proxy(t, s, "localhost")
+	return "rediss://" + addr + "/0?ssl_cert_reqs=none"
 }
 
 func TestEveryCallerGetsItsOwnReply(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// LargeText is from how many bytes on arguments are not copied; redigo's and TLS' own buffers are smaller.
+// LargeText is from how many bytes on arguments are not copied; redigo's own buffer, which is used again, is smaller.
 const LargeText = 64 << 10
 
 const (

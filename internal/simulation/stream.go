@@ -102,8 +102,10 @@ func (s *stream) cut(err error) {
 func (s *stream) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ending != nil && len(s.onWay)+len(s.late) == 0
+	return s.overLocked()
 }
+
+func (s *stream) overLocked() bool { return s.ending != nil && len(s.onWay)+len(s.late) == 0 }
 
 func (s *stream) read(p []byte, deadline *deadline) (int, error) {
 	for {
@@ -114,7 +116,7 @@ func (s *stream) read(p []byte, deadline *deadline) (int, error) {
 			s.mu.Unlock()
 			return n, nil
 		}
-		if s.ending != nil && len(s.onWay)+len(s.late) == 0 {
+		if s.overLocked() {
 			err := s.ending
 			s.mu.Unlock()
 			return 0, err
