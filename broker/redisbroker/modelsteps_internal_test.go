@@ -234,6 +234,7 @@ func (w *world) further(op string, fate explorer.Fate) func(*state, *actor) erro
 		did := w.known.Of(key, func() done { return w.do(s.redis, *a, op, fate) })
 		s.redis, s.text, a.history = did.taken.Redis, did.text, did.taken.History
 		switch fate {
+		case explorer.Heard:
 		case explorer.Unheard:
 			s.losses--
 		case explorer.Slow:

@@ -55,6 +55,7 @@ func (h *History) Append(to []byte) []byte {
 // A Fate is what becomes of a command and its answer.
 type Fate int
 
+// What may become of them.
 const (
 	Heard   Fate = iota // it is done, and answered
 	Unheard             // it is done, and the answer is lost

@@ -235,6 +235,7 @@ func (m *Machine) Further(redis Redis, h History, names Names, fate Fate, operat
 	taken, c := m.done(redis, &h, c, &names, next)
 	reply := taken.Reply
 	switch fate {
+	case Heard:
 	case Late:
 		taken = Taken{Redis: redis, Late: Straggler{text: names.replace(c.text), made: time.Now()}}
 		reply = nil
