@@ -40,6 +40,8 @@ type BeatOptions struct {
 	Registry *tasks.Registry
 	// MaxInterval is the longest time between two looks at the schedule. Default: beat_max_loop_interval, or 5 min.
 	MaxInterval time.Duration
+	// LeadFor is how long a beat that has died without a word is waited for until another one sends: a second or more. Default: 10 s.
+	LeadFor time.Duration
 	// Signed signs what is sent, where workers take nothing else: package protocol/serializer's Signed. Nil: it is not signed.
 	Signed protocol.Serializer
 
@@ -218,7 +220,7 @@ func (b *Beat) serve(ctx context.Context, publisher fromsettings.Publisher, reg 
 	}
 	cfg := beat.Config{
 		Sources: b.sources, Producer: producer, Slots: slots, Schedule: b.opts.Schedule, Node: b.opts.Hostname,
-		MaxInterval: b.opts.MaxInterval, CronStartingDeadline: b.conf.BeatCronStartingDeadline, Observer: b.figures, Logger: b.log,
+		MaxInterval: b.opts.MaxInterval, LeadFor: b.opts.LeadFor, CronStartingDeadline: b.conf.BeatCronStartingDeadline, Observer: b.figures, Logger: b.log,
 	}
 	engine, err := beat.New(cfg)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -53,7 +54,7 @@ type Config struct {
 	CronStartingDeadline *time.Duration
 	// Poll is how often sources are asked for changes. Default: 5 s.
 	Poll time.Duration
-	// LeadFor is how long a beat that has died is waited for until another one sends. Default: 10 s.
+	// LeadFor is how long a beat that has died without a word is waited for until another one sends: a second or more. Default: 10 s.
 	LeadFor time.Duration
 
 	// Observer may be nil.
@@ -81,6 +82,8 @@ func (c *Config) setDefaults() error {
 		return errors.New("beat: Producer is required")
 	case c.Slots == nil:
 		return errors.New("beat: Slots is required")
+	case c.LeadFor != 0 && c.LeadFor < time.Second:
+		return fmt.Errorf("beat: LeadFor %v is under a second", c.LeadFor)
 	}
 	c.Schedule = cmp.Or(c.Schedule, DefaultSchedule)
 	c.MaxInterval = cmp.Or(c.MaxInterval, DefaultMaxInterval)

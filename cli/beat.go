@@ -32,7 +32,7 @@ func (p *program) beatCommand() *cli.Command {
 			p.name + " beat list [--json]\n" +
 			p.name + " beat run NAME",
 		ArgsUsage: "[list | run NAME]",
-		Description: "Any number of beats may run for one schedule: each run is sent once, and another beat goes on within ten seconds when one dies.\n\n" +
+		Description: "Any number of beats may run for one schedule: each run is sent once, and another beat goes on within --lead-for when one dies.\n\n" +
 			"list shows all entries, with their last and next runs. run sends the task of one now, whatever its schedule says.",
 		Flags:  beatFlags(),
 		Action: p.runBeat,
@@ -58,6 +58,10 @@ func beatFlags() []cli.Flag {
 		&cli.GenericFlag{
 			Name: "max-interval", Value: new(seconds), Category: beatCategory, EnvVars: env("max-interval"),
 			Usage: "`SECONDS` between two looks at the schedule at most (beat_max_loop_interval)",
+		},
+		&cli.GenericFlag{
+			Name: "lead-for", Value: new(seconds), Category: beatCategory, EnvVars: env("lead-for"),
+			Usage: "`SECONDS` that a beat which has died is waited for until another one sends, from 1 (default: 10)",
 		},
 		toggle("enable-remote-control", "answer to inspect ping and status (beat_enable_remote_control)"),
 		toggle("no-enable-remote-control", "do not, whatever the settings say"),
@@ -184,6 +188,9 @@ func (p *program) readBeatSettings(c *cli.Context, args []string) (*beatSettings
 			return nil, usage(c, fmt.Errorf("option '--%s': %s", f.name, strings.ReplaceAll(f.why, "the worker", "the beat")), false)
 		}
 	}
+	if lead := flagSeconds(c, "lead-for"); c.IsSet("lead-for") && lead < time.Second {
+		return nil, usage(c, fmt.Errorf("Invalid value for '--lead-for': %v is less than a second", lead), false) //nolint:staticcheck // as all such messages begin
+	}
 	d, err := p.describePeriodic(c)
 	if err != nil {
 		return nil, err
@@ -212,7 +219,7 @@ func (p *program) readBeatSettings(c *cli.Context, args []string) (*beatSettings
 			logfile: nodename.Path(c.String("logfile"), hostname), pidfile: nodename.Path(c.String("pidfile"), hostname),
 			opts: app.Options{Hostname: hostname},
 		},
-		opts: app.BeatOptions{Hostname: hostname, MaxInterval: flagSeconds(c, "max-interval"), Registry: known, Signed: signed},
+		opts: app.BeatOptions{Hostname: hostname, MaxInterval: flagSeconds(c, "max-interval"), LeadFor: flagSeconds(c, "lead-for"), Registry: known, Signed: signed},
 	}
 	if s.refused = d.Refused; c.IsSet(beatExecutable.name) {
 		s.warn(beatExecutable.names() + " has no effect: " + beatExecutable.why)

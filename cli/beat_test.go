@@ -42,6 +42,7 @@ func TestBeatMistakes(t *testing.T) {
 		"-l LOUD":              "Invalid value for '-l' / '--loglevel': 'LOUD' is not one of",
 		"--max-interval often": "'often' is not a number of seconds",
 		"--max-interval -3":    "'-3' is not a number of seconds from 0",
+		"--lead-for 0.5":       "Invalid value for '--lead-for': 500ms is less than a second",
 
 		"--executable /bin/python -S proj.sched:Own": "it is a class in Python", // so that the option is known
 	} {

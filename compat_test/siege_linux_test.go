@@ -23,6 +23,7 @@ const (
 	// siegeHeartbeat is what workers ask RabbitMQ for, in seconds, and how long ours show no sign of life in Redis
 	// before others take them for dead.
 	siegeHeartbeat = 2
+	siegeLead      = 2 // seconds until another beat goes on, as thousands shall be killed one after the other
 	// siegeVisibility is the visibility timeout in seconds: Celery's workers give back what others of them held.
 	siegeVisibility = 10
 )

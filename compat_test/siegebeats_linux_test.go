@@ -45,7 +45,7 @@ func (s *siege) startBeat(i int) {
 	file := settingsFile(s.t, map[string]any{
 		"broker_url": s.app.broker, "broker_transport_options": s.transport(), "broker_connection_max_retries": 0, "beat_schedule": entries,
 	})
-	s.beats[i] = start(s.t, fmt.Sprint("beat ", i), "", nil, apiumBinary, "beat", "--config", file, "-n", fmt.Sprintf("celerybeat@b%d", i), "-l", "info")
+	s.beats[i] = start(s.t, fmt.Sprint("beat ", i), "", nil, apiumBinary, "beat", "--config", file, "-n", fmt.Sprintf("celerybeat@b%d", i), "-l", "info", "--lead-for", fmt.Sprint(siegeLead))
 }
 
 // leader waits until a beat sends, and tells which.
