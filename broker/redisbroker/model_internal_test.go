@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,14 +82,38 @@ func (s *state) Clone() *state {
 }
 
 func (s *state) Append(to []byte) []byte {
-	to = fmt.Appendf(append(to, s.text...), "%d %d %d %d %d %v\n", s.ticks, s.deaths, s.losses, s.lates, s.slows, s.messages)
+	to = appendInts(append(to, s.text...), s.ticks, s.deaths, s.losses, s.lates, s.slows)
+	for _, m := range s.messages {
+		to = append(appendFlags(to, m.settled, m.acked, m.lapsed, m.ran), '\n')
+	}
 	for i := range s.late {
 		to = s.late[i].Append(append(to, s.late[i].op...))
 	}
 	for i := range s.actors {
-		to = s.actors[i].append(fmt.Appendf(to, "%v ", s.actors[i].left))
+		to = s.actors[i].append(to)
 	}
 	return to
+}
+
+func appendInts(to []byte, all ...int) []byte {
+	for _, n := range all {
+		to = append(strconv.AppendInt(to, int64(n), 10), ' ')
+	}
+	return to
+}
+
+func appendFlags(to []byte, all ...bool) []byte {
+	for _, is := range all {
+		to = append(to, "-+"[btoi(is)])
+	}
+	return append(to, ' ')
+}
+
+func btoi(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 const (
@@ -131,16 +156,39 @@ type held struct {
 	running, lapsed bool          // the handler; others may have had reason to take it away
 }
 
-// append writes what an actor knows.
+// append writes what tells an actor apart: what it may do yet, and what it knows if that can matter to what it may do.
 func (a *actor) append(to []byte) []byte {
-	to = fmt.Appendf(to, "%s %t %s", a.name, a.dead, a.op)
-	to = a.history.Append(to)
-	to = fmt.Appendf(to, "%d %d %d %d %d %s %s %d\n", a.epoch, a.term, max(a.until, 0), a.tags, a.popped, a.missing, a.mutex, a.mutexed)
+	to = a.history.Append(append(appendFlags(append(to, a.name...), a.dead), a.op...))
+	for _, op := range slices.Sorted(maps.Keys(a.left)) {
+		to = appendInts(to, a.left[op])
+	}
+	to = appendInts(to, a.popped)
+	if a.op != "" || a.may("beat", "claim", "move", "due") {
+		to = appendInts(to, int(a.epoch), int(a.tags))
+	}
+	starts := a.may("begin", "accept")
+	if starts {
+		to = appendInts(to, int(a.term), int(max(a.until, 0)))
+	}
+	if a.op == "look" || a.may("look") {
+		to = append(to, a.missing...)
+	}
+	if a.op == "sweep" || a.may("sweep") {
+		to = appendInts(append(to, a.mutex...), int(a.mutexed))
+	}
 	for i := range a.held {
 		h := &a.held[i]
-		to = fmt.Appendf(to, "%d %s %d %d %t %t %t\n", h.id, h.Tag, h.Term, min(h.age, 2*modelPatience), h.took, h.running, h.lapsed)
+		to = append(appendFlags(appendInts(append(to, h.Tag...), h.id, int(h.Term)), h.took, h.running, h.lapsed && (h.running || starts)), ' ')
+		if starts {
+			to = appendInts(to, int(min(h.age, 2*modelPatience)))
+		}
 	}
-	return to
+	return append(to, '\n')
+}
+
+// may tells whether an actor may begin one of some operations yet.
+func (a *actor) may(ops ...string) bool {
+	return slices.ContainsFunc(ops, func(op string) bool { return a.left[op] > 0 })
 }
 
 // A model is what is explored: who there is, and what they may do, how often.
@@ -340,19 +388,53 @@ func (w *world) end(s *state) error {
 			lost[id] = true
 		}
 	}
-	text := fmt.Sprint(lost, string(s.text))
-	if len(lost) == 0 || w.rescued[text] {
+	if len(lost) == 0 {
 		return nil
 	}
-	w.rescued[text] = true
-	if err := w.rescue(s.redis, lost); err != nil || !w.model.forsaken {
-		return err
+	if w.model.forsaken {
+		text := string(s.text)
+		for i := range s.actors {
+			text = fmt.Sprint(text, s.actors[i].dead, s.actors[i].epoch)
+		}
+		if w.isNew(lost, text) {
+			if err := w.forsake(s, maps.Clone(lost)); err != nil {
+				return err
+			}
+		}
 	}
-	return w.forsake(s)
+	later := longAfter(s.redis)
+	if !w.isNew(lost, string(later.Append(nil))) {
+		return nil
+	}
+	return w.rescue(later, lost)
+}
+
+// isNew tells whether nobody has looked yet for some messages where Redis is so.
+func (w *world) isNew(lost map[int]bool, redis string) bool {
+	text := fmt.Sprint(lost, redis)
+	was := w.rescued[text]
+	w.rescued[text] = true
+	return !was
+}
+
+// longAfter is what is in Redis when nobody has done anything for long: no worker is alive, no lease is good, all that is parked is due.
+func longAfter(redis explorer.Redis) explorer.Redis {
+	const long = 10 * tick
+	later := redis.After(long)
+	for key, v := range later {
+		if v.Timed {
+			v.Scores = maps.Clone(v.Scores)
+			for member, score := range v.Scores {
+				v.Scores[member] = min(score, -(long / 2).Seconds())
+			}
+			later[key] = v
+		}
+	}
+	return later
 }
 
 // forsake leaves messages to peers: workers only beat, one of another queue looks for the dead, and peers put back what gets old.
-func (w *world) forsake(s *state) error {
+func (w *world) forsake(s *state, lost map[int]bool) error {
 	w.Load(s.redis)
 	for range 12 {
 		for i := range s.actors {
@@ -367,15 +449,16 @@ func (w *world) forsake(s *state) error {
 		w.know(w.workers["stranger"], &a)
 		look(w.t.Context(), w.workers["stranger"], &actor{missing: strings.Join(w.forsaken(), " ")})
 		w.restore(func(what func() string) (string, bool) { reply := what(); return reply, reply[0] != '-' })
+		back, _ := w.Redis.List("q")
+		for _, text := range back {
+			delete(lost, idOf([]byte(text)))
+		}
+		if len(lost) == 0 {
+			return nil
+		}
 		w.Pass(tick)
 	}
-	back, _ := w.Redis.List("q")
-	for id, m := range s.messages {
-		if !m.settled && !m.acked && !slices.ContainsFunc(back, func(text string) bool { return idOf([]byte(text)) == id }) {
-			return fmt.Errorf("no peer finds message %d: %s", id, w.Save().Append(nil))
-		}
-	}
-	return nil
+	return fmt.Errorf("no peer finds the messages %v: %s", slices.Sorted(maps.Keys(lost)), w.Save().Append(nil))
 }
 
 // forsaken are the workers without a sign of life.

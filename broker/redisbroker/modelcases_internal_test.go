@@ -15,7 +15,7 @@ var models = []model{
 		},
 	},
 	{
-		name: "acknowledged early", early: true, ticks: 2, actors: []actor{
+		name: "acknowledged early", early: true, claimed: true, ticks: 2, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
 			modelWorker("B", map[string]int{"beat": 1, "look": 2, "claim": 1, "accept": 1, "begin": 1}),
 		},
@@ -118,7 +118,7 @@ var models = []model{
 		},
 	},
 	{
-		name: "two, and a death", messages: 2, inOrder: true, ticks: 2, deaths: 1, actors: []actor{
+		name: "two, and a death", messages: 2, claimed: true, inOrder: true, ticks: 2, deaths: 1, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "begin": 1, "finish": 1}),
 			modelWorker("B", map[string]int{"beat": 1, "look": 2, "claim": 1, "begin": 1}),
 		},
@@ -142,7 +142,7 @@ var models = []model{
 		},
 	},
 	{
-		name: "two are accepted beside a peer", messages: 2, early: true, ticks: 2, actors: []actor{
+		name: "two are accepted beside a peer", messages: 2, early: true, claimed: true, ticks: 2, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
 			modelPeer(map[string]int{"restore": 1, "pop": 1, "begin": 1}),
 		},

@@ -54,7 +54,7 @@ func (w *world) steps(s *state) (all []explorer.Step[*state]) {
 				}
 			}
 		}
-		if s.deaths > 0 && a.popped < 0 {
+		if s.deaths > 0 && a.popped < 0 && (w.model.forsaken || a.op != "" || len(a.held) > 0 || a.may(slices.Collect(maps.Keys(a.left))...)) {
 			add("die", die)
 		}
 	}
@@ -230,7 +230,7 @@ func (w *world) further(op string, fate explorer.Fate) func(*state, *actor) erro
 		if a.op == "" {
 			a.use(op)
 		}
-		key := fmt.Appendf(a.append(slices.Clone(s.text)), "%s %d %d", op, a.left[op], fate)
+		key := appendInts(a.appendFor(op, slices.Clone(s.text)), a.left[op], int(fate))
 		did := w.known.Of(key, func() done { return w.do(s.redis, *a, op, fate) })
 		s.redis, s.text, a.history = did.taken.Redis, did.text, did.taken.History
 		switch fate {
@@ -260,6 +260,17 @@ func (w *world) further(op string, fate explorer.Fate) func(*state, *actor) erro
 		}
 		return did.means(s, a)
 	}
+}
+
+// appendFor writes what an actor's operation depends on.
+func (a *actor) appendFor(op string, to []byte) []byte {
+	to = a.history.Append(append(append(append(append(to, a.name...), ' '), op...), ' '))
+	to = appendInts(to, int(a.epoch), int(a.term), int(max(a.until, 0)), int(a.tags), int(a.mutexed), len(a.held))
+	to = append(append(append(append(to, a.mutex...), ' '), a.missing...), ' ')
+	for _, h := range a.concerned(op) {
+		to = appendInts(append(to, h.Tag...), h.id, int(h.Term))
+	}
+	return to
 }
 
 // do does a command.
