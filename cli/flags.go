@@ -108,7 +108,7 @@ func workerFlags() []cli.Flag {
 		texts(queueCategory, "shadow", "`TASK[=PERCENT]`: of a task that runs in Python, run a copy in Go, too, and compare the results; repeatable"),
 		integer(queueCategory, "max-redeliveries", 10, "deaths of workers that run a task until it is put among the dead letters; 0: no limit"),
 		duration(queueCategory, "park-after", "`SECONDS` ahead from which tasks with an ETA wait in the broker, not in memory (default: 10)"),
-		integer(queueCategory, "eta-task-limit", 10_000, "tasks with an ETA held in memory at most (worker_eta_task_limit)"),
+		integer(queueCategory, "eta-task-limit", 100_000, "tasks with an ETA held in memory at most, about, and 128 MB of their messages (worker_eta_task_limit)"),
 
 		duration(resultCategory, "time-limit", "`SECONDS` until a task is given up (task_time_limit)"),
 		duration(resultCategory, "soft-time-limit", "`SECONDS` until a task is asked to stop (task_soft_time_limit)"),

@@ -124,7 +124,7 @@ type Settings struct {
 	WorkerTaskLogFormat                          string        // of what tasks log; "": Celery's default
 	WorkerPool                                   string        // solo runs one task at a time; all others are goroutines, as is ""
 	WorkerPrefetchMultiplier                     *int          // messages held for each concurrent task; 0: no limit, nil: 4, and more of short tasks
-	WorkerETATaskLimit                           int           // messages with an ETA held in memory at most; 0: 10,000
+	WorkerETATaskLimit                           int           // messages with an ETA held in memory at most; 0: 100,000
 	WorkerDisablePrefetch                        bool          // hold only what a free slot can run
 	WorkerSendTaskEvents                         bool          // send task events
 	WorkerStateDB                                string        // file that keeps revoked tasks; "": none

@@ -20,7 +20,7 @@ import (
 const (
 	defaultPrefetchMultiplier = 4
 	defaultParkAfter          = 10 * time.Second
-	defaultETATaskLimit       = 10_000
+	defaultETATaskLimit       = 100_000
 	defaultMaxRedeliveries    = 10
 	defaultKeepAlive          = 30 * time.Second
 	// UnlimitedPrefetch as a PrefetchMultiplier claims whatever there is:
@@ -141,7 +141,7 @@ type Config struct {
 	// instead of in memory. Default 10 s.
 	ParkAfter time.Duration
 	// ETATaskLimit is how many messages that are due later are kept in memory
-	// (worker_eta_task_limit). Default 10,000.
+	// (worker_eta_task_limit), while what the worker holds has less than 128 MiB. Default 100,000. The broker keeps the others.
 	ETATaskLimit int
 
 	// StateDB is a file that keeps revoked ids over restarts. "": none.

@@ -53,9 +53,20 @@ func (g *givenBack) giveBack(ctx context.Context, requests []*request) {
 	// Said before it is done, as kombu does.
 	g.log.Info(fmt.Sprintf("Restoring %d unacknowledged message(s)", len(deliveries)),
 		logline.EventKey, "Restoring unacknowledged messages", "count", len(deliveries))
-	g.persist(ctx, "give messages back", func() error {
-		return g.consumer.Requeue(ctx, broker.Front, deliveries...)
-	})
+	g.inPortions(ctx, deliveries, func(portion []broker.Delivery) error { return g.consumer.Requeue(ctx, broker.Front, portion...) })
+}
+
+// backPortion is how many messages go back between two looks at whether a shutdown gets on.
+const backPortion = 1000
+
+// inPortions gives messages back, to the front of their queues: the last ones first.
+func (g *givenBack) inPortions(ctx context.Context, deliveries []broker.Delivery, back func([]broker.Delivery) error) {
+	for done := false; !done; {
+		n := max(0, len(deliveries)-backPortion)
+		portion := deliveries[n:]
+		ok := g.persist(ctx, "give messages back", func() error { return back(portion) })
+		deliveries, done = deliveries[:n], n == 0 || !ok
+	}
 }
 
 // unclaims tells whether messages can go back as if nobody had claimed them. Otherwise nothing
@@ -70,7 +81,7 @@ func (g *givenBack) unclaim(ctx context.Context, requests []*request) {
 	}
 	g.again.note(requests)
 	if deliveries := g.letGo(requests); len(deliveries) > 0 {
-		g.persist(ctx, "give messages back", func() error { return g.unclaimer.Unclaim(ctx, deliveries...) })
+		g.inPortions(ctx, deliveries, func(portion []broker.Delivery) error { return g.unclaimer.Unclaim(ctx, portion...) })
 	}
 }
 

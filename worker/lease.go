@@ -24,6 +24,7 @@ type leases struct {
 
 	mu   sync.Mutex
 	held map[string]*request
+	size int // of their messages, in bytes
 }
 
 func newLeases(cfg *Config, able broker.Abilities) *leases {
@@ -101,7 +102,9 @@ func (l *leases) renewed(tags []string, term uint64, at time.Time) {
 func (l *leases) add(r *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.dropLocked(r.tag)
 	l.held[r.tag] = r
+	l.size += r.content.Size
 }
 
 // remove forgets requests that were acknowledged or given back.
@@ -109,7 +112,7 @@ func (l *leases) remove(requests ...*request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range requests {
-		delete(l.held, r.tag)
+		l.dropLocked(r.tag)
 	}
 }
 
@@ -128,9 +131,23 @@ func (l *leases) tags() []string {
 func (l *leases) drop(tag string) *request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.dropLocked(tag)
+}
+
+func (l *leases) dropLocked(tag string) *request {
 	r := l.held[tag]
-	delete(l.held, tag)
+	if r != nil {
+		delete(l.held, tag)
+		l.size -= r.content.Size
+	}
 	return r
+}
+
+// bytes is how many the messages have that are held.
+func (l *leases) bytes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.size
 }
 
 func (l *leases) len() int {

@@ -50,3 +50,30 @@ func TestLeasesAreRenewedByTheirOwner(t *testing.T) {
 		<-done
 	})
 }
+
+// The bytes of all messages that are held are known.
+func TestLeasesKnowTheirBytes(t *testing.T) {
+	t.Parallel()
+	l := newLeases(&Config{Logger: noLog.Logger}, broker.Abilities{})
+	of := func(tag string, size int) *request {
+		r := task(tag, nil)
+		r.tag, r.content.Size = tag, size
+		return r
+	}
+	a, b, c := of("a", 1), of("b", 10), of("c", 100)
+	for i, step := range []struct {
+		do   func()
+		want int
+	}{
+		{func() { l.add(a); l.add(b) }, 11},
+		{func() { l.add(a) }, 11}, // it is held already
+		{func() { l.remove(a, c) }, 10},
+		{func() { l.add(c) }, 110},
+		{func() { l.drop("b"); l.drop("b") }, 100},
+		{func() { l.remove(c) }, 0},
+	} {
+		if step.do(); l.bytes() != step.want {
+			t.Errorf("step %d: %d bytes are held, want %d", i, l.bytes(), step.want)
+		}
+	}
+}

@@ -43,12 +43,12 @@ func TestLimitsByThemselves(t *testing.T) {
 		if got := n.take(); !slices.Equal(got, []string{"start 2"}) {
 			t.Errorf("without a limit: %v", got)
 		}
-		ls.set(config, 100)
+		ls.set(config, 50)
 		parks = true
 		for range limitHeld + 3 {
 			ls.wait(task("x", config))
 		}
-		if len(parked) != 2 || ls.waiting() != limitHeld || parked[1]-parked[0] != 10*time.Millisecond || parked[0].Round(time.Second) != 10*time.Second {
+		if len(parked) != 2 || ls.waiting() != limitHeld || parked[1]-parked[0] != 20*time.Millisecond || parked[0].Round(time.Second) != 20*time.Second {
 			t.Errorf("%d wait, and these are parked: %v", ls.waiting(), parked)
 		}
 		if left := ls.close(); len(left) != limitHeld {

@@ -279,6 +279,72 @@ func TestETATaskLimit(t *testing.T) {
 	}
 }
 
+// What is due soon waits in memory, however much comes due at once, and starts on time without a look at the broker.
+func TestManyWaitInMemoryBeforeTheyAreDue(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		const n = 12_000
+		ran := b.noteRuns()
+		for i := range n {
+			b.send(note(fmt.Sprint(i), time.Hour))
+		}
+		b.start()
+		b.wantParked(n, 0)
+		b.sleep(time.Hour - time.Second)
+		b.wantParked(0, n)
+		b.sleep(2 * time.Second)
+		for i := range n {
+			ran.wantOnce(t, fmt.Sprint(i), time.Hour, time.Millisecond)
+		}
+		b.wantQueued(0, 0)
+	})
+}
+
+// slowBack is a consumer that takes a millisecond for each message that goes back.
+type slowBack struct{ broker.Consumer }
+
+func (s *slowBack) Unwrap() broker.Consumer { return s.Consumer }
+
+func (s *slowBack) Requeue(ctx context.Context, place broker.Place, deliveries ...broker.Delivery) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(len(deliveries)) * time.Millisecond):
+		return s.Consumer.Requeue(ctx, place, deliveries...)
+	}
+}
+
+// A warm shutdown gives back all that waits in memory, in order, as long as it gets on: here for longer than it waits for a broker that
+// cannot be reached.
+func TestShutdownWithManyInMemory(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		const n = 12_000
+		ran := b.noteRuns()
+		b.cfg.Consumer = &slowBack{b.broker.Consumer(queue)}
+		for i := range n {
+			b.send(note(fmt.Sprint(i), 8*time.Second))
+		}
+		b.start()
+		b.wantParked(0, n)
+		b.warm()
+		<-b.ended
+		if queued, leased := b.broker.Len(queue), b.broker.Leased(); queued != n || leased != 0 {
+			t.Errorf("%d messages are back, and %d are not", queued, leased)
+		}
+		if all, _ := ran.count(); all != 0 {
+			t.Errorf("%d ran before their time", all)
+		}
+		b.cfg.Consumer = nil
+		b.start()
+		b.sleep(time.Minute)
+		if all, twice := ran.count(); all != n || twice != 0 {
+			t.Fatalf("%d ran, %d of them twice", all, twice)
+		}
+		if first, last := ran.order[0], ran.order[n-1]; first != "0" || last != fmt.Sprint(n-1) {
+			t.Errorf("the first was %s and the last %s", first, last)
+		}
+	})
+}
+
 // Two workers share what is parked, and nothing runs twice.
 func TestParkedMessagesOfTwoWorkers(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {

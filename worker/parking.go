@@ -19,7 +19,7 @@ type parking struct {
 
 	revocations *revocations
 	settler     *settler
-	takeBack    func(broker.Delivery)
+	takeBack    func(broker.Delivery) (runs bool)
 	keep        func(*request) // has a request wait in memory
 	log         taskLog
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -286,5 +287,44 @@ func TestChordIsJoinedWithoutCopies(t *testing.T) { //nolint:paralleltest // it 
 	results := pyjson.Elements(pyjson.Elements(pyjson.Elements(body)[0])[0])
 	if err != nil || len(results) != parts+1 || len(results[0]) != size+2 || string(results[parts]) != "null" {
 		t.Errorf("%d results, %v", len(results), err)
+	}
+}
+
+// TestManyComeDueAtOnceOnRedis: what a worker has taken from Redis before it is due runs once, and not before its time, although the
+// worker is stopped and another one takes over.
+func TestManyComeDueAtOnceOnRedis(t *testing.T) {
+	t.Parallel()
+	const n = 1500
+	b := newOnRedis(t)
+	at := time.Now().Add(15 * time.Second)
+	b.reg.Register("app.now", func(name string) {
+		b.ran(name)
+		if time.Now().Before(at) {
+			b.ran("early")
+		}
+	})
+	for i := range n {
+		b.send(canvas.Sig("app.now", strconv.Itoa(i)).Set(canvas.ETA(at)))
+	}
+	stop := b.start(nil)
+	parked := func() int64 {
+		left, _ := b.server.Do(t, "ZCARD", "apium.parked."+queue).(int64)
+		return left
+	}
+	b.eventually("all are parked", func() bool { return b.server.Do(t, "LLEN", queue) == int64(0) && parked() > 0 })
+	b.eventually("all are taken before they are due", func() bool { return parked() == 0 || time.Now().After(at) })
+	b.start(nil)
+	stop()
+	ran := func() (all, twice int) {
+		for i := range n {
+			if runs := b.count(strconv.Itoa(i)); runs > 0 {
+				all, twice = all+1, twice+runs-1
+			}
+		}
+		return all, twice
+	}
+	b.eventually("all have run", func() bool { all, _ := ran(); return all == n && b.idle() })
+	if _, twice := ran(); twice != 0 || b.count("early") != 0 {
+		t.Errorf("%d ran twice, and %d before their time", twice, b.count("early"))
 	}
 }

@@ -18,11 +18,11 @@ func newTestSchedule(n *notes, consumer *deadbroker) *schedule {
 		parker: consumer, unparker: consumer, recaller: consumer, log: noLog,
 		revocations: &revocations{ids: newMemory(10, time.Hour), log: noLog},
 		settler:     newSettler(settlerDeps{}, &persister{}),
-		takeBack:    func(d broker.Delivery) { n.add("back %s", d.Tag) },
+		takeBack:    func(d broker.Delivery) bool { n.add("back %s", d.Tag); return false },
 	}
 	return &schedule{
 		memory: newTimetable(n.does("due")), parking: p, parkAfter: time.Minute, most: 2, log: noLog,
-		waiting: func() int { return 0 }, giveBack: n.does("give back"), takeBack: p.takeBack,
+		waiting: func() int { return 0 }, bytes: func() int { return 0 }, giveBack: n.does("give back"), takeBack: p.takeBack,
 	}
 }
 
@@ -76,7 +76,7 @@ func TestScheduleHoldsOrParks(t *testing.T) {
 	})
 }
 
-// Parked messages are taken back three seconds before they are due, as many as there is room
+// Parked messages are taken back ten seconds before they are due, as many as there is room
 // for, and an outage of the broker is said once.
 func TestScheduleTakesBack(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,7 @@ func TestScheduleTakesBack(t *testing.T) {
 		if got := n.take(); !slices.Equal(got, []string{"back parked"}) {
 			t.Errorf("%v", got)
 		}
-		if got := consumer.notes.take(); !slices.Equal(got, []string{"due within 3s, at most 2"}) {
+		if got := consumer.notes.take(); !slices.Equal(got, []string{"due within 10s, at most 2"}) {
 			t.Errorf("the broker was asked %v", got)
 		}
 		busy.Store(2)
@@ -112,11 +112,11 @@ func TestScheduleTakesBackMore(t *testing.T) {
 		s := newTestSchedule(&n, consumer)
 		var busy atomic.Int64
 		s.most, s.waiting = 1, func() int { return int(busy.Load()) }
-		s.takeBack = func(broker.Delivery) { busy.Add(1) }
+		s.takeBack = func(broker.Delivery) bool { busy.Add(1); return false }
 		defer s.unparking(t)()
 		for range 10 {
 			synctest.Wait()
-			if got := consumer.notes.take(); !slices.Equal(got, []string{"due within 3s, at most 1"}) {
+			if got := consumer.notes.take(); !slices.Equal(got, []string{"due within 10s, at most 1"}) {
 				t.Fatalf("the broker was asked %v", got)
 			}
 			time.Sleep(roomLook)
@@ -146,5 +146,65 @@ func TestParking(t *testing.T) {
 	consumer.answers(nil, errors.ErrUnsupported)
 	if s.parking.try(t.Context()); s.parking.able() {
 		t.Error("a consumer that cannot park is asked to")
+	}
+}
+
+// slowDue is a broker that has more parked messages than are asked for, and takes its time.
+type slowDue struct {
+	deadbroker
+	start time.Time
+}
+
+func (d *slowDue) Due(_ context.Context, _ time.Time, limit int) ([]broker.Delivery, error) {
+	d.notes.add("%d at %v", limit, time.Since(d.start))
+	time.Sleep(10 * time.Millisecond)
+	return make([]broker.Delivery, limit), nil
+}
+
+// What is not due yet is taken in small portions, and between two of them the broker is left alone for as long; what is
+// due is taken in large ones, at once.
+func TestScheduleTakesItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n notes
+		consumer := &slowDue{start: time.Now()}
+		s := newTestSchedule(&n, &consumer.deadbroker)
+		s.parking.unparker, s.most = consumer, 10_000
+		s.takeBack = func(broker.Delivery) bool { return time.Since(consumer.start) > 45*time.Millisecond } // then all are due
+		defer s.unparking(t)()
+		time.Sleep(75 * time.Millisecond)
+		want := []string{"100 at 0s", "100 at 20ms", "100 at 40ms", "500 at 50ms", "500 at 60ms", "500 at 70ms"}
+		if got := consumer.notes.take(); !slices.Equal(got, want) {
+			t.Errorf("the broker was asked for %q, want %q", got, want)
+		}
+	})
+}
+
+// Memory is bounded by bytes, too. What was taken back stays, and where nothing waits, something may.
+func TestScheduleIsBoundedByBytes(t *testing.T) {
+	t.Parallel()
+	var n notes
+	s := newTestSchedule(&n, &deadbroker{})
+	s.most = 1000
+	held := heldBytes
+	s.bytes = func() int { return held }
+	wait := func(id string, unparked bool) {
+		r := task(id, nil)
+		r.due, r.unparked = time.Now().Add(time.Second), unparked
+		s.wait(r)
+	}
+	if room := s.room(); room != 1000 {
+		t.Errorf("where nothing waits, there is room for %d", room)
+	}
+	wait("the only one", false)
+	if room := s.room(); room != 0 {
+		t.Errorf("there is room for %d", room)
+	}
+	wait("one too many", false)
+	wait("taken back", true)
+	held--
+	wait("fits", false)
+	if got := s.parked(); !slices.Equal(got, []string{"one too many"}) || s.memory.len() != 3 || s.room() != 997 {
+		t.Errorf("parked: %v; %d in memory, and room for %d", got, s.memory.len(), s.room())
 	}
 }

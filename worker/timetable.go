@@ -49,6 +49,9 @@ func (t *timetable) run(stop <-chan struct{}) {
 		for _, r := range ready {
 			t.due(r)
 		}
+		if len(ready) == popMost {
+			continue
+		}
 		timer.Reset(wait)
 		select {
 		case <-stop:
@@ -59,11 +62,15 @@ func (t *timetable) run(stop <-chan struct{}) {
 	}
 }
 
-// pop removes what is due and says how long to wait for the next.
+// popMost is how many requests are passed on together: should 100,000 be due at once, the first need not wait for all
+// others to be taken out.
+const popMost = 256
+
+// pop removes what is due, popMost requests at most, and says how long to wait for the next.
 func (t *timetable) pop(now time.Time) (ready []*request, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.requests) > 0 {
+	for len(t.requests) > 0 && len(ready) < popMost {
 		if wait := t.requests[0].due.Sub(now); wait > 0 {
 			return ready, min(wait, clockCheck)
 		}

@@ -50,3 +50,30 @@ func TestTimetableIsOnTimeAndInOrder(t *testing.T) {
 		}
 	})
 }
+
+// When many are due at once, the first do not wait until all others are taken out.
+func TestTimetableStartsBeforeItHasAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const n = 10 * popMost
+		var s *timetable
+		passed, left := 0, 0
+		s = newTimetable(func(*request) {
+			if passed++; passed == 1 {
+				left = s.len()
+			}
+		})
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() { s.run(stop); close(done) }()
+		for seq := range uint64(n) {
+			s.add(&request{seq: seq, due: time.Now().Add(time.Second)})
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		close(stop)
+		<-done
+		if passed != n || left != n-popMost {
+			t.Errorf("%d were passed on, and %d were left when the first was", passed, left)
+		}
+	})
+}

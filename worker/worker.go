@@ -151,13 +151,13 @@ func (w *Worker) settlerDeps() settlerDeps {
 func (w *Worker) takeIn() {
 	cfg := &w.cfg
 	in := w.newIntake()
-	takeBack := func(d broker.Delivery) { in.receive(d, true) }
+	takeBack := func(d broker.Delivery) bool { return in.receive(d, true) }
 	w.parking = &parking{
 		parker: w.able.Parker, unparker: w.able.Unparker, recaller: w.able.Recaller, revocations: w.revocations, settler: w.settler, takeBack: takeBack, log: w.log,
 	}
 	w.schedule = &schedule{
 		memory: newTimetable(in.due), parking: w.parking, parkAfter: cfg.ParkAfter, most: cfg.ETATaskLimit,
-		waiting: w.runner.waiting, giveBack: w.unstarted.add, takeBack: takeBack, log: w.log,
+		waiting: w.runner.waiting, bytes: w.leases.bytes, giveBack: w.unstarted.add, takeBack: takeBack, log: w.log,
 	}
 	w.parking.keep = w.schedule.keep
 	w.limits = &limits{
