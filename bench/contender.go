@@ -70,6 +70,7 @@ func contenders() []contender {
 		{name: "Apium -c 2 -E, metrics", tasks: 400_000, queue: "celery", fill: fillCelery, work: apium("2", "-E", "--metrics-addr", "127.0.0.1:0")},
 		{name: "Apium -c 50 -E, metrics", tasks: 200_000, queue: "celery", fill: fillCelery, work: apium("50", "-E", "--metrics-addr", "127.0.0.1:0")},
 		{name: "Apium -c 2 --prefetch-multiplier 4", tasks: 200_000, queue: "celery", fill: fillCelery, work: apium("2", "--prefetch-multiplier", "4")},
+		{name: "Apium -c 10 --prefetch-multiplier 4", tasks: 200_000, queue: "celery", fill: fillCelery, work: apium("10", "--prefetch-multiplier", "4")},
 		{name: celeryPrefork, tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-c", "2")},
 		{name: "Celery solo", tasks: 6000, queue: "celery", fill: fillCelery, work: celery("-P", "solo")},
 		{name: "gocelery c=50", tasks: 1500, queue: "celery", fill: fillPeer("gocelery", metaPrefix), work: peer("gocelery", "50")},

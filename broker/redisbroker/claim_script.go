@@ -54,7 +54,7 @@ give_back(4 + lists)
 
 local byte, format = string.byte, string.format
 local budget, largest, portion, full = 16777216, 1, 1, false
-local index, entries, score, first = {}, {}, ARGV[3], tonumber(ARGV[5]) - 1
+local tags, entries, first = {}, {}, tonumber(ARGV[5]) - 1
 local cycle, places, raws, trims = {}, {}, {}, {}
 for q = 1, queues do cycle[q] = q end
 for base = 3, 2 + lists, queues do
@@ -105,7 +105,7 @@ for base = 3, 2 + lists, queues do
           raw = '"' .. string.gsub(raw, '[%c"\\\127-\255]', escapes) .. '"'
         end
         local tag = prefix .. format('%.0f', first + i)
-        index[2 * i - 1], index[2 * i] = score, tag
+        tags[i] = tag
         entries[2 * i - 1], entries[2 * i] = tag, '[' .. raw .. ARGV[8 + q]
       end
     end
@@ -114,7 +114,12 @@ for base = 3, 2 + lists, queues do
     end
   end
 end
-if #index > 0 then
+if #tags > 0 then
+  local index = {}
+  for i = #tags, 1, -1 do
+    index[#index + 1] = ARGV[3]
+    index[#index + 1] = tags[i]
+  end
   redis.call('ZADD', KEYS[3], unpack(index))
   redis.call('HMSET', KEYS[2], unpack(entries))
 end
