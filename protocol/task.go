@@ -37,6 +37,7 @@ type Task struct {
 	Priority    int
 	NoPriority  bool // see Properties
 	Redelivered bool
+	told        bool // see Told
 	Exchange    string
 	RoutingKey  string
 
@@ -51,7 +52,6 @@ type Task struct {
 	ContentType string
 
 	body wrapped // of a message
-	told bool    // see Told
 }
 
 // Told tells that somebody else has read the body: what runs after the task is known, whether or

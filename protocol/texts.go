@@ -7,11 +7,14 @@ import (
 )
 
 // texts collects the strings of one message, to let them share a single allocation
-// that does not keep the message itself in memory.
+// that does not keep the message itself in memory. What is there twice, such as a task's id, which most are the
+// root and the correlation id of, too, is stored once.
 type texts struct {
-	to   [16]*string
-	from [16][]byte
-	n    int
+	to    [16]*string
+	from  [16][]byte
+	first [16]int // of those that are equal
+	n     int
+	size  int
 }
 
 func (x *texts) add(to *string, from []byte) {
@@ -22,24 +25,31 @@ func (x *texts) add(to *string, from []byte) {
 		*to = string(from)
 		return
 	}
-	x.to[x.n], x.from[x.n] = to, from
+	first := 0
+	for first < x.n && string(x.from[first]) != string(from) {
+		first++
+	}
+	if first == x.n {
+		x.size += len(from)
+	}
+	x.to[x.n], x.from[x.n], x.first[x.n] = to, from, first
 	x.n++
 }
 
 // store sets the strings added so far.
 func (x *texts) store() {
-	size := 0
-	for _, text := range x.from[:x.n] {
-		size += len(text)
-	}
 	var joined strings.Builder
-	joined.Grow(size)
+	joined.Grow(x.size)
 	for i, text := range x.from[:x.n] {
+		if first := x.first[i]; first < i {
+			*x.to[i] = *x.to[first]
+			continue
+		}
 		start := joined.Len()
 		joined.Write(text)
 		*x.to[i] = joined.String()[start:]
 	}
-	x.n = 0
+	x.n, x.size = 0, 0
 }
 
 // known returns the constant equal to text, to spare its allocation, or a copy.

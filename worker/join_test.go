@@ -38,7 +38,7 @@ func TestResultsAreNotCopied(t *testing.T) {
 func TestResultIsEncodedInItsRecord(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 100, 1 << 20} {
-		what, err := successRecord(strings.Repeat("x", size))
+		what, err := successRecord(strings.Repeat("x", size), 200)
 		if err != nil || len(what.result) != size+2 {
 			t.Fatal(len(what.result), err)
 		}
@@ -52,7 +52,7 @@ func TestResultIsEncodedInItsRecord(t *testing.T) {
 			t.Errorf("a result of %d bytes was copied", size)
 		}
 	}
-	if what, err := successRecord(func() {}); err == nil || what.result != nil {
+	if what, err := successRecord(func() {}, 200); err == nil || what.result != nil {
 		t.Error(what, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // outcome is how a task ended.
 type outcome struct {
 	kind      Kind
+	signum    int    // of a termination
 	result    []byte // JSON, of a success
 	repr      string // of a result that has no JSON form
 	exception *protocol.Exception
@@ -23,7 +24,6 @@ type outcome struct {
 	reason              string // why a message was refused or buried
 	refused             bool   // of a failure: the message could not be run
 	terminated, expired bool   // of a revocation
-	signum              int    // of a termination
 	requeue             bool   // of a rejection
 	rejects             bool   // the handler has rejected its message, whatever that comes to
 	silent              bool   // log and hooks are told nothing: nothing ran here
@@ -70,7 +70,7 @@ func stateOf(end *outcome) protocol.State {
 
 // success publishes what follows, then stores the result.
 func (o *outcomes) success(r *request, result any, runtime time.Duration) settlement {
-	record, err := successRecord(result)
+	record, err := successRecord(result, r.recordOverhead())
 	encoded := record.result
 	if err != nil && r.needsResult() {
 		return o.unencodable(r, err, runtime)

@@ -44,12 +44,13 @@ func (o *outcomes) record(r *request, what recordOf, store bool) []byte {
 	if what.begun != nil {
 		return rec.AppendEnd(what.begun)
 	}
-	return rec.Append(make([]byte, 0, len(what.result)+recordOverhead))
+	return rec.Append(make([]byte, 0, len(what.result)+r.recordOverhead()))
 }
 
-// successRecord encodes a result where it stands in the record of a success, as it may be large: there is no other copy.
-func successRecord(result any) (recordOf, error) {
-	begun := protocol.AppendBeforeResult(make([]byte, 0, recordOverhead), protocol.Success)
+// successRecord encodes a result where it stands in the record of a success, as it may be large: there is no other copy. overhead is
+// about what the record needs besides.
+func successRecord(result any, overhead int) (recordOf, error) {
+	begun := protocol.AppendBeforeResult(make([]byte, 0, overhead), protocol.Success)
 	at := len(begun)
 	begun, err := pyjson.Append(begun, result)
 	if err != nil {
@@ -81,8 +82,17 @@ func reencoded(raw []byte) []byte {
 	return again
 }
 
-// recordOverhead is about what a record needs besides its result.
-const recordOverhead = 256
+// recordOverhead is about what a record of the task needs besides its result.
+func (r *request) recordOverhead() int {
+	const alone, named = 192, len(`, "parent_id": ""`)
+	size := alone
+	for _, other := range [...]string{r.GroupID, r.ParentID} {
+		if other != "" {
+			size += named + len(other)
+		}
+	}
+	return size
+}
 
 // newException builds an exception of one of Celery's own classes.
 func newException(module, class string, arguments ...any) *protocol.Exception {

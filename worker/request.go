@@ -19,6 +19,8 @@ import (
 var ErrLeaseLost = errors.New("worker: the message was given to another worker")
 
 // request is one delivery on its way through the worker.
+//
+// There is one for each message that is held, and one is made for each task: its size counts, which is why what is small is together.
 type request struct {
 	tasks.Request // what the handler sees; Task is nil if it could not be decoded
 
@@ -27,26 +29,26 @@ type request struct {
 	content      broker.Content // the message, as its transport has it
 	seq          uint64         // order of claiming
 	redeliveries int            // how often it came back because a worker died
-	unparked     bool           // it comes from the broker's keeping
-	announced    bool           // monitors were told that it was received
 	read         protocol.Task  // what Task points to when the message's headers were read
 	success      outcome        // what has come of it, if it has succeeded
 	task         *taskConfig    // nil: unknown task, or left
-	left         bool           // other workers are to run it: it is not in the share of its task
 
+	unparked     bool // it comes from the broker's keeping
+	announced    bool // monitors were told that it was received
+	left         bool // other workers are to run it: it is not in the share of its task
 	acksLate     bool
 	storeResult  bool
 	storeErrors  bool
 	trackStarted bool
 	shadowed     bool // its result is wanted, to be compared with that of a shadow
+	accepted     bool // it is acknowledged early, and that is confirmed
+	limited      bool // it has its rate limit's token
 
-	accepted bool          // it is acknowledged early, and that is confirmed
-	term     atomic.Uint64 // of the lease that is known good; see leases
-	leased   atomic.Int64  // when that began, Unix nanoseconds; 0: not known
+	term   atomic.Uint64 // of the lease that is known good; see leases
+	leased atomic.Int64  // when that began, Unix nanoseconds; 0: not known
 
 	due     time.Time // when it waits: until when
 	follows time.Time // of a retry: since when it could go on
-	limited bool      // it has its rate limit's token
 
 	slot                 *slot // that runs it
 	pid                  int   // of the process that runs it

@@ -191,15 +191,24 @@ func (b *Backend) runStore(ctx context.Context, expires int64, records []backend
 	}
 	prefix := b.key("")
 	keys := redisconn.NewTexts(len(records), ids+len(records)*len(prefix))
-	args := []any{nil, expires, redisconn.NewTexts(len(records), documents)}
+	texts := redisconn.NewTexts(len(records), documents)
+	args := []any{nil, expires, texts}
 	for _, r := range records {
 		keys.Add(prefix, r.TaskID)
 		args = redisconn.AppendText(args, r.Document)
 	}
-	if !final {
-		return redis.Values(b.pipe.Latest(ctx, b.marks, storeLatestScript, []any{nil, keys}, args))
+	var replies []any
+	var err error
+	if final {
+		replies, err = redis.Values(b.pipe.Script(ctx, storeScript, append([]any{len(records), keys}, args[1:]...)...))
+	} else {
+		replies, err = redis.Values(b.pipe.Latest(ctx, b.marks, storeLatestScript, []any{nil, keys}, args))
 	}
-	return redis.Values(b.pipe.Script(ctx, storeScript, append([]any{len(records), keys}, args[1:]...)...))
+	if err == nil {
+		keys.Free()
+		texts.Free()
+	}
+	return replies, err
 }
 
 // storeOver stores a record where one is that only we can read, unless that is a

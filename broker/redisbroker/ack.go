@@ -62,6 +62,7 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 		if err != nil {
 			return lost, closedError(err)
 		}
+		texts.Free()
 	}
 	c.forget(ctx, c.released(len(tags), func(i int) string { return tags[i] }))
 	return lost, nil

@@ -167,3 +167,31 @@ return ARGV`)
 		t.Errorf("%v does not name the keys", err)
 	}
 }
+
+// Texts whose memory is used again arrive as they are, however large and whoever else sends some.
+func TestTextsAreUsedAgain(t *testing.T) { plainAndSecure(t, testTextsAreUsedAgain) }
+
+func testTextsAreUsedAgain(t *testing.T, p *redisconn.Pipeline) {
+	t.Helper()
+	script := redisconn.NewScript(-1, `return ARGV`)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 60 {
+				texts, want := redisconn.NewTexts(1+i%3, 10), []string(nil)
+				for n := range 1 + i%3 {
+					text := strings.Repeat(fmt.Sprint(g, i, n, ";"), 1+(i%5)*(g+1)*500)
+					texts.Add("", text)
+					want = append(want, text)
+				}
+				got, err := redis.Strings(p.Script(t.Context(), script, 0, texts))
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("got %d texts, or others than were sent: %v", len(got), err)
+					return
+				}
+				texts.Free()
+			}
+		})
+	}
+	wg.Wait()
+}

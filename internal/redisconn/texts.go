@@ -2,7 +2,9 @@ package redisconn
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
+	"sync"
 )
 
 // Texts are arguments of a command that are gathered in the form in which they are sent. Where a script takes hundreds of
@@ -12,10 +14,27 @@ type Texts struct {
 	wire []byte
 }
 
+// spareTexts has what Free was called for.
+var spareTexts sync.Pool
+
 // NewTexts returns none, with room for so many that have so many bytes together.
 func NewTexts(n, size int) *Texts {
 	const around = len("$65535\r\n\r\n")
-	return &Texts{wire: make([]byte, 0, n*around+size)}
+	t, ok := spareTexts.Get().(*Texts)
+	if !ok {
+		t = &Texts{}
+	}
+	t.wire = slices.Grow(t.wire, n*around+size)
+	return t
+}
+
+// Free has the memory of texts used again, after a command with them has succeeded: an error may name them. What is
+// large is not copied when it is sent, and left alone.
+func (t *Texts) Free() {
+	if cap(t.wire) < LargeText {
+		t.n, t.wire = 0, t.wire[:0]
+		spareTexts.Put(t)
+	}
 }
 
 // Add adds one argument, in two parts.
