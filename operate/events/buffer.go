@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 const (
 	batchMost  = 100      // events in one message
-	batchSize  = 4 << 10  // bytes that a batch is begun with
+	batchSize  = 1 << 10  // bytes that a batch is begun with, at least
 	bufferMost = 16 << 20 // bytes of events that wait for the broker
 	sendMost   = 1 << 20  // bytes that are sent at a time, about
 )
@@ -27,6 +28,7 @@ type buffer struct {
 	mu      sync.Mutex
 	batches []batch
 	size    int // bytes in batches, and of what is being sent
+	usual   int // bytes that a batch is likely to have
 }
 
 // batch is the body of a message: an event, or a list of them.
@@ -34,21 +36,39 @@ type batch struct {
 	from       *source
 	routingKey string
 	body       fields
-	events     int // 0: not a list
+	events     int  // 0: not a list
+	open       bool // more may be added to the list
 }
 
 // open returns a batch for one more event of tasks, with all that comes before it.
 // b.mu is held.
 func (b *buffer) open(from *source) *batch {
 	if n := len(b.batches); n > 0 {
-		if last := &b.batches[n-1]; last.events > 0 && last.events < batchMost {
+		last := &b.batches[n-1]
+		if last.open && last.events < batchMost {
 			last.events++
 			last.body = pyjson.AppendComma(last.body)
 			return last
 		}
+		b.close(last)
 	}
-	b.batches = append(b.batches, batch{from: from, routingKey: "task.multi", body: append(make(fields, 0, batchSize), '['), events: 1})
+	body := append(make(fields, 0, max(batchSize, b.usual)), '[')
+	b.batches = append(b.batches, batch{from: from, routingKey: "task.multi", body: body, events: 1, open: true})
+	b.size++
 	return &b.batches[len(b.batches)-1]
+}
+
+// close ends the list of a batch that is open: from then on it is what is sent. The next ones get as much memory at once as
+// this one took, or those before it. b.mu is held.
+func (b *buffer) close(t *batch) {
+	if !t.open {
+		return
+	}
+	t.open = false
+	t.body = append(t.body, ']')
+	b.size++
+	const spare, forget = 16, 8
+	b.usual = max(len(t.body)+len(t.body)/spare, b.usual-b.usual/forget)
 }
 
 // full tells that events of tasks are to be dropped. b.mu is held.
@@ -81,6 +101,7 @@ func (b *buffer) take() []batch {
 	defer b.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(b.batches) && bytes < sendMost {
+		b.close(&b.batches[n])
 		bytes += len(b.batches[n].body)
 		n++
 	}
@@ -93,6 +114,11 @@ func (b *buffer) take() []batch {
 func (b *buffer) putBack(taken []batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if last := &taken[len(taken)-1]; last.events > 0 && last.events < batchMost && len(b.batches) == 0 {
+		body := last.body[:len(last.body)-1]
+		last.body, last.open = slices.Clip(body), true // what is added goes elsewhere: this may still be on its way
+		b.size--
+	}
 	b.batches = append(taken, b.batches...)
 }
 
@@ -122,9 +148,6 @@ func (b *buffer) send(ctx context.Context, to broker.Broadcaster) (sent int, err
 		}
 		messages := make([]broker.Publication, len(taken))
 		for i, t := range taken {
-			if t.events > 0 {
-				t.body = append(t.body[:len(t.body):len(t.body)], ']')
-			}
 			messages[i] = t.from.message(t.routingKey, t.body)
 		}
 		err := to.Broadcast(ctx, messages...)

@@ -28,8 +28,15 @@ type wire struct {
 	broker.Broadcaster
 	mu   sync.Mutex
 	sent []broker.Publication
+	gave []given
 	err  error // of the next calls
 	n    int   // calls since fail
+}
+
+// given is a body that was to be sent, and what it was then: it may be on its way for longer.
+type given struct {
+	body []byte
+	was  string
 }
 
 func (w *wire) fail(err error) {
@@ -48,10 +55,25 @@ func (w *wire) Broadcast(_ context.Context, messages ...broker.Publication) erro
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.n++
+	for _, m := range messages {
+		w.gave = append(w.gave, given{m.Message.Body, string(m.Message.Body)})
+	}
 	if w.err == nil {
 		w.sent = append(w.sent, messages...)
 	}
 	return w.err
+}
+
+// wantUnchanged checks that nothing was changed that may be on its way.
+func (w *wire) wantUnchanged(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, g := range w.gave {
+		if string(g.body) != g.was {
+			t.Errorf("%.200s… has become %.200s…", g.was, g.body)
+		}
+	}
 }
 
 // take returns what has been sent as "routing key: body".
@@ -300,6 +322,7 @@ func TestOutage(t *testing.T) {
 		if b.Dropped() != 0 {
 			t.Errorf("%d events dropped", b.Dropped())
 		}
+		b.wire.wantUnchanged(t)
 	})
 }
 
