@@ -18,9 +18,10 @@ const DefaultExchange = "celeryev"
 // source is who sends events: a worker or a producer.
 type source struct {
 	exchange string
-	hostname []byte // quoted
 	headers  []byte // of its messages
-	pid      []byte
+
+	// What is the same in all its events, before and after the offset of its zone.
+	before, after []byte
 }
 
 func newSource(hostname, exchange string) *source {
@@ -29,8 +30,9 @@ func newSource(hostname, exchange string) *source {
 	}
 	name := pyjson.AppendString(nil, hostname)
 	return &source{
-		exchange: exchange, hostname: name, headers: slices.Concat([]byte(`{"hostname": `), name, []byte{'}'}),
-		pid: strconv.AppendInt(nil, int64(os.Getpid()), 10),
+		exchange: exchange, headers: slices.Concat([]byte(`{"hostname": `), name, []byte{'}'}),
+		before: slices.Concat([]byte(`{"hostname": `), name, []byte(`, "utcoffset": `)),
+		after:  []byte(`, "pid": ` + strconv.Itoa(os.Getpid()) + `, "clock": `),
 	}
 }
 
@@ -39,10 +41,8 @@ func producerName(host string) string { return "gen" + strconv.Itoa(os.Getpid())
 
 // begin writes what all events begin with.
 func (s *source) begin(dst fields, now time.Time, clock int64) fields {
-	dst = append(append(dst, `{"hostname": `...), s.hostname...)
-	dst = dst.integer("utcoffset", utcOffset(now))
-	dst = append(append(dst, `, "pid": `...), s.pid...)
-	return dst.integer("clock", clock)
+	dst = strconv.AppendInt(append(dst, s.before...), utcOffset(now), 10)
+	return strconv.AppendInt(append(dst, s.after...), clock, 10)
 }
 
 // end writes what all events end with.
