@@ -93,12 +93,22 @@ func (c *Consumer) arrive(d *delivery) {
 	d.link.add(d)
 	d.sub.outstanding++
 	d.sub.source.counts = d.sub.source.counts || d.counted
+	if t := d.sub.transfer; t != nil {
+		d.leaving, t.note = true, d
+		close(t.came)
+		c.mu.Unlock()
+		return
+	}
 	if m := d.link.holdOf(d); m != nil {
 		c.mu.Unlock()
 		c.replace(m)
 		return
 	}
-	if d.notes != "" && !d.isHeld() {
+	switch {
+	case d.ofTransfer():
+		c.doubt(d)
+		return
+	case d.notes != "" && !d.isHeld():
 		c.mu.Unlock()
 		c.returning.Go(func() { c.dropOrEnter(d) })
 		return

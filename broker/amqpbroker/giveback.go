@@ -16,8 +16,8 @@ import (
 // A quorum queue counts how often each message went back, whether anybody had started it or not, and drops
 // it, or makes a dead letter of it, when it was too often: from RabbitMQ 4 on after 20 times unless it is told
 // otherwise. So nothing is given back to one: a copy is published, at the end of the queue, and the message is
-// acknowledged when the broker has the copy. Should the connection be lost right between the two, both are
-// there. That is what an acknowledgement that does not arrive leads to anyhow (see settle.go).
+// acknowledged when the broker has the copy. Should the worker be killed right between the two, both are there, and
+// whoever gets the copy drops it (transfer.go).
 //
 // Other queues count nothing, and have a message back at its old place.
 
@@ -49,16 +49,23 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 		d.leaving = true
 	}
 	c.mu.Unlock()
-	c.settleAll(plain, false)
+	if len(plain) > 0 {
+		c.settle(nil, nil, plain)
+	}
 	if len(counted) == 0 {
 		return
 	}
 	l, err := c.elsewhere.taking(ctx)
+	var t *transfer
+	if err == nil {
+		t, err = c.openTransfer(ctx, l)
+	}
 	if err != nil {
-		c.settleAll(counted, false)
+		c.settle(nil, nil, counted)
 		return
 	}
 	if counted = c.stillOpen(counted); len(counted) == 0 {
+		c.abandon(t)
 		return
 	}
 	copies := make([]*outgoing, len(counted))
@@ -67,10 +74,14 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 		if d.isHeld() {
 			redeliveries-- // it was started, and nobody has died of it
 		}
-		copies[i] = &outgoing{Publishing: d.returned(redeliveries, nil), key: d.sub.source.name, mandatory: true}
+		copies[i] = &outgoing{Publishing: d.returned(redeliveries, t.beside()), key: d.sub.source.name, mandatory: true}
 	}
-	if l.send(ctx, copies) != nil {
-		return // the copies may still arrive: what is held goes back with its connection at the latest
+	if l.send(ctx, copies) != nil { // they may still arrive
+		c.abandon(t)
+		if t != nil {
+			c.settle(nil, nil, counted)
+		}
+		return // without a transfer all is left as it is, and goes back with its connection at the latest
 	}
 	var taken, refused []*delivery
 	for i, d := range counted {
@@ -80,8 +91,7 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 			refused = append(refused, d)
 		}
 	}
-	c.settleAll(taken, true)
-	c.settleAll(refused, false)
+	c.settle(t, taken, refused)
 }
 
 // stillOpen are those deliveries whose link is not lost: the others have gone back by themselves.
@@ -113,13 +123,30 @@ func (e *elsewhere) taking(ctx context.Context) (*line, error) {
 	return l, nil
 }
 
-// settleAll acknowledges deliveries that are not settled yet, or gives them back as they are. Those whose link is
+// settle acknowledges deliveries of a transfer that are not settled yet, and gives others back as they are. Those whose link is
 // lost have gone back.
-func (c *Consumer) settleAll(deliveries []*delivery, ack bool) {
+func (c *Consumer) settle(t *transfer, gone, back []*delivery) {
 	l := c.lockLink()
-	if l != nil {
-		defer l.writing.Unlock()
+	if l == nil {
+		c.mu.Unlock()
+		return
 	}
+	defer l.writing.Unlock()
+	gone, back = l.removeOpen(gone), l.removeOpen(back)
+	note := l.removeOpen(t.notes())
+	c.mu.Unlock()
+	l.conn.Together(func() {
+		c.write(l, back, false) // before, as what is acknowledged may stand for all up to there
+		c.write(l, note, true)
+		c.write(l, gone, true)
+		if len(note) > 0 {
+			_, _ = l.ch.QueueDelete(t.queue, false, false, true) // an error means that the link is lost
+		}
+	})
+}
+
+// removeOpen forgets those deliveries that are not settled yet, and returns them.
+func (l *link) removeOpen(deliveries []*delivery) []*delivery {
 	open := make([]*delivery, 0, len(deliveries))
 	for _, d := range deliveries {
 		if d.link == l && l.open[d.DeliveryTag] == d {
@@ -127,10 +154,7 @@ func (c *Consumer) settleAll(deliveries []*delivery, ack bool) {
 			open = append(open, d)
 		}
 	}
-	c.mu.Unlock()
-	if len(open) > 0 {
-		c.write(l, open, ack)
-	}
+	return open
 }
 
 // Requeue implements [broker.Consumer]. The broker has one place for what is given back: where it was before, or on

@@ -169,3 +169,25 @@ func TestGivesBackNoCopies(t *testing.T) {
 		c.Close()
 	}
 }
+
+// Where nothing can be held, what goes back to a quorum queue is a copy nevertheless, so that it does not count.
+func TestGivesBackWhereNothingCanBeHeld(t *testing.T) {
+	t.Parallel()
+	vhost := rabbittest.New(t)
+	owner := newSite(t, vhost.URL())
+	onChannel(t, owner.url, func(ch *amqp.Channel) error { return declareQueue(ch, limited()) })
+	owner.publish("q", "1")
+	s := newSite(t, vhost.User(t, "poor", "^(q|e)$", ".*", ".*"))
+	for range 4 {
+		c := s.open(limited())
+		if err := c.Requeue(s.context(), broker.Front, s.want(c, "1")...); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	c := s.open(limited())
+	s.ack(c, s.want(c, "1")...)
+	s.empty(vhost)
+}

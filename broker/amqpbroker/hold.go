@@ -135,7 +135,7 @@ func (c *Consumer) holdOf(ctx context.Context, s *source, held []*delivery) erro
 		}
 		d.hold, h.link.holds[m.id] = m, m
 		holds = append(holds, m)
-		copies = append(copies, h.note(m), &outgoing{Publishing: d.returned(m.count, &returnable{m.id, h.notes()}), key: h.name, mandatory: true})
+		copies = append(copies, h.note(m), &outgoing{Publishing: d.returned(m.count, beside{m.id, h.notes()}), key: h.name, mandatory: true})
 	}
 	c.mu.Unlock()
 	if len(holds) == 0 {

@@ -347,7 +347,7 @@ func TestGivesBackACopy(t *testing.T) {
 		c.mu.Lock()
 		_, heir := c.orphans.settle(ds[0].Tag, false)
 		c.mu.Unlock()
-		c.settleAll([]*delivery{heir}, false)
+		c.settle(nil, nil, []*delivery{heir})
 		s.ack(c, s.want(c, "1")...)
 		s.empty(vhost)
 	})

@@ -30,13 +30,17 @@ type link struct {
 	open    map[uint64]*delivery // what was delivered and is not settled
 	oldest  *delivery            // of open, which are a list in the order of numbers
 	newest  *delivery
-	through uint64              // all up to this number have been seen
-	holds   map[string]*hold    // whose copy has not come yet
-	seen    map[uint64]struct{} // what was seen above that: each consumer's messages come by a way of their own
+	through uint64                 // all up to this number have been seen
+	holds   map[string]*hold       // whose copy has not come yet
+	seen    map[uint64]struct{}    // what was seen above that: each consumer's messages come by a way of their own
+	doubted map[string][]*delivery // copies by the queues of their transfers, of which it is not known yet whether these have ended
 }
 
 func newLink(term uint64, conn *rabbitconn.Connection, ch *amqp.Channel) *link {
-	return &link{term: term, conn: conn, ch: ch, open: make(map[uint64]*delivery), seen: make(map[uint64]struct{}), holds: make(map[string]*hold)}
+	return &link{
+		term: term, conn: conn, ch: ch, open: make(map[uint64]*delivery), seen: make(map[uint64]struct{}), holds: make(map[string]*hold),
+		doubted: make(map[string][]*delivery),
+	}
 }
 
 // delivery is a message that a link has delivered.
@@ -55,7 +59,7 @@ type delivery struct {
 	redeliveries int    // how often it was redelivered because a worker died
 	leaving      bool   // it goes back
 	held         string // the hold that it is the copy of; "": none
-	notes        string // the queue that may have a note about that; "": none
+	notes        string // the queue that may have a note about that, or that of the transfer that it is of; "": none
 	hold         *hold  // nil: no copy is on its way
 
 	older, newer *delivery

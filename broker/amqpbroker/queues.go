@@ -48,7 +48,7 @@ func (c *Consumer) changed(ctx context.Context, added *source) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	c.changes = append(c.changes, change{added, done})
+	c.changes = append(c.changes, change{added: added, done: done})
 	c.mu.Unlock()
 	return c.waitChange(ctx, done)
 }

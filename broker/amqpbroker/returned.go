@@ -12,11 +12,12 @@ import (
 // its task again leaves the header in: it then tells of another attempt, and means nothing.
 const returnedHeader = "apium-returned"
 
-// returnable names the hold that a copy is published for, and the queue that has the note about it.
-type returnable struct{ hold, notes string }
+// beside is where it can be seen whether the message of a copy is still there: the hold that the copy is published for and the queue that has
+// the note about it, or the queue of its transfer; or nowhere.
+type beside struct{ hold, notes string }
 
 // returned is a message as it is put back into its queue, or into one for copies.
-func (d *delivery) returned(redeliveries int, held *returnable) amqp.Publishing {
+func (d *delivery) returned(redeliveries int, b beside) amqp.Publishing {
 	p := republication(&d.Delivery)
 	p.Headers = maps.Clone(p.Headers)
 	if p.Headers == nil {
@@ -26,8 +27,11 @@ func (d *delivery) returned(redeliveries int, held *returnable) amqp.Publishing 
 		"exchange": d.Exchange, "routing_key": d.RoutingKey, "attempt": attempt(d.Headers), "redeliveries": int32(min(redeliveries, math.MaxInt32)), //nolint:gosec // it fits
 	}
 	p.Headers[returnedHeader] = was
-	if held != nil {
-		was["hold"], was["notes"] = held.hold, held.notes
+	if b.notes != "" {
+		was["notes"] = b.notes
+	}
+	if b.hold != "" {
+		was["hold"] = b.hold
 		p.Expiration = "" // that is for others to see to
 	}
 	return p

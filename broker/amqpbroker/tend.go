@@ -135,8 +135,9 @@ func (c *Consumer) connect(conn *rabbitconn.Connection) (*link, error) {
 
 // change is what somebody waits for who has changed what is consumed.
 type change struct {
-	added *source // which must be there; nil: none
-	done  chan error
+	added    *source   // which must be there; nil: none
+	transfer *transfer // whose queue is to be consumed; nil: none
+	done     chan error
 }
 
 // reconcile makes the consumers on the link what they are to be. An error means that the link is of
@@ -147,6 +148,11 @@ func (c *Consumer) reconcile(l *link, idle bool) error {
 	c.changes, c.sources.gone = nil, nil
 	c.mu.Unlock()
 	err := c.unsubscribe(l, gone, idle)
+	for _, ch := range changes {
+		if err == nil {
+			err = c.consumeTransfer(l, ch.transfer)
+		}
+	}
 	for _, s := range all {
 		if err != nil {
 			break

@@ -2,6 +2,7 @@ package amqpbroker
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,7 +42,7 @@ func (c *Consumer) renew(now time.Time) {
 		for d := l.oldest; d != nil; d = d.newer {
 			runs, long := d.running || d.heirOf != nil, now.Sub(d.since) >= c.timeoutOf(d.sub.source)/2
 			switch {
-			case d.hold != nil || d.leaving:
+			case d.hold != nil || d.leaving || slices.Contains(l.doubted[d.notes], d):
 			case runs && (long || d.started):
 				running = append(running, d)
 			case !runs && long && !d.isHeld():

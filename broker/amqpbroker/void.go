@@ -31,14 +31,19 @@ func (d *delivery) isNote() bool { return d.isHeld() && d.sub == d.sub.holding.n
 // dropOrEnter sees to a copy that has gone back: it is dropped if its message has gone back, too.
 func (c *Consumer) dropOrEnter(d *delivery) {
 	void, err := c.isVoid(d)
+	c.judge(d, void, err)
+}
+
+// judge sees to a copy as soon as it is known whether its message is there, too.
+func (c *Consumer) judge(d *delivery, void bool, err error) {
 	if err != nil {
 		c.log.Warn(fmt.Sprintf("It is not known whether task %s[%s] is there twice: %s", text(d.Headers, "task"), d.CorrelationId, rabbitconn.Describe(err)),
 			logline.EventKey, "Notes about a copy cannot be read", "task_id", d.CorrelationId, "error", err)
 	}
 	if void {
-		c.log.Info(fmt.Sprintf("Task %s[%s] was there twice, as a worker ended that had begun it: one message is dropped", text(d.Headers, "task"), d.CorrelationId),
+		c.log.Info(fmt.Sprintf("Task %s[%s] was there twice, as a worker ended that had published a copy of it: one message is dropped", text(d.Headers, "task"), d.CorrelationId),
 			logline.EventKey, "A copy is dropped", "task_id", d.CorrelationId)
-		c.settleAll([]*delivery{d}, true)
+		c.settle(nil, []*delivery{d}, nil)
 		return
 	}
 	c.mu.Lock()

@@ -1,0 +1,200 @@
+package amqpbroker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/apium/apium/internal/rabbitconn"
+	"github.com/apium/apium/protocol"
+)
+
+// AMQP has no step in which copies come to stand for messages. What is given back as copies, all of it together, is a transfer. It has a queue,
+// with a note that the messages are not acknowledged yet, which has come here before the copies are published. Note and messages are acknowledged
+// in one write, which a worker that is killed has made or has not; then the queue is deleted. Whoever gets a copy meanwhile waits, as long as that
+// queue is consumed, and so by somebody who lives. If nobody consumes it any more and the note is in it again, the messages have gone back, too,
+// and the copies are dropped. A note is not kept on disk, where it could outlive its messages (void.go).
+//
+// A queue for each batch would be dear for what is held, parked or forwarded, one message after the other.
+
+// transfer is such a batch. Nil: there may be no queue, so that nobody can tell.
+type transfer struct {
+	link  *link
+	queue string
+	sub   *subscription
+	came  chan struct{} // closed when the note has come
+	note  *delivery     // nil before; guarded by Consumer.mu
+}
+
+// openTransfer begins a transfer of what the present link has delivered. Where that is not permitted, or there is no link, there is none.
+func (c *Consumer) openTransfer(ctx context.Context, on *line) (*transfer, error) {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l == nil || c.unheld.Load() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, holdPatience)
+	defer cancel()
+	t := &transfer{link: l, queue: holdPrefix + protocol.NewID() + ".notes", came: make(chan struct{})}
+	err := l.conn.Aside(func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclare(t.queue, true, false, false, false,
+			amqp.Table{"x-queue-type": "classic", "x-expires": narrow(holdExpires.Milliseconds())})
+		return err
+	})
+	if err == nil {
+		done := make(chan error, 1)
+		c.mu.Lock()
+		c.tagged++
+		t.sub = &subscription{source: &source{}, transfer: t, link: l, tag: c.consumerTag(), credit: 1, ended: make(chan struct{})}
+		c.changes = append(c.changes, change{transfer: t, done: done})
+		c.mu.Unlock()
+		err = c.waitChange(ctx, done)
+	}
+	if c.mayNotHold(err) {
+		return nil, nil
+	}
+	if err == nil {
+		err = t.putNote(ctx, on)
+	}
+	if err != nil {
+		c.abandon(t)
+		return nil, fmt.Errorf("transfer: %w", err)
+	}
+	return t, nil
+}
+
+// putNote publishes the note, once, and waits for it.
+func (t *transfer) putNote(ctx context.Context, on *line) error {
+	note := &outgoing{Publishing: amqp.Publishing{DeliveryMode: amqp.Transient}, key: t.queue, mandatory: true}
+	if err := on.send(ctx, []*outgoing{note}); err != nil {
+		return err
+	}
+	if !on.has(note) {
+		return errors.New("the broker has refused a message")
+	}
+	select {
+	case <-t.came:
+		return nil
+	case <-t.sub.ended:
+	case <-t.link.conn.Done():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return amqp.ErrClosed
+}
+
+// consumeTransfer consumes the queue of a transfer on its link. It is tend's.
+func (c *Consumer) consumeTransfer(l *link, t *transfer) error {
+	if t == nil || t.link != l {
+		return nil
+	}
+	return c.consume(t.sub, t.queue)
+}
+
+// abandon ends a transfer that has failed: its copies are of no use. Its messages stay where they are.
+func (c *Consumer) abandon(t *transfer) {
+	if t == nil || t.sub == nil {
+		return
+	}
+	l := c.lockLink()
+	if l == nil {
+		c.mu.Unlock()
+		return
+	}
+	defer l.writing.Unlock()
+	note := l.removeOpen(t.notes())
+	c.mu.Unlock()
+	if t.link == l {
+		l.conn.Together(func() {
+			_ = l.ch.Cancel(t.sub.tag, true) // an error means that the link is lost
+			c.write(l, note, false)
+		})
+	}
+}
+
+// notes is the note, if it has come. c.mu is held.
+func (t *transfer) notes() []*delivery {
+	if t == nil || t.note == nil {
+		return nil
+	}
+	return []*delivery{t.note}
+}
+
+// beside is what its copies say.
+func (t *transfer) beside() beside {
+	if t == nil {
+		return beside{}
+	}
+	return beside{notes: t.queue}
+}
+
+// ofTransfer tells whether a delivery is a copy that belongs to a transfer.
+func (d *delivery) ofTransfer() bool { return d.notes != "" && d.held == "" && !d.isHeld() }
+
+// doubt keeps a copy back until it is known what became of its message. c.mu is held, and not any more.
+func (c *Consumer) doubt(d *delivery) {
+	l := d.link
+	others, looks := l.doubted[d.notes]
+	l.doubted[d.notes] = append(others, d)
+	c.mu.Unlock()
+	if !looks {
+		c.returning.Go(func() { c.judgeAll(l, d.notes) })
+	}
+}
+
+// judgeAll sees to copies of a transfer as soon as it has ended.
+func (c *Consumer) judgeAll(l *link, queue string) {
+	void, known, err := c.isVoidTransfer(l, queue)
+	c.mu.Lock()
+	copies := l.doubted[queue]
+	delete(l.doubted, queue)
+	c.mu.Unlock()
+	if !known {
+		return // the broker has them back
+	}
+	for _, d := range copies {
+		c.judge(d, void, err)
+	}
+}
+
+// transferPause is how long is waited at first until it is looked again whether a transfer has ended, and longestPause at last.
+const (
+	transferPause = 10 * time.Millisecond
+	longestPause  = 500 * time.Millisecond
+)
+
+// isVoidTransfer waits until a transfer has ended, and tells whether its messages are still there. That is not known if the link is lost
+// before, or the consumer closed.
+func (c *Consumer) isVoidTransfer(l *link, queue string) (void, known bool, err error) {
+	err = l.conn.Aside(func(ch *amqp.Channel) error {
+		for pause := transferPause; !c.closed.Load(); pause = min(2*pause, longestPause) {
+			q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+			if err != nil {
+				return err
+			}
+			if q.Consumers == 0 {
+				void, known = q.Messages > 0, true
+				return nil
+			}
+			select {
+			case <-time.After(pause):
+			case <-l.conn.Done():
+				return amqp.ErrClosed
+			case <-c.ctx.Done():
+				return nil
+			}
+		}
+		return nil
+	})
+	switch {
+	case rabbitconn.Code(err) == amqp.NotFound:
+		return false, true, nil
+	case err != nil && !l.conn.IsClosed():
+		return false, true, err
+	}
+	return void, known, nil
+}
