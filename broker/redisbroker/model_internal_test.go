@@ -200,6 +200,7 @@ type model struct {
 	inOrder       bool // nothing is claimed before what was sent earlier, and waits
 	large         bool // it is explored only if asked for
 	patient       bool // the visibility timeout is longer than all ticks
+	oneTask       bool // the messages are those of one task, as a retry's and what it was before
 	claimed       bool // the first actor has claimed already
 	forsaken      bool // what is left has to come to peers, too, though no other worker consumes the queue
 	ticks, deaths int
@@ -343,7 +344,7 @@ func (w *world) note(c *Consumer, a *actor) {
 	}
 }
 
-// check finds that a message is nowhere, or that there are two of it.
+// check finds that a message is nowhere, or that there are two of it, or that nobody would look for what a worker holds.
 func (w *world) check(s *state) error {
 	copies := make([]int, len(s.messages))
 	for _, key := range []string{"q", "apium.inbox.q"} {
@@ -365,6 +366,17 @@ func (w *world) check(s *state) error {
 			return fmt.Errorf("there are two of message %d", id)
 		case n == 0 && !m.settled && !m.acked:
 			return fmt.Errorf("message %d is lost", id)
+		}
+	}
+	return s.known()
+}
+
+// known finds that a worker shows that it is alive, and nobody would miss it.
+func (s *state) known() error {
+	for i := range s.actors {
+		id := idPrefix + s.actors[i].name
+		if _, alive := s.redis["apium.alive."+id]; alive && !slices.Contains(s.redis["apium.workers"].Text, id) {
+			return fmt.Errorf("%s is alive, and not registered", s.actors[i].name)
 		}
 	}
 	return nil

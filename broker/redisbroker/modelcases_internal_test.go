@@ -112,6 +112,12 @@ var models = []model{
 		},
 	},
 	{
+		name: "parked under one name", messages: 2, claimed: true, oneTask: true, ticks: 2, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "park": 2, "due": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"unpark": 1}),
+		},
+	},
+	{
 		name: "parked beside a peer", large: true, ticks: 2, deaths: 1, actors: []actor{
 			modelWorker("A", map[string]int{"claim": 1, "park": 1, "due": 1, "begin": 1}),
 			modelPeer(map[string]int{"restore": 1, "pop": 1, "begin": 1}),

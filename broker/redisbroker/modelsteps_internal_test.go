@@ -373,7 +373,11 @@ func (w *world) workerDoes(ctx context.Context, c *Consumer, op string, a *actor
 	case "park":
 		var parked []broker.Parked
 		for _, h := range about {
-			parked = append(parked, broker.Parked{Delivery: h.Delivery, TaskID: fmt.Sprint(h.id), Due: time.Now().Add(tick)})
+			id := h.id
+			if w.model.oneTask {
+				id = 0
+			}
+			parked = append(parked, broker.Parked{Delivery: h.Delivery, TaskID: fmt.Sprint(id), Due: time.Now().Add(tick)})
 		}
 		untilHeard(ctx, func() ([]broker.Delivery, error) {
 			_, err := c.Park(ctx, parked...)
