@@ -150,6 +150,7 @@ type actor struct {
 // A held message is one that an actor has claimed.
 type held struct {
 	broker.Delivery
+	accepted        broker.Delivery // what it was before it was acknowledged early
 	id              int
 	age             time.Duration // since it was claimed or renewed
 	took            bool          // it is acknowledged, and its actor may not know that yet
@@ -179,6 +180,9 @@ func (a *actor) append(to []byte) []byte {
 	for i := range a.held {
 		h := &a.held[i]
 		to = append(appendFlags(appendInts(append(to, h.Tag...), h.id, int(h.Term)), h.took, h.running, h.lapsed && (h.running || starts)), ' ')
+		if a.op == "hold" || a.may("hold") {
+			to = append(append(to, h.accepted.Tag...), ' ')
+		}
 		if starts {
 			to = appendInts(to, int(min(h.age, 2*modelPatience)))
 		}

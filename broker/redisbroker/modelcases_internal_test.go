@@ -94,6 +94,24 @@ var models = []model{
 		},
 	},
 	{
+		name: "held again", claimed: true, early: true, ticks: 2, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "accept": 2, "hold": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"look": 2, "claim": 1, "accept": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "what is held again comes late", claimed: true, early: true, losses: 1, lates: 1, unsure: "hold", actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "accept": 2, "hold": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"claim": 1, "accept": 1, "begin": 1}),
+		},
+	},
+	{
+		name: "held again, in doubt", large: true, claimed: true, early: true, losses: 1, lates: 1, unsure: "hold", ticks: 2, actors: []actor{
+			modelWorker("A", map[string]int{"claim": 1, "accept": 2, "hold": 1, "begin": 1}),
+			modelWorker("B", map[string]int{"beat": 1, "look": 2, "claim": 1, "accept": 1, "begin": 1}),
+		},
+	},
+	{
 		name: "an answer is slow", claimed: true, patient: true, slows: 1, unsure: "beat", ticks: 2, actors: []actor{
 			modelWorker("A", map[string]int{"beat": 1, "claim": 1, "begin": 1}),
 			modelWorker("B", map[string]int{"beat": 1, "look": 2, "claim": 1, "begin": 1}),

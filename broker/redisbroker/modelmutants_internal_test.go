@@ -45,6 +45,8 @@ var scriptMutants = []scriptMutant{
 	{"a claim is done that was given up", "a claim comes late", &claimScript, cut("if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end", "")},
 	{"a waiter's claim is done that was given up", "a waiter's claim comes late", &takeMovedScript, cut("redis.call('GET', KEYS[1]) ~= ARGV[1] or ", "")},
 	{"no sweep finds what is parked", "parked", &parkScript, cut("redis.call('ZADD', KEYS[2], ARGV[i + 2], parked)", "")},
+	{"what was held again is so once more", "what is held again comes late", &holdScript, cut("if done_before() then return 0 end", "done_before()")},
+	{"what is held again is not recorded", "held again", &holdScript, cut("redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])", "")},
 	{"what was parked meanwhile is put back in place of what was", "parked under one name", &moveScript, cut("record == now or", "true or")},
 	{"who was taken for dead is no worker any more", "a beat is not heard of", &buryScript, cut("if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end", "")},
 	{"what was parked can be claimed again", "parked", &dueScript, cut("redis.call('HDEL', KEYS[2], unpack(gone))\n  redis.call('ZREM', KEYS[3], unpack(gone))", "")},

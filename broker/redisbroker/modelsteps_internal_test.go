@@ -78,7 +78,7 @@ func able(m *model, a *actor, op string) bool {
 		return a.next(m) >= 0
 	case "accept":
 		return slices.ContainsFunc(a.concerned(op), func(h held) bool { return good(a, &h) })
-	case "finish", "renew", "park", "give back":
+	case "finish", "renew", "park", "give back", "hold":
 		return len(a.concerned(op)) > 0
 	default:
 		return true
@@ -105,6 +105,10 @@ func (a *actor) concerned(op string) (all []held) {
 			}
 		case "renew":
 			if h.Tag != "" {
+				all = append(all, h)
+			}
+		case "hold":
+			if h.accepted.Tag != "" && !h.running {
 				all = append(all, h)
 			}
 		case "accept", "park", "give back":
@@ -232,6 +236,7 @@ func (w *world) further(op string, fate explorer.Fate) func(*state, *actor) erro
 		}
 		key := appendInts(a.appendFor(op, slices.Clone(s.text)), a.left[op], int(fate))
 		did := w.known.Of(key, func() done { return w.do(s.redis, *a, op, fate) })
+		hears := a.history.Hears()
 		s.redis, s.text, a.history = did.taken.Redis, did.text, did.taken.History
 		switch fate {
 		case explorer.Heard:
@@ -244,7 +249,10 @@ func (w *world) further(op string, fate explorer.Fate) func(*state, *actor) erro
 			one := late{did.taken.Late, slices.IndexFunc(s.actors, func(b actor) bool { return b.name == a.name }), op, a.concerned(op)}
 			s.late = append(slices.Clone(s.late), one)
 		}
-		if fate == explorer.Unheard || fate == explorer.Slow {
+		switch {
+		case op == "hold" && fate != explorer.Late && !hears:
+			a.isHeld(s, a.concerned(op), string(did.taken.Reply))
+		case fate == explorer.Unheard || fate == explorer.Slow:
 			a.tookAllBut(s, a.concerned(op), op, string(did.taken.Reply))
 		}
 		if a.popped = -1; !did.taken.Ended {
@@ -268,7 +276,7 @@ func (a *actor) appendFor(op string, to []byte) []byte {
 	to = appendInts(to, int(a.epoch), int(a.term), int(max(a.until, 0)), int(a.tags), int(a.mutexed), len(a.held))
 	to = append(append(append(append(to, a.mutex...), ' '), a.missing...), ' ')
 	for _, h := range a.concerned(op) {
-		to = appendInts(append(to, h.Tag...), h.id, int(h.Term))
+		to = appendInts(append(append(append(to, h.Tag...), ' '), h.accepted.Tag...), h.id, int(h.Term))
 	}
 	return to
 }
@@ -298,7 +306,21 @@ func (w *world) arrive(s *state, i int) {
 	s.late = slices.Delete(slices.Clone(s.late), i, i+1)
 	redis, reply := w.Arrive(s.redis, &one.Straggler)
 	s.become(redis)
+	if one.op == "hold" {
+		s.actors[one.actor].isHeld(s, one.about, string(reply))
+		return
+	}
 	s.actors[one.actor].tookAllBut(s, one.about, one.op, string(reply))
+}
+
+// isHeld notes that an acknowledgement is taken back.
+func (a *actor) isHeld(s *state, about []held, reply string) {
+	if reply != ":1\r\n" { // it was before
+		return
+	}
+	for _, h := range about {
+		s.messages[h.id].acked = false
+	}
 }
 
 // tookAllBut notes what an acknowledgement has done whose answer is not heard: those that the answer does not name are acknowledged.
@@ -365,6 +387,8 @@ func (w *world) workerDoes(ctx context.Context, c *Consumer, op string, a *actor
 		return renew(ctx, c, about)
 	case "accept":
 		return accept(ctx, c, about)
+	case "hold":
+		return hold(ctx, c, about)
 	case "finish":
 		return finish(ctx, c, about)
 	case "give back":
@@ -455,7 +479,27 @@ func accept(ctx context.Context, c *Consumer, about []held) outcome {
 		a.without(gone)
 		a.each(func(h *held) {
 			if slices.ContainsFunc(about, func(one held) bool { return one.Tag == h.Tag }) {
-				h.Delivery, h.took = broker.Delivery{Term: h.Term}, false
+				h.accepted, h.Delivery, h.took = h.Delivery, broker.Delivery{Term: h.Term}, false
+			}
+		})
+		return nil
+	}
+}
+
+// hold is how a worker takes back that it has acknowledged what it has not begun.
+func hold(ctx context.Context, c *Consumer, about []held) outcome {
+	term, start := c.Lease().Term, time.Now()
+	var ds []broker.Delivery
+	for _, h := range about {
+		ds = append(ds, h.accepted)
+	}
+	_ = c.Hold(ctx, ds...)
+	age := time.Since(start).Round(time.Second)
+	return func(_ *state, a *actor) error {
+		a.each(func(h *held) {
+			if slices.ContainsFunc(about, func(one held) bool { return one.accepted.Tag == h.accepted.Tag }) {
+				h.accepted, h.Delivery, h.age = broker.Delivery{}, h.accepted, age
+				h.Term = term
 			}
 		})
 		return nil
