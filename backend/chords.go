@@ -128,3 +128,11 @@ type Groups interface {
 	// DeleteGroup deletes the record, if there is one.
 	DeleteGroup(ctx context.Context, groupID string) error
 }
+
+// ChordEnds is implemented by backends whose chords a publisher may end in the step in which it publishes a chord's body, where
+// it finds them: see broker.ChordEnder. Nobody can then take the chord for one whose body is not published, or the other way round.
+type ChordEnds interface {
+	// EndOf returns what broker.Publication.Ends is to be: it does what Finish does. The body is not published if that
+	// were ErrClaimLost.
+	EndOf(claim ChordClaim) any
+}

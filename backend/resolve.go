@@ -11,7 +11,8 @@ type Abilities struct {
 	Chords     Chords
 	ChordParts ChordParts
 	ChordLists ChordLists
-	// PollsChords: chords are left to celery.chord_unlock, and the three above are nil.
+	ChordEnds  ChordEnds
+	// PollsChords: chords are left to celery.chord_unlock, and the four above are nil.
 	PollsChords bool
 }
 
@@ -23,7 +24,7 @@ func AbilitiesOf(b any) Abilities {
 		able.PollsChords = true
 		return able
 	}
-	able.Chords, able.ChordParts, able.ChordLists = find[Chords](b), find[ChordParts](b), find[ChordLists](b)
+	able.Chords, able.ChordParts, able.ChordLists, able.ChordEnds = find[Chords](b), find[ChordParts](b), find[ChordLists](b), find[ChordEnds](b)
 	return able
 }
 

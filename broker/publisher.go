@@ -51,6 +51,17 @@ type Publication struct {
 	Message      protocol.Message
 	// Delay is for how long a broker that can may keep the message back, as its task is not due before. 0 or less: it is due.
 	Delay time.Duration
+	// Ends is the chord that the message is the body of, if it is to be ended in the step in which the message is published: what a
+	// backend.ChordEnds has made, and a ChordEnder says it ends. Then the message is not published if somebody else has
+	// the chord, or has ended it. Nil: the message is published.
+	Ends any
+}
+
+// ChordEnder is implemented by publishers that can end a chord in the step in which they publish, if the result backend keeps
+// it where they publish to.
+type ChordEnder interface {
+	// EndsChord tells whether it can, of what Publication.Ends would be.
+	EndsChord(end any) bool
 }
 
 // Publisher puts messages on queues.

@@ -48,6 +48,7 @@ type PublisherAbilities struct {
 	Replier     Replier
 	Asker       Asker
 	Slots       Slots
+	ChordEnder  ChordEnder
 }
 
 // PublisherAbilitiesOf finds the abilities of a publisher, and those of the one it wraps if it
@@ -59,6 +60,7 @@ func PublisherAbilitiesOf(p Publisher) PublisherAbilities {
 		Replier:     find[Replier](p),
 		Asker:       find[Asker](p),
 		Slots:       find[Slots](p),
+		ChordEnder:  find[ChordEnder](p),
 	}
 }
 

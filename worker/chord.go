@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/logline"
 	"github.com/apium/apium/internal/publish"
 )
@@ -26,7 +27,9 @@ type chords struct {
 	outcomes *outcomes
 	settler  *settler
 	backend  publish.Backend
-	loader   backend.Loader // nil: results cannot be read
+	ends     backend.ChordEnds // nil: a chord is finished after its body is published
+	ender    broker.ChordEnder // likewise
+	loader   backend.Loader    // nil: results cannot be read
 	log      taskLog
 	passOn   func(*settlement) // takes on here what would be published, if possible
 
@@ -76,6 +79,7 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	if !c.renewClaim(ctx, r, count) {
 		return
 	}
+	c.endWith(f, count.Claim)
 	finish := c.finishing(r, p, count.Claim, f, failed)
 	if c.settler.concluder == nil || rest.fate != late || rest.flow.Size+f.Size > publish.Portion {
 		c.settleBody(ctx, r, f, finish)
@@ -84,41 +88,66 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	// In one step with the acknowledgement: else who dies in between leaves the part to
 	// somebody who cannot know that the body is on its way.
 	rest.flow.add(f)
+	ended := endsWithBody(f)
 	rest.flow.after = append(rest.flow.after, func(ctx context.Context) {
 		switch {
 		case !r.lost.Load():
-			finish(ctx)
+			finish(ctx, ended)
 		case c.renewClaim(ctx, r, count): // else who has the part now has run the body
 			c.settleBody(ctx, r, f, finish)
 		}
 	})
 }
 
+// endWith has the chord end in the step in which its body is published, if that can be: else who dies in between, or is away for longer than
+// the claim lasts, leaves it to somebody who publishes the body again. A body of several tasks may be published in several
+// steps, the first of which would end the chord.
+func (c *chords) endWith(f *flow, claim backend.ChordClaim) {
+	if c.ends == nil || c.ender == nil {
+		return
+	}
+	if at := onlyTask(f.Messages); at >= 0 {
+		if end := c.ends.EndOf(claim); c.ender.EndsChord(end) {
+			f.Messages[at].Ends = end
+		}
+	}
+}
+
+// endsWithBody tells whether a chord ends when what is in a flow is published.
+func endsWithBody(f *flow) bool {
+	return slices.ContainsFunc(f.Messages, func(m publish.Message) bool { return m.Ends != nil })
+}
+
+// A chordFinisher is called when what it leads to is settled. ended tells whether that has ended the chord.
+type chordFinisher func(ctx context.Context, ended bool)
+
 // settleBody settles what a complete chord leads to, then calls finish. It does not depend on
 // the task's lease: once its part has completed the chord, nobody else will.
-func (c *chords) settleBody(ctx context.Context, r *request, f *flow, finish func(ctx context.Context)) {
+func (c *chords) settleBody(ctx context.Context, r *request, f *flow, finish chordFinisher) {
 	written := make(chan struct{})
 	s := settlement{req: &request{Request: r.Request, task: r.task}, flow: f, written: written}
 	if !r.acksLate {
 		c.passOn(&s)
 	}
+	ended := endsWithBody(f)
 	c.settler.settle(s)
 	select {
 	case <-written:
-		finish(ctx)
+		finish(ctx, ended)
 	case <-ctx.Done(): // unfinished: counting the part again runs the body
 	}
 }
 
 // finishing returns what finishes a chord once its body, which is in f, is settled.
-func (c *chords) finishing(r *request, p part, claim backend.ChordClaim, f *flow, failed bool) func(ctx context.Context) {
+func (c *chords) finishing(r *request, p part, claim backend.ChordClaim, f *flow, failed bool) chordFinisher {
 	refused := heedRefusal(f)
-	return func(ctx context.Context) {
-		if *refused == nil || failed {
+	return func(ctx context.Context, ended bool) {
+		switch {
+		case *refused != nil && !failed:
+			c.settleBody(ctx, r, c.refusedBody(r, p.body, *refused), func(ctx context.Context, _ bool) { c.finish(ctx, claim, true) })
+		case !ended:
 			c.finish(ctx, claim, failed)
-			return
 		}
-		c.settleBody(ctx, r, c.refusedBody(r, p.body, *refused), func(ctx context.Context) { c.finish(ctx, claim, true) })
 	}
 }
 

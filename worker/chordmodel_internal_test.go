@@ -16,6 +16,7 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/explorer"
+	"github.com/apium/apium/internal/redischord"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/settings/connection"
@@ -62,6 +63,7 @@ type chordState struct {
 	actors                        []chordActor
 	ticks, deaths, lapses, losses int // how often may come yet: time, a death, a message that is given to another one, an answer that is lost
 
+	apart   bool // broker and results are not in one database: the chord ends after its body is published
 	excused bool // who had claimed the body could not know that others may publish it
 }
 
@@ -99,6 +101,7 @@ type chordWorld struct {
 	results  *redisbackend.Backend
 	registry *tasks.Registry
 	body     string          // as a part's message has it
+	apart    bool            // see chordState
 	rescued  map[string]bool // from what end has seen the body be published
 	known    explorer.Memory[explorer.Taken]
 }
@@ -132,6 +135,7 @@ type chordBroker struct {
 	*chordWorld
 	broker.Consumer
 	broker.Publisher
+	token string // what stands for the tokens that the worker makes up begins with it and a dot
 }
 
 func (b *chordBroker) Concluder(broker.Publisher) broker.Concluder { return b }
@@ -157,9 +161,7 @@ func (b *chordBroker) Conclude(_ context.Context, conclusions ...broker.Conclusi
 				continue
 			}
 			b.Redis.HDel(partsHeld, c.Tag)
-			for range c.Publish {
-				_, _ = b.Redis.Push(bodiesWaiting, chordBody)
-			}
+			b.send(c.Publish)
 		}
 		return gone
 	})
@@ -172,17 +174,40 @@ func (b *chordBroker) Ack(ctx context.Context, tags ...string) ([]string, error)
 
 func (b *chordBroker) Publish(_ context.Context, messages ...broker.Publication) error {
 	_, err := b.do(func() string {
-		for range messages {
-			_, _ = b.Redis.Push(bodiesWaiting, chordBody)
-		}
+		b.send(messages)
 		return "+"
 	})
 	return err
 }
 
+// send publishes bodies, and ends their chords with that, as redisbroker's scripts do.
+func (b *chordBroker) send(bodies []broker.Publication) {
+	for i := range bodies {
+		if end, ok := bodies[i].Ends.(*redischord.End); !ok || b.end(end) {
+			_, _ = b.Redis.Push(bodiesWaiting, chordBody)
+		}
+	}
+}
+
+func (b *chordBroker) end(end *redischord.End) bool {
+	held, err := b.Redis.Get(end.Keys[0])
+	if claimed := err == nil; claimed && !strings.HasPrefix(held, b.token+".") || !claimed && !b.Redis.Exists(end.Keys[1]) && !b.Redis.Exists(end.Keys[2]) {
+		return false
+	}
+	for _, key := range end.Keys[1:] {
+		b.Redis.Del(key)
+	}
+	_ = b.Redis.Set(end.Keys[0], "done")
+	b.Redis.SetTTL(end.Keys[0], time.Duration(end.Late)*time.Second)
+	return true
+}
+
+// EndsChord implements broker.ChordEnder.
+func (b *chordBroker) EndsChord(any) bool { return !b.apart }
+
 // settle is what a worker does with a part whose handler has returned.
 func (w *chordWorld) settle(ctx context.Context, a *chordActor) {
-	b := &chordBroker{chordWorld: w}
+	b := &chordBroker{chordWorld: w, token: a.tag()}
 	worker, err := New(Config{
 		Registry: w.registry, Consumer: b, Publisher: b, Store: w.results, Hostname: "celery@" + a.name, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -314,7 +339,7 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 		if s.lapses > 0 && len(s.heldBy(a)) > 0 {
 			add(a.name+": lapse", of(func(s *chordState, a *chordActor) error {
 				s.lapses--
-				s.excused = true
+				s.excused = s.excused || s.apart
 				return handBack(s, a)
 			}))
 		}
@@ -370,8 +395,8 @@ func handBack(s *chordState, a *chordActor) error {
 	return nil
 }
 
-// tick lets time pass. Claims run out: that of somebody who lives, or has published the body and died before he could say so, may have others
-// publish it again.
+// tick lets time pass. Claims run out: that of one of Celery's who lives, or has published the body and died before he could say so, may have
+// others publish it again; and where there are two databases, that of anybody.
 func (s *chordState) tick() {
 	s.ticks--
 	claim := s.redis[chordClaimKey]
@@ -380,7 +405,7 @@ func (s *chordState) tick() {
 		published, run := len(s.list(bodiesWaiting)) > 0, s.redis[bodyRecordKey].Kind != ""
 		for i := range s.actors {
 			a := &s.actors[i]
-			if strings.HasPrefix(claim.Text[0], a.name) && (!a.dead || published && !run) {
+			if (a.peer || s.apart) && strings.HasPrefix(claim.Text[0], a.name) && (!a.dead || published && !run) {
 				s.excused = true
 			}
 		}
@@ -485,6 +510,7 @@ func (w *chordWorld) end(s *chordState) error {
 type chordModel struct {
 	name                          string
 	large                         bool // it is explored only if asked for
+	apart                         bool
 	actors                        []chordActor
 	ticks, deaths, lapses, losses int
 }
@@ -493,6 +519,9 @@ var chordModels = []chordModel{
 	{name: "a death", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
 	{name: "beside Celery", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "K", peer: true, parts: 1}}},
 	{name: "unheard", losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "two databases", apart: true, ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "unheard, two databases", apart: true, losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "given to another, two databases", large: true, apart: true, ticks: 1, lapses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
 	{name: "long after a death", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
 	{name: "long beside Celery", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", parts: 2}, {name: "K", peer: true, parts: 1}}},
 	{name: "unheard beside a death", large: true, ticks: 2, deaths: 1, losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
@@ -501,7 +530,8 @@ var chordModels = []chordModel{
 
 // explored is what is explored of a model.
 func (w *chordWorld) explored(m *chordModel) *explorer.Model[*chordState] {
-	first := &chordState{redis: explorer.Redis{}, actors: m.actors, ticks: m.ticks, deaths: m.deaths, lapses: m.lapses, losses: m.losses}
+	w.apart = m.apart
+	first := &chordState{redis: explorer.Redis{}, apart: m.apart, actors: m.actors, ticks: m.ticks, deaths: m.deaths, lapses: m.lapses, losses: m.losses}
 	first.set("celery-taskset-meta-"+chordGroup+".s", "string", fmt.Sprint(chordParts))
 	first.set(partsWaiting, "list", "p1", "p0")
 	return &explorer.Model[*chordState]{Name: m.name, First: first, Steps: w.steps, Check: w.check, End: w.end}
@@ -523,7 +553,7 @@ func TestModelOfChords(t *testing.T) { //nolint:paralleltest // it keeps a proce
 // TestModelOfChordsFinds takes guards out of the scripts: the model finds it.
 func TestModelOfChordsFinds(t *testing.T) { //nolint:paralleltest // it keeps a processor busy
 	for name, missing := range map[string]struct{ model, text string }{
-		"a claim is taken from who has it": {"unheard", "'NX', "},
+		"a claim is taken from who has it": {"unheard, two databases", "'NX', "},
 		"a claim lasts for ever":           {"a death", ", 'PX', lease"},
 		"a part counts twice":              {"a death", "if call('SISMEMBER', g.d, key) == 1 then\n    return true\n  end"},
 	} {

@@ -75,6 +75,7 @@ func (p *passing) take(s *settlement, place func(next *pool) bool) {
 	if next == nil || !place(next.task.pool) {
 		return
 	}
+	m.Ends = nil // it is not published, or later
 	s.flow.Messages = append(s.flow.Messages[:at:at], s.flow.Messages[at+1:]...)
 	s.next = &passedOn{next, m}
 }

@@ -103,6 +103,7 @@ func New(cfg Config) (*Worker, error) {
 	w.errbacks = &errbacks{hostname: cfg.Hostname, loader: w.stored.Loader, log: w.log}
 	w.chords = &chords{
 		outcomes: w.outcomes, backend: publish.BackendOf(w.stored), loader: w.stored.Loader, log: w.log,
+		ends: w.stored.ChordEnds, ender: broker.PublisherAbilitiesOf(cfg.Publisher).ChordEnder,
 		joinTimeout: cfg.ChordJoinTimeout, retryInterval: cfg.ChordRetryInterval,
 		passOn: func(s *settlement) { w.passing.passOnBody(s) },
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/apium/apium/backend"
+	"github.com/apium/apium/internal/redischord"
 	"github.com/apium/apium/protocol"
 )
 
@@ -172,16 +173,26 @@ func (b *Backend) ClaimLease() time.Duration { return b.lease }
 
 // Finish implements backend.Chords.
 func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, failed bool) error {
-	suffixes := []string{".c", ".s", ".j", ".t", ".d"}
+	end := b.end(claim)
 	if failed {
-		suffixes = suffixes[:2]
+		end.Keys = end.Keys[:2]
 	}
-	args := []any{len(suffixes)}
-	for _, suffix := range suffixes {
-		args = append(args, b.groupKey(claim.GroupID, suffix))
+	args := []any{len(end.Keys)}
+	for _, key := range end.Keys {
+		args = append(args, key)
 	}
-	unsized := max(b.chordExpires, int64(DefaultExpires/time.Second))
-	return b.claimed(b.pipe.Script(ctx, finishScript, append(args, claim.Token, lateParts, unsized)...))
+	return b.claimed(b.pipe.Script(ctx, finishScript, append(args, end.Token, end.Late, end.Unsized)...))
+}
+
+// EndOf implements backend.ChordEnds.
+func (b *Backend) EndOf(claim backend.ChordClaim) any { return b.end(claim) }
+
+func (b *Backend) end(claim backend.ChordClaim) *redischord.End {
+	end := &redischord.End{Server: b.redis, Token: claim.Token, Late: lateParts, Unsized: max(b.chordExpires, int64(DefaultExpires/time.Second))}
+	for _, suffix := range []string{".c", ".s", ".j", ".t", ".d"} {
+		end.Keys = append(end.Keys, b.groupKey(claim.GroupID, suffix))
+	}
+	return end
 }
 
 func (b *Backend) claimed(reply any, err error) error {

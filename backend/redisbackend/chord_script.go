@@ -1,6 +1,9 @@
 package redisbackend
 
-import "github.com/apium/apium/internal/redisconn"
+import (
+	"github.com/apium/apium/internal/redischord"
+	"github.com/apium/apium/internal/redisconn"
+)
 
 // The states of a chord as countScript answers them.
 const (
@@ -246,16 +249,8 @@ return 0
 // KEYS .c .s, then the other keys of a chord that has not failed; ARGV token,
 // seconds that late parts are turned away by "done", and by .s not being there after
 // that; the same where the size was in the message, so that only "done" can.
-var finishScript = redisconn.NewScript(-1, redisconn.UnlinkLua+`
-local call = redis.call
-local held = call('GET', KEYS[1])
-if held and held ~= ARGV[1] then
-  return 0
-end
-local late = call('EXISTS', KEYS[2]) == 1 and ARGV[2] or ARGV[3]
-for i = 2, #KEYS do
-  unlink(KEYS[i])
-end
-call('SET', KEYS[1], 'done', 'EX', late)
+var finishScript = redisconn.NewScript(-1, redischord.Lua+`
+if claimed_elsewhere(1, ARGV[1]) then return 0 end
+forget_chord(1, #KEYS, ARGV[2], ARGV[3])
 return 1
 `)

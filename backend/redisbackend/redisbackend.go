@@ -86,6 +86,7 @@ func (c *Config) redis() (*redisconn.Config, error) {
 // Backend stores and reads records. Its methods are safe for concurrent use, and
 // wait for the connection while Redis is away, until their context is done.
 type Backend struct {
+	redis     *redisconn.Config
 	pipe      *redisconn.Pipeline
 	marks     *redisconn.Marks
 	keyprefix string
@@ -102,10 +103,11 @@ type Backend struct {
 }
 
 var (
-	_ backend.Store  = (*Backend)(nil)
-	_ backend.Loader = (*Backend)(nil)
-	_ backend.Chords = (*Backend)(nil)
-	_ backend.Groups = (*Backend)(nil)
+	_ backend.Store     = (*Backend)(nil)
+	_ backend.Loader    = (*Backend)(nil)
+	_ backend.Chords    = (*Backend)(nil)
+	_ backend.ChordEnds = (*Backend)(nil)
+	_ backend.Groups    = (*Backend)(nil)
 )
 
 // New returns a backend, which connects by itself.
@@ -124,6 +126,7 @@ func New(cfg Config) (*Backend, error) {
 		}
 	}
 	b := &Backend{
+		redis:       redis,
 		serializer:  s,
 		compression: cfg.Compression,
 		pipe:        redisconn.NewPipeline(redis, redisconn.PipelineOptions{OnState: cfg.OnState}),

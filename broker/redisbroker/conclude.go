@@ -32,21 +32,19 @@ func (c *Consumer) Concluder(p broker.Publisher) broker.Concluder {
 // concludeScript sends what follows from those deliveries that are still recorded, and removes
 // them for good. LLEN finds keys that are no lists before anything is done.
 //
-//	KEYS  1 unacked, 2 unacked_index, then binding sets, lists, channels
+//	KEYS  1 unacked, 2 unacked_index, then binding sets, lists, channels, keys of chords
 //	ARGV  1 number of binding sets, 2 of lists, 3 one binding for each set, then per delivery:
-//	      tag, number of messages, and these as publishScript has them
+//	      tag, number of values, and these, which are messages as publishLua has them
 //	return the tags that were not recorded any more
-var concludeScript = redisconn.NewScript(-1, `
+var concludeScript = redisconn.NewScript(-1, publishLua+`
 local sets, lists = tonumber(ARGV[1]), tonumber(ARGV[2])
 for i = 3 + sets, 2 + sets + lists do redis.call('LLEN', KEYS[i]) end
 for i = 1, sets do redis.call('SADD', KEYS[2 + i], ARGV[2 + i]) end
 local lost, i = {}, 3 + sets
 while i <= #ARGV do
-  local tag, after = ARGV[i], i + 2 + 3 * tonumber(ARGV[i + 1])
+  local tag, after = ARGV[i], i + 2 + tonumber(ARGV[i + 1])
   if redis.call('HEXISTS', KEYS[1], tag) == 1 then
-    for j = i + 2, after - 1, 3 do
-      redis.call(ARGV[j] == 'L' and 'LPUSH' or 'PUBLISH', KEYS[tonumber(ARGV[j + 1])], ARGV[j + 2])
-    end
+    send(i + 2, after - 1)
     redis.call('HDEL', KEYS[1], tag)
     redis.call('ZREM', KEYS[2], tag)
   else
@@ -73,13 +71,16 @@ func (f *concluder) Conclude(ctx context.Context, conclusions ...broker.Conclusi
 	}
 	c := f.c
 	sets, members := s.declarations()
-	keys := slices.Concat([]any{c.keys.unacked, c.keys.index}, sets, s.lists, s.channels)
+	keys := slices.Concat([]any{c.keys.unacked, c.keys.index}, sets, s.lists, s.channels, s.chords)
 	args := make([]any, 0, 1+len(keys)+2+len(members)+2*len(ends)+3*len(s.messages))
 	args = append(append(args, len(keys)), keys...)
 	args = append(append(args, len(sets), len(s.lists)), members...)
 	start := 0
 	for i, end := range ends {
-		args = s.appendPlaced(append(args, conclusions[i].Tag, end-start), s.messages[start:end], 2+len(sets))
+		args = append(args, conclusions[i].Tag, nil)
+		before := len(args)
+		args = s.appendPlaced(args, s.messages[start:end], 2+len(sets))
+		args[before-1] = len(args) - before
 		start = end
 	}
 	lost, err = redis.Strings(c.pipe.Script(ctx, concludeScript, args...))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/envelope"
+	"github.com/apium/apium/internal/redischord"
 	"github.com/apium/apium/internal/redisconn"
 	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/pyjson"
@@ -52,9 +53,16 @@ type Publisher struct {
 }
 
 var (
-	_ broker.Publisher = (*Publisher)(nil)
-	_ broker.AllOrNone = (*Publisher)(nil)
+	_ broker.Publisher  = (*Publisher)(nil)
+	_ broker.AllOrNone  = (*Publisher)(nil)
+	_ broker.ChordEnder = (*Publisher)(nil)
 )
+
+// EndsChord implements [broker.ChordEnder]: one script writes to one database.
+func (p *Publisher) EndsChord(end any) bool {
+	e, ok := end.(*redischord.End)
+	return ok && p.redis.Same(e.Server)
+}
 
 // PublishesAllOrNone implements [broker.AllOrNone].
 func (p *Publisher) PublishesAllOrNone() {}
@@ -94,21 +102,34 @@ func (c *PublisherConfig) whole() Config {
 	}
 }
 
+// publishLua defines send(from, to): it sends the messages that ARGV has there, each as three values: "L" (LPUSH) or "P" (PUBLISH), place
+// of its list or channel in KEYS, message. "C", place of the first key of a chord, what ends it comes before a message that is not sent
+// if somebody else has the chord, or has ended it; with nothing in the last place, before one that is always sent.
+const publishLua = redischord.Lua + `
+local function send(from, to)
+  local left_out = false
+  for i = from, to, 3 do
+    local how, place, what = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+    if how == 'C' then
+      left_out = what ~= '' and not end_chord(place, what)
+    elseif not left_out then
+      redis.call(how == 'L' and 'LPUSH' or 'PUBLISH', KEYS[place], what)
+    end
+  end
+end
+`
+
 // publishScript declares queues and sends messages, all or none. LLEN finds keys that are no
 // lists before anything is sent.
 //
-//	KEYS  1 mark, then binding sets, lists, channels
-//	ARGV  1 mark's number, 2 number of binding sets, 3 of lists, 4 one binding for each set,
-//	      then per message: "L" (LPUSH) or "P" (PUBLISH), place of its list or channel in KEYS, message
-var publishScript = redisconn.NewScript(-1, redisconn.OnceLua+`
+//	KEYS  1 mark, then binding sets, lists, channels, keys of chords
+//	ARGV  1 mark's number, 2 number of binding sets, 3 of lists, 4 one binding for each set, then messages as publishLua has them
+var publishScript = redisconn.NewScript(-1, redisconn.OnceLua+publishLua+`
 local sets, lists = tonumber(ARGV[2]), tonumber(ARGV[3])
 for i = 2 + sets, 1 + sets + lists do redis.call('LLEN', KEYS[i]) end
 for i = 1, sets do redis.call('SADD', KEYS[1 + i], ARGV[3 + i]) end
 if done_before() then return 0 end
-for i = 4 + sets, #ARGV, 3 do
-  local to = KEYS[tonumber(ARGV[i + 1])]
-  redis.call(ARGV[i] == 'L' and 'LPUSH' or 'PUBLISH', to, ARGV[i + 2])
-end
+send(4 + sets, #ARGV)
 return 1
 `)
 
@@ -180,6 +201,7 @@ type sending struct {
 	places   map[[2]string]int // "L" and list or "P" and channel → place among those, from 1
 	lists    []any
 	channels []any
+	chords   []any // keys of those that end
 	messages []sent
 	tables   map[string][]string // exchange → bindings
 }
@@ -188,7 +210,9 @@ type sending struct {
 type sent struct {
 	*broker.Publication
 	broadcast bool
-	place     int // among lists or channels
+	place     int             // among lists or channels
+	ends      *redischord.End // nil: none
+	chord     int             // the place of its first key among those of chords, from 1
 }
 
 func (p *Publisher) newSending() *sending {
@@ -203,8 +227,15 @@ func (s *sending) add(ctx context.Context, m *broker.Publication) error {
 	if size := envelope.Size(&m.Message); size > redisconn.MaxString {
 		return fmt.Errorf("the message has about %d bytes: %w", size, errTooLarge)
 	}
+	one := sent{Publication: m}
+	if one.ends, _ = m.Ends.(*redischord.End); one.ends != nil {
+		one.chord = len(s.chords) + 1
+		for _, key := range one.ends.Keys {
+			s.chords = append(s.chords, key)
+		}
+	}
 	if m.ExchangeType == broker.Fanout {
-		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), m)
+		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), one)
 		return nil
 	}
 	queues, err := s.route(ctx, m)
@@ -212,12 +243,12 @@ func (s *sending) add(ctx context.Context, m *broker.Publication) error {
 		return err
 	}
 	for _, queue := range queues {
-		s.put("L", s.p.keys.list(queue, s.p.keys.step(m.Message.Properties.Priority)), m)
+		s.put("L", s.p.keys.list(queue, s.p.keys.step(m.Message.Properties.Priority)), one)
 	}
 	return nil
 }
 
-func (s *sending) put(how, target string, m *broker.Publication) {
+func (s *sending) put(how, target string, one sent) {
 	targets := &s.lists
 	if how == "P" {
 		targets = &s.channels
@@ -227,7 +258,8 @@ func (s *sending) put(how, target string, m *broker.Publication) {
 		*targets = append(*targets, target)
 		s.places[known] = len(*targets)
 	}
-	s.messages = append(s.messages, sent{m, how == "P", s.places[known]})
+	one.broadcast, one.place = how == "P", s.places[known]
+	s.messages = append(s.messages, one)
 }
 
 // route returns the queues of a message that is not broadcast.
@@ -278,7 +310,7 @@ func (s *sending) next() (keys, args []any) {
 	for size := 0; n < len(s.messages) && size < portion; n++ {
 		size += envelope.Size(&s.messages[n].Message)
 	}
-	keys = slices.Concat([]any{nil}, sets, s.lists, s.channels)
+	keys = slices.Concat([]any{nil}, sets, s.lists, s.channels, s.chords)
 	args = make([]any, 0, 3+len(members)+3*n)
 	args = append(append(args, nil, len(sets), len(s.lists)), members...)
 	args = s.appendPlaced(args, s.messages[:n], 1+len(sets))
@@ -291,9 +323,17 @@ func (s *sending) next() (keys, args []any) {
 func (s *sending) appendPlaced(args []any, messages []sent, before int) []any {
 	var of *broker.Publication
 	var wrapped any
+	ending := false
 	for _, m := range messages {
 		if m.Publication != of {
 			of, wrapped = m.Publication, argument(m.Publication)
+			switch {
+			case m.ends != nil:
+				args = append(args, "C", before+len(s.lists)+len(s.channels)+m.chord, m.ends.Args())
+			case ending:
+				args = append(args, "C", 0, "")
+			}
+			ending = m.ends != nil
 		}
 		if m.broadcast {
 			args = append(args, "P", m.place+before+len(s.lists), wrapped)

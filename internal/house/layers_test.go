@@ -70,7 +70,7 @@ var layers = map[string][]string{
 	"broker":             {"protocol"},
 	"broker/brokertest":  {"broker", "protocol", "go-cmp"},
 	"broker/membroker":   {"broker", "protocol", "protocol/pyjson"},
-	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/envelope", "internal/redisconn", "internal/reconnect", "internal/logline", "redigo"},
+	"broker/redisbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/envelope", "internal/redischord", "internal/redisconn", "internal/reconnect", "internal/logline", "redigo"},
 
 	"broker/amqpbroker": {"broker", "protocol", "protocol/pyjson", "settings/connection", "internal/rabbitconn", "internal/reconnect", "internal/logline", "amqp091"},
 
@@ -78,7 +78,7 @@ var layers = map[string][]string{
 	"backend/backendtest": {"backend", "protocol", "go-cmp"},
 	"backend/membackend":  {"backend", "protocol"},
 	"backend/redisbackend": {
-		"backend", "protocol", "protocol/pyjson", "settings/connection", "internal/redisconn", "redigo", "protocol/serializer", "protocol/compression",
+		"backend", "protocol", "protocol/pyjson", "settings/connection", "internal/redischord", "internal/redisconn", "redigo", "protocol/serializer", "protocol/compression",
 	},
 
 	"backend/rpcbackend": {"backend", "protocol", "protocol/pyjson", "protocol/serializer", "settings/connection", "internal/rabbitconn", "internal/logline", "amqp091"},
