@@ -14,6 +14,7 @@ type stormRow struct {
 	late, early, unexplained   int
 	normal, again, allDone     time.Duration  // the longest times until workers worked, what was cut off ran again, and all was done
 	unstarted, farthest, mutes int            // early tasks that ended before they had started; see account.window, and storm.listen
+	about                      int            // runs that were about to begin when their worker was frozen
 	reasons                    map[string]int // of what ran again
 	details                    []string
 }
@@ -116,7 +117,8 @@ func (a *account) mayBeGone(s *story) bool {
 
 // whyAgain finds a reason for a run, but the first: who ran the task before was hit while it did, or when its acknowledgement was on
 // its way; or the task has been published again, because that holds for a task that publishes it, or for its own message when that was
-// parked; or it had completed a chord, and waited until somebody published the body; or who had received it was killed between the
+// parked; or it had completed a chord, and waited until somebody published the body; or who ran it again was frozen
+// when it had looked whether it may, and was about to begin, of which there are few; or who had received it was killed between the
 // publication of a copy, which it would have held while the task runs, and the acknowledgement of the message, and one of Celery's workers got the copy.
 func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 	again := s.runs[i]
@@ -131,6 +133,10 @@ func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 			if why := a.hitRun(h, s, r); why != "" {
 				return why, h
 			}
+		}
+		if h.fault.freezes && h.hits(again.who) && h.from < again.started && (h.to == 0 || again.started < h.to) {
+			a.row.about++
+			return "was about to begin", h
 		}
 		if s.parked && a.unconfirmed && h.from > s.order && h.from < s.runs[0].started {
 			return "was parked", nil

@@ -29,6 +29,7 @@ type fault struct {
 	unacks  bool // acknowledgements that nobody confirms may be lost on their way, and early tasks run again
 	forgets bool // and those that had arrived
 	drops   bool // messages are deleted
+	freezes bool // nobody is killed, and a run may have been about to begin
 	rewinds bool // the broker is as it was when the fault began, so that what has been done since is done again
 }
 
@@ -42,7 +43,7 @@ var faults = []*fault{
 	}},
 	{name: "a worker is interrupted twice", own: true, kills: true, unacks: true, do: func(s *siege) { s.shutdown(syscall.SIGINT, syscall.SIGINT) }},
 	{name: "a worker quits", own: true, kills: true, unacks: true, do: func(s *siege) { s.shutdown(syscall.SIGQUIT) }},
-	{name: "a worker is frozen", own: true, strike: stormFreeze, do: func(s *siege) { s.freeze(0) }, notice: 2 * time.Second},
+	{name: "a worker is frozen", own: true, freezes: true, strike: stormFreeze, do: func(s *siege) { s.freeze(0) }, notice: 2 * time.Second},
 	{name: "a worker is frozen for long", own: true, long: true, do: func(s *siege) { s.freeze((siegeVisibility + 2) * time.Second) }, notice: 2 * time.Second},
 	{name: "a child is killed", pool: true, kills: true, cuts: 8, strike: stormChild, do: func(s *siege) { s.killChildren(8, s.children) }},
 	{name: "a fork server is killed", pool: true, kills: true, cuts: 3 * siegeSlots, strike: stormServer, do: func(s *siege) { s.killChildren(3, s.forkServers) }},

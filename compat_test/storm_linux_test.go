@@ -243,6 +243,9 @@ func (s *storm) judged() *stormRow {
 	if most := r.hits * siegeSlots; r.unstarted > most {
 		s.t.Errorf("%d early tasks ended before they had started, %d at most are good", r.unstarted, most)
 	}
+	if most := 1 + r.hits/200; r.about > most {
+		s.t.Errorf("%d tasks began right after their workers were frozen, beside others; %d at most are good", r.about, most)
+	}
 	if r.lost+r.unexplained > 0 {
 		s.t.Errorf("%d tasks lost, %d ran again for no reason:\n%s", r.lost, r.unexplained, tail(strings.Join(r.details, "\n"), 6000))
 	}
