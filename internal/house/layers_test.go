@@ -129,7 +129,7 @@ var layers = map[string][]string{
 	"app/sql": {"backend/sqlbackend", "internal/fromsettings", "settings", "settings/connection"},
 
 	"internal/serverurl":    {"settings/connection"},
-	"internal/redischord": {"internal/redisconn"},
+	"internal/redischord":   {"internal/redisconn"},
 	"internal/redisconn":    {"settings/connection", "redigo", "sentinel", "internal/serverurl"},
 	"internal/reconnect":    {"internal/logline"},
 	"internal/rabbitconn":   {"settings/connection", "amqp091", "internal/reconnect", "internal/serverurl"},
