@@ -116,6 +116,74 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// TestLargeRecords: a large result of a task that has no record is stored without a script, and all else holds for it as for others: it
+// takes the place of what is no SUCCESS, the first SUCCESS stays, and clients hear of each that is stored, and of the first again when another is not.
+func TestLargeRecords(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	b := open(t, s.URL(0), redisbackend.Config{Expires: time.Hour})
+	large := func(state, id, letter string) backend.Record {
+		return backendtest.Record(state, id, `"`+strings.Repeat(letter, 100_000)+`"`)
+	}
+	first, second, small := large("SUCCESS", "a", "1"), large("SUCCESS", "b", "2"), backendtest.Record("SUCCESS", "c", "3")
+	scripts := func() bool { return bytes.Contains(s.Do(t, "INFO", "commandstats").([]byte), []byte("cmdstat_eval")) }
+	ps := redis.PubSubConn{Conn: s.Dial(t, 0)}
+	if err := ps.PSubscribe("celery-task-meta-*"); err != nil {
+		t.Fatal(err)
+	}
+	ps.Receive()
+	hear := func(wants ...backend.Record) {
+		t.Helper()
+		heard := map[string]int{}
+		for range wants {
+			m, ok := ps.ReceiveWithTimeout(time.Minute).(redis.Message)
+			if !ok {
+				t.Fatalf("%d records were published, want %d", len(heard), len(wants))
+			}
+			heard[m.Channel+" "+string(m.Data)]++
+		}
+		for _, want := range wants {
+			if heard["celery-task-meta-"+want.TaskID+" "+string(want.Document)] != 1 {
+				t.Errorf("%.60s… of task %s was not published once", want.Document, want.TaskID)
+			}
+		}
+	}
+	store := func(records ...backend.Record) {
+		t.Helper()
+		if err := b.Store(t.Context(), records...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stays := func(want backend.Record) {
+		t.Helper()
+		got, _ := s.Do(t, "GET", "celery-task-meta-"+want.TaskID).([]byte)
+		if ttl, _ := s.Do(t, "TTL", "celery-task-meta-"+want.TaskID).(int64); !bytes.Equal(got, want.Document) || ttl < 3000 || ttl > 3600 {
+			t.Errorf("task %s has %.60s…, for %d s", want.TaskID, got, ttl)
+		}
+	}
+	s.Do(t, "CONFIG", "RESETSTAT")
+	store(first)
+	hear(first)
+	stays(first)
+	if scripts() {
+		t.Error("a script has stored it")
+	}
+	started := large("STARTED", "b", "0")
+	store(started, small)
+	hear(started, small)
+	if !scripts() {
+		t.Error("no script is seen")
+	}
+	store(second, large("SUCCESS", "a", "4"), backendtest.Record("SUCCESS", "d", "5"))
+	hear(second, first, backendtest.Record("SUCCESS", "d", "5"))
+	store(second)
+	hear(second)
+	store(large("FAILURE", "a", "6"))
+	hear(first)
+	stays(first)
+	stays(second)
+}
+
 func TestRefusedRecords(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -126,5 +127,32 @@ func TestLateRecord(t *testing.T) {
 	store("third", "SUCCESS")
 	if got, err := b.Load(t.Context(), "third"); err != nil || !strings.Contains(string(got), "SUCCESS") || faults.Left() > 0 {
 		t.Errorf("after lost answers: %s, %v", got, err)
+	}
+}
+
+// A large record is stored and its clients are woken however often answers are lost.
+func TestLostAnswerToLargeRecord(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"SET", "PUBLISH"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			s, b, faults := openFaulty(t)
+			record := backendtest.Record("SUCCESS", "large", `"`+strings.Repeat("x", 100_000)+`"`)
+			ps := redis.PubSubConn{Conn: s.Dial(t, 0)}
+			if err := ps.Subscribe("celery-task-meta-large"); err != nil {
+				t.Fatal(err)
+			}
+			ps.Receive()
+			faults.LoseAnswers("\r\n"+command+"\r\n", 1)
+			if err := b.Store(t.Context(), record); err == nil {
+				t.Error("the answer was not lost")
+			}
+			if err := b.Store(t.Context(), record); err != nil { // as the worker does
+				t.Fatal(err)
+			}
+			if m, ok := ps.ReceiveWithTimeout(time.Minute).(redis.Message); !ok || string(m.Data) != string(record.Document) || faults.Left() > 0 {
+				t.Errorf("published: %.60s…", m.Data)
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -25,14 +26,14 @@ const (
 //
 // KEYS the keys, which are also the channels; ARGV[1] seconds or 0 for ever, then
 // the records; last, when there is one key only, a record that is known not to be
-// a SUCCESS. Returns for each: 1 stored; 0 there is a SUCCESS; a string: there is
+// a SUCCESS. Returns for each: 1 stored; 0 there is a SUCCESS, of which clients are told again if it is large; a string: there is
 // this record, large, compressed or in another serializer, which only the caller can read;
 // an error: the key is no string.
 //
 // Most tasks have no record yet, so SET NX comes first. The same record once more
 // is a caller that has not heard our answer: clients are woken again.
 const storeLua = `
-local call, sub = redis.call, string.sub
+local call, sub, large = redis.call, string.sub, 65536
 local expires = tonumber(ARGV[shift + 1])
 local known = ARGV[#KEYS + 2]
 local function set(key, record, ...)
@@ -45,7 +46,7 @@ local function success(old)
   if sub(old, 1, 12) == '{"status": "' then
     return sub(old, 13, 20) == 'SUCCESS"'
   end
-  if #old > 65536 then return nil end -- it would take long
+  if #old > large then return nil end -- it would take long
   local ok, meta = pcall(cjson.decode, old)
   if ok then
     return type(meta) == 'table' and meta.status == 'SUCCESS'
@@ -64,8 +65,13 @@ for i = 1, #KEYS - shift do
   local key, record = KEYS[shift + i], ARGV[shift + i + 1]
   local refused
   if not set(key, record, 'NX') then
-    refused = present(redis.pcall('GET', key), record)
-    if not refused then set(key, record) end
+    local old = redis.pcall('GET', key)
+    refused = present(old, record)
+    if not refused then
+      set(key, record)
+    elseif refused == 0 and #old >= large then
+      call('PUBLISH', key, old) -- who has stored it may have died before that: see storeNew
+    end
   end
   if not refused then call('PUBLISH', key, record) end
   out[i] = refused or 1
@@ -113,6 +119,9 @@ func (b *Backend) keptFor(r backend.Record) int64 {
 // storeFor stores records that are kept for the same time. refused is about single records.
 func (b *Backend) storeFor(ctx context.Context, expires int64, records []backend.Record) (refused []error, err error) {
 	records, refused = b.encodeAll(records)
+	if records, err = b.storeLarge(ctx, expires, records); err != nil {
+		return nil, err
+	}
 	for len(records) > 0 {
 		n, size := 0, 0
 		for n < len(records) && n < maxGroup && (n == 0 || size+len(records[n].Document) <= maxGroupBytes) {
@@ -127,6 +136,47 @@ func (b *Backend) storeFor(ctx context.Context, expires int64, records []backend
 		records = records[n:]
 	}
 	return refused, nil
+}
+
+// storeLarge stores large records of a SUCCESS without a script, which would take three times as long for one of 1 MB: Redis' Lua
+// copies it and hashes all of it. It returns the records that are left: small ones, those of other states, and those of tasks
+// that have a record, which the script compares.
+func (b *Backend) storeLarge(ctx context.Context, expires int64, records []backend.Record) (left []backend.Record, err error) {
+	isLarge := func(r backend.Record) bool {
+		return len(r.Document) >= redisconn.LargeText && len(r.Document) <= redisconn.MaxString && bytes.HasPrefix(r.Document, successStatus)
+	}
+	if !slices.ContainsFunc(records, isLarge) {
+		return records, nil
+	}
+	var storing sync.WaitGroup
+	stored, errs := make([]bool, len(records)), make([]error, len(records))
+	for i, r := range records {
+		if isLarge(r) {
+			storing.Go(func() { stored[i], errs[i] = b.storeNew(ctx, expires, r) })
+		}
+	}
+	storing.Wait()
+	for i, r := range records {
+		if !stored[i] {
+			left = append(left, r)
+		}
+	}
+	return left, errors.Join(errs...)
+}
+
+// storeNew stores a record of a task that has none, and wakes its clients. If the caller dies in between, they are woken by whoever
+// stores one for the task again; and if it loses its connection, by itself, as it gets an error.
+func (b *Backend) storeNew(ctx context.Context, expires int64, r backend.Record) (stored bool, err error) {
+	key := b.key(r.TaskID)
+	args := []any{key, r.Document, "NX"}
+	if expires > 0 {
+		args = append(args, "EX", expires)
+	}
+	if reply, err := b.pipe.Do(ctx, "SET", args...); reply == nil || err != nil {
+		return false, err
+	}
+	_, err = b.pipe.Do(ctx, "PUBLISH", key, r.Document)
+	return true, err
 }
 
 // storeGroup stores records by one script. refused is about single records.
