@@ -101,7 +101,7 @@ func TestMutants(t *testing.T) {
 			write(t, filepath.Join(dir, "overlay.json"), string(overlay))
 			test := cmp.Or(m.test, "TestSimulation")
 			//nolint:gosec // built from constants
-			cmd := exec.Command("go", "test", "-count=1", "-failfast", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"),
+			cmd := exec.Command("go", "test", "-count=1", "-failfast", "-timeout=0", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"),
 				"-run", test+"$", "./internal/simulation", "-seeds", fmt.Sprint(10**seeds), fmt.Sprintf("-frosts=%t", m.frosts))
 			cmd.Dir = root
 			out, err := cmd.CombinedOutput()
