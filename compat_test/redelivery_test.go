@@ -140,7 +140,7 @@ func TestWarmShutdown(t *testing.T) {
 			a := app{broker: server.url(0), journal: server.url(1)}
 			const n = 500
 			w := startWorker(t, a, "-c", "3", "--prefetch-multiplier", "5")
-			load(t, a, task, n, 0.02, nil)
+			load(t, a, task, n, 0.1, nil)
 			load(t, a, "tapp.work", 5, 0, map[string]any{"countdown": 3600})
 			eventually(t, patience, "work goes on", func() bool {
 				return server.journalLen(t, "done") > 20 && server.int(t, "HLEN", "unacked") >= 5
