@@ -189,7 +189,7 @@ func (p *program) readBeatSettings(c *cli.Context, args []string) (*beatSettings
 		}
 	}
 	if lead := flagSeconds(c, "lead-for"); c.IsSet("lead-for") && lead < time.Second {
-		return nil, usage(c, fmt.Errorf("Invalid value for '--lead-for': %v is less than a second", lead), false) //nolint:staticcheck // as all such messages begin
+		return nil, usage(c, fmt.Errorf("invalid value for '--lead-for': %v is less than a second", lead), false)
 	}
 	d, err := p.describePeriodic(c)
 	if err != nil {

@@ -42,10 +42,8 @@ type chords struct {
 func (c *chords) complete(ctx context.Context, r *request, p part, count backend.ChordCount, rest *settlement) {
 	inherited := p.again || r.Redelivered || count.Again // somebody may have got further than they could tell
 	for count.State == backend.ChordClaimed {
-		select {
-		case <-ctx.Done():
+		if pause(ctx, min(count.Lease, chordLook)); ctx.Err() != nil {
 			return
-		case <-time.After(min(count.Lease, chordLook)):
 		}
 		inherited = true
 		counted, ok := c.settler.count(ctx, []backend.ChordPart{p.ChordPart})

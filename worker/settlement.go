@@ -56,12 +56,7 @@ type finisher func(ctx context.Context, rest *settlement)
 
 // after has a settlement go on after a while.
 func after(wait time.Duration) finisher {
-	return func(ctx context.Context, _ *settlement) {
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
+	return func(ctx context.Context, _ *settlement) { pause(ctx, wait) }
 }
 
 // with returns the settlement's flow, to be added to.

@@ -215,11 +215,8 @@ func (c *Consumer) drain(ctx context.Context) {
 		return
 	}
 	c.SetPrefetch(0)
-	done := make(chan error, 1)
 	c.mu.Lock()
-	c.changes = append(c.changes, change{done: done})
-	c.mu.Unlock()
-	if c.waitChange(ctx, done) != nil {
+	if c.changed(ctx, change{}) != nil {
 		return
 	}
 	c.giveBackBuffered(l, func(*delivery) bool { return true })

@@ -217,10 +217,7 @@ func (c *Consumer) openHolding(ctx context.Context, s *source, l *link) (*holdin
 		c.mu.Unlock()
 		return h, nil
 	}
-	done := make(chan error, 1)
-	c.changes = append(c.changes, change{done: done})
-	c.mu.Unlock()
-	err := c.waitChange(ctx, done)
+	err := c.changed(ctx, change{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil && h.sub == nil {
@@ -241,9 +238,9 @@ func (c *Consumer) holdArguments(s *source) amqp.Table {
 	return args
 }
 
-// declare makes the queues. The one for notes is lost with its notes when the broker is restarted.
+// declare makes the queues.
 func (h *holding) declare(ch *amqp.Channel, args amqp.Table) error {
-	_, err := ch.QueueDeclare(h.notes(), true, false, false, false, amqp.Table{"x-queue-type": "classic", "x-expires": args["x-expires"]})
+	err := declareNotes(ch, h.notes())
 	if err == nil {
 		_, err = ch.QueueDeclare(h.name, true, false, false, false, args)
 	}

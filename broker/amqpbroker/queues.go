@@ -23,7 +23,7 @@ func (c *Consumer) AddQueue(ctx context.Context, q broker.Queue) error {
 			return nil
 		}
 	}
-	return c.changed(ctx, c.sources.add(q))
+	return c.changed(ctx, change{added: c.sources.add(q)})
 }
 
 // CancelQueue implements [broker.Queues].
@@ -38,19 +38,7 @@ func (c *Consumer) CancelQueue(ctx context.Context, name string) error {
 		return nil
 	}
 	c.sources.remove(s)
-	return c.changed(ctx, nil)
-}
-
-// changed has tend see to a change, and waits for it if there is a link. c.mu is held, and released.
-func (c *Consumer) changed(ctx context.Context, added *source) error {
-	if c.link == nil {
-		c.mu.Unlock()
-		return nil
-	}
-	done := make(chan error, 1)
-	c.changes = append(c.changes, change{added: added, done: done})
-	c.mu.Unlock()
-	return c.waitChange(ctx, done)
+	return c.changed(ctx, change{})
 }
 
 // Queues implements [broker.Queues].

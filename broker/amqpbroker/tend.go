@@ -340,11 +340,18 @@ func (c *Consumer) cancelled(l *link, tag string) {
 	}
 }
 
-// waitChange waits until tend has done what was asked for, or there is no link to do it on.
-func (c *Consumer) waitChange(ctx context.Context, done <-chan error) error {
+// changed has tend see to a change, and waits for it if there is a link. c.mu is held, and released.
+func (c *Consumer) changed(ctx context.Context, ch change) error {
+	if c.link == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	ch.done = make(chan error, 1)
+	c.changes = append(c.changes, ch)
+	c.mu.Unlock()
 	signal(c.wake)
 	select {
-	case err := <-done:
+	case err := <-ch.done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()

@@ -40,19 +40,12 @@ func (c *Consumer) openTransfer(ctx context.Context, on *line) (*transfer, error
 	ctx, cancel := context.WithTimeout(ctx, holdPatience)
 	defer cancel()
 	t := &transfer{link: l, queue: holdPrefix + protocol.NewID() + ".notes", came: make(chan struct{})}
-	err := l.conn.Aside(func(ch *amqp.Channel) error {
-		_, err := ch.QueueDeclare(t.queue, true, false, false, false,
-			amqp.Table{"x-queue-type": "classic", "x-expires": narrow(holdExpires.Milliseconds())})
-		return err
-	})
+	err := l.conn.Aside(func(ch *amqp.Channel) error { return declareNotes(ch, t.queue) })
 	if err == nil {
-		done := make(chan error, 1)
 		c.mu.Lock()
 		c.tagged++
 		t.sub = &subscription{source: &source{}, transfer: t, link: l, tag: c.consumerTag(), credit: 1, ended: make(chan struct{})}
-		c.changes = append(c.changes, change{transfer: t, done: done})
-		c.mu.Unlock()
-		err = c.waitChange(ctx, done)
+		err = c.changed(ctx, change{transfer: t})
 	}
 	if c.mayNotHold(err) {
 		return nil, nil

@@ -20,6 +20,12 @@ import (
 // Of all that can happen to the write, and to the broker, nothing leaves a note where there is no message: the note is
 // acknowledged first, and is not kept on disk. Where a note is missing, a task runs twice.
 
+// declareNotes makes a queue for notes, which are lost when the broker is restarted.
+func declareNotes(ch *amqp.Channel, name string) error {
+	_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": "classic", "x-expires": narrow(holdExpires.Milliseconds())})
+	return err
+}
+
 // note is the note that a copy's message is not acknowledged yet.
 func (h *holding) note(m *hold) *outgoing {
 	return &outgoing{Publishing: amqp.Publishing{DeliveryMode: amqp.Transient, MessageId: m.id, CorrelationId: m.id}, key: h.notes(), mandatory: true}
