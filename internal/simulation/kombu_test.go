@@ -187,35 +187,41 @@ func noNil(err error) error {
 	return err
 }
 
-// restoreOne puts back one message. When somebody else touches unacked meanwhile, kombu begins again.
+// restoreScript takes an entry out of unacked, if it is still what was read, and puts its message back if it has one. It
+// stands for what kombu does in WATCH and MULTI: miniredis does not notice that HDEL changes what is watched.
+//
+//	KEYS  1 unacked, 2 unacked_index, 3 queue
+//	ARGV  1 tag, 2 entry, "" if there was none, 3 message
+//	return 0 if somebody else has changed it
+var restoreScript = redis.NewScript(3, `
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+if ARGV[2] ~= '' then redis.call('RPUSH', KEYS[3], ARGV[3]) end
+return 1
+`)
+
+// restoreOne puts back one message. When somebody else touches it meanwhile, kombu begins again.
 func (p *peer) restoreOne(tag string) error {
 	for {
-		if _, err := p.conn.Do("WATCH", "unacked"); err != nil {
-			return err
-		}
 		entry, err := redis.Bytes(p.conn.Do("HGET", "unacked", tag))
-		if noNil(err) != nil {
+		if err := errors.Join(noNil(err), p.step()); err != nil {
 			return err
 		}
-		if err := p.step(); err != nil {
-			return err
-		}
-		commands := [][]any{{"ZREM", "unacked_index", tag}, {"HDEL", "unacked", tag}}
-		if err == nil {
-			var parts []json.RawMessage
-			var queue string
+		parts, queue := make([]json.RawMessage, 3), shared
+		if len(entry) > 0 {
 			if err := errors.Join(json.Unmarshal(entry, &parts), json.Unmarshal(parts[2], &queue)); err != nil {
 				return err
 			}
-			commands = append(commands, []any{"RPUSH", queue, []byte(parts[0])})
 		}
-		if err := p.transaction(commands...); !errors.Is(err, redis.ErrNil) {
+		same, err := redis.Bool(restoreScript.Do(p.conn, "unacked", "unacked_index", queue, tag, entry, []byte(parts[0])))
+		if err != nil || same {
 			return err
 		}
 	}
 }
 
-// transaction runs commands in MULTI. The error is redis.ErrNil if something that is watched has changed.
+// transaction runs commands in MULTI.
 func (p *peer) transaction(commands ...[]any) error {
 	if err := p.conn.Send("MULTI"); err != nil {
 		return err
