@@ -1,6 +1,8 @@
 package amqpbroker
 
 import (
+	"context"
+	"net"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -8,13 +10,15 @@ import (
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/brokertest"
 	"github.com/apium/apium/internal/rabbitconn"
+	"github.com/apium/apium/internal/rabbitmemory"
 	"github.com/apium/apium/internal/rabbittest"
+	"github.com/apium/apium/settings/connection"
 )
 
-// opened is a consumer of a virtual host, which is closed with the test.
-func opened(t *testing.T, url string, queues ...string) *Consumer {
+// opened is a consumer that is closed with the test.
+func opened(t *testing.T, cfg Config) *Consumer {
 	t.Helper()
-	c, err := Open(t.Context(), Config{URL: url, Queues: broker.Named(queues...), Prefetch: 3})
+	c, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,22 +32,46 @@ func opened(t *testing.T, url string, queues ...string) *Consumer {
 
 func TestBroker(t *testing.T) {
 	t.Parallel()
+	testBroker(t, func(t *testing.T) (string, connection.AMQP) { return rabbittest.New(t).URL(), connection.AMQP{} })
+}
+
+// TestBrokerInMemory holds the RabbitMQ of the simulation to what the real one does.
+func TestBrokerInMemory(t *testing.T) {
+	t.Parallel()
+	testBroker(t, inMemory)
+}
+
+// inMemory starts a RabbitMQ that ends with the test, and says how it is connected to.
+func inMemory(t *testing.T) (url string, opts connection.AMQP) {
+	t.Helper()
+	server := rabbitmemory.New(rabbitmemory.Options{})
+	t.Cleanup(server.Close)
+	opts.Dial = func(context.Context, string, string) (net.Conn, error) {
+		client, served := net.Pipe()
+		server.Serve(served)
+		return client, nil
+	}
+	return "amqp://guest:guest@memory//", opts
+}
+
+func testBroker(t *testing.T, rabbit func(t *testing.T) (url string, opts connection.AMQP)) {
+	t.Helper()
 	_, parks := any((*Consumer)(nil)).(broker.Parker)
 	_, moves := any((*Consumer)(nil)).(broker.Mover)
 	brokertest.Run(t, brokertest.Features{
 		Leases: true, Joins: true, Prefetches: true, Chooses: true, Queues: true, Connected: true, Parks: parks, Moves: moves,
 		Broadcasts: true, Replies: true, Asks: true, CountsStart: true,
 	}, func(t *testing.T) brokertest.Fixture {
-		vhost := rabbittest.New(t)
+		url, opts := rabbit(t)
 		var consumers []*Consumer
-		publisher, err := OpenPublisher(t.Context(), PublisherConfig{URL: vhost.URL()})
+		publisher, err := OpenPublisher(t.Context(), PublisherConfig{URL: url, Connection: opts})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { publisher.Close() })
 		return brokertest.Fixture{
 			Open: func(t *testing.T, queues ...string) broker.Consumer {
-				c := opened(t, vhost.URL(), queues...)
+				c := opened(t, Config{URL: url, Connection: opts, Queues: broker.Named(queues...), Prefetch: 3})
 				consumers = append(consumers, c)
 				return c
 			},
@@ -59,7 +87,7 @@ func TestBroker(t *testing.T) {
 				}
 				return n
 			},
-			DeadLetters: func(t *testing.T) []broker.DeadLetter { return lettersIn(t, vhost.URL()) },
+			DeadLetters: func(t *testing.T) []broker.DeadLetter { return lettersIn(t, url, opts) },
 			CutOff: func(*testing.T) {
 				for _, c := range consumers {
 					if conn := c.holder.Current(); conn != nil {
@@ -101,9 +129,9 @@ func (c *Consumer) held() (n int) {
 }
 
 // lettersIn takes the dead letters out of their queue.
-func lettersIn(t *testing.T, url string) (letters []broker.DeadLetter) {
+func lettersIn(t *testing.T, url string, opts connection.AMQP) (letters []broker.DeadLetter) {
 	t.Helper()
-	rabbit, err := rabbitconn.Parse(url, rabbitconn.Options{})
+	rabbit, err := rabbitconn.Parse(url, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,6 +145,7 @@ var layers = map[string][]string{
 	"internal/sqltest":      {"internal/certtest", "internal/guarded", "pgx", "mysql", "sqlite"},
 	"internal/embedded":     {"miniredis"},
 	"internal/simulation":   {},
+	"internal/rabbitmemory": {},
 	"internal/explorer":     {"miniredis"},
 	"internal/sqldb":        {"pgx", "mysql", "sqlite"},
 
