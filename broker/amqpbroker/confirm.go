@@ -228,13 +228,18 @@ func (l *line) lost() bool {
 
 // lines keeps a line open on the connection that there is.
 type lines struct {
-	holder interface {
-		Taking(ctx context.Context) (*rabbitconn.Connection, error)
-	}
+	holder taking
 
-	mu      sync.Mutex
+	turn    turn // held while a line is opened
 	current *line
 }
+
+// taking is a holder of a connection that takes messages.
+type taking interface {
+	Taking(ctx context.Context) (*rabbitconn.Connection, error)
+}
+
+func newLines(holder taking) lines { return lines{holder: holder, turn: newTurn()} }
 
 // get returns the line, as soon as there is a connection and the broker takes messages.
 func (ls *lines) get(ctx context.Context) (*line, error) {
@@ -243,7 +248,7 @@ func (ls *lines) get(ctx context.Context) (*line, error) {
 		if err != nil {
 			return nil, err
 		}
-		l, err := ls.on(conn)
+		l, err := ls.on(ctx, conn)
 		if err == nil {
 			return l, nil
 		}
@@ -258,9 +263,11 @@ func (ls *lines) get(ctx context.Context) (*line, error) {
 	}
 }
 
-func (ls *lines) on(conn *rabbitconn.Connection) (*line, error) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
+func (ls *lines) on(ctx context.Context, conn *rabbitconn.Connection) (*line, error) {
+	if err := ls.turn.take(ctx); err != nil {
+		return nil, err
+	}
+	defer ls.turn.leave()
 	if l := ls.current; l != nil && l.conn == conn && !l.lost() {
 		return l, nil
 	}

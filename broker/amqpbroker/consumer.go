@@ -34,15 +34,15 @@ type Consumer struct {
 	term    atomic.Uint64
 
 	elsewhere elsewhere
-	delays    delays
+	delays    *delays
 	returning sync.WaitGroup // what gives back, or holds, without being waited for
 
 	kept     chan struct{} // closed when keep has returned
 	timeout  atomic.Int64  // consumer_timeout in nanoseconds, as far as is known
 	renewNow chan struct{} // token
 	unheld   atomic.Bool   // nothing can be held
-	opening  sync.Mutex    // held while a queue for copies is declared
-	looking  sync.Mutex    // held while notes about copies are read
+	opening  turn          // held while a queue for copies is declared
+	looking  turn          // held while notes about copies are read
 
 	mu      sync.Mutex
 	link    *link   // nil: there is none
@@ -75,10 +75,10 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c := &Consumer{
 		cfg: cfg, log: cfg.Logger, ended: make(chan struct{}),
 		arrived: make(chan struct{}, 1), wake: make(chan struct{}, 1), lapsed: make(chan struct{}, 1),
-		kept: make(chan struct{}), renewNow: make(chan struct{}, 1),
+		kept: make(chan struct{}), renewNow: make(chan struct{}, 1), opening: newTurn(), looking: newTurn(),
 	}
 	c.timeout.Store(int64(cfg.ConsumerTimeout))
-	c.elsewhere, c.delays.queueType = newElsewhere(rabbit.Named(cfg.Hostname+" mover")), cfg.DelayQueueType
+	c.elsewhere, c.delays = newElsewhere(rabbit.Named(cfg.Hostname+" mover")), newDelays(cfg.DelayQueueType)
 	c.term.Store(1)
 	c.sources.prefetch = cfg.Prefetch
 	for _, q := range cfg.Queues {

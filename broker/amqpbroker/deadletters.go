@@ -34,7 +34,7 @@ func OpenDeadLetters(ctx context.Context, cfg ManagementConfig) (*DeadLetters, e
 	if err != nil {
 		return nil, err
 	}
-	return &DeadLetters{m: m, lines: lines{holder: m.holder}}, nil
+	return &DeadLetters{m: m, lines: newLines(m.holder)}, nil
 }
 
 // Close ends the connection.

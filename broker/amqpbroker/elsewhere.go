@@ -21,7 +21,7 @@ type elsewhere struct {
 
 func newElsewhere(rabbit *rabbitconn.Config) elsewhere {
 	holder := rabbitconn.HoldLater(rabbit, rabbitconn.Holding{})
-	return elsewhere{holder, lines{holder: holder}}
+	return elsewhere{holder, newLines(holder)}
 }
 
 // do calls f with a channel of the connection, which is closed afterwards.

@@ -161,11 +161,13 @@ func TestGivesBackNoCopies(t *testing.T) {
 		if err := c.Requeue(s.context(), broker.Back, ds...); err != nil {
 			t.Fatal(err)
 		}
-		c.elsewhere.lines.mu.Lock()
+		if err := c.elsewhere.lines.turn.take(s.context()); err != nil {
+			t.Fatal(err)
+		}
 		if c.elsewhere.lines.current != nil {
 			t.Error("something is published")
 		}
-		c.elsewhere.lines.mu.Unlock()
+		c.elsewhere.lines.turn.leave()
 		c.Close()
 	}
 }

@@ -193,8 +193,10 @@ func (c *Consumer) sendHolds(ctx context.Context, holds []*hold, copies []*outgo
 
 // openHolding declares the queue, and waits until it is consumed on the link.
 func (c *Consumer) openHolding(ctx context.Context, s *source, l *link) (*holding, error) {
-	c.opening.Lock()
-	defer c.opening.Unlock()
+	if err := c.opening.take(ctx); err != nil {
+		return nil, err
+	}
+	defer c.opening.leave()
 	c.mu.Lock()
 	h := s.holding
 	c.mu.Unlock()

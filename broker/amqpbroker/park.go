@@ -17,29 +17,40 @@ import (
 // delays is native delayed delivery as this consumer uses it.
 type delays struct {
 	queueType string // of the levels' queues, if they are declared here
+	turn      turn   // held while it is declared
 
 	mu     sync.Mutex
 	there  bool // it was found or declared
 	unable bool // it is not there, and cannot be declared
 }
 
-// wanted tells whether queues are bound to it when they are declared.
-func (d *delays) wanted() bool {
+func newDelays(queueType string) *delays { return &delays{queueType: queueType, turn: newTurn()} }
+
+// known tells what is known of it.
+func (d *delays) known() (there, unable bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.there
+	return d.there, d.unable
+}
+
+// wanted tells whether queues are bound to it when they are declared.
+func (d *delays) wanted() bool {
+	there, _ := d.known()
+	return there
 }
 
 // prepare finds native delayed delivery or declares it, unless that was done. What it cannot do at
 // all it says once; then the error has errors.ErrUnsupported.
 func (c *Consumer) prepareDelays(ctx context.Context, anew bool) error {
-	d := &c.delays
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.unable:
+	d := c.delays
+	if err := d.turn.take(ctx); err != nil {
+		return err
+	}
+	defer d.turn.leave()
+	switch there, unable := d.known(); {
+	case unable:
 		return errors.ErrUnsupported
-	case d.there && !anew:
+	case there && !anew:
 		return nil
 	}
 	err := c.elsewhere.do(ctx, func(ch *amqp.Channel) error { return declareDelays(ch, d.queueType) })
@@ -51,13 +62,17 @@ func (c *Consumer) prepareDelays(ctx context.Context, anew bool) error {
 	if rabbitconn.Code(err) != 0 {
 		return c.noDelays(err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.there = err == nil
 	return err
 }
 
-// noDelays notes that nothing can be delayed. d.mu is held.
+// noDelays notes that nothing can be delayed.
 func (c *Consumer) noDelays(err error) error {
+	c.delays.mu.Lock()
 	c.delays.unable = true
+	c.delays.mu.Unlock()
 	c.log.Warn("Native delayed delivery is not there and cannot be declared, so tasks that are due later wait in memory: "+rabbitconn.Describe(err),
 		logline.EventKey, "No native delayed delivery", "error", err)
 	return errors.ErrUnsupported
@@ -72,8 +87,6 @@ func (c *Consumer) bindDelays(ctx context.Context, s *source) error {
 	}
 	err := c.elsewhere.do(ctx, func(ch *amqp.Channel) error { return bindDelayed(ch, q) })
 	if rabbitconn.Code(err) == amqp.AccessRefused {
-		c.delays.mu.Lock()
-		defer c.delays.mu.Unlock()
 		return c.noDelays(err)
 	}
 	return err
@@ -124,9 +137,7 @@ func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []st
 		return nil, err
 	}
 	if len(parked) == 0 {
-		c.delays.mu.Lock()
-		defer c.delays.mu.Unlock()
-		if c.delays.unable {
+		if _, unable := c.delays.known(); unable {
 			return nil, errors.ErrUnsupported
 		}
 		return nil, nil

@@ -97,7 +97,7 @@ func OpenPublisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error)
 	}
 	p := &Publisher{
 		cfg: cfg, log: cfg.Logger, rabbit: rabbit, holder: holder,
-		hearing: rabbitconn.HoldLater(rabbit.Named(cfg.Connection.Name+" listener"), rabbitconn.Holding{}), tasks: lines{holder: holder}, talk: lines{holder: holder},
+		hearing: rabbitconn.HoldLater(rabbit.Named(cfg.Connection.Name+" listener"), rabbitconn.Holding{}), tasks: newLines(holder), talk: newLines(holder),
 		declared: map[target]bool{}, warned: map[target]bool{}, slots: newSlots(),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())

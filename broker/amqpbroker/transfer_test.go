@@ -143,9 +143,11 @@ func TestCopiesThatAreNotConfirmed(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- c.Requeue(ctx, broker.Back, ds...) }()
 	s.await("the copies are on their way", func() bool {
-		c.elsewhere.lines.mu.Lock()
+		if err := c.elsewhere.lines.turn.take(s.context()); err != nil {
+			t.Fatal(err)
+		}
 		l := c.elsewhere.lines.current
-		c.elsewhere.lines.mu.Unlock()
+		c.elsewhere.lines.turn.leave()
 		if l == nil {
 			return false
 		}

@@ -70,8 +70,10 @@ func (c *Consumer) isVoid(d *delivery) (void bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, holdPatience)
 	defer cancel()
-	c.looking.Lock()
-	defer c.looking.Unlock()
+	if err := c.looking.take(ctx); err != nil {
+		return false, err
+	}
+	defer c.looking.leave()
 	conn := d.link.conn // one that nothing is published on, and so is not blocked
 	err = alone(ctx, conn, d.notes+".reader", func() error {
 		return conn.Aside(func(ch *amqp.Channel) error { // what it has read goes back as it ends
