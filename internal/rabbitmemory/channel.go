@@ -179,6 +179,13 @@ func (ch *channel) end() {
 		ch.unacked = append(ch.unacked, ch.tx.held...)
 		slices.SortFunc(ch.unacked, func(a, b *unacked) int { return int(a.tag) - int(b.tag) }) //nolint:gosec // small
 	}
+	if told := ch.c.s.opts.Ended; told != nil {
+		held := make([]Held, len(ch.unacked))
+		for i, u := range ch.unacked {
+			held[i] = Held{headers: u.props.headers(), CorrelationID: u.props.text(correlationAt)}
+		}
+		told(ch.c.name, held)
+	}
 	var queues []*queue
 	for _, u := range ch.unacked {
 		if !slices.Contains(queues, u.queue) {

@@ -244,9 +244,6 @@ func (c *connection) end() {
 		return
 	}
 	c.ended = true
-	if c.s.opts.Ended != nil {
-		c.s.opts.Ended(c.name)
-	}
 	c.endChannels()
 	delete(c.s.connections, c)
 	for _, q := range c.s.sorted() {

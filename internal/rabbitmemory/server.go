@@ -18,9 +18,22 @@ type Options struct {
 	Heartbeat time.Duration
 	// ConsumerTimeout is how long a message may be held, before its channel is closed; 0: for ever.
 	ConsumerTimeout time.Duration
-	// Ended is told of every connection that ends, with the name that its client gave to it, before others get what it held. It is called with the
-	// server locked. Nil: nobody is.
-	Ended func(name string)
+	// Ended is told of every channel that ends, with the name that its client has given to the connection, and what it held, before others get
+	// that. It is called with the server locked. Nil: nobody is.
+	Ended func(connection string, held []Held)
+}
+
+// Held is a message that was delivered and not acknowledged.
+type Held struct {
+	CorrelationID string
+
+	headers table
+}
+
+// Number is a header that is a whole number, or 0.
+func (h Held) Number(header string) int64 {
+	n, _ := h.headers.number(header)
+	return n
 }
 
 // Server is a RabbitMQ with one virtual host.

@@ -225,8 +225,9 @@ type properties [14][]byte
 
 // Those that matter here, by their place.
 const (
-	headersAt    = 2
-	expirationAt = 7
+	headersAt     = 2
+	correlationAt = 5
+	expirationAt  = 7
 )
 
 // kinds are the types of the properties: a text, a table, an octet, or eight octets.
@@ -276,6 +277,14 @@ func (p *properties) headers() table {
 		return nil
 	}
 	return a.table()
+}
+
+// text is a property that is a text, or "".
+func (p *properties) text(at int) string {
+	if p[at] == nil {
+		return ""
+	}
+	return string(p[at][1:])
 }
 
 func (p *properties) setHeaders(t table) { p[headersAt] = call{}.longText(t.bytes()) }

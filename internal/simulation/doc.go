@@ -1,4 +1,4 @@
-// Package simulation runs several whole workers, the real scripts and a Redis in memory in one
+// Package simulation runs several whole workers, the real scripts, a Redis and a RabbitMQ in memory in one
 // process, with virtual time and a network whose seed decides in what order things happen and what
 // fails: connections are cut, nodes are cut off or stand still, workers die, at every step.
 //

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/broker/amqpbroker"
 	"github.com/apium/apium/broker/redisbroker"
 	"github.com/apium/apium/client"
 	"github.com/apium/apium/internal/simulation"
@@ -31,6 +33,7 @@ const redisURL = "redis://redis:6379/0"
 type fleet struct {
 	t       *testing.T
 	redis   *miniredis.Miniredis
+	rabbit  rabbit // the broker; the zero value: that is Redis
 	network *simulation.Network
 	ledger  *ledger
 	log     io.Writer
@@ -59,6 +62,14 @@ type node struct {
 
 func newFleet(t *testing.T, seed uint64, log io.Writer) *fleet {
 	t.Helper()
+	f := prepare(t, seed, log)
+	f.connect()
+	return f
+}
+
+// prepare makes a fleet whose client is not connected yet.
+func prepare(t *testing.T, seed uint64, log io.Writer) *fleet {
+	t.Helper()
 	f := &fleet{t: t, redis: miniredis.NewMiniRedis(), ledger: newLedger(), log: log, leaving: map[*node]bool{}}
 	f.live = f.run
 	f.redis.ClockTTL(true)
@@ -67,10 +78,22 @@ func newFleet(t *testing.T, seed uint64, log io.Writer) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.network = simulation.New(seed, f.redis.Server().ServeConn)
+	f.network = simulation.New(seed, func(addr string, nc net.Conn) {
+		if addr == rabbitAddr {
+			f.rabbit.Serve(nc)
+		} else {
+			f.redis.Server().ServeConn(nc)
+		}
+	})
 	f.closing = append(f.closing, func() { first.Close(); f.redis.Close() })
+	return f
+}
+
+func (f *fleet) connect() {
+	t := f.t
+	t.Helper()
 	f.do(func() {
-		publisher, err := redisbroker.OpenPublisher(t.Context(), redisbroker.PublisherConfig{URL: redisURL, Connection: f.dial("client")})
+		publisher, err := f.publisher(t.Context(), "client")
 		if err != nil {
 			t.Error(err)
 			return
@@ -86,7 +109,6 @@ func newFleet(t *testing.T, seed uint64, log io.Writer) *fleet {
 		}
 		f.closing = append(f.closing, func() { results.Close(); publisher.Close() })
 	})
-	return f
 }
 
 func (f *fleet) dial(name string) connection.Options {
@@ -185,20 +207,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 // run is the life of a worker's process.
 func (f *fleet) run(ctx context.Context, n *node) {
 	log := slog.New(slog.NewTextHandler(f.log, nil)).With("node", n.name)
-	network := f.dial(n.name)
-	consumer, err := redisbroker.Open(ctx, redisbroker.Config{URL: redisURL, Connection: network, Logger: log, Queues: broker.Named("celery", shared), Hostname: n.name, VisibilityTimeout: f.ledger.patience})
+	consumer, err := f.consumer(ctx, n.name, log)
 	if err != nil {
 		log.Error("cannot consume", "error", err)
 		return
 	}
 	defer consumer.Close()
-	publisher, err := redisbroker.OpenPublisher(ctx, redisbroker.PublisherConfig{URL: redisURL, Connection: network})
+	publisher, err := f.publisher(ctx, n.name)
 	if err != nil {
 		log.Error("cannot publish", "error", err)
 		return
 	}
 	defer publisher.Close()
-	results, err := redisbackend.New(redisbackend.Config{URL: redisURL, Connection: network})
+	results, err := redisbackend.New(redisbackend.Config{URL: redisURL, Connection: f.dial(n.name)})
 	if err != nil {
 		f.t.Error(err)
 		return
@@ -215,6 +236,22 @@ func (f *fleet) run(ctx context.Context, n *node) {
 	if err := w.Run(ctx); err != nil {
 		log.Error("ended", "error", err)
 	}
+}
+
+func (f *fleet) publisher(ctx context.Context, name string) (broker.Publisher, error) {
+	if f.rabbit.Server != nil {
+		return amqpbroker.OpenPublisher(ctx, f.rabbit.publishing(f, name))
+	}
+	return redisbroker.OpenPublisher(ctx, redisbroker.PublisherConfig{URL: redisURL, Connection: f.dial(name)})
+}
+
+func (f *fleet) consumer(ctx context.Context, name string, log *slog.Logger) (broker.Consumer, error) {
+	if f.rabbit.Server != nil {
+		return amqpbroker.Open(ctx, f.rabbit.consuming(f, name, log))
+	}
+	return redisbroker.Open(ctx, redisbroker.Config{
+		URL: redisURL, Connection: f.dial(name), Logger: log, Queues: broker.Named("celery", shared), Hostname: name, VisibilityTimeout: f.ledger.patience,
+	})
 }
 
 // kill ends a worker as a SIGKILL does.
@@ -283,8 +320,11 @@ func (f *fleet) send(call canvas.Signature) {
 // idle tells that no message is left anywhere.
 func (f *fleet) idle() bool { return len(f.messages()) == 0 }
 
-// messages returns the keys that hold messages.
+// messages returns the keys, or queues, that hold messages.
 func (f *fleet) messages() []string {
+	if f.rabbit.Server != nil {
+		return f.rabbit.messages()
+	}
 	return slices.DeleteFunc(f.redis.Keys(), func(key string) bool {
 		return !strings.HasPrefix(key, "celery\x06") && key != "celery" && !strings.HasPrefix(key, shared) && key != "unacked" && key != "unacked_index" &&
 			!strings.HasPrefix(key, "apium.inbox") && !strings.HasPrefix(key, "apium.parked") && !strings.HasPrefix(key, "apium.dead")

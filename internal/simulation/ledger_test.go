@@ -26,6 +26,9 @@ type ledger struct {
 	away     map[string][]*span // by node
 	kills    int
 	names    []string      // of all nodes
+	back     []wentBack    // what RabbitMQ has taken back
+	hits     []hit         // whatever RabbitMQ and Redis may have noticed of a node
+	byRabbit bool          // it is the broker
 	patience time.Duration // after which peers put back whatever is not renewed; 0: there are none
 }
 
@@ -34,6 +37,10 @@ type expected struct {
 	early  bool // it is acknowledged before it runs
 	after  time.Time
 	chance bool // it follows from something that may be lost
+
+	sent    time.Time
+	follows []string // the runs one of which publishes it; none: the client does
+	delays  bool     // it may be parked, by anybody
 }
 
 func newLedger() *ledger {
@@ -46,6 +53,7 @@ func attempt(name string, tried int) string { return fmt.Sprintf("%s, attempt %d
 func (l *ledger) expect(what string, e expected) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	e.sent = time.Now()
 	l.expected[what] = e
 }
 
@@ -145,14 +153,20 @@ func (l *ledger) faults() (faults []string) {
 		if !known {
 			fault("was not sent")
 		}
-		if e.early && len(runs) > 1 {
+		if e.early && len(runs) > 1 && !l.byRabbit {
 			fault("is acknowledged early and ran %d times", len(runs))
 		}
 		for i, r := range runs {
 			if r.began.Before(e.after) {
 				fault("is not due before %s", since(e.after))
 			}
-			if i > 0 && !l.excused(runs[i-1], r) {
+			switch {
+			case i == 0:
+			case l.byRabbit:
+				if !l.again(name, e, runs[:i], r) {
+					fault("ran again, and RabbitMQ had no reason to deliver it again, nor anybody to publish it")
+				}
+			case !l.excused(runs[i-1], r):
 				fault("ran again, and nobody had reason to take %s for dead", runs[i-1].node)
 			}
 		}

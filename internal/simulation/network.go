@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// A Network carries what several nodes and one server write to each other, one write at a time, in
+// A Network carries what several nodes and their servers write to each other, one write at a time, in
 // an order that its seed decides. It works in a bubble of testing/synctest: a write arrives when
 // every goroutine waits for something, and time passes when there is nothing to arrive.
 type Network struct {
-	serve  func(net.Conn)
+	serve  func(addr string, nc net.Conn)
 	random *rand.Rand
 	moved  chan struct{} // has a value when something was put on its way
 
@@ -34,15 +34,15 @@ type node struct {
 	thawed    chan struct{} // closed when it is frozen no more; nil: it is not frozen
 }
 
-// A link is a connection between a node and the server.
+// A link is a connection between a node and a server.
 type link struct {
 	node           string
 	toServer, back *stream
 	slowUntil      time.Time
 }
 
-// New returns a network whose server is given connections by serve, which must not block.
-func New(seed uint64, serve func(net.Conn)) *Network {
+// New returns a network whose servers are given connections by serve, by the address that was dialed. It must not block.
+func New(seed uint64, serve func(addr string, nc net.Conn)) *Network {
 	return &Network{
 		serve:  serve,
 		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // it must be repeatable
@@ -72,9 +72,9 @@ var errDead = errors.New("simulation: the node is dead")
 
 // Dialer returns what a node connects with.
 func (n *Network) Dialer(name string) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return func(ctx context.Context, _, addr string) (net.Conn, error) {
 		for {
-			conn, reachable, err := n.dial(name)
+			conn, reachable, err := n.dial(name, addr)
 			if reachable == nil {
 				return conn, err
 			}
@@ -88,7 +88,7 @@ func (n *Network) Dialer(name string) func(ctx context.Context, network, addr st
 }
 
 // dial connects, or says what to wait for.
-func (n *Network) dial(name string) (conn net.Conn, reachable <-chan struct{}, err error) {
+func (n *Network) dial(name, addr string) (conn net.Conn, reachable <-chan struct{}, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch node := n.node(name); {
@@ -99,15 +99,15 @@ func (n *Network) dial(name string) (conn net.Conn, reachable <-chan struct{}, e
 	case node.thawed != nil:
 		return nil, node.thawed, nil
 	default:
-		return n.connect(name), nil, nil
+		return n.connect(name, addr), nil, nil
 	}
 }
 
-func (n *Network) connect(name string) net.Conn {
+func (n *Network) connect(name, addr string) net.Conn {
 	l := &link{node: name, toServer: newStream(n.stir), back: newStream(n.stir)}
 	n.links = append(n.links, l)
-	n.serve(&conn{node: name, in: l.toServer, out: l.back, deadline: newDeadline()})
-	return &conn{node: name, in: l.back, out: l.toServer, deadline: newDeadline(), hold: func() bool { return n.Hold(name) }}
+	n.serve(addr, &conn{node: name, server: addr, in: l.toServer, out: l.back, deadline: newDeadline()})
+	return &conn{node: name, server: addr, in: l.back, out: l.toServer, deadline: newDeadline(), hold: func() bool { return n.Hold(name) }}
 }
 
 // Step waits until all goroutines wait, and lets one write arrive, or has its connection be slow

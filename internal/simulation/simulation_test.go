@@ -72,6 +72,13 @@ func simulate(t *testing.T, seed uint64) {
 	for range peers {
 		f.startPeer(3 + random.IntN(200))
 	}
+	f.work(work, &log, "TestSimulation", seed)
+}
+
+// work has a fleet do some work while it is harmed, and looks at what came of it.
+func (f *fleet) work(work *workload, log *journal, test string, seed uint64) {
+	t, random := f.t, f.network.Random()
+	t.Helper()
 	harm := &harm{random: random, left: random.IntN(12), often: 5 + random.IntN(300)}
 	for left := 3 + random.IntN(20); left > 0 || harm.left > 0; {
 		f.network.Step(milliseconds(random.IntN(3000)))
@@ -91,11 +98,11 @@ func simulate(t *testing.T, seed uint64) {
 		t.Error(fault)
 	}
 	if t.Failed() {
-		t.Logf("again, perhaps: go test ./internal/simulation -run TestSimulation -seed %d -count 100 -failfast", seed)
+		t.Logf("again, perhaps: go test ./internal/simulation -run %s -seed %d -count 100 -failfast", test, seed)
 		for _, name := range slices.Sorted(maps.Keys(f.ledger.runs)) {
 			t.Logf("%s: %s", name, f.ledger.story(f.ledger.runs[name]))
 		}
-		t.Logf("it took until %s\n%s", since(time.Now()), &log)
+		t.Logf("it took until %s\n%s", since(time.Now()), log)
 	}
 }
 
@@ -143,7 +150,7 @@ func (h *harm) step(f *fleet) {
 		f.cutOff(n, d)
 	case 6:
 		d := milliseconds(h.random.IntN(30_000))
-		did("no answer from Redis for %v", d)
+		did("no answer from anybody for %v", d)
 		f.outage(d)
 	case 7:
 		d := milliseconds(h.random.IntN(30_000))

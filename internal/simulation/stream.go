@@ -172,6 +172,7 @@ func (d *deadline) set(t time.Time) {
 // A conn is one end of a connection.
 type conn struct {
 	node     string
+	server   string
 	in, out  *stream
 	deadline *deadline   // for reading; a write never waits
 	hold     func() bool // waits while the node is frozen, and tells whether it was; nil: it never is
@@ -195,7 +196,7 @@ func (c *conn) Close() error {
 }
 
 func (c *conn) LocalAddr() net.Addr               { return address(c.node) }
-func (c *conn) RemoteAddr() net.Addr              { return address("redis") }
+func (c *conn) RemoteAddr() net.Addr              { return address(c.server) }
 func (c *conn) SetWriteDeadline(time.Time) error  { return nil }
 func (c *conn) SetReadDeadline(t time.Time) error { c.deadline.set(t); return nil }
 func (c *conn) SetDeadline(t time.Time) error     { c.deadline.set(t); return nil }

@@ -30,9 +30,12 @@ func (w *workload) next() canvas.Signature {
 	case 2:
 		return w.retried()
 	case 3:
-		return canvas.Chain(w.task(late, expected{}), w.task(late, expected{}), w.task(late, expected{}))
+		one := w.task(late, expected{})
+		two := w.task(late, expected{follows: w.last(1)})
+		return canvas.Chain(one, two, w.task(late, expected{follows: w.last(1)}))
 	case 4:
-		return canvas.Chord([]canvas.Signature{w.task(late, expected{}), w.task(late, expected{}), w.task(late, expected{})}, w.task(late, expected{}))
+		header := []canvas.Signature{w.task(late, expected{}), w.task(late, expected{}), w.task(late, expected{})}
+		return canvas.Chord(header, w.task(late, expected{follows: w.last(3)}))
 	default:
 		return w.task(late, expected{})
 	}
@@ -41,6 +44,14 @@ func (w *workload) next() canvas.Signature {
 func (w *workload) name() string {
 	w.made++
 	return fmt.Sprintf("t%d", w.made)
+}
+
+// last are the first attempts of the last n tasks.
+func (w *workload) last(n int) (names []string) {
+	for i := range n {
+		names = append(names, attempt(fmt.Sprintf("t%d", w.made-i), 0))
+	}
+	return names
 }
 
 func (w *workload) takes() int { return []int{0, 0, 1, 30, 400, 3000, 15000}[w.random.IntN(7)] }
@@ -58,7 +69,7 @@ func (w *workload) later() canvas.Signature {
 	if w.random.IntN(2) == 0 {
 		kind = late
 	}
-	return w.task(kind, expected{early: kind == early, after: due}).Set(canvas.ETA(due))
+	return w.task(kind, expected{early: kind == early, after: due, delays: true}).Set(canvas.ETA(due))
 }
 
 // retried is a task that is run three times, soon or later one after the other.
@@ -68,7 +79,11 @@ func (w *workload) retried() canvas.Signature {
 		kind = early
 	}
 	for tried := range tries + 1 {
-		w.ledger.expect(attempt(name, tried), expected{early: kind == early, chance: kind == early})
+		e := expected{early: kind == early, chance: kind == early}
+		if tried > 0 {
+			e.follows, e.delays = []string{attempt(name, tried-1)}, true
+		}
+		w.ledger.expect(attempt(name, tried), e)
 	}
 	pause := []int{0, 500, 13_000}[w.random.IntN(3)]
 	return canvas.Sig(kind, name, w.takes(), tries, pause).Immutable().Set(canvas.TaskID(name))
