@@ -10,8 +10,12 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// listenPing is how often a connection that only listens has the server say something.
-const listenPing = 2 * time.Second
+// listenPing is how long the server may say nothing on a connection that only listens before it is asked to. It is asked at
+// once when an answer is late anywhere: what has happened to one connection may have happened to all.
+const listenPing = 25 * time.Second
+
+// doubts counts how often an answer was late in this process.
+var doubts atomic.Int64
 
 // DialListener returns a connection for SUBSCRIBE, without a time limit for what is
 // received: it is closed when it has died in silence, as a Pipeline notices it. ping is
@@ -27,15 +31,18 @@ func (c *Config) DialListener(ctx context.Context, ping func(redis.Conn)) (redis
 	if c.opts.HealthCheckInterval < 0 {
 		return l, nil
 	}
-	every, last := min(listenPing, c.opts.HealthCheckInterval), time.Now()
-	pinged := int64(-1) // bytes that had arrived at the last PING
+	every, last := min(listenPing, c.opts.HealthCheckInterval), time.Now() // last: when something had arrived, or was asked for
+	heard, pinged, doubted := l.in.Load(), int64(-1), doubts.Load()        // bytes that had arrived, and had at the last PING
 	dog := &watchdog{
 		cfg: c, in: l.in.Load, out: func() int64 { return 0 }, sending: func() bool { return false },
 		due:  func() bool { return pinged == l.in.Load() },
 		fail: func(error) { l.Conn.Close() },
 		tick: func() {
-			if time.Since(last) >= every && pinged != l.in.Load() {
-				last, pinged = time.Now(), l.in.Load()
+			if in := l.in.Load(); in != heard {
+				heard, last = in, time.Now()
+			}
+			if now := doubts.Load(); pinged != heard && (time.Since(last) >= every || now != doubted) {
+				last, pinged, doubted = time.Now(), heard, now
 				ping(l.Conn)
 			}
 		},

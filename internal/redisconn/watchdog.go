@@ -82,6 +82,7 @@ func (d *watchdog) run(done <-chan struct{}) {
 			d.fail(fmt.Errorf("no answer for %v, although the server answers others", silence.Round(time.Millisecond)))
 		case !probing && (len(answered) == 0 || now.Sub(answered[0]) >= probeGrace):
 			probing = true
+			doubts.Add(1)
 			go func() { probed <- d.cfg.probe(ctx) }()
 		}
 	}
