@@ -27,6 +27,9 @@ type claims struct {
 	pending []broker.Delivery
 }
 
+// none tells whether there are none, for sure.
+func (c *claims) none() bool { return len(c.pending) == 0 && c.unsure.n == 0 }
+
 // take returns up to limit pending deliveries.
 func (c *claims) take(limit int) []broker.Delivery {
 	n := min(len(c.pending), limit)
@@ -63,7 +66,10 @@ func (c *Consumer) ClaimWithout(ctx context.Context, limit int, without func(que
 		var err error
 		ds := c.claim.take(limit)
 		if len(ds) == 0 && (without != nil || c.isToLook(began)) {
-			ds, err = c.claimOnce(ctx, min(limit, maxBatch), without)
+			asked := time.Now()
+			if ds, err = c.claimOnce(ctx, min(limit, maxBatch), without); len(ds) == 0 && err == nil && without == nil {
+				c.waits.saw(asked)
+			}
 		}
 		switch {
 		case len(ds) > 0:
@@ -76,7 +82,7 @@ func (c *Consumer) ClaimWithout(ctx context.Context, limit int, without func(que
 		case err == nil:
 			attempt = 0
 			c.troubles.over(c.log, troubleClaim)
-			err = c.waits.wait(ctx, c.claim.waitsOn(without))
+			err = c.idle(ctx, c.claim.waitsOn(without))
 			if handed := c.takeHanded(); len(handed) > 0 {
 				c.claim.pending, c.claim.emptied = append(c.claim.pending, handed...), time.Now()
 				continue

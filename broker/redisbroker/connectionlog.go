@@ -71,6 +71,7 @@ type outage struct {
 func (c *Consumer) connState(connected bool, err error) {
 	if !connected {
 		c.peersDoubtful()
+		c.cutLong()
 	}
 	t := &c.troubles
 	t.mu.Lock()

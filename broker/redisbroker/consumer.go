@@ -38,6 +38,8 @@ type Consumer struct {
 	marks    *redisconn.Marks // of acknowledgements, and of what is not recorded
 	epoch    atomic.Uint64    // value of our liveness key; a claim under another one is refused
 	life     *life
+	known    known
+	missed   chan struct{} // token: a beat has found a peer without a sign of life
 	waits    *waits
 	stray    chan struct{} // wakes the keeper: a message lies in an inbox and nobody claims, or the queues are others
 	graceEnd atomic.Int64  // Unix milliseconds until which no peer is judged; see peers.go
@@ -93,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 		keys:  cfg.keyspace(redis.DB()),
 		log:   cfg.Logger,
 		id:    idPrefix + uniqueHex(),
-		stray: make(chan struct{}, 1),
+		stray: make(chan struct{}, 1), missed: make(chan struct{}, 1),
 
 		counted: make(map[string]string),
 	}
@@ -104,6 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 	c.reach, c.giveUp = context.WithCancelCause(c.ctx)
 	c.marks = redisconn.NewMarks(c.keys.once())
 	c.life = newLife(cfg.AliveFor)
+	c.known.lasts = cfg.AliveFor
 	c.waits = newWaits(cfg.PollingInterval, c.keys.inbox)
 	c.waits.able = !cfg.NoAckEmulation
 	c.layout.Store(&layout{})

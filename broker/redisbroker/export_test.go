@@ -5,6 +5,9 @@ import "context"
 // Sweep runs one visibility sweep now.
 func (c *Consumer) Sweep(ctx context.Context) error { return c.sweep(ctx) }
 
+// ForgetBeat has a consumer not know what is parked: somebody has just parked it, or changed when it is due.
+func (c *Consumer) ForgetBeat() { c.known.learn(saw{}, 0) }
+
 // ID returns the worker's id, the start of its tags.
 func (c *Consumer) ID() string { return c.id }
 

@@ -82,14 +82,18 @@ type registration struct {
 	Private  []string `json:"private,omitempty"` // lists that nobody else reads, and their inboxes
 }
 
-// beatScript renews a worker's sign of life, registers it unless that stands, and empties
-// the inboxes. What renews the key comes first: it works out of memory, too, and so does
+// beatScript renews a worker's sign of life, registers it unless that stands, empties the inboxes, and looks whether
+// anything else is to be done (known.go). What renews the key comes first: it works out of memory, too, and so does
 // what follows a write.
 //
-//	KEYS  1 liveness key, 2 apium.workers, then pairs of list and inbox
-//	ARGV  1 epoch, which never goes down, 2 milliseconds to live, 3 id, 4 registration
-//	return 0 if the key was missing
-var beatScript = redisconn.NewScript(-1, giveBackLua+`
+//	KEYS  1 liveness key, 2 apium.workers, 3 apium.parked, 4 unacked_index, then pairs of list and inbox
+//	ARGV  1 epoch, which never goes down, 2 milliseconds to live, 3 id, 4 registration,
+//	      5 start of the liveness keys, 6 few, 7 start of the indices of what is parked,
+//	      then tags under which waiters claim
+//	return 0 if the key was missing, number of the few registered workers whose key is missing, when the first parked
+//	message is due, score of the oldest claim ("": there is none), number of lists and inboxes that there were, and of
+//	the tags that are claims
+var beatScript = redisconn.NewScript(-1, giveBackLua+missingLua+`
 local alive = redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if alive == 0 or tonumber(redis.call('GET', KEYS[1])) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -97,8 +101,18 @@ end
 if redis.call('HGET', KEYS[2], ARGV[3]) ~= ARGV[4] then
   redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 end
-give_back(3)
-return alive
+local there, claimed = 0, 0
+if #KEYS > 4 then there = redis.call('EXISTS', unpack(KEYS, 5)) end
+if there > 0 then give_back(5) end
+for i = 8, #ARGV do
+  if redis.call('ZSCORE', KEYS[4], ARGV[i]) then claimed = claimed + 1 end
+end
+local due, oldest = math.huge, redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+for _, queue in ipairs(redis.call('SMEMBERS', KEYS[3])) do
+  local first = redis.call('ZRANGE', ARGV[7] .. queue, 0, 0, 'WITHSCORES')
+  due = math.min(due, tonumber(first[2]) or 0) -- a queue that has none is to be forgotten
+end
+return {alive, #missing(KEYS[2], ARGV[5], ARGV[6], {}), due < math.huge and string.format('%.6f', due) or '', oldest[2] or '', there, claimed}
 `)
 
 // withdrawScript takes a worker out, with nothing left in its inboxes.
@@ -126,15 +140,28 @@ func (c *Consumer) register(ctx context.Context, epoch uint64) error {
 		return fmt.Errorf("register: %w", err)
 	}
 	inboxes := c.waits.inboxes()
-	args := make([]any, 0, 7+len(inboxes))
-	args = append(args, 2+len(inboxes), c.aliveKey, c.keys.workers())
+	args := make([]any, 0, 12+len(inboxes))
+	args = append(args, 4+len(inboxes), c.aliveKey, c.keys.workers(), c.keys.parkedQueues(), c.keys.index)
 	args = append(args, inboxes...)
-	args = append(args, epoch, c.cfg.AliveFor.Milliseconds(), c.id, text)
+	args = append(args, epoch, c.cfg.AliveFor.Milliseconds(), c.id, text, c.keys.alive(""), lookFew, c.keys.parked(""))
+	args = append(args, c.waits.taken()...)
 	first := c.Lease().Term == 0
-	sent := time.Now()
-	alive, err := redis.Bool(c.pipe.Script(ctx, beatScript, args...))
+	parks, sent := c.known.parks(), time.Now()
+	reply, err := redis.Values(c.pipe.Script(ctx, beatScript, args...))
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
+	}
+	alive, saw, err := readBeat(reply)
+	if err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	saw.at = sent
+	c.known.learn(saw, parks)
+	if saw.empty {
+		c.waits.saw(sent)
+	}
+	if saw.missing {
+		put(c.missed)
 	}
 	if c.life.confirmed(sent, !alive) && !first {
 		c.log.Warn("The sign of life had lapsed: peers may have handed back messages held here", "id", c.id)
@@ -146,8 +173,6 @@ func (c *Consumer) register(ctx context.Context, epoch uint64) error {
 // keepAlive beats until the consumer closes. After a failure it beats again as soon as
 // there is a connection, and after one that came late, too.
 func (c *Consumer) keepAlive() {
-	ticker := time.NewTicker(c.life.beatEvery())
-	defer ticker.Stop()
 	for attempt := 0; ; {
 		start := time.Now()
 		err := c.register(c.ctx, c.epoch.Load())
@@ -164,14 +189,25 @@ func (c *Consumer) keepAlive() {
 			attempt = 0
 			c.waits.reap(start)
 			c.troubles.over(c.log, troubleBeat)
+			if c.known.isUnheard() {
+				c.unblock(c.ctx)
+			}
 		}
 		if !c.life.good() {
 			continue // it waited for its connection
 		}
+		every := c.life.beatEvery()
+		if c.waits.isLong() { // all is quiet, and Claim looks in between
+			every += every / 10
+		}
+		timer := time.NewTimer(every - time.Since(start))
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-c.stray:
 		case <-c.ctx.Done():
+		}
+		timer.Stop()
+		if c.ctx.Err() != nil {
 			return
 		}
 	}

@@ -68,7 +68,9 @@ func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []st
 		return nil, fmt.Errorf("redisbroker: park without ack emulation: %w", errors.ErrUnsupported)
 	}
 	for batch := range chunks(parked, maxBatch, func(p broker.Parked) int { return len(p.Raw) }) {
+		c.known.park(batch)
 		gone, err := redis.Strings(c.pipe.Script(ctx, parkScript, c.parkArgs(batch)...))
+		c.known.park(batch)
 		if err != nil {
 			return lost, fmt.Errorf("park: %w", closedError(err))
 		}
@@ -187,6 +189,9 @@ func (c *Consumer) Due(ctx context.Context, until time.Time, limit int) ([]broke
 	defer cancel()
 	c.dueing.Lock()
 	defer c.dueing.Unlock()
+	if c.due.none() && !c.known.mayBeDue(until) {
+		return nil, c.usable()
+	}
 	for {
 		ds, more, err := c.dueOnce(ctx, until, min(limit, maxBatch))
 		switch {

@@ -176,6 +176,7 @@ func TestOverdueIsLeftToWhoClaims(t *testing.T) {
 		s.publish(t, n)
 		park(t, c, n, time.Hour)
 		s.Do(t, "ZUNIONSTORE", "apium.parked.q", 1, "apium.parked.q", "WEIGHTS", 0) // they are overdue
+		c.ForgetBeat()
 		claimed := 0
 		for more := true; more; {
 			ds, err := c.Due(t.Context(), time.Now(), 500)
@@ -406,6 +407,7 @@ func TestDueComesInOrder(t *testing.T) {
 		s.Do(t, "HDEL", "unacked", fmt.Sprintf("apium.parked:%03d", i))
 	}
 	all := order(0, n)
+	c.ForgetBeat()
 	first, err := c.Due(t.Context(), time.Now(), firstClaim)
 	if err != nil {
 		t.Fatal(err)
@@ -445,6 +447,7 @@ func TestDueOfMixedSizes(t *testing.T) {
 	}
 	seen, answers := 0, 0
 	for more := true; more; {
+		c.ForgetBeat()
 		ds, err := c.Due(t.Context(), time.Now(), 100)
 		if err != nil {
 			t.Fatal(err)

@@ -25,29 +25,41 @@ const (
 	lookMore = 200
 )
 
-// lookScript finds registered workers whose liveness key is missing. Before Redis 6.2 it looks at all.
+// missingLua defines missing(workers, start, most, more): the registered workers whose liveness key is missing, of as
+// many as most and of more. Before Redis 6.2 it looks at all.
+const missingLua = `
+local function missing(workers, start, most, more)
+  local ids, found = nil, {}
+  if redis.call('HLEN', workers) > tonumber(most) then ids = redis.pcall('HRANDFIELD', workers, most) end
+  if not ids or ids.err then
+    ids = redis.call('HKEYS', workers)
+  else
+    for _, id in ipairs(more) do
+      if redis.call('HEXISTS', workers, id) == 1 then ids[#ids + 1] = id end
+    end
+  end
+  for i = 1, #ids, 100 do
+    local keys = {}
+    for j = i, math.min(i + 99, #ids) do keys[#keys + 1] = start .. ids[j] end
+    if redis.call('EXISTS', unpack(keys)) < #keys then
+      for j = i, i + #keys - 1 do
+        if redis.call('EXISTS', start .. ids[j]) == 0 then found[#found + 1] = ids[j] end
+      end
+    end
+  end
+  return found
+end
+`
+
+// lookScript finds registered workers whose liveness key is missing.
 //
 //	KEYS  1 apium.workers
 //	ARGV  1 start of the liveness keys, 2 few, 3 more, then ids that were missing
 //	return ids
-var lookScript = redisconn.NewScript(1, `
-local function missing(most)
-  local ids, found = nil, {}
-  if redis.call('HLEN', KEYS[1]) > tonumber(most) then ids = redis.pcall('HRANDFIELD', KEYS[1], most) end
-  if not ids or ids.err then
-    ids = redis.call('HKEYS', KEYS[1])
-  else
-    for i = 4, #ARGV do
-      if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then ids[#ids + 1] = ARGV[i] end
-    end
-  end
-  for _, id in ipairs(ids) do
-    if redis.call('EXISTS', ARGV[1] .. id) == 0 then found[#found + 1] = id end
-  end
-  return found
-end
-if #missing(ARGV[2]) == 0 then return {} end
-return missing(ARGV[3])
+var lookScript = redisconn.NewScript(1, missingLua+`
+local before = {unpack(ARGV, 4)}
+if #missing(KEYS[1], ARGV[1], ARGV[2], before) == 0 then return {} end
+return missing(KEYS[1], ARGV[1], ARGV[3], before)
 `)
 
 // buryScript removes the registration of a dead worker, with nothing left in the inboxes
@@ -78,7 +90,9 @@ func (c *Consumer) watchPeers() {
 	defer ticker.Stop()
 	for missing := map[string]bool(nil); ; {
 		var err error
-		missing, err = c.look(c.ctx, missing)
+		if len(missing) > 0 || c.known.mayMiss() {
+			missing, err = c.look(c.ctx, missing)
+		}
 		switch {
 		case c.ctx.Err() != nil:
 			return
@@ -88,8 +102,14 @@ func (c *Consumer) watchPeers() {
 		default:
 			c.troubles.over(c.log, troublePeers)
 		}
+		missed := c.missed
+		if len(missing) > 0 { // they have been looked at, and are to have their time
+			missed = nil
+		}
 		select {
 		case <-ticker.C:
+		case <-missed:
+			ticker.Reset(c.life.beatEvery())
 		case <-c.ctx.Done():
 			return
 		}

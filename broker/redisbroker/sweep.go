@@ -40,7 +40,11 @@ func (c *Consumer) sweepRegularly() {
 	ticker := time.NewTicker(c.cfg.UnackedRestoreInterval * time.Duration(c.cfg.UnackedRestoreThrottle))
 	defer ticker.Stop()
 	for {
-		switch err := c.sweep(c.ctx); {
+		var err error
+		if c.known.mayHaveExpired(time.Now().Add(-c.cfg.VisibilityTimeout)) {
+			err = c.sweep(c.ctx)
+		}
+		switch {
 		case c.ctx.Err() != nil:
 			return
 		case err != nil:

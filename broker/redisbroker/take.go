@@ -29,19 +29,28 @@ import (
 //     all the same.
 
 // takeMovedScript claims the message in an inbox. It leaves one that is larger than 64 KiB, or no object,
-// to claimScript.
+// to claimScript. If the sign of life is another, or has lapsed, what is in the inbox goes back: who has moved it may be dead,
+// and nobody else may know of the inbox.
 //
-//	KEYS  1 liveness key, 2 unacked, 3 unacked_index, 4 inbox, then all other lists and inboxes
-//	ARGV  1 epoch, 2 score, 3 tag, 4 end of its entry
+//	KEYS  1 liveness key, 2 unacked, 3 unacked_index, 4 list, 5 inbox, then all other lists and inboxes
+//	ARGV  1 epoch, 2 score, 3 tag ("" = claim nothing), 4 end of its entry
 //	return the message; nil: it was not claimed
 var takeMovedScript = redisconn.NewScript(-1, `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('LLEN', KEYS[4]) ~= 1 then return false end
-if redis.call('EXISTS', unpack(KEYS, 5)) > 0 then return false end
-local raw = redis.call('LRANGE', KEYS[4], 0, 0)[1]
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  local held = redis.call('LRANGE', KEYS[5], 0, -1)
+  if #held > 0 then
+    redis.call('RPUSH', KEYS[4], unpack(held))
+    redis.call('DEL', KEYS[5])
+  end
+  return false
+end
+if ARGV[3] == '' or redis.call('LLEN', KEYS[5]) ~= 1 then return false end
+if redis.call('EXISTS', KEYS[4], unpack(KEYS, 6)) > 0 then return false end
+local raw = redis.call('LRANGE', KEYS[5], 0, 0)[1]
 if #raw > 65536 or string.byte(raw, 1) ~= 123 or string.byte(raw, -1) ~= 125 then return false end
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[3])
 redis.call('HMSET', KEYS[2], ARGV[3], '[' .. raw .. ARGV[4])
-redis.call('DEL', KEYS[4])
+redis.call('DEL', KEYS[5])
 return raw
 `)
 
@@ -56,7 +65,7 @@ type take struct {
 	delivery broker.Delivery // but for the message
 }
 
-// newTake returns what a waiter is to send; nil: nothing.
+// newTake returns what a waiter is to send behind a command that claims; nil: nothing.
 func (c *Consumer) newTake(w *waiter) *take {
 	sources := c.layout.Load().sources
 	i := slices.IndexFunc(sources, func(s *source) bool { return slices.Contains(s.lists, w.list) })
@@ -71,23 +80,35 @@ func (c *Consumer) newTake(w *waiter) *take {
 	t := &take{tag: tag, delivery: broker.Delivery{
 		Tag: c.tags(tag, 1)[0], Queue: sources[i].Name, Term: c.Lease().Term, Claimed: now,
 	}}
-	t.args = append(make([]any, 0, 9+len(others)), 4+len(others), c.aliveKey, c.keys.unacked, c.keys.index, w.inbox)
-	t.args = append(t.args, others...)
-	t.args = append(t.args, strconv.FormatUint(c.epoch.Load(), 10), score(now), t.delivery.Tag, sources[i].tail)
+	t.args = append(c.takeArgs(w, others), score(now), t.delivery.Tag, sources[i].tail)
 	return t
+}
+
+// newGuard returns what a waiter is to send behind a command that blocks for long and does not claim.
+func (c *Consumer) newGuard(w *waiter) *take {
+	return &take{args: append(c.takeArgs(w, nil), "", "", "")}
+}
+
+// takeArgs returns KEYS (with their number) and the epoch for takeMovedScript.
+func (c *Consumer) takeArgs(w *waiter, others []any) []any {
+	args := append(make([]any, 0, 10+len(others)), 5+len(others), c.aliveKey, c.keys.unacked, c.keys.index, w.list, w.inbox)
+	return append(append(args, others...), strconv.FormatUint(c.epoch.Load(), 10))
 }
 
 // block has a waiter wait for a message. It tells whether Claim is to look, as one may lie in the inbox,
 // and whether the waiter has claimed one.
 func (c *Consumer) block(w *waiter) (look, taken bool, err error) {
-	t := c.newTake(w)
+	t, patience := c.newTake(w), c.patience(w)
 	if t == nil {
-		look, _, err = w.block(nil)
+		if patience > waitTimeout {
+			t = c.newGuard(w)
+		}
+		look, _, err = w.block(t, patience)
 		return look, false, err
 	}
 	defer c.waits.endTake()
 	w.claims.unsure = span{t.tag, 1}
-	_, raw, err := w.block(t)
+	_, raw, err := w.block(t, patience)
 	if err == nil {
 		w.claims.unsure = span{}
 	}
@@ -139,7 +160,7 @@ func (c *Consumer) undo(ctx context.Context, ds []broker.Delivery) error {
 	return err
 }
 
-// startTake returns all lists and inboxes but that of a waiter, which is to claim what it moves; nil: it
+// startTake returns all lists and inboxes but those of a waiter, which is to claim what it moves; nil: it
 // is not. endTake follows.
 func (w *waits) startTake(one *waiter) []any {
 	w.mu.Lock()
@@ -148,7 +169,7 @@ func (w *waits) startTake(one *waiter) []any {
 		return nil
 	}
 	w.taking++
-	return slices.DeleteFunc(slices.Clone(w.pairs), func(key any) bool { return key == one.inbox })
+	return slices.DeleteFunc(append(make([]any, 0, len(w.pairs)), w.pairs...), func(key any) bool { return key == one.list || key == one.inbox })
 }
 
 func (w *waits) endTake() {

@@ -53,7 +53,7 @@ func (c *Consumer) unparkRegularly() {
 		case <-c.ctx.Done():
 			return
 		}
-		if c.takesDue() {
+		if c.takesDue() || !c.known.mayBeDue(time.Now().Add(-overdueAfter)) {
 			continue
 		}
 		switch err := c.unpark(c.ctx); {

@@ -43,7 +43,8 @@ import (
 //   - The connection breaks after the server moved a message and before we heard:
 //     the waiter reports after every error.
 //   - The server still holds a blocked command of a connection that we gave up:
-//     its timeout ends it within a second, and beats and looks come later than that.
+//     its timeout ends it within a second, and beats and looks come later than that. One that
+//     blocks for longer (longwait.go) gives back what it moves once our sign of life has lapsed.
 //   - Close: waiters are unblocked and end before the inboxes are given back for
 //     the last time; if a connection broke just before, Close waits until the server
 //     has given up its command.
@@ -75,6 +76,7 @@ type waits struct {
 	blocked int               // waiters whose command is on
 	touched bool              // an inbox may hold a message that no script has looked for
 	looked  time.Time         // when a script last looked into the inboxes
+	empty   time.Time         // when all lists and inboxes were last seen to be empty
 	moved   chan struct{}     // token: a waiter has moved one, or the queues have changed
 }
 
@@ -220,17 +222,17 @@ func (w *waits) suspects() []any {
 
 // wait arms the waiters, or those of certain lists, and blocks until a message has been moved, or
 // it is time to look again.
-func (w *waits) wait(ctx context.Context, on func(list string) bool) error {
+func (w *waits) wait(ctx context.Context, on func(list string) bool) (moved bool, err error) {
 	w.mu.Lock()
 	if drain(w.moved) { // before a waiter may block again
 		w.mu.Unlock()
-		return nil
+		return true, nil
 	}
 	w.idle, w.any = true, on == nil
 	w.takes = w.able && on == nil && len(w.all) == 1 && len(w.pairs) <= takeMost && w.poll >= waitTimeout
 	poll := w.poll
-	if w.takes {
-		poll += waitTimeout // its waiter reports before
+	if w.takes || on == nil && w.longLocked() { // a waiter reports before, or a beat looks
+		poll = max(time.Until(w.empty.Add(poll+poll/8)), poll/8)
 	}
 	for _, one := range w.all {
 		if on == nil || on(one.list) {
@@ -247,18 +249,18 @@ func (w *waits) wait(ctx context.Context, on func(list string) bool) error {
 	defer timer.Stop()
 	select {
 	case <-w.moved:
-		return nil
+		return true, nil
 	case <-timer.C:
-		return nil
+		return false, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 }
 
 // clean tells whether no command of ours can be blocked in the server any more.
 func (w *waits) clean() bool {
 	now := time.Now()
-	return !slices.ContainsFunc(w.each(), func(one *waiter) bool { return !one.over(now) })
+	return !slices.ContainsFunc(w.each(), func(one *waiter) bool { return !one.unblocked(now) })
 }
 
 // awaitClean waits until no command of ours can be blocked in the server, and tells

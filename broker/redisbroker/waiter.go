@@ -11,7 +11,7 @@ import (
 	"github.com/apium/apium/internal/redisconn"
 )
 
-// waitTimeout is how long the server keeps a waiter's command.
+// waitTimeout is how long the server keeps a waiter's command, unless all has been quiet (longwait.go).
 const waitTimeout = time.Second
 
 // waitMargin is how much later its answer may come: a busy server answers late.
@@ -23,22 +23,33 @@ type waiter struct {
 	armed       chan struct{}   // token: block now
 	ctx         context.Context //nolint:containedctx // ends the goroutine
 	cancel      context.CancelFunc
-	conn        redis.Conn   // owned by the goroutine Consumer.wait
-	client      atomic.Int64 // CLIENT ID of conn, negative while it is not blocked; 0: unknown
-	broken      atomic.Int64 // when its connection failed last, Unix milliseconds
-	ended       atomic.Int64 // when its goroutine ended, Unix milliseconds; 0: it runs
-	claims      claims       // owned by the goroutine, and by Close when that has ended
-	knowsScript bool         // the server knows takeMovedScript
+	conn        redis.Conn               // owned by the goroutine Consumer.wait
+	client      atomic.Int64             // CLIENT ID of conn, negative while it is not blocked; 0: unknown
+	broken      atomic.Int64             // when its connection failed last, Unix milliseconds
+	brokenLong  atomic.Int64             // … while its command blocked for long
+	ended       atomic.Int64             // when its goroutine ended, Unix milliseconds; 0: it runs
+	claims      claims                   // owned by the goroutine, and by Close when that has ended
+	knowsScript bool                     // the server knows takeMovedScript
+	unblocks    bool                     // the server unblocks it when asked to
+	quiet       int                      // commands that have timed out in a row
+	cuts        int                      // long waits in a row whose connection was lost
+	bearable    time.Duration            // for which its connection may be silent
+	long        atomic.Pointer[longWait] // the command that is on, if it blocks for long
 }
 
 func newWaiter(ctx context.Context, list, inbox string) *waiter {
-	w := &waiter{list: list, inbox: inbox, armed: make(chan struct{}, 1)}
+	w := &waiter{list: list, inbox: inbox, armed: make(chan struct{}, 1), bearable: longestWait}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	return w
 }
 
 // over tells whether no command of a waiter could be blocked in the server at a time.
 func (w *waiter) over(at time.Time) bool {
+	return w.unblocked(at) && w.brokenLong.Load() <= at.Add(-2*longestWait).UnixMilli()
+}
+
+// unblocked tells that but for commands that give back what they move when our sign of life is gone.
+func (w *waiter) unblocked(at time.Time) bool {
 	ended := w.ended.Load()
 	return ended != 0 && ended <= at.UnixMilli() && w.broken.Load() <= at.Add(-2*waitTimeout).UnixMilli()
 }
@@ -48,6 +59,11 @@ func (c *Consumer) wait(w *waiter) {
 	ctx := w.ctx
 	defer func() { w.ended.Store(time.Now().UnixMilli()) }()
 	defer w.close()
+	defer context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		c.unblockOne(ctx, w)
+	})()
 	for attempt := 0; ; {
 		select {
 		case <-w.armed:
@@ -94,6 +110,11 @@ func (w *waiter) dial(ctx context.Context, cfg *redisconn.Config) error {
 		return err
 	}
 	w.client.Store(-id)
+	w.unblocks = false
+	if err == nil {
+		w.unblocks, err = canUnblock(ctx, conn, id)
+		return err
+	}
 	return nil
 }
 
@@ -104,22 +125,42 @@ func (w *waiter) close() {
 	}
 }
 
-// block waits for a message and moves it to the inbox. raw is what was claimed, if there is an order to.
-func (w *waiter) block(order *take) (moved bool, raw []byte, err error) {
+// block waits for a message for some time and moves it to the inbox. raw is what was claimed, if there is an order to.
+func (w *waiter) block(order *take, patience time.Duration) (moved bool, raw []byte, err error) {
+	start, broken := time.Now(), &w.broken
+	if patience > waitTimeout {
+		w.long.Store(&longWait{w.conn, order.delivery.Tag})
+		defer w.long.Store(nil)
+		broken = &w.brokenLong
+	}
 	w.client.Store(-w.client.Load())
-	reply, err := w.receiveMoved(order)
+	reply, err := w.receiveMoved(order, patience)
 	w.client.Store(-w.client.Load())
 	if err == nil && order != nil {
 		raw, err = w.receiveTaken()
 	}
-	if err != nil {
-		w.broken.Store(time.Now().UnixMilli())
+	took := time.Since(start)
+	if err == nil && patience > waitTimeout {
+		w.cuts = 0
+	}
+	switch {
+	case err != nil:
+		broken.Store(time.Now().UnixMilli())
+		if w.quiet = 0; patience > waitTimeout {
+			if w.cuts++; w.cuts > 1 {
+				w.bearable = min(w.bearable, max(took/2, leastLong))
+			}
+		}
+	case reply != nil || took < patience-patience/8: // it was unblocked
+		w.quiet = 0
+	default:
+		w.quiet++
 	}
 	return reply != nil && err == nil, raw, err
 }
 
-func (w *waiter) receiveMoved(order *take) (any, error) {
-	if err := w.conn.Send("BRPOPLPUSH", w.list, w.inbox, int(waitTimeout/time.Second)); err != nil {
+func (w *waiter) receiveMoved(order *take, patience time.Duration) (any, error) {
+	if err := w.conn.Send("BRPOPLPUSH", w.list, w.inbox, int(patience/time.Second)); err != nil {
 		return nil, err
 	}
 	if order != nil {
@@ -130,7 +171,7 @@ func (w *waiter) receiveMoved(order *take) (any, error) {
 	if err := w.conn.Flush(); err != nil {
 		return nil, err
 	}
-	reply, err := redis.ReceiveWithTimeout(w.conn, waitTimeout+waitMargin)
+	reply, err := redis.ReceiveWithTimeout(w.conn, patience+waitMargin)
 	if err != nil {
 		err = redisconn.Explained(err, "BRPOPLPUSH", w.list, w.inbox)
 	}
