@@ -32,10 +32,12 @@ type Consumer struct {
 	wake    chan struct{} // token: tend has something to do
 	lapsed  chan struct{} // token: the term was raised
 	term    atomic.Uint64
+	proof   proof
 
 	elsewhere elsewhere
 	delays    *delays
 	returning sync.WaitGroup // what gives back, or holds, without being waited for
+	proving   sync.WaitGroup // what asks the broker for proof that links last
 
 	kept     chan struct{} // closed when keep has returned
 	timeout  atomic.Int64  // consumer_timeout in nanoseconds, as far as is known
@@ -76,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Consumer, error) {
 		cfg: cfg, log: cfg.Logger, ended: make(chan struct{}),
 		arrived: make(chan struct{}, 1), wake: make(chan struct{}, 1), lapsed: make(chan struct{}, 1),
 		kept: make(chan struct{}), renewNow: make(chan struct{}, 1), opening: newTurn(), looking: newTurn(),
+		proof: proof{wanted: make(chan struct{}, 1)},
 	}
 	c.timeout.Store(int64(cfg.ConsumerTimeout))
 	c.elsewhere, c.delays = newElsewhere(rabbit.Named(cfg.Hostname+" mover")), newDelays(cfg.DelayQueueType)
@@ -175,6 +178,7 @@ func (c *Consumer) CloseWithin(ctx context.Context) error {
 		<-c.kept
 		ends.Stop()
 		err = c.holder.Close(deadline)
+		c.proving.Wait()
 		c.elsewhere.holder.Close(time.Until(deadline), nil)
 		if errors.Is(err, rabbitconn.ErrClosed) {
 			err = nil
@@ -189,24 +193,6 @@ func (c *Consumer) usable(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
-
-// forEver is how long a delivery lasts whose connection does.
-const forEver = 100 * 365 * 24 * time.Hour
-
-// Lease implements [broker.Leaser]: a delivery is held as long as its link lasts, and each has a
-// term of its own.
-func (c *Consumer) Lease() broker.Lease {
-	return broker.Lease{Term: c.term.Load(), Until: time.Now().Add(forEver)}
-}
-
-// LeaseLasts implements [broker.Leaser].
-func (c *Consumer) LeaseLasts() time.Duration { return forEver }
-
-// Lapsed implements [broker.Leaser].
-func (c *Consumer) Lapsed() <-chan struct{} { return c.lapsed }
-
-// Beat implements [broker.Leaser]: heartbeats are the connection's business.
-func (c *Consumer) Beat() {}
 
 // Extend implements [broker.Consumer]: it tells what is held.
 func (c *Consumer) Extend(ctx context.Context, tags ...string) (lost []string, err error) {

@@ -185,6 +185,7 @@ func (c *Consumer) Begin(tag string) bool {
 
 // lose notes that a link is lost, and all that it had delivered with it.
 func (c *Consumer) lose(l *link) {
+	close(l.lost)
 	c.mu.Lock()
 	if c.link == l {
 		c.link = nil

@@ -25,6 +25,8 @@ type link struct {
 	closes  <-chan *amqp.Error // tells why the channel was closed; tend's
 	cancels <-chan string      // which consumers the broker has cancelled; tend's
 
+	lost chan struct{} // closed when it is
+
 	writing sync.Mutex // held from when a delivery is settled until that is written; comes before Consumer.mu
 
 	open    map[uint64]*delivery // what was delivered and is not settled
@@ -38,7 +40,7 @@ type link struct {
 
 func newLink(term uint64, conn *rabbitconn.Connection, ch *amqp.Channel) *link {
 	return &link{
-		term: term, conn: conn, ch: ch, open: make(map[uint64]*delivery), seen: make(map[uint64]struct{}), holds: make(map[string]*hold),
+		term: term, conn: conn, ch: ch, lost: make(chan struct{}), open: make(map[uint64]*delivery), seen: make(map[uint64]struct{}), holds: make(map[string]*hold),
 		doubted: make(map[string][]*delivery),
 	}
 }

@@ -9,9 +9,10 @@ import (
 // before the broker has read it, the message comes again, to somebody. So what was acknowledged
 // early may run twice then, and only then, as with Celery.
 
-// Ack implements [broker.Consumer].
+// Ack implements [broker.Consumer]. Who has stood still asks first whether the messages are still held: what is acknowledged early is to
+// start when it returns.
 func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err error) {
-	if err := c.usable(ctx); err != nil {
+	if err := c.sure(ctx); err != nil {
 		return nil, err
 	}
 	return c.acknowledge(tags), nil

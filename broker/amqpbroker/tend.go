@@ -116,12 +116,17 @@ func (c *Consumer) relink(epoch uint64) (*link, error) {
 
 // connect declares the queues, opens a channel and consumes.
 func (c *Consumer) connect(conn *rabbitconn.Connection) (*link, error) {
+	began := time.Now()
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
 	}
 	l := newLink(c.term.Load(), conn, ch)
 	l.closes, l.cancels = ch.NotifyClose(make(chan *amqp.Error, 1)), ch.NotifyCancel(make(chan string, 64))
+	if err := c.prove(l, began); err != nil {
+		_ = ch.Close() // it may be closed
+		return nil, err
+	}
 	c.mu.Lock()
 	c.link = l
 	c.mu.Unlock()
