@@ -73,16 +73,6 @@ var mutants = map[string]mutant{
 	"what comes again runs again beside itself": {
 		test: "TestRabbit", file: "broker/amqpbroker/join.go", from: "if o.heir == nil {\n			o.heir", to: "if false {\n			o.heir",
 	},
-	"an acknowledgement stands for what is not settled, too": {
-		test: "TestRabbit", file: "broker/amqpbroker/link.go", from: "return min(l.oldest.DeliveryTag-1, l.through)", to: "return l.through",
-	},
-	"a delivery is taken for one of an earlier channel": {
-		test: "TestRabbit", file: "broker/amqpbroker/link.go", from: "	return term, number, err == nil", to: "	return 1, number, err == nil",
-		also: [2]string{"b := strconv.AppendUint(text[:0], d.link.term, 10)", "b := strconv.AppendUint(text[:0], 1, 10)"},
-	},
-	"what a worker gives back stays with it, too": {
-		test: "TestRabbit", file: "broker/amqpbroker/giveback.go", from: "		c.write(l, gone, true)\n", to: "",
-	},
 	"a task starts that has come by a connection that is lost": {
 		test: "TestRabbit", file: "broker/amqpbroker/join.go", from: "		c.term.Add(1)\n", to: "",
 		also: [2]string{"	return o != nil\n}", "	return true\n}"},

@@ -114,7 +114,11 @@ type harm struct {
 }
 
 func (h *harm) step(f *fleet) {
-	if h.left == 0 || h.random.IntN(h.often) > 0 {
+	often := h.often
+	if f.rabbit.Server != nil && f.rabbit.between() {
+		often = min(often, 5)
+	}
+	if h.left == 0 || h.random.IntN(often) > 0 {
 		return
 	}
 	h.left--
