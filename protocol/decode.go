@@ -179,7 +179,7 @@ func (t *Task) orNil() *Task {
 
 // fromReceived sets everything that needs no decoding.
 func (t *Task) fromReceived(r *Received) {
-	var x texts
+	x := texts{parts: len(r.Headers.raw)+len(r.Properties)+len(r.Body) <= smallMessage}
 	x.add(&t.DeliveryTag, r.DeliveryTag)
 	x.add(&t.Exchange, r.Exchange)
 	x.add(&t.RoutingKey, r.RoutingKey)

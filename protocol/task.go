@@ -3,7 +3,8 @@ package protocol
 import "time"
 
 // Task is one task message of either protocol. Its slices are parts of the message or
-// of its decoded body; treat them as read-only. "" and nil stand for null and missing.
+// of its decoded body; treat them as read-only. Its strings are parts of a small message,
+// too: clone one that is to be kept for long. "" and nil stand for null and missing.
 type Task struct {
 	Protocol int    // 1 or 2
 	Name     string // the registered name

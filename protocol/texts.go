@@ -2,14 +2,16 @@ package protocol
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/apium/apium/protocol/pyjson"
 )
 
-// texts collects the strings of one message, to let them share a single allocation
-// that does not keep the message itself in memory. What is there twice, such as a task's id, which most are the
-// root and the correlation id of, too, is stored once.
+// texts collects the strings of one message. Those of a small one are parts of it, as its headers are. Those of a large one
+// share a single allocation, so that whoever keeps a task's id does not keep its arguments; what is there twice, such as that
+// id, which most are the root and the correlation id of, too, is stored once.
 type texts struct {
+	parts bool // the message is small
 	to    [16]*string
 	from  [16][]byte
 	first [16]int // of those that are equal
@@ -17,14 +19,22 @@ type texts struct {
 	size  int
 }
 
+// smallMessage is up to how many bytes a message may be kept in memory for the sake of a text of it.
+const smallMessage = 4 << 10
+
 func (x *texts) add(to *string, from []byte) {
-	if len(from) == 0 {
-		return
-	}
-	if x.n == len(x.to) {
+	switch {
+	case len(from) == 0:
+	case x.parts:
+		*to = unsafe.String(&from[0], len(from)) // what was received never changes
+	case x.n == len(x.to):
 		*to = string(from)
-		return
+	default:
+		x.collect(to, from)
 	}
+}
+
+func (x *texts) collect(to *string, from []byte) {
 	first := 0
 	for first < x.n && string(x.from[first]) != string(from) {
 		first++

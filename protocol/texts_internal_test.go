@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"testing"
 	"unsafe"
 )
@@ -27,5 +28,23 @@ func TestTextsAreStoredOnce(t *testing.T) {
 	}
 	if unsafe.StringData(to[0]) == unsafe.StringData(to[1]) {
 		t.Error("different texts share their memory")
+	}
+}
+
+// A task's id is a part of a small message, and keeps no large one in memory.
+func TestAnIDKeepsNoLargeMessage(t *testing.T) {
+	t.Parallel()
+	headers := []byte(`{"task": "app.add", "id": "the-id", "eta": null, "expires": null}`)
+	id := &headers[bytes.Index(headers, []byte("the-id"))]
+	for size, part := range map[int]bool{100: true, smallMessage: false} {
+		var r Received
+		r.Set(&Message{Headers: headers, ContentType: ContentTypeJSON, Body: make([]byte, size)}, &Info{})
+		task, err := new(Decoder).DecodeHeaders(&r)
+		if err != nil || task.ID != "the-id" || task.Name != "app.add" {
+			t.Fatalf("%v, %+v", err, task)
+		}
+		if got := unsafe.StringData(task.ID) == id; got != part {
+			t.Errorf("with a body of %d bytes the id is part of the message: %v", size, got)
+		}
 	}
 }

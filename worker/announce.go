@@ -1,6 +1,9 @@
 package worker
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // rejection says that a rejection of the message is announced along with a failure.
 type rejection int
@@ -37,7 +40,7 @@ func (s *settler) announceNow(one settlement) settlement {
 // announce logs and reports the end of a task.
 func (s *settler) announce(one *settlement) {
 	if one.end.kind == Succeeded && s.succeeded != nil && one.req.acksLate {
-		s.succeeded.add(time.Now(), one.req.ID)
+		s.succeeded.add(time.Now(), strings.Clone(one.req.ID)) // which may be part of its message
 	}
 	if one.end.kind == Succeeded && !one.end.silent {
 		s.log.succeeded(one.req, one.end)
