@@ -57,9 +57,14 @@ func newBacklog(prefetch, slots int, adaptive bool, room chan struct{}) *backlog
 	return b
 }
 
+// claimPortion is how many messages are claimed at a time, unless there are more slots. An acknowledgement that is sent
+// behind a claim waits for it, and slots have no more than acceptedAhead until it is answered: what would be one long
+// claim for all that there is room for is several, with what else is to be written between them.
+const claimPortion = acceptedAhead
+
 // want is how many messages to claim now, and free how many could be. want is 0 not only when the
-// worker is full, but also while enough work is waiting: a claim of half the limit costs one
-// round trip as well as a claim of one message does.
+// worker is full, but also while enough work is waiting: a claim of many messages costs one round trip
+// as well as a claim of one does.
 func (b *backlog) want() (want, free int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,10 +74,11 @@ func (b *backlog) want() (want, free int) {
 func (b *backlog) wantLocked() int {
 	startable := b.startableLocked()
 	free := b.limit - b.held - startable
-	if free <= 0 || free < (b.limit+1)/2 && b.waitingLocked()+startable >= b.slots {
+	portion := max(claimPortion, b.slots)
+	if free <= 0 || free < min(portion, (b.limit+1)/2) && b.waitingLocked()+startable >= b.slots {
 		return 0
 	}
-	return free
+	return min(free, portion)
 }
 
 // startableLocked is how many count that are acknowledged early and have not started.

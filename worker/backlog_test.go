@@ -44,6 +44,30 @@ func TestBacklogWant(t *testing.T) {
 	check("tasks whose ETA came may exceed the limit", 0)
 }
 
+// Where a worker has room for many messages, it does not claim all of them at once: acknowledgements would wait behind that.
+func TestBacklogWantsPortions(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ limit, slots, waiting, want int }{
+		{256, 2, 0, 64},
+		{256, 2, 192, 64},
+		{256, 2, 193, 0},
+		{256, 80, 0, 80},
+		{256, 80, 176, 80},
+		{256, 80, 177, 0},
+		{100, 2, 50, 50},
+		{100, 2, 51, 0},
+		{4000, 1000, 0, 1000},
+	} {
+		b := newBacklog(tt.limit, tt.slots, false, make(chan struct{}, 1))
+		for range tt.waiting {
+			b.push(&request{acksLate: true})
+		}
+		if got, free := b.want(); got != tt.want || free != tt.limit-tt.waiting {
+			t.Errorf("%+v: want() = %d, %d", tt, got, free)
+		}
+	}
+}
+
 func TestBacklogTellsTheClaimLoopOnce(t *testing.T) {
 	t.Parallel()
 	b := newTestBacklog(t, 1, 1)

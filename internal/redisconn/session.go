@@ -128,9 +128,11 @@ func (s *session) receive() (batch []*call, err error) {
 	}
 }
 
-// write sends what has gathered, in as few system calls as the load allows.
+// write sends what has gathered: at once while the server has nothing to answer, and else in as few system calls as the
+// load allows.
 func (s *session) write() {
 	var out outgoing
+	var written int64 // commands
 	for {
 		select {
 		case <-s.wake:
@@ -138,10 +140,12 @@ func (s *session) write() {
 			return
 		}
 		for {
-			runtime.Gosched()
+			if s.answered.Load() < written {
+				runtime.Gosched()
+			}
 			s.p.mu.Lock()
 			err := s.conn.Flush()
-			out = s.wire.take(out)
+			out, written = s.wire.take(out), s.sent.Load()
 			if err != nil || out.empty() {
 				s.writing = false
 				s.p.mu.Unlock()
