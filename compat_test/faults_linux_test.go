@@ -118,7 +118,7 @@ var faults = []*fault{
 		s.server.exitCode(s.t)
 		s.server.start(s.t)
 	}, notice: 2 * time.Second},
-	{name: "Redis is killed", on: "redis", strike: stormAll, do: func(s *siege) { s.server.kill(); s.server.start(s.t) }, notice: 2 * time.Second},
+	{name: "Redis is killed", on: "redis", strike: stormAll, do: func(s *siege) { s.server.kill(); s.server.startAgain(s.t) }, notice: 2 * time.Second},
 	{name: "Redis is as it was", on: "redis", unacks: true, rewinds: true, do: rewind, notice: 2 * time.Second},
 	{name: "the master is killed", on: "sentinel", unacks: true, rewinds: true, do: killMaster, notice: 2 * time.Second},
 	{name: "the master hangs", on: "sentinel", unacks: true, rewinds: true, do: hangMaster, notice: 2 * siegeHeartbeat * time.Second},
