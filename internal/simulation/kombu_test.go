@@ -14,6 +14,8 @@ import (
 const (
 	// shared is the queue that peers consume, too. What is in it is plain: tasks without a time, retries or others that follow.
 	shared = "shared"
+	// peerPrefix begins the names of peers.
+	peerPrefix = "kombu"
 	// visibilityTimeout is Celery's setting for all where there are peers: no task takes as long, but some wait so long for their turn.
 	visibilityTimeout = 20 * time.Second
 )
@@ -41,7 +43,7 @@ func (f *fleet) startPeer(deadly int) {
 	go func() {
 		defer close(ended)
 		for life := 1; ctx.Err() == nil; life++ {
-			name := fmt.Sprintf("kombu%d.%d", line, life)
+			name := fmt.Sprintf("%s%d.%d", peerPrefix, line, life)
 			f.ledger.meet(name)
 			p := &peer{f: f, name: name, deadly: deadly}
 			if err := p.live(ctx); !errors.Is(err, errDied) && ctx.Err() == nil {
