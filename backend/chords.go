@@ -129,6 +129,14 @@ type Groups interface {
 	DeleteGroup(ctx context.Context, groupID string) error
 }
 
+// ChordTaker is implemented by Chords that can end a chord for who runs its body without publishing it.
+type ChordTaker interface {
+	// TakeBody ends a chord before the caller begins its body: nobody else will run that, whatever becomes of the caller. It may be repeated
+	// after an error, unless ctx is done: then the chord has not ended, and does not. ErrClaimLost means that somebody else has the chord, or has
+	// ended it, or that the claim has run out: count the part again.
+	TakeBody(ctx context.Context, claim ChordClaim) error
+}
+
 // ChordEnds is implemented by backends whose chords a publisher may end in the step in which it publishes a chord's body, where
 // it finds them: see broker.ChordEnder. Nobody can then take the chord for one whose body is not published, or the other way round.
 type ChordEnds interface {

@@ -12,7 +12,8 @@ type Abilities struct {
 	ChordParts ChordParts
 	ChordLists ChordLists
 	ChordEnds  ChordEnds
-	// PollsChords: chords are left to celery.chord_unlock, and the four above are nil.
+	ChordTaker ChordTaker
+	// PollsChords: chords are left to celery.chord_unlock, and the five above are nil.
 	PollsChords bool
 }
 
@@ -24,7 +25,8 @@ func AbilitiesOf(b any) Abilities {
 		able.PollsChords = true
 		return able
 	}
-	able.Chords, able.ChordParts, able.ChordLists, able.ChordEnds = find[Chords](b), find[ChordParts](b), find[ChordLists](b), find[ChordEnds](b)
+	able.Chords, able.ChordParts, able.ChordLists = find[Chords](b), find[ChordParts](b), find[ChordLists](b)
+	able.ChordEnds, able.ChordTaker = find[ChordEnds](b), find[ChordTaker](b)
 	return able
 }
 

@@ -53,7 +53,8 @@ type Publication struct {
 	Delay time.Duration
 	// Ends is the chord that the message is the body of, if it is to be ended in the step in which the message is published: what a
 	// backend.ChordEnds has made, and a ChordEnder says it ends. Then the message is not published if somebody else has
-	// the chord, or has ended it. Nil: the message is published.
+	// the chord, or has ended it. What several messages in a row have in common ends their chord once: all of them are published, or none. Nil:
+	// the message is published.
 	Ends any
 }
 

@@ -241,6 +241,14 @@ func (b *backlog) expect(leaving int) bool {
 	return true
 }
 
+// forgo gives up a place: the request will not follow.
+func (b *backlog) forgo() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expected--
+	b.wanted.Signal()
+}
+
 // follow accepts a request that was expected. It reports false after close: nothing takes it any more.
 func (b *backlog) follow(r *request) bool {
 	b.mu.Lock()

@@ -27,11 +27,13 @@ type chords struct {
 	outcomes *outcomes
 	settler  *settler
 	backend  publish.Backend
-	ends     backend.ChordEnds // nil: a chord is finished after its body is published
-	ender    broker.ChordEnder // likewise
-	loader   backend.Loader    // nil: results cannot be read
+	ends     backend.ChordEnds  // nil: a chord is finished after its body is published
+	ender    broker.ChordEnder  // likewise
+	taker    backend.ChordTaker // nil: it is so after its body has begun here
+	loader   backend.Loader     // nil: results cannot be read
 	log      taskLog
 	passOn   func(*settlement) // takes on here what would be published, if possible
+	forgo    func(*passedOn)   // does not, after all
 
 	joinTimeout   time.Duration // Config.ChordJoinTimeout
 	retryInterval time.Duration // Config.ChordRetryInterval
@@ -74,13 +76,26 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 	if inherited && c.anyDone(ctx, ids) {
 		*f = flow{} // it was published, and only its chord is not finished
 	}
-	if !c.renewClaim(ctx, r, count) {
+	body := bodyOf(r, f)
+	if !failed && !r.acksLate {
+		c.passOn(&body)
+	}
+	if body.next != nil && c.taker != nil {
+		c.runHere(ctx, r, p, count.Claim, body, rest)
 		return
 	}
-	c.endWith(f, count.Claim)
+	if !c.renewClaim(ctx, r, count) {
+		if body.next != nil {
+			c.forgo(body.next)
+		}
+		return
+	}
+	if !failed {
+		c.endWith(f, count.Claim)
+	}
 	finish := c.finishing(r, p, count.Claim, f, failed)
 	if c.settler.concluder == nil || rest.fate != late || rest.flow.Size+f.Size > publish.Portion {
-		c.settleBody(ctx, r, f, finish)
+		c.settleBody(ctx, body, finish)
 		return
 	}
 	// In one step with the acknowledgement: else who dies in between leaves the part to
@@ -92,21 +107,51 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 		case !r.lost.Load():
 			finish(ctx, ended)
 		case c.renewClaim(ctx, r, count): // else who has the part now has run the body
-			c.settleBody(ctx, r, f, finish)
+			c.settleBody(ctx, bodyOf(r, f), finish)
 		}
 	})
 }
 
-// endWith has the chord end in the step in which its body is published, if that can be: else who dies in between, or is away for longer than
-// the claim lasts, leaves it to somebody who publishes the body again. A body of several tasks may be published in several
-// steps, the first of which would end the chord.
-func (c *chords) endWith(f *flow, claim backend.ChordClaim) {
-	if c.ends == nil || c.ender == nil {
+// runHere has a body run that is passed on. The chord ends before that: else who is away for longer than the claim lasts runs a body that
+// others take for one which nobody has. Who dies in between cuts it, as what was acknowledged early. If the claim has run out meanwhile, the
+// body may be somebody else's, and all is looked at anew.
+func (c *chords) runHere(ctx context.Context, r *request, p part, claim backend.ChordClaim, body settlement, rest *settlement) {
+	var lost error
+	if !c.settler.persist(ctx, "end a chord", func() error {
+		err := c.taker.TakeBody(ctx, claim)
+		if errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
+			lost, err = err, nil
+		}
+		return err
+	}) {
+		c.forgo(body.next)
 		return
 	}
-	if at := onlyTask(f.Messages); at >= 0 {
-		if end := c.ends.EndOf(claim); c.ender.EndsChord(end) {
-			f.Messages[at].Ends = end
+	if lost == nil {
+		c.settleBody(ctx, body, func(context.Context, bool) {})
+		return
+	}
+	c.forgo(body.next)
+	if !errors.Is(lost, backend.ErrClaimLost) {
+		c.log.notPublishedHere(r, claim, lost)
+		return
+	}
+	if counted, ok := c.settler.count(ctx, []backend.ChordPart{p.ChordPart}); ok {
+		p.again = true
+		c.complete(ctx, r, p, counted[0], rest)
+	}
+}
+
+// endWith has the chord end in the step in which its body is published, if that can be: else who dies in between, or is away for longer than
+// the claim lasts, leaves it to somebody who publishes the body again. The tasks of a body that is too large for one step are published in
+// several, the first of which would end the chord.
+func (c *chords) endWith(f *flow, claim backend.ChordClaim) {
+	if c.ends == nil || c.ender == nil || len(f.Messages) > 1 && f.Size > publish.Portion {
+		return
+	}
+	if end := c.ends.EndOf(claim); c.ender.EndsChord(end) {
+		for i := range f.Messages {
+			f.Messages[i].Ends = end
 		}
 	}
 }
@@ -119,15 +164,17 @@ func endsWithBody(f *flow) bool {
 // A chordFinisher is called when what it leads to is settled. ended tells whether that has ended the chord.
 type chordFinisher func(ctx context.Context, ended bool)
 
-// settleBody settles what a complete chord leads to, then calls finish. It does not depend on
+// bodyOf is the settlement of what a complete chord leads to. It does not depend on
 // the task's lease: once its part has completed the chord, nobody else will.
-func (c *chords) settleBody(ctx context.Context, r *request, f *flow, finish chordFinisher) {
+func bodyOf(r *request, f *flow) settlement {
+	return settlement{req: &request{Request: r.Request, task: r.task}, flow: f}
+}
+
+// settleBody settles that, then calls finish.
+func (c *chords) settleBody(ctx context.Context, s settlement, finish chordFinisher) {
 	written := make(chan struct{})
-	s := settlement{req: &request{Request: r.Request, task: r.task}, flow: f, written: written}
-	if !r.acksLate {
-		c.passOn(&s)
-	}
-	ended := endsWithBody(f)
+	s.written = written
+	ended := endsWithBody(s.flow)
 	c.settler.settle(s)
 	select {
 	case <-written:
@@ -142,7 +189,7 @@ func (c *chords) finishing(r *request, p part, claim backend.ChordClaim, f *flow
 	return func(ctx context.Context, ended bool) {
 		switch {
 		case *refused != nil && !failed:
-			c.settleBody(ctx, r, c.refusedBody(r, p.body, *refused), func(ctx context.Context, _ bool) { c.finish(ctx, claim, true) })
+			c.settleBody(ctx, bodyOf(r, c.refusedBody(r, p.body, *refused)), func(ctx context.Context, _ bool) { c.finish(ctx, claim, true) })
 		case !ended:
 			c.finish(ctx, claim, failed)
 		}
@@ -190,13 +237,18 @@ func (c *chords) renewClaim(ctx context.Context, r *request, count backend.Chord
 	ok := c.settler.persist(ctx, "claim a chord", func() error {
 		err := c.backend.Chords.Renew(ctx, claim, cmp.Or(count.Lease, chordPublish))
 		if ours = err == nil; errors.Is(err, backend.ErrClaimLost) || errors.Is(err, backend.ErrUnreadable) {
-			c.log.Warn("The body of chord "+claim.GroupID+" is not published here: "+err.Error(),
-				logline.EventKey, "The body of a chord is not published here", "group_id", claim.GroupID, "task_id", r.ID, "error", err)
+			c.log.notPublishedHere(r, claim, err)
 			return nil
 		}
 		return err
 	})
 	return ok && ours
+}
+
+// notPublishedHere logs that somebody else has a chord, or that it cannot be read.
+func (l taskLog) notPublishedHere(r *request, claim backend.ChordClaim, why error) {
+	l.Warn("The body of chord "+claim.GroupID+" is not published here: "+why.Error(),
+		logline.EventKey, "The body of a chord is not published here", "group_id", claim.GroupID, "task_id", r.ID, "error", why)
 }
 
 // anyDone tells whether one of the tasks is done: then they were published. Their other

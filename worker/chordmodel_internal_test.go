@@ -25,7 +25,8 @@ import (
 
 // How a chord is counted and its body published is explored: see package explorer. Workers settle its parts with the code of this package and
 // of redisbackend; a peer does what Celery 5.7 does. Of the broker there is what this needs: parts wait in a list, are held under
-// a tag, and go with what is published in one step, or, what a peer publishes, before it.
+// a tag, and go with what is published in one step, or, what a peer publishes, before it. Who acknowledges parts early passes the body on to itself: it
+// begins in a command of its own, which nobody else sees.
 
 const (
 	chordTick  = redisbackend.DefaultChordLease // how long time passes at once; then each claim has run out that was not renewed meanwhile
@@ -48,6 +49,7 @@ const (
 type chordActor struct {
 	name    string
 	peer    bool
+	early   bool // it acknowledges parts when it takes them, and passes the body on
 	dead    bool
 	since   time.Duration // its death
 	parts   int           // how many it may take yet
@@ -65,6 +67,7 @@ type chordState struct {
 
 	apart   bool // broker and results are not in one database: the chord ends after its body is published
 	excused bool // who had claimed the body could not know that others may publish it
+	cut     bool // a part that was acknowledged early has died with who ran it
 }
 
 func (s *chordState) Clone() *chordState {
@@ -75,7 +78,7 @@ func (s *chordState) Clone() *chordState {
 
 func (s *chordState) Append(to []byte) []byte {
 	to = s.redis.Append(to)
-	to = fmt.Appendf(to, "%d %d %d %d %t\n", s.ticks, s.deaths, s.lapses, s.losses, s.excused)
+	to = fmt.Appendf(to, "%d %d %d %d %t %t\n", s.ticks, s.deaths, s.lapses, s.losses, s.excused, s.cut)
 	for i := range s.actors {
 		a := &s.actors[i]
 		to = fmt.Appendf(to, "%s %t %d %d %s %t %s ", a.name, a.dead, min(a.since, chordTick), a.parts, a.held, a.settles, a.sure)
@@ -100,7 +103,8 @@ type chordWorld struct {
 	t        *testing.T
 	results  *redisbackend.Backend
 	registry *tasks.Registry
-	body     string          // as a part's message has it
+	body     [2]string       // as a part's message has it, of one task, or of two
+	several  bool            // it is of two
 	apart    bool            // see chordState
 	rescued  map[string]bool // from what end has seen the body be published
 	known    explorer.Memory[explorer.Taken]
@@ -110,24 +114,48 @@ func newChordWorld(t *testing.T) *chordWorld {
 	t.Helper()
 	w := &chordWorld{Machine: explorer.NewMachine(t, func(string) bool { return false }), t: t, registry: tasks.NewRegistry(), rescued: map[string]bool{}, known: explorer.Memory[explorer.Taken]{}}
 	w.registry.Register("part", func() int { return 1 }, tasks.AcksLate(true))
+	w.registry.Register("early", func() int { return 1 })
 	w.registry.Register("body", func([]int) {})
+	w.connect()
+	t.Cleanup(func() { w.results.Close() })
+	body := canvas.Sig("body").Set(canvas.Opt("task_id", chordBody))
+	for i, sig := range []canvas.Signature{body, canvas.Group(body, canvas.Sig("body").Set(canvas.Opt("task_id", "another"))).Set(canvas.Opt("task_id", "bodies"))} {
+		text, err := sig.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.body[i] = string(text)
+	}
+	return w
+}
+
+// connect makes a connection to the results.
+func (w *chordWorld) connect() {
 	var err error
 	w.results, err = redisbackend.New(redisbackend.Config{URL: "redis://redis:6379/0", Connection: connection.Options{
 		Dial: w.Dial, SocketTimeout: -1, HealthCheckInterval: -1,
 	}})
+	if err == nil {
+		err = w.results.Ping(w.t.Context())
+	}
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Cleanup(func() { w.results.Close() })
-	if err := w.results.Ping(t.Context()); err != nil {
-		t.Fatal(err)
+}
+
+// connectAgain makes another one, whose writes are numbered from the first on: an operation does the same again.
+func (w *chordWorld) connectAgain() {
+	w.results.Close()
+	synctest.Wait()
+	w.connect()
+}
+
+// bodies is how many tasks the body has.
+func (w *chordWorld) bodies() int {
+	if w.several {
+		return 2
 	}
-	body, err := canvas.Sig("body").Set(canvas.Opt("task_id", chordBody)).MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.body = string(body)
-	return w
+	return 1
 }
 
 // The broker of a worker in the middle of an operation.
@@ -139,7 +167,18 @@ type chordBroker struct {
 }
 
 func (b *chordBroker) Concluder(broker.Publisher) broker.Concluder { return b }
+func (b *chordBroker) Bypasser(broker.Publisher) broker.Bypasser   { return b }
 func (b *chordBroker) Close() error                                { return nil }
+
+// Bypass implements broker.Bypasser.
+func (b *chordBroker) Bypass(m *broker.Publication) (broker.Delivery, bool) {
+	return broker.Delivery{Queue: "q", Content: broker.Deliver(&m.Message, protocol.Info{})}, true
+}
+
+// What is passed on could go back.
+
+func (b *chordBroker) Return(context.Context, ...broker.Delivery) error { return errUnheard }
+func (b *chordBroker) Hold(context.Context, ...broker.Delivery) error   { return errUnheard }
 
 var errUnheard = errors.New("no answer")
 
@@ -182,8 +221,13 @@ func (b *chordBroker) Publish(_ context.Context, messages ...broker.Publication)
 
 // send publishes bodies, and ends their chords with that, as redisbroker's scripts do.
 func (b *chordBroker) send(bodies []broker.Publication) {
+	leftOut := false
 	for i := range bodies {
-		if end, ok := bodies[i].Ends.(*redischord.End); !ok || b.end(end) {
+		end, ok := bodies[i].Ends.(*redischord.End)
+		if i == 0 || bodies[i].Ends != bodies[i-1].Ends {
+			leftOut = ok && !b.end(end)
+		}
+		if !leftOut {
 			_, _ = b.Redis.Push(bodiesWaiting, chordBody)
 		}
 	}
@@ -216,6 +260,12 @@ func (w *chordWorld) settle(ctx context.Context, a *chordActor) {
 		return
 	}
 	worker.outcomes.now = func() time.Time { return time.Unix(0, 0) } // records are the same whenever they are made
+	worker.runner.goroutines().backlog.idle = 1                       // slots wait
+	start := worker.settler.startNext
+	worker.settler.startNext = func(ctx context.Context, next *passedOn) {
+		start(ctx, next)
+		w.Do(func() string { _, _ = w.Redis.Push(bodiesWaiting, a.name); return "+" })
+	}
 	r := w.request(worker, a)
 	ended := make(chan struct{})
 	go func() { defer close(ended); worker.settler.run(ctx) }()
@@ -229,8 +279,12 @@ func (w *chordWorld) request(worker *Worker, a *chordActor) *request {
 	id, again := strings.CutSuffix(a.held, comesAgainMark)
 	r := worker.intake.request(broker.Delivery{Tag: a.tag(), Queue: "q"})
 	index := int(id[len(id)-1] - '0')
-	r.Task = &protocol.Task{Name: "part", ID: id, RootID: id, GroupID: chordGroup, GroupIndex: &index, Redelivered: again}
-	r.Embed.Chord = []byte(w.body)
+	name := "part"
+	if a.early {
+		name = "early"
+	}
+	r.Task = &protocol.Task{Name: name, ID: id, RootID: id, GroupID: chordGroup, GroupIndex: &index, Redelivered: again}
+	r.Embed.Chord = []byte(w.body[w.bodies()-1])
 	r.task, _ = worker.intake.tasks.forMessage(r.Task)
 	r.apply(true)
 	r.bodyRead = true
@@ -332,6 +386,7 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 		if s.deaths > 0 && (a.held != "" || a.parts > 0) {
 			add(a.name+": die", of(func(s *chordState, a *chordActor) error {
 				s.deaths--
+				s.cut = s.cut || a.early && a.held != ""
 				*a = chordActor{name: a.name, peer: a.peer, dead: true}
 				return nil
 			}))
@@ -344,7 +399,7 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 			}))
 		}
 	}
-	if len(s.list(bodiesWaiting)) > 0 && s.redis[bodyRecordKey].Kind == "" {
+	if s.runs() && s.redis[bodyRecordKey].Kind == "" {
 		add("the body runs", func(s *chordState) error { s.set(bodyRecordKey, "string", `{"status": "SUCCESS"}`); return nil })
 	}
 	if s.ticks > 0 && len(all) > 0 {
@@ -353,10 +408,17 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 	return all
 }
 
+// runs tells whether the body is published, or has begun in a worker that lives.
+func (s *chordState) runs() bool {
+	return slices.ContainsFunc(s.list(bodiesWaiting), func(body string) bool {
+		return !slices.ContainsFunc(s.actors, func(a chordActor) bool { return a.dead && a.name == body })
+	})
+}
+
 // begins tells whether nobody has done anything, and all are alike.
 func (s *chordState) begins() bool {
 	return !slices.ContainsFunc(s.actors, func(a chordActor) bool {
-		return a.dead || a.held != "" || a.peer || a.parts != s.actors[0].parts
+		return a.dead || a.held != "" || a.peer || a.parts != s.actors[0].parts || a.early != s.actors[0].early
 	}) && len(s.list(partsWaiting)) == chordParts && s.redis["celery-task-meta-p0"].Kind == "" && s.redis["celery-task-meta-p1"].Kind == ""
 }
 
@@ -374,7 +436,9 @@ func takePart(s *chordState, a *chordActor) error {
 	waiting := s.list(partsWaiting)
 	a.held, a.parts = waiting[len(waiting)-1], a.parts-1
 	s.set(partsWaiting, "list", waiting[:len(waiting)-1]...)
-	s.set(partsHeld, "hash", append(slices.Clone(s.list(partsHeld)), a.tag(), a.held)...)
+	if !a.early {
+		s.set(partsHeld, "hash", append(slices.Clone(s.list(partsHeld)), a.tag(), a.held)...)
+	}
 	return nil
 }
 
@@ -419,10 +483,15 @@ func (s *chordState) tick() {
 	}
 }
 
-// claimToken finds the token that who counts makes up.
+// claimToken finds the token that who counts makes up, and writtenOnce the marks of what is written once.
 var claimToken = regexp.MustCompile(`\$36\r\n([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\r\n`)
 
+var writtenOnce = regexp.MustCompile(`apium\.once\.([0-9a-f]{16})`)
+
 func findClaimToken(command []byte) []byte {
+	if found := writtenOnce.FindSubmatch(command); found != nil {
+		return found[1]
+	}
 	if found := claimToken.FindSubmatch(command); found != nil {
 		return found[1]
 	}
@@ -436,6 +505,9 @@ func (w *chordWorld) further(fate explorer.Fate) func(*chordState, *chordActor) 
 			s.losses--
 		}
 		before := *a
+		if a.early {
+			w.connectAgain()
+		}
 		key := a.history.Append(fmt.Appendf(s.redis.Append(nil), "%s %d ", a.tag(), fate))
 		taken := w.known.Of(key, func() explorer.Taken {
 			return w.Further(s.redis, before.history, explorer.Names{Find: findClaimToken, Stand: before.tag()}, fate, func(ctx context.Context) {
@@ -465,7 +537,7 @@ func (w *chordWorld) check(s *chordState) error {
 	if published > 0 && done < chordParts {
 		return errors.New("the body is published before its parts are done")
 	}
-	if published > 1 && !s.excused {
+	if published > w.bodies() && !s.excused {
 		return errors.New("the body is published twice")
 	}
 	return nil
@@ -483,27 +555,35 @@ func (w *chordWorld) end(s *chordState) error {
 		return nil
 	}
 	w.rescued[text] = true
+	early := slices.DeleteFunc(rest.actors, func(a chordActor) bool { return !a.early || a.dead || a.held == "" })
+	for i := range early { // nobody else has its part
+		w.settled(rest, &early[i])
+	}
 	rest.actors = []chordActor{{name: "rescue", parts: chordParts}}
 	a := &rest.actors[0]
 	for len(rest.list(partsWaiting)) > 0 {
 		_ = takePart(rest, a)
-		for range 20 {
-			if a.history.Pass(chordTick); a.held != "" {
-				_ = w.further(explorer.Heard)(rest, a)
-			}
-		}
-		if a.held != "" {
+		if w.settled(rest, a); a.held != "" {
 			return errors.New("the body is never published, as a claim does not run out")
 		}
 		a.parts++
 	}
 	switch n := len(rest.list(bodiesWaiting)); {
-	case n == 0:
+	case n == 0 && !s.cut:
 		return errors.New("the body is never published")
-	case n > 1 && !s.excused && s.redis[bodyRecordKey].Kind != "":
+	case n > w.bodies() && !s.excused && s.redis[bodyRecordKey].Kind != "":
 		return errors.New("the body is published again when it has run")
 	}
 	return nil
+}
+
+// settled takes the settling of an actor's part to its end, if it has one.
+func (w *chordWorld) settled(s *chordState, a *chordActor) {
+	for range 20 {
+		if a.history.Pass(chordTick); a.held != "" {
+			_ = w.further(explorer.Heard)(s, a)
+		}
+	}
 }
 
 // A chordModel is what is explored: who there is, and what may happen, how often.
@@ -511,6 +591,7 @@ type chordModel struct {
 	name                          string
 	large                         bool // it is explored only if asked for
 	apart                         bool
+	several                       bool // the body is two tasks
 	actors                        []chordActor
 	ticks, deaths, lapses, losses int
 }
@@ -518,9 +599,16 @@ type chordModel struct {
 var chordModels = []chordModel{
 	{name: "a death", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
 	{name: "beside Celery", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "K", peer: true, parts: 1}}},
+	{name: "a body of two tasks", several: true, ticks: 1, lapses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
 	{name: "unheard", losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
 	{name: "two databases", apart: true, ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
 	{name: "unheard, two databases", apart: true, losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "passed on", ticks: 1, lapses: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 2}}},
+	{name: "passed on, unheard", losses: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 1}}},
+	{name: "passed on, a death", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 1}}},
+	{name: "passed on, given to another and unheard", large: true, ticks: 1, lapses: 1, losses: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 2}}},
+	{name: "passed on, long after a death", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 2}}},
+	{name: "passed on, two databases", large: true, apart: true, ticks: 1, losses: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", early: true, parts: 1}}},
 	{name: "given to another, two databases", large: true, apart: true, ticks: 1, lapses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
 	{name: "long after a death", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 2}}},
 	{name: "long beside Celery", large: true, ticks: 2, deaths: 1, actors: []chordActor{{name: "A", parts: 2}, {name: "K", peer: true, parts: 1}}},
@@ -530,7 +618,7 @@ var chordModels = []chordModel{
 
 // explored is what is explored of a model.
 func (w *chordWorld) explored(m *chordModel) *explorer.Model[*chordState] {
-	w.apart = m.apart
+	w.apart, w.several = m.apart, m.several
 	first := &chordState{redis: explorer.Redis{}, apart: m.apart, actors: m.actors, ticks: m.ticks, deaths: m.deaths, lapses: m.lapses, losses: m.losses}
 	first.set("celery-taskset-meta-"+chordGroup+".s", "string", fmt.Sprint(chordParts))
 	first.set(partsWaiting, "list", "p1", "p0")
@@ -555,6 +643,8 @@ func TestModelOfChordsFinds(t *testing.T) { //nolint:paralleltest // it keeps a 
 	for name, missing := range map[string]struct{ model, text string }{
 		"a claim is taken from who has it": {"unheard, two databases", "'NX', "},
 		"a claim lasts for ever":           {"a death", ", 'PX', lease"},
+		"a body begins that another has":   {"passed on", "if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end"},
+		"who has ended a chord forgets it": {"passed on, unheard", "if done_already() then return 1 end"},
 		"a part counts twice":              {"a death", "if call('SISMEMBER', g.d, key) == 1 then\n    return true\n  end"},
 	} {
 		t.Run(name, func(t *testing.T) {

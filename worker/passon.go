@@ -75,7 +75,6 @@ func (p *passing) take(s *settlement, place func(next *pool) bool) {
 	if next == nil || !place(next.task.pool) {
 		return
 	}
-	m.Ends = nil // it is not published, or later
 	s.flow.Messages = append(s.flow.Messages[:at:at], s.flow.Messages[at+1:]...)
 	s.next = &passedOn{next, m}
 }
@@ -128,6 +127,9 @@ func (p *passing) request(m *publish.Message) *request {
 	}
 	return r
 }
+
+// forgo gives up the place of what was passed on and will not start.
+func (p *passing) forgo(next *passedOn) { next.req.task.pool.backlog.forgo() }
 
 // start starts what was passed on.
 func (p *passing) start(ctx context.Context, next *passedOn) {

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apium/apium/backend"
+	"github.com/apium/apium/backend/membackend"
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/broker/membroker"
 	"github.com/apium/apium/protocol"
@@ -239,6 +241,55 @@ func TestPassedOnComesAfterWhatWaits(t *testing.T) {
 				if want := []string{"step", "one", "two", "step", "step"}; !slices.Equal(ran, want) {
 					t.Errorf("ran %q, want %q", ran, want)
 				}
+			})
+		})
+	}
+}
+
+// takenAway is a backend in which somebody else has ended chords whose bodies are to begin here, or only their claims have run out.
+type takenAway struct {
+	*membackend.Backend
+	ended  bool
+	claims int // how many are still to run out
+}
+
+func (a *takenAway) TakeBody(ctx context.Context, claim backend.ChordClaim) error {
+	switch {
+	case a.ended:
+		_ = a.Finish(ctx, claim, false)
+	case a.claims > 0:
+		a.claims--
+		_ = a.Renew(ctx, claim, 0)
+		return backend.ErrClaimLost
+	}
+	return a.Backend.TakeBody(ctx, claim)
+}
+
+// TestBodyOfAnotherIsNotPassedOn: a chord ends before its body begins, and if somebody else has ended it the body does not, and leaves its
+// place to others. If nobody has, it begins all the same.
+func TestBodyOfAnotherIsNotPassedOn(t *testing.T) {
+	for name, away := range map[string]takenAway{"ended": {ended: true}, "two claims run out": {claims: 2}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bench) {
+				consumer := &claiming{Consumer: b.broker.Consumer(queue)}
+				away.Backend = b.results
+				b.cfg.Store, b.cfg.Consumer, b.cfg.Concurrency = &away, consumer, 1
+				ran := 0
+				b.reg.Register("app.first", func() { time.Sleep(time.Millisecond) })
+				b.reg.Register("app.join", func([]any) { ran++ })
+				b.start()
+				first := canvas.Sig("app.first").Immutable()
+				for range 3 {
+					b.send(canvas.Chord([]canvas.Signature{first}, canvas.Sig("app.join")))
+					b.sleep(time.Minute)
+				}
+				b.send(canvas.Chain(first, first, first)) // each step has the place that a body has left
+				b.sleep(time.Minute)
+				consumer.want(t, "first", "first", "first", "first")
+				if want := map[bool]int{false: 3}[away.ended]; ran != want || away.claims > 0 {
+					t.Errorf("%d bodies ran, want %d; %d claims did not run out", ran, want, away.claims)
+				}
+				b.wantQueued(0, 0)
 			})
 		})
 	}

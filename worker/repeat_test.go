@@ -93,7 +93,7 @@ func TestChordsOutliveBrokenConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bench) {
 				b.reg.Register("app.add", add)
-				b.reg.Register("app.total", func([]any) int { return 7 })
+				b.reg.Register("app.total", func([]any) int { return 7 }, tasks.AcksLate(true)) // it is published
 				breaks.Backend = b.results
 				b.cfg.Store = &breaks
 				b.start()

@@ -60,7 +60,7 @@ func (c *chords) failingIfRefused(r *request, body []byte, f *flow) finisher {
 		}
 		rest.flow.after = append(rest.flow.after, func(ctx context.Context) {
 			if *refused != nil {
-				c.settleBody(ctx, r, c.refusedBody(r, body, *refused), func(context.Context, bool) {})
+				c.settleBody(ctx, bodyOf(r, c.refusedBody(r, body, *refused)), func(context.Context, bool) {})
 			}
 		})
 	}

@@ -105,7 +105,8 @@ func New(cfg Config) (*Worker, error) {
 		outcomes: w.outcomes, backend: publish.BackendOf(w.stored), loader: w.stored.Loader, log: w.log,
 		ends: w.stored.ChordEnds, ender: broker.PublisherAbilitiesOf(cfg.Publisher).ChordEnder,
 		joinTimeout: cfg.ChordJoinTimeout, retryInterval: cfg.ChordRetryInterval,
-		passOn: func(s *settlement) { w.passing.passOnBody(s) },
+		taker:  w.stored.ChordTaker,
+		passOn: func(s *settlement) { w.passing.passOnBody(s) }, forgo: func(next *passedOn) { w.passing.forgo(next) },
 	}
 	w.deduplication = newDeduplication(&cfg, w.outcomes, w.stored.Loader, w.log)
 	w.settler = newSettler(w.settlerDeps(), w.persister)

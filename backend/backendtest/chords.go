@@ -134,12 +134,27 @@ func chordTakenOver(t *testing.T, ctx context.Context, b Backend) {
 			t.Errorf("counted before: %t, then %t", first.Again, counts[0].Again)
 		}
 	}
-	for name, err := range map[string]error{"Renew": b.Renew(ctx, dead, time.Second), "Finish": b.Finish(ctx, dead, false)} {
+	late := map[string]error{"Renew": b.Renew(ctx, dead, time.Second), "Finish": b.Finish(ctx, dead, false)}
+	taker, _ := b.Chords.(backend.ChordTaker)
+	if taker != nil {
+		late["TakeBody"] = taker.TakeBody(ctx, dead)
+	}
+	for name, err := range late {
 		if !errors.Is(err, backend.ErrClaimLost) {
 			t.Errorf("%s of the one who lost the claim: %v", name, err)
 		}
 	}
-	finish(t, ctx, b, heir)
+	if taker == nil {
+		finish(t, ctx, b, heir)
+		return
+	}
+	if err := taker.TakeBody(ctx, heir); err != nil {
+		t.Errorf("TakeBody: %v", err)
+	}
+	count(t, ctx, b, states(backend.ChordDone), Part("g", 0))
+	if err := taker.TakeBody(ctx, heir); !errors.Is(err, backend.ErrClaimLost) {
+		t.Errorf("TakeBody of a chord that has ended: %v", err)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {

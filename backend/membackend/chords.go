@@ -122,6 +122,11 @@ func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, _ bool) 
 	})
 }
 
+// TakeBody implements backend.ChordTaker.
+func (b *Backend) TakeBody(ctx context.Context, claim backend.ChordClaim) error {
+	return b.Finish(ctx, claim, false)
+}
+
 func (b *Backend) claimed(ctx context.Context, claim backend.ChordClaim, do func(*chord)) error {
 	return b.locked(ctx, func() error {
 		c := b.chord(claim.GroupID)

@@ -23,10 +23,11 @@ type Backend struct {
 }
 
 var (
-	_ backend.Store  = (*Backend)(nil)
-	_ backend.Loader = (*Backend)(nil)
-	_ backend.Chords = (*Backend)(nil)
-	_ backend.Groups = (*Backend)(nil)
+	_ backend.Store      = (*Backend)(nil)
+	_ backend.Loader     = (*Backend)(nil)
+	_ backend.Chords     = (*Backend)(nil)
+	_ backend.ChordTaker = (*Backend)(nil)
+	_ backend.Groups     = (*Backend)(nil)
 )
 
 // New returns an empty backend.

@@ -184,6 +184,16 @@ func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, failed b
 	return b.claimed(b.pipe.Script(ctx, finishScript, append(args, end.Token, end.Late, end.Unsized)...))
 }
 
+// TakeBody implements backend.ChordTaker.
+func (b *Backend) TakeBody(ctx context.Context, claim backend.ChordClaim) error {
+	end := b.end(claim)
+	keys := []any{nil}
+	for _, key := range end.Keys {
+		keys = append(keys, key)
+	}
+	return b.claimed(b.pipe.Once(ctx, b.marks, takeScript, keys, []any{nil, end.Token, end.Late, end.Unsized}))
+}
+
 // EndOf implements backend.ChordEnds.
 func (b *Backend) EndOf(claim backend.ChordClaim) any { return b.end(claim) }
 

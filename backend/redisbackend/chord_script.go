@@ -254,3 +254,15 @@ if claimed_elsewhere(1, ARGV[1]) then return 0 end
 forget_chord(1, #KEYS, ARGV[2], ARGV[3])
 return 1
 `)
+
+// takeScript forgets a chord whose claim is held. Only its run that does so is noted: one that comes late finds no claim of its token, as who has heard
+// that this is lost claims the chord with another one.
+//
+// KEYS 1 mark, .c .s, the other keys of a chord; ARGV number of the mark, token, and the seconds of finishScript.
+var takeScript = redisconn.NewScript(-1, redisconn.OnceLua+redischord.Lua+`
+if done_already() then return 1 end
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+done_before()
+forget_chord(2, #KEYS, ARGV[3], ARGV[4])
+return 1
+`)

@@ -1,6 +1,7 @@
 package redisbackend_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -76,6 +77,37 @@ func TestLostAnswerToCount(t *testing.T) {
 	if err := b.Finish(t.Context(), counts[0].Claim, false); err != nil {
 		t.Errorf("Finish: %v", err)
 	}
+}
+
+// Whoever ends a chord to run its body, and does not hear of it, runs that: nobody else would.
+func TestLostAnswerToTakeBody(t *testing.T) {
+	t.Parallel()
+	s, b, faults := openFaulty(t)
+	claim := count(t, b, backendtest.Part("g", 0))[0].Claim
+	taken := func() {
+		t.Helper()
+		if err := b.TakeBody(t.Context(), claim); err != nil {
+			t.Errorf("TakeBody: %v", err)
+		}
+		if keys, _ := redis.Strings(s.Do(t, "KEYS", "celery-taskset-meta-g.*"), nil); len(keys) != 1 {
+			t.Errorf("%q are left", keys)
+		}
+	}
+	faults.LoseAnswers("g.c", 2)
+	if taken(); faults.Left() > 0 {
+		t.Errorf("%d answers were not lost", faults.Left())
+	}
+	// A claim that ran out is not taken: who has heard of that claims the chord anew, and does so before the same comes once more.
+	setSize(t, b, 1)
+	claim = count(t, b, backendtest.Part("g", 0))[0].Claim
+	s.Do(t, "DEL", "celery-taskset-meta-g.c")
+	faults.Delay("g.c")
+	if err := b.TakeBody(t.Context(), claim); !errors.Is(err, backend.ErrClaimLost) {
+		t.Errorf("TakeBody after the claim: %v", err)
+	}
+	claim = count(t, b, backendtest.Part("g", 0))[0].Claim
+	faults.Deliver(t)
+	taken()
 }
 
 // A size that is set late does not begin a run of a chord that is done.

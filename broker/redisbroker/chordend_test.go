@@ -154,3 +154,39 @@ func TestEndedOnce(t *testing.T) {
 		t.Errorf("%d messages, %d answers not lost", n, faults.Left())
 	}
 }
+
+// TestEndsWithSeveral: a body of several tasks is published whole, however large, or not at all, and what comes after it is published in
+// either case. Its chord may be followed by another one's body.
+func TestEndsWithSeveral(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		claim string // "": that of who publishes
+		want  []int  // messages of the body, and after it
+	}{"claimed": {"", []int{3, 2}}, "claimed by another": {"another", []int{0, 2}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			chord := s.chord(t, s.URL(0))
+			if c.claim != "" {
+				s.Do(t, "SET", chordKey+".c", c.claim)
+			}
+			of := func(queue string, end any) broker.Publication {
+				m := brokertest.Message("1", 0)
+				m.Body = make([]byte, 7<<20)
+				return broker.Publication{RoutingKey: queue, Message: m, Ends: end}
+			}
+			end, ended := chord.results.EndOf(chord.claim), chord.results.EndOf(backend.ChordClaim{GroupID: "ended", Token: "t"})
+			if err := s.publisher(t).Publish(t.Context(), of("body", end), of("body", end), of("body", end), of("ended", ended), of("after", nil), of("after", nil)); err != nil {
+				t.Fatal(err)
+			}
+			for i, queue := range []string{"body", "after"} {
+				if n := s.int(t, "LLEN", queue); n != c.want[i] {
+					t.Errorf("%d messages in %s, want %d", n, queue, c.want[i])
+				}
+			}
+			if n := s.int(t, "LLEN", "ended"); n > 0 {
+				t.Error("a body of a chord that had ended is published")
+			}
+		})
+	}
+}

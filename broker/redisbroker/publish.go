@@ -103,8 +103,8 @@ func (c *PublisherConfig) whole() Config {
 }
 
 // publishLua defines send(from, to): it sends the messages that ARGV has there, each as three values: "L" (LPUSH) or "P" (PUBLISH), place
-// of its list or channel in KEYS, message. "C", place of the first key of a chord, what ends it comes before a message that is not sent
-// if somebody else has the chord, or has ended it; with nothing in the last place, before one that is always sent.
+// of its list or channel in KEYS, message. "C", place of the first key of a chord, what ends it comes before messages that are not sent
+// if somebody else has the chord, or has ended it; with nothing in the last place, before those that are always sent.
 const publishLua = redischord.Lua + `
 local function send(from, to)
   local left_out = false
@@ -201,7 +201,9 @@ type sending struct {
 	places   map[[2]string]int // "L" and list or "P" and channel → place among those, from 1
 	lists    []any
 	channels []any
-	chords   []any // keys of those that end
+	chords   []any           // keys of those that end
+	ending   *redischord.End // the last of these
+	chord    int             // and the place of its first key
 	messages []sent
 	tables   map[string][]string // exchange → bindings
 }
@@ -228,8 +230,11 @@ func (s *sending) add(ctx context.Context, m *broker.Publication) error {
 		return fmt.Errorf("the message has about %d bytes: %w", size, errTooLarge)
 	}
 	one := sent{Publication: m}
-	if one.ends, _ = m.Ends.(*redischord.End); one.ends != nil {
+	if one.ends, _ = m.Ends.(*redischord.End); one.ends != nil && one.ends == s.ending {
+		one.chord = s.chord
+	} else if one.ends != nil {
 		one.chord = len(s.chords) + 1
+		s.ending, s.chord = one.ends, one.chord
 		for _, key := range one.ends.Keys {
 			s.chords = append(s.chords, key)
 		}
@@ -303,11 +308,11 @@ func (s *sending) declare(queue string) {
 	}
 }
 
-// next takes a portion of the messages, and returns KEYS and ARGV of publishScript.
+// next takes a portion of the messages, and returns KEYS and ARGV of publishScript. Messages that end a chord together are in one.
 func (s *sending) next() (keys, args []any) {
 	sets, members := s.declarations()
 	n := 0
-	for size := 0; n < len(s.messages) && size < portion; n++ {
+	for size := 0; n < len(s.messages) && (size < portion || s.messages[n].ends != nil && s.messages[n].ends == s.messages[n-1].ends); n++ {
 		size += envelope.Size(&s.messages[n].Message)
 	}
 	keys = slices.Concat([]any{nil}, sets, s.lists, s.channels, s.chords)
@@ -323,17 +328,17 @@ func (s *sending) next() (keys, args []any) {
 func (s *sending) appendPlaced(args []any, messages []sent, before int) []any {
 	var of *broker.Publication
 	var wrapped any
-	ending := false
+	var ending *redischord.End
 	for _, m := range messages {
 		if m.Publication != of {
 			of, wrapped = m.Publication, argument(m.Publication)
-			switch {
-			case m.ends != nil:
-				args = append(args, "C", before+len(s.lists)+len(s.channels)+m.chord, m.ends.Args())
-			case ending:
-				args = append(args, "C", 0, "")
+			if m.ends != ending {
+				if ending = m.ends; ending != nil {
+					args = append(args, "C", before+len(s.lists)+len(s.channels)+m.chord, ending.Args())
+				} else {
+					args = append(args, "C", 0, "")
+				}
 			}
-			ending = m.ends != nil
 		}
 		if m.broadcast {
 			args = append(args, "P", m.place+before+len(s.lists), wrapped)

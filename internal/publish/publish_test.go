@@ -17,7 +17,7 @@ import (
 	"github.com/apium/apium/protocol/canvas"
 )
 
-// shelf is a publisher that keeps what is published, call by call, as routing keys.
+// shelf is a publisher that keeps what is published, call by call, as routing keys, with a mark if a chord ends.
 type shelf struct {
 	calls  []string
 	refuse string // a routing key
@@ -36,7 +36,11 @@ func (s *shelf) Publish(_ context.Context, messages ...broker.Publication) error
 	var refused error
 	for i, m := range messages {
 		if m.RoutingKey != s.refuse {
-			keys = append(keys, m.RoutingKey)
+			key := m.RoutingKey
+			if m.Ends != nil {
+				key += "!"
+			}
+			keys = append(keys, key)
 			continue
 		}
 		refused = errors.Join(refused, &broker.RefusedError{Publication: m, Index: i, OthersSent: s.single, Err: broker.ErrUnroutable})
@@ -264,6 +268,42 @@ func TestRefusedAlone(t *testing.T) {
 	sender.SendEach(t.Context(), messages, func(e *broker.RefusedError) { refused = append(refused, e.RoutingKey) })
 	if !slices.Equal(s.calls, []string{"a c"}) || !slices.Equal(after, []string{"a", "c"}) || !slices.Equal(refused, []string{"bad"}) {
 		t.Errorf("published %q, told %q, refused %q", s.calls, after, refused)
+	}
+}
+
+// TestTogether: what ends a chord together is published in one call, whatever is refused beside it. If one of them is, it ends nothing.
+func TestTogether(t *testing.T) {
+	chord, other := new(int), new(int)
+	sig := func(queue string, size int) canvas.Signature {
+		return canvas.Sig("t", strings.Repeat("x", size)).Set(canvas.Queue(queue))
+	}
+	for name, tt := range map[string]struct {
+		sigs []canvas.Signature
+		ends []any
+		want []string
+	}{
+		"one refused beside them": {
+			[]canvas.Signature{sig("a", 1), sig("bad", 1), sig("b", 1), sig("c", 1), sig("d", 1)}, []any{chord, nil, other, other, nil},
+			[]string{"a!", "b! c!", "d"},
+		},
+		"one of them refused": {[]canvas.Signature{sig("a", 1), sig("bad", 1), sig("c", 1)}, []any{chord, chord, chord}, []string{"a", "c"}},
+		"more than a portion": {
+			[]canvas.Signature{sig("a", publish.Portion*2/3), sig("b", publish.Portion/6), sig("c", publish.Portion/2), sig("d", 1)},
+			[]any{nil, chord, chord, nil}, []string{"a b! c!", "d"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := shelf{refuse: "bad"}
+			sender := publish.Sender{Publisher: &s, Try: once}
+			messages := batchOf(t, newMaker(t, publish.Config{}), tt.sigs...).Messages
+			for i, end := range tt.ends {
+				messages[i].Ends = end
+			}
+			sender.SendEach(t.Context(), messages, func(*broker.RefusedError) {})
+			if !slices.Equal(s.calls, tt.want) {
+				t.Errorf("published %q, want %q", s.calls, tt.want)
+			}
+		})
 	}
 }
 

@@ -47,9 +47,7 @@ func (s *Sender) sendEach(ctx context.Context, portion []Message, refused func(*
 		s.Sent(ctx, portion)
 	case refusals == nil:
 	case !refusals[0].OthersSent && len(portion) > 1:
-		for i := range portion {
-			s.sendEach(ctx, portion[i:i+1], refused)
-		}
+		s.sendApart(ctx, portion, refused)
 	default: // the others are published
 		for i := range portion {
 			at := slices.IndexFunc(refusals, func(r *broker.RefusedError) bool { return r.Index == i })
@@ -64,6 +62,28 @@ func (s *Sender) sendEach(ctx context.Context, portion []Message, refused func(*
 		}
 	}
 }
+
+// sendApart sends one message after the other, but together those that end a chord together: of these alone the first would be sent. The body of a chord
+// one of whose messages is refused ends it no more: the chord fails.
+func (s *Sender) sendApart(ctx context.Context, portion []Message, refused func(*broker.RefusedError)) {
+	for rest := portion; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].endsWith(&rest[n-1]) {
+			n++
+		}
+		if n > 1 && n == len(portion) {
+			for i := range n {
+				rest[i].Ends = nil
+			}
+			n = 1
+		}
+		s.sendEach(ctx, rest[:n], refused)
+		rest = rest[n:]
+	}
+}
+
+// endsWith tells whether two messages end the same chord.
+func (m *Message) endsWith(other *Message) bool { return m.Ends != nil && m.Ends == other.Ends }
 
 // send publishes a portion in one call.
 func (s *Sender) send(ctx context.Context, portion []Message) error {
@@ -91,7 +111,7 @@ func (s *Sender) Sent(ctx context.Context, messages []Message) {
 func portions(messages []Message, each func([]Message) error) error {
 	for len(messages) > 0 {
 		n := 0
-		for size := 0; n < len(messages) && size < Portion; n++ {
+		for size := 0; n < len(messages) && (size < Portion || messages[n].endsWith(&messages[n-1])); n++ {
 			messages[n].makeLater()
 			size += messages[n].Message.Size()
 		}

@@ -70,13 +70,16 @@ type mark struct {
 
 // OnceLua defines what a script for Once uses: done_before tells whether the script has run,
 // and notes that it has. It comes after what may go wrong and before what must not be done
-// twice. A mark lapses a day after its first write, or the first after it had lapsed.
+// twice. done_already tells it and notes nothing. A mark lapses a day after its first write, or the first after it had lapsed.
 const OnceLua = `
 local function done_before()
   local n, number = redis.call('INCR', KEYS[1]), tonumber(ARGV[1])
   if n > number then redis.call('DECR', KEYS[1]) end
   if n < number or n == 1 then redis.call('SETEX', KEYS[1], 86400, number) end
   return n > number
+end
+local function done_already()
+  return tonumber(redis.call('GET', KEYS[1]) or 0) >= tonumber(ARGV[1])
 end
 `
 
