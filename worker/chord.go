@@ -77,7 +77,7 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 		*f = flow{} // it was published, and only its chord is not finished
 	}
 	body := bodyOf(r, f)
-	if !failed && !r.acksLate {
+	if !r.acksLate {
 		c.passOn(&body)
 	}
 	if body.next != nil && c.taker != nil {
@@ -90,9 +90,7 @@ func (c *chords) complete(ctx context.Context, r *request, p part, count backend
 		}
 		return
 	}
-	if !failed {
-		c.endWith(f, count.Claim)
-	}
+	c.endWith(f, count.Claim)
 	finish := c.finishing(r, p, count.Claim, f, failed)
 	if c.settler.concluder == nil || rest.fate != late || rest.flow.Size+f.Size > publish.Portion {
 		c.settleBody(ctx, body, finish)

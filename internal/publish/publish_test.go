@@ -283,13 +283,15 @@ func TestTogether(t *testing.T) {
 		want []string
 	}{
 		"one refused beside them": {
-			[]canvas.Signature{sig("a", 1), sig("bad", 1), sig("b", 1), sig("c", 1), sig("d", 1)}, []any{chord, nil, other, other, nil},
+			[]canvas.Signature{sig("a", 1), sig("bad", 1), sig("b", 1), sig("c", 1), sig("d", 1)},
+			[]any{chord, nil, other, other, nil},
 			[]string{"a!", "b! c!", "d"},
 		},
 		"one of them refused": {[]canvas.Signature{sig("a", 1), sig("bad", 1), sig("c", 1)}, []any{chord, chord, chord}, []string{"a", "c"}},
 		"more than a portion": {
 			[]canvas.Signature{sig("a", publish.Portion*2/3), sig("b", publish.Portion/6), sig("c", publish.Portion/2), sig("d", 1)},
-			[]any{nil, chord, chord, nil}, []string{"a b! c!", "d"},
+			[]any{nil, chord, chord, nil},
+			[]string{"a b! c!", "d"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
