@@ -134,7 +134,7 @@ func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 				return why, h
 			}
 		}
-		if h.freezes && h.hits(again.who) && h.from < again.started && (h.to == 0 || again.started < h.to) {
+		if h.freezes && h.hits(again.who) && h.from < again.started && (h.to == 0 || again.started <= h.to+a.slots) { // who goes on notes it beside us
 			a.row.about++
 			return "was about to begin", h
 		}
