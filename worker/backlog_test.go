@@ -44,6 +44,41 @@ func TestBacklogWant(t *testing.T) {
 	check("tasks whose ETA came may exceed the limit", 0)
 }
 
+// What goes back because a slot was stuck leaves room, and the claim loop is told: the slot may be idle by then, and nothing
+// else would tell it.
+func TestBacklogTellsOfTheRoomThatSurplusLeaves(t *testing.T) {
+	t.Parallel()
+	room := make(chan struct{}, 1)
+	b := newBacklog(1, 1, true, room)
+	b.returns, b.acceptAhead, b.limit = true, 64, 2
+	first, second := &request{acksLate: true}, &request{acksLate: true}
+	for _, r := range []*request{first, second} {
+		b.push(r)
+		b.accept([]*request{r}, 0)
+		b.ready = nil
+	}
+	if r, _ := b.take(never); r != first {
+		t.Fatal("not the first one")
+	}
+	b.stalled()
+	b.ran(first, time.Minute)
+	select {
+	case <-room:
+	default:
+	}
+	for looks := 0; ; looks++ {
+		if surplus, _, _ := b.stalled(); len(surplus) == 1 {
+			break
+		}
+		if looks > 100 {
+			t.Fatal("nothing goes back")
+		}
+	}
+	if want, _ := b.want(); want != 1 || len(room) != 1 {
+		t.Errorf("room for %d, and %d signals", want, len(room))
+	}
+}
+
 // Where a worker has room for many messages, it does not claim all of them at once: acknowledgements would wait behind that.
 func TestBacklogWantsPortions(t *testing.T) {
 	t.Parallel()
