@@ -54,8 +54,8 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 		return r.acksLate
 	})
 	b.held -= len(surplus)
-	b.signalLocked() // slots may have become idle since the last look
 	b.holding = slices.DeleteFunc(slices.Clone(accepted), func(r *request) bool { return !b.keeps(r) })
+	b.signalLocked() // slots may have become idle since the last look
 	return surplus, accepted, false
 }
 

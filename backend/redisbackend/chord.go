@@ -177,21 +177,14 @@ func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, failed b
 	if failed {
 		end.Keys = end.Keys[:2]
 	}
-	args := []any{len(end.Keys)}
-	for _, key := range end.Keys {
-		args = append(args, key)
-	}
+	args := end.AppendKeys([]any{len(end.Keys)})
 	return b.claimed(b.pipe.Script(ctx, finishScript, append(args, end.Token, end.Late, end.Unsized)...))
 }
 
 // TakeBody implements backend.ChordTaker.
 func (b *Backend) TakeBody(ctx context.Context, claim backend.ChordClaim) error {
 	end := b.end(claim)
-	keys := []any{nil}
-	for _, key := range end.Keys {
-		keys = append(keys, key)
-	}
-	return b.claimed(b.pipe.Once(ctx, b.marks, takeScript, keys, []any{nil, end.Token, end.Late, end.Unsized}))
+	return b.claimed(b.pipe.Once(ctx, b.marks, takeScript, end.AppendKeys([]any{nil}), []any{nil, end.Token, end.Late, end.Unsized}))
 }
 
 // EndOf implements backend.ChordEnds.

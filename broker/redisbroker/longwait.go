@@ -161,7 +161,7 @@ func (w *waits) taken() (tags []any) {
 func (w *waits) now() (long, takes bool, empty time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.longLocked(), w.able && len(w.all) == 1 && len(w.pairs) <= takeMost && w.poll >= waitTimeout, w.empty
+	return w.longLocked(), w.takesLocked(), w.empty
 }
 
 // saw notes when all lists and inboxes were seen to be empty.

@@ -235,9 +235,7 @@ func (s *sending) add(ctx context.Context, m *broker.Publication) error {
 	} else if one.ends != nil {
 		one.chord = len(s.chords) + 1
 		s.ending, s.chord = one.ends, one.chord
-		for _, key := range one.ends.Keys {
-			s.chords = append(s.chords, key)
-		}
+		s.chords = one.ends.AppendKeys(s.chords)
 	}
 	if m.ExchangeType == broker.Fanout {
 		s.put("P", s.p.keys.channel(m.Exchange, m.RoutingKey), one)

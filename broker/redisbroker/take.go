@@ -160,6 +160,11 @@ func (c *Consumer) undo(ctx context.Context, ds []broker.Delivery) error {
 	return err
 }
 
+// takesLocked tells whether the only waiter claims what it moves. w.mu is held.
+func (w *waits) takesLocked() bool {
+	return w.able && len(w.all) == 1 && len(w.pairs) <= takeMost && w.poll >= waitTimeout
+}
+
 // startTake returns all lists and inboxes but those of a waiter, which is to claim what it moves; nil: it
 // is not. endTake follows.
 func (w *waits) startTake(one *waiter) []any {

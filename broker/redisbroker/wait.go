@@ -229,7 +229,7 @@ func (w *waits) wait(ctx context.Context, on func(list string) bool) (moved bool
 		return true, nil
 	}
 	w.idle, w.any = true, on == nil
-	w.takes = w.able && on == nil && len(w.all) == 1 && len(w.pairs) <= takeMost && w.poll >= waitTimeout
+	w.takes = on == nil && w.takesLocked()
 	poll := w.poll
 	if w.takes || on == nil && w.longLocked() { // a waiter reports before, or a beat looks
 		poll = max(time.Until(w.empty.Add(poll+poll/8)), poll/8)

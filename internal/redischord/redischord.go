@@ -21,6 +21,14 @@ type End struct {
 	Late, Unsized int64
 }
 
+// AppendKeys appends the keys to those of a script.
+func (e *End) AppendKeys(keys []any) []any {
+	for _, key := range e.Keys {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
 // Args are the ARGV of what Lua defines.
 func (e *End) Args() string {
 	return fmt.Sprintf("%d %d %d %s", len(e.Keys), e.Late, e.Unsized, e.Token)
