@@ -345,6 +345,7 @@ func TestWarmShutdownTakesBackWhatWasAccepted(t *testing.T) {
 		var ran []int
 		b.reg.Register("app.short", func(n int) { ran = append(ran, n) })
 		b.reg.Register("app.long", func() {
+			time.Sleep(10 * consumer.takes) // what is to be accepted behind it now is
 			b.stop()
 			time.Sleep(time.Hour)
 		})
