@@ -229,12 +229,13 @@ func TestChordTakenOver(t *testing.T) {
 // one who completes each chord, and deadlocks cost nobody anything.
 func TestChordsAtOnce(t *testing.T) {
 	inEvery(t, func(t *testing.T, b *chordBench) {
-		const workers, chords, size = 6, 5, 12
+		const workers, chords, size, lease = 6, 5, 12, 10 * time.Second
 		for g := range chords {
 			b.list(fmt.Sprint("chord", g, "-"), size)
 		}
 		var mu sync.Mutex
-		complete := map[string]int{}
+		type span struct{ asked, answered time.Time }
+		completed := map[string][]span{}
 		var wg sync.WaitGroup
 		for n := range workers {
 			other := open(t, b.cfg)
@@ -245,6 +246,7 @@ func TestChordsAtOnce(t *testing.T) {
 						g, index := (g+n)%chords, (i+n*size/workers)%size
 						parts = append(parts, part(fmt.Sprint("chord", g, "-"), index, "SUCCESS"))
 					}
+					asked := time.Now()
 					counts, err := other.Count(context.Background(), parts...)
 					if err != nil {
 						t.Error(err)
@@ -252,8 +254,8 @@ func TestChordsAtOnce(t *testing.T) {
 					}
 					mu.Lock()
 					for _, c := range counts {
-						if c.State == isComplete {
-							complete[c.Claim.GroupID]++
+						if id := c.Claim.GroupID; c.State == isComplete {
+							completed[id] = append(completed[id], span{asked, time.Now()})
 						}
 					}
 					mu.Unlock()
@@ -262,8 +264,16 @@ func TestChordsAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		for g := range chords {
-			if id := fmt.Sprint("chord", g, "-"); complete[id] != 1 {
-				t.Errorf("%s was completed %d times", id, complete[id])
+			id := fmt.Sprint("chord", g, "-")
+			if len(completed[id]) == 0 {
+				t.Errorf("%s was never completed", id)
+			}
+			for i, c := range completed[id] {
+				for _, other := range completed[id][i+1:] {
+					if max(other.answered.Sub(c.asked), c.answered.Sub(other.asked)) < lease {
+						t.Errorf("%s was completed twice", id)
+					}
+				}
 			}
 		}
 	})

@@ -11,8 +11,8 @@ import (
 	"github.com/apium/apium/internal/sqldb"
 )
 
-// cleanupGroup is how many rows are deleted at a time: nobody waits long for locks.
-const cleanupGroup = 10_000
+// cleanupGroup is how many rows are deleted at a time: nobody waits long for locks, and a slow database has the time for them.
+const cleanupGroup = 1_000
 
 var _ backend.Cleaner = (*Backend)(nil)
 

@@ -16,7 +16,7 @@ import (
 func TestCleanup(t *testing.T) {
 	t.Parallel()
 	every(t, func(t *testing.T, db *sqltest.Database, cfg sqlbackend.Config) {
-		const old = 10_050
+		const old = 1_050
 		b := open(t, cfg)
 		records := make([]backend.Record, old)
 		for i := range records {
