@@ -132,13 +132,17 @@ func (c *Consumer) Connected() bool {
 	return !c.troubles.away
 }
 
-// pause waits before attempt n+1: up to 5 s, with full jitter.
-func pause(ctx context.Context, n int) { pauseUpTo(ctx, 5*time.Second, n) }
+// pause waits before attempt n+1: up to 2 s, with full jitter.
+func pause(ctx context.Context, n int) { pauseUpTo(ctx, 2*time.Second, n) }
 
 // pauseUpTo waits before attempt n+1: up to most, with full jitter.
 func pauseUpTo(ctx context.Context, most time.Duration, n int) {
 	limit := min(100*time.Millisecond<<min(n, 10), most)
-	timer := time.NewTimer(rand.N(limit) + time.Millisecond)
+	sleep(ctx, rand.N(limit)+time.Millisecond)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

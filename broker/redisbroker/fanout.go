@@ -94,9 +94,13 @@ func (k *keyspace) topic(q broker.Queue) topic {
 
 // listen subscribes, again and again, until ctx is done.
 func listen(ctx context.Context, cfg *redisconn.Config, t topic, handle func(routingKey string, message []byte), state func(bool, error)) {
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		start := time.Now()
-		err := hearOnce(ctx, cfg, t, handle, state)
+	var pace redisconn.Pace
+	for refusals := 0; ctx.Err() == nil; {
+		var heard time.Time
+		err := hearOnce(ctx, cfg, t, handle, func(hears bool, err error) {
+			heard = time.Now()
+			state(hears, err)
+		})
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -104,14 +108,15 @@ func listen(ctx context.Context, cfg *redisconn.Config, t topic, handle func(rou
 			continue
 		}
 		state(false, err)
-		if time.Since(start) > time.Minute {
-			attempt = 0
-		}
 		if redisconn.IsConfig(err) || redisconn.IsRefused(err) {
-			pauseUpTo(ctx, rarely, attempt)
-		} else {
-			pause(ctx, attempt)
+			pauseUpTo(ctx, rarely, refusals)
+			refusals++
+			continue
 		}
+		if refusals = 0; !heard.IsZero() {
+			pace.Lasted(time.Since(heard))
+		}
+		sleep(ctx, pace.Next())
 	}
 }
 

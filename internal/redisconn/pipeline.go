@@ -4,17 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
-)
-
-// Backoff between attempts to connect: full jitter under a limit that doubles.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 5 * time.Second
 )
 
 // A Pipeline is one connection that many goroutines share: whatever they have in
@@ -141,7 +134,7 @@ func (p *Pipeline) waitSession(ctx context.Context) error {
 func (p *Pipeline) run() {
 	defer close(p.ended)
 	defer p.setSession(nil, ErrClosed)
-	attempt := 0
+	var pace Pace
 	for connected := false; ; {
 		s, err := p.connect()
 		if err == nil {
@@ -155,20 +148,17 @@ func (p *Pipeline) run() {
 				s.conn.Close() // Close may have come too early to see it
 			}
 			err = s.serve()
-			if time.Since(start) > maxBackoff {
-				attempt = 0 // a server that drops us at once is not asked again at once
-			}
+			pace.Lasted(time.Since(start))
 		}
 		if p.ctx.Err() != nil {
 			return
 		}
 		p.setSession(nil, err)
 		select {
-		case <-time.After(backoff(attempt)):
+		case <-time.After(pace.Next()):
 		case <-p.ctx.Done():
 			return
 		}
-		attempt++
 	}
 }
 
@@ -194,13 +184,4 @@ func (p *Pipeline) setSession(s *session, err error) {
 	if p.opts.OnState != nil && !errors.Is(err, ErrClosed) {
 		p.opts.OnState(s != nil, err)
 	}
-}
-
-// backoff returns the pause before attempt n+1.
-func backoff(n int) time.Duration {
-	limit := maxBackoff
-	if n < 6 {
-		limit = min(maxBackoff, minBackoff<<n)
-	}
-	return time.Duration(rand.Int64N(int64(limit)))
 }

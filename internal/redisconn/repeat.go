@@ -24,14 +24,14 @@ func (p *Pipeline) Insist(ctx context.Context, s *Script, keysAndArgs ...any) (a
 // insist is Insist, which also tells whether an answer was lost: then the script may run
 // once more, later.
 func (p *Pipeline) insist(ctx context.Context, s *Script, keysAndArgs func() []any) (reply any, lost bool, err error) {
-	for attempt := 0; ; attempt++ {
+	for pace := (Pace{}); ; {
 		reply, err = p.Script(ctx, s, keysAndArgs()...)
 		lost = lost || MayHaveRun(err)
 		if err == nil || !lost || IsRefused(err) || errors.Is(err, ErrClosed) {
 			return reply, lost, err
 		}
 		select {
-		case <-time.After(backoff(attempt)):
+		case <-time.After(pace.Next()):
 		case <-ctx.Done():
 			return nil, lost, err
 		}
