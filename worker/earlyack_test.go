@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apium/apium/broker"
+	"github.com/apium/apium/protocol"
 	"github.com/apium/apium/protocol/canvas"
 	"github.com/apium/apium/tasks"
 )
@@ -265,6 +266,45 @@ func (u *unstarted) Claim(ctx context.Context, limit int) ([]broker.Delivery, er
 	u.claimed += int64(len(ds))
 	u.most = max(u.most, u.claimed-u.started.Load())
 	return ds, err
+}
+
+// read calls a function when a message is read.
+type read struct {
+	*leased
+	opened func()
+}
+
+func (r *read) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
+	ds, err := r.leased.Claim(ctx, limit)
+	for i := range ds {
+		open := ds[i].Content.Open
+		ds[i].Content.Open = func(raw []byte, into *protocol.Received) {
+			open(raw, into)
+			r.opened()
+		}
+	}
+	return ds, err
+}
+
+// A message may be lost while it is being read: nobody looks at its task then, as the race detector knows.
+func TestLostWhileItIsRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		asked := make(chan struct{})
+		consumer := &read{leased: newLeased(b.broker.Consumer(queue))}
+		consumer.opened = func() {
+			consumer.lapsed <- struct{}{}
+			<-asked
+		}
+		consumer.beforeExtend = func(tags []string) []string {
+			asked <- struct{}{}
+			return tags
+		}
+		b.cfg.Consumer, b.cfg.Concurrency = consumer, 1
+		b.reg.Register("app.late", func() { t.Error("it ran") }, tasks.AcksLate(true))
+		b.send(canvas.Sig("app.late"))
+		b.start()
+		b.sleep(time.Minute)
+	})
 }
 
 // A message that was lost while it waited for a slot does not count as held for ever: the

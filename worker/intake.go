@@ -171,6 +171,7 @@ func (in *intake) receive(d broker.Delivery, unparked bool) bool {
 	if !d.Claimed.IsZero() {
 		r.leased.Store(d.Claimed.UnixNano())
 	}
+	r.phase.Store(unread)
 	in.leases.add(r)
 	if !isLarge(r.content) {
 		return in.decode(r, false)
@@ -233,6 +234,7 @@ func (in *intake) decoded(r *request, task *protocol.Task, err error, long bool)
 	if r.task != nil && !long && !r.unparked {
 		in.plans.note(r.Queue, r.task.pool)
 	}
+	r.phase.Store(waiting)
 	switch {
 	case err != nil && (task == nil || task.ID == "" || r.task != nil):
 		in.refusals.refuse(r, err)

@@ -220,9 +220,12 @@ func (l *leases) loseAll(tags []string) {
 	}
 }
 
-// lost cancels a task whose message is somebody else's by now.
+// lost cancels a task whose message is somebody else's by now. Of one that is being read nobody has been told.
 func (l *leases) lost(r *request) {
 	if !r.lose() {
+		return
+	}
+	if r.phase.Load() == unread {
 		return
 	}
 	l.observers.tell(r.event(LeaseLost))

@@ -79,6 +79,7 @@ const (
 	returned
 	abandoned // the handler may still run, but nobody waits for it
 	discarded // it will not run: it expired or was revoked while it waited in its slot
+	unread    // it is held, and its headers are being read: who does that alone looks at it
 )
 
 // runContext is the context of the run that was given ctx: the one that hooks have made for it, if they have.
