@@ -89,8 +89,17 @@ func measureLoad[T any](c contender, what func(*server, template) (T, error)) (r
 	return result, err
 }
 
-// capacityOf measures how many tasks a second a worker does while somebody sees to it that it always has some.
+// capacityOf measures how many tasks a second a worker does while somebody sees to it that it always has some, and a client
+// waits for results: what these take of the cores is not the worker's when its latency is measured.
 func capacityOf(s *server, add template) (float64, error) {
+	client, _ := command(s, *python+"/python", "bench_probe.py", "1000000")
+	if err := client.Start(); err != nil {
+		return 0, err
+	}
+	defer func() {
+		_ = client.Process.Kill()
+		_ = client.Wait()
+	}()
 	var began time.Time
 	published, before := 0, 0
 	for end := time.Now().Add(2 * capacityFor); ; time.Sleep(time.Millisecond) {

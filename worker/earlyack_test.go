@@ -277,8 +277,8 @@ type read struct {
 func (r *read) Claim(ctx context.Context, limit int) ([]broker.Delivery, error) {
 	ds, err := r.leased.Claim(ctx, limit)
 	for i := range ds {
-		open := ds[i].Content.Open
-		ds[i].Content.Open = func(raw []byte, into *protocol.Received) {
+		open := ds[i].Open
+		ds[i].Open = func(raw []byte, into *protocol.Received) {
 			open(raw, into)
 			r.opened()
 		}
