@@ -13,30 +13,39 @@ import (
 	"github.com/gomodule/redigo/redis"
 )
 
-// measureDue shows how late n tasks start that are due in the same second, while a worker keeps ten times as many for
+// measureDue shows how late n tasks start that are due in the same second, while workers keep ten times as many for
 // later.
 func measureDue(n int, only *regexp.Regexp) error {
-	fmt.Println("| worker | for later | due at once | started | the first, after their time | median | p99 | the last | CPU per task | the broker's | peak memory |\n|---|---|---|---|---|---|---|---|---|---|---|")
-	for _, c := range []struct {
-		contender
-		later, due int
-	}{
-		{find("Apium -c 2"), 10 * n, n},
-		{find("Apium -c 50"), 10 * n, n},
-		{find(apiumPython), 10 * n, n / 10},
-		{find(celeryPrefork), 0, n / 10}, // it keeps them in its memory
+	fmt.Println("| worker | for later | due at once | started | of it each worker | the first, after their time | median | p99 | the last | CPU per task | the broker's | peak memory |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, c := range []dueTogether{
+		{find("Apium -c 2"), 1, 10 * n, n},
+		{find("Apium -c 50"), 1, 10 * n, n},
+		{find("Apium -c 2"), 2, 10 * n, n},
+		{find("Apium -c 2"), 4, 10 * n, n},
+		{find(apiumPython), 1, 10 * n, n / 10},
+		{find(celeryPrefork), 1, 0, n / 10}, // it keeps them in its memory
 	} {
+		if c.workers > 1 {
+			c.name = fmt.Sprintf("%d × %s", c.workers, c.name)
+		}
 		if !only.MatchString(c.name) {
 			continue
 		}
-		if err := dueAtOnce(c.contender, c.later, c.due); err != nil {
+		if err := c.measure(); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return nil
 }
 
-func dueAtOnce(c contender, later, due int) error {
+// dueTogether is some workers, and the tasks that they are given.
+type dueTogether struct {
+	contender
+	workers    int
+	later, due int
+}
+
+func (c dueTogether) measure() error {
 	s, err := startRedis()
 	if err != nil {
 		return err
@@ -50,38 +59,43 @@ func dueAtOnce(c contender, later, due int) error {
 	if err != nil {
 		return err
 	}
-	if later > 0 {
-		if _, err := fillLater(s, add, later, time.Now().Add(time.Hour)); err != nil {
+	if c.later > 0 {
+		if _, err := fillLater(s, add, c.later, time.Now().Add(time.Hour)); err != nil {
 			return err
 		}
 	}
-	port, err := freePort()
+	var commands [][]string
+	var metrics []string // where each worker has them
+	for i := range c.workers {
+		work := append(c.work(s), "-n", fmt.Sprintf("worker%d@bench", i))
+		if c.name != celeryPrefork {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			work = append(work, "--metrics-addr", "127.0.0.1:"+port)
+			metrics = append(metrics, "http://127.0.0.1:"+port+"/metrics")
+		}
+		commands = append(commands, work)
+	}
+	group, out, err := startTogether(s, commands)
 	if err != nil {
 		return err
 	}
-	work := c.work(s)
-	celery := c.name == celeryPrefork
-	if !celery {
-		work = append(work, "--metrics-addr", "127.0.0.1:"+port)
-	}
-	cmd, out := command(s, work...)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer stop(cmd)
+	defer stop(group)
 	taken := func() error {
 		for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if waiting, err := redis.Int(s.conn.Do("LLEN", "celery")); waiting == 0 || err != nil {
 				return err
 			}
 		}
-		return fmt.Errorf("the worker does not take them\n%s", out)
+		return fmt.Errorf("they are not taken\n%s", out)
 	}
 	if err := taken(); err != nil {
 		return err
 	}
-	at := time.Now().Add(time.Duration(due/2500+5) * time.Second).Truncate(time.Second) // it takes them before that
-	results, err := fillLater(s, now, due, at)
+	at := time.Now().Add(time.Duration(c.due/2500+5) * time.Second).Truncate(time.Second) // it takes them before that
+	results, err := fillLater(s, now, c.due, at)
 	if err != nil {
 		return err
 	}
@@ -89,22 +103,24 @@ func dueAtOnce(c contender, later, due int) error {
 		return err
 	}
 	if left := time.Until(at); left < 0 {
-		return fmt.Errorf("the worker has taken them %v late", -left)
+		return fmt.Errorf("they were taken %v late", -left)
 	}
-	used := &usage{worker: cmd.Process.Pid, broker: s.cmd.Process.Pid}
+	used := &usage{worker: group.Process.Pid, broker: s.cmd.Process.Pid}
 	used.begin()
 	if err := s.finished(results); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	used.end()
-	each := used.speed(due, time.Since(at))
-	started := "?"
-	if !celery {
-		n, err := begun("http://127.0.0.1:" + port + "/metrics")
+	each := used.speed(c.due, time.Since(at))
+	started, shares := "?", ""
+	all := 0
+	for _, url := range metrics {
+		n, err := begun(url)
 		if err != nil {
 			return err
 		}
-		started = strconv.Itoa(n)
+		all += n
+		started, shares = strconv.Itoa(all), strings.TrimPrefix(fmt.Sprintf("%s, %d", shares, n), ", ")
 	}
 	starts, err := returned[int64](s, results)
 	if err != nil {
@@ -114,7 +130,7 @@ func dueAtOnce(c contender, later, due int) error {
 	after := func(percent int) time.Duration {
 		return time.Unix(0, starts[(len(starts)-1)*percent/100]).Sub(at).Round(time.Millisecond)
 	}
-	fmt.Printf("| %s | %d | %d | %s | %v | %v | %v | %v | %v | %v | %.0f MB |\n", c.name, later, due, started, after(0), after(50), after(99), after(100), each.cpu, each.broker, peakMemory(cmd.Process.Pid))
+	fmt.Printf("| %s | %d | %d | %s | %s | %v | %v | %v | %v | %v | %v | %.0f MB |\n", c.name, c.later, c.due, started, shares, after(0), after(50), after(99), after(100), each.cpu, each.broker, peakMemory(group.Process.Pid))
 	return nil
 }
 

@@ -149,9 +149,26 @@ func (c several) measure() (r together, err error) {
 
 // start starts all workers below one process, and waits until they are ready.
 func (c several) start(s *server) (*exec.Cmd, fmt.Stringer, error) {
-	var script bytes.Buffer
+	var workers [][]string
 	for i := range c.count {
-		for _, arg := range c.work(fmt.Sprintf("worker%d@bench", i))(s) {
+		workers = append(workers, c.work(fmt.Sprintf("worker%d@bench", i))(s))
+	}
+	group, out, err := startTogether(s, workers)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := awaitReady(out, " ready.", c.count, time.Minute); err != nil {
+		stop(group)
+		return nil, nil, err
+	}
+	return group, out, nil
+}
+
+// startTogether starts commands below one process.
+func startTogether(s *server, commands [][]string) (*exec.Cmd, *shared, error) {
+	var script bytes.Buffer
+	for _, args := range commands {
+		for _, arg := range args {
 			fmt.Fprintf(&script, "'%s' ", arg)
 		}
 		script.WriteString("&\n")
@@ -160,14 +177,7 @@ func (c several) start(s *server) (*exec.Cmd, fmt.Stringer, error) {
 	group, _ := command(s, "sh", "-c", script.String())
 	out := new(shared)
 	group.Stdout, group.Stderr = out, out
-	if err := group.Start(); err != nil {
-		return nil, nil, err
-	}
-	if err := awaitReady(out, " ready.", c.count, time.Minute); err != nil {
-		stop(group)
-		return nil, nil, err
-	}
-	return group, out, nil
+	return group, out, group.Start()
 }
 
 // watchIdle tells what each of some workers costs Redis while it has nothing to do: commands a second, those in
