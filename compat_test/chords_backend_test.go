@@ -15,7 +15,6 @@ import (
 	"github.com/apium/apium/backend/redisbackend"
 	"github.com/apium/apium/internal/envelopetest"
 	"github.com/apium/apium/protocol"
-	"github.com/apium/apium/settings"
 )
 
 // chordPart is a part as both sides are told of it.
@@ -278,9 +277,6 @@ func (c *chordTest) finish(t *testing.T, last chordPart, parts int) {
 	if again := last.count(t, c.ours); again.State != backend.ChordClaimed {
 		t.Errorf("the last part again: %+v", again)
 	}
-	if c.venv == celery57 { // respects our claim
-		last.countInPython(t, c.mixed)
-	}
 	results, err := c.ours.Results(t.Context(), "g")
 	if err != nil || len(results) != parts {
 		t.Fatalf("Results: %v, %v", results, err)
@@ -335,29 +331,36 @@ func TestFailedChordCountedInTurns(t *testing.T) {
 	})
 }
 
-// TestChordOfADeadWorker: one of ours dies that was about to run the body of a chord. When Celery's worker gets the part that has
-// completed it, nobody has the chord any more: it would not run the body, then or later.
+// TestChordOfADeadWorker: one of ours dies that was about to publish the body of a chord, or is slow. Celery's worker may get the part that has
+// completed it at once, on RabbitMQ, and would not publish the body of a chord that it takes for claimed, then or later.
 func TestChordOfADeadWorker(t *testing.T) {
 	t.Parallel()
-	conf := settings.Default()
 	c := newChordTest(t, celery57, true)
 	c.ours = openBackend(t, c.server.url(2), redisbackend.Config{})
 	parts := chordParts()[:2]
 	c.begin(t, len(parts))
 	parts[0].countInPython(t, c.mixed)
-	if got := parts[1].count(t, c.ours); got.State != backend.ChordComplete {
-		t.Fatalf("the last part: %+v", got)
+	dead := parts[1].count(t, c.ours)
+	if dead.State != backend.ChordComplete {
+		t.Fatalf("the last part: %+v", dead)
 	}
-	left, err := redis.Int64(c.keys[1].Do("PTTL", chordKey+".c"))
-	if most := conf.AliveFor * 2 / 3; err != nil || time.Duration(left)*time.Millisecond > most {
-		t.Errorf("the chord is claimed for %d ms, %v; others get the part after %v", left, err, most)
+	if got := parts[1].count(t, c.ours); got.State != backend.ChordClaimed || got.Lease <= 0 {
+		t.Errorf("the last part once more, in another worker: %+v", got)
 	}
-	eventually(t, patience, "nobody has the chord", func() bool {
-		claimed, err := redis.Bool(c.keys[1].Do("EXISTS", chordKey+".c"))
-		return err == nil && !claimed
-	})
 	parts[1].countInPython(t, c.mixed)
 	if got := chordBodies(t, c.server, 2); len(got) != 1 {
 		t.Errorf("Celery published %d bodies", len(got))
+	}
+	for name, err := range map[string]error{
+		"Renew":    c.ours.Renew(t.Context(), dead.Claim, time.Minute),
+		"TakeBody": c.ours.TakeBody(t.Context(), dead.Claim),
+		"Finish":   c.ours.Finish(t.Context(), dead.Claim, false),
+	} {
+		if !errors.Is(err, backend.ErrClaimLost) {
+			t.Errorf("%s of who was slow: %v", name, err)
+		}
+	}
+	if got := parts[1].count(t, c.ours); got.State != backend.ChordDone {
+		t.Errorf("the last part after that: %+v", got)
 	}
 }

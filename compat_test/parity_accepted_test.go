@@ -99,7 +99,7 @@ var parityDifferences = []*parityAccepted{
 	sometimes("(limits/hard|deaths/in) (in )?a chord", "chord#1: record\\.(children.*|traceback|result\\.exc_message\\[0\\])", ".*", ".*",
 		"who has counted the last part of the header is a matter of chance"),
 	sometimes("(limits/hard|deaths/in) (in )?a chord", "log: .*Chord 'group#0' raised.*", "I|missing", "I|missing", "who has counted the last part of the header is a matter of chance"),
-	always(".*/", "keys.celery-taskset-meta-<id>\\.[cdjs].*", ".*", ".*", "ours keeps for a while what it knows of a chord that has failed, to turn late parts away"),
+	always(".*/", "keys.celery-taskset-meta-<id>\\.[acdjs].*", ".*", ".*", "ours keeps for a while what it knows of a chord that has failed, to turn late parts away"),
 
 	// Exceptions and results.
 	always("plain/fails with no Exception", "fail#1: (record|events worker\\[2\\])\\..*", ".*(MaybeEncodingError|PicklingError|WorkerLostError|exited prematurely).*|null|.*ExceptionInfo.*|billiard.*|2|<date T>",

@@ -40,7 +40,8 @@ const (
 	partsWaiting   = "waiting"
 	partsHeld      = "held" // by tag
 	bodiesWaiting  = "bodies"
-	chordClaimKey  = "celery-taskset-meta-" + chordGroup + ".c"
+	chordDoneKey   = "celery-taskset-meta-" + chordGroup + ".c"
+	chordClaimKey  = "celery-taskset-meta-" + chordGroup + ".a"
 	bodyRecordKey  = "celery-task-meta-" + chordBody
 	comesAgainMark = "*"
 )
@@ -66,6 +67,7 @@ type chordState struct {
 	ticks, deaths, lapses, losses int // how often may come yet: time, a death, a message that is given to another one, an answer that is lost
 
 	apart   bool // broker and results are not in one database: the chord ends after its body is published
+	atOnce  bool // what the dead held is given to others before any claim runs out, as by RabbitMQ
 	excused bool // who had claimed the body could not know that others may publish it
 	cut     bool // a part that was acknowledged early has died with who ran it
 }
@@ -234,8 +236,8 @@ func (b *chordBroker) send(bodies []broker.Publication) {
 }
 
 func (b *chordBroker) end(end *redischord.End) bool {
-	held, err := b.Redis.Get(end.Keys[0])
-	if claimed := err == nil; claimed && !strings.HasPrefix(held, b.token+".") || !claimed && !b.Redis.Exists(end.Keys[1]) && !b.Redis.Exists(end.Keys[2]) {
+	held, err := b.Redis.Get(end.Keys[1])
+	if claimed := err == nil; b.Redis.Exists(end.Keys[0]) || claimed && !strings.HasPrefix(held, b.token+".") || !claimed && !b.Redis.Exists(end.Keys[2]) && !b.Redis.Exists(end.Keys[3]) {
 		return false
 	}
 	for _, key := range end.Keys[1:] {
@@ -340,7 +342,7 @@ func (w *chordWorld) celery(a *chordActor) {
 			if ok {
 				_, ok = w.Do(func() string {
 					if holds() {
-						for _, suffix := range []string{".j", ".t", ".s", ".d"} {
+						for _, suffix := range []string{".j", ".t", ".s", ".d"} { // .a runs out
 							w.Redis.Del(key(suffix))
 						}
 						_ = w.Redis.Set(key(".c"), "done")
@@ -371,7 +373,7 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 		}
 		switch {
 		case a.dead:
-			if len(s.heldBy(a)) > 0 && a.since >= chordTick {
+			if len(s.heldBy(a)) > 0 && (a.since >= chordTick || s.atOnce) {
 				add(a.name+": hand back", of(handBack))
 			}
 			continue
@@ -387,6 +389,7 @@ func (w *chordWorld) steps(s *chordState) (all []explorer.Step[*chordState]) {
 			add(a.name+": die", of(func(s *chordState, a *chordActor) error {
 				s.deaths--
 				s.cut = s.cut || a.early && a.held != ""
+				s.excused = s.excused || s.atOnce && s.apart && len(s.list(bodiesWaiting)) > 0 // its chord may not have ended
 				*a = chordActor{name: a.name, peer: a.peer, dead: true}
 				return nil
 			}))
@@ -463,9 +466,13 @@ func handBack(s *chordState, a *chordActor) error {
 // others publish it again; and where there are two databases, that of anybody.
 func (s *chordState) tick() {
 	s.ticks--
-	claim := s.redis[chordClaimKey]
+	before := s.redis
 	s.redis = s.redis.After(chordTick)
-	if claim.Kind != "" && s.redis[chordClaimKey].Kind == "" && claim.Text[0] != "done" {
+	for _, key := range []string{chordDoneKey, chordClaimKey} {
+		claim := before[key]
+		if claim.Kind == "" || s.redis[key].Kind != "" || claim.Text[0] == "done" {
+			continue
+		}
 		published, run := len(s.list(bodiesWaiting)) > 0, s.redis[bodyRecordKey].Kind != ""
 		for i := range s.actors {
 			a := &s.actors[i]
@@ -590,7 +597,7 @@ func (w *chordWorld) settled(s *chordState, a *chordActor) {
 type chordModel struct {
 	name                          string
 	large                         bool // it is explored only if asked for
-	apart                         bool
+	apart, atOnce                 bool // see chordState
 	several                       bool // the body is two tasks
 	actors                        []chordActor
 	ticks, deaths, lapses, losses int
@@ -603,6 +610,7 @@ var chordModels = []chordModel{
 	{name: "unheard", losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
 	{name: "two databases", apart: true, ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
 	{name: "unheard, two databases", apart: true, losses: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "B", parts: 1}}},
+	{name: "beside Celery, on RabbitMQ", apart: true, atOnce: true, ticks: 1, deaths: 1, actors: []chordActor{{name: "A", parts: 1}, {name: "K", peer: true, parts: 2}}},
 	{name: "passed on", ticks: 1, lapses: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 2}}},
 	{name: "passed on, unheard", losses: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 1}}},
 	{name: "passed on, a death", ticks: 1, deaths: 1, actors: []chordActor{{name: "A", early: true, parts: 1}, {name: "B", parts: 1}}},
@@ -619,7 +627,7 @@ var chordModels = []chordModel{
 // explored is what is explored of a model.
 func (w *chordWorld) explored(m *chordModel) *explorer.Model[*chordState] {
 	w.apart, w.several = m.apart, m.several
-	first := &chordState{redis: explorer.Redis{}, apart: m.apart, actors: m.actors, ticks: m.ticks, deaths: m.deaths, lapses: m.lapses, losses: m.losses}
+	first := &chordState{redis: explorer.Redis{}, apart: m.apart, atOnce: m.atOnce, actors: m.actors, ticks: m.ticks, deaths: m.deaths, lapses: m.lapses, losses: m.losses}
 	first.set("celery-taskset-meta-"+chordGroup+".s", "string", fmt.Sprint(chordParts))
 	first.set(partsWaiting, "list", "p1", "p0")
 	return &explorer.Model[*chordState]{Name: m.name, First: first, Steps: w.steps, Check: w.check, End: w.end}
@@ -643,7 +651,7 @@ func TestModelOfChordsFinds(t *testing.T) { //nolint:paralleltest // it keeps a 
 	for name, missing := range map[string]struct{ model, text string }{
 		"a claim is taken from who has it": {"unheard, two databases", "'NX', "},
 		"a claim lasts for ever":           {"a death", ", 'PX', lease"},
-		"a body begins that another has":   {"passed on", "if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end"},
+		"a body begins that another has":   {"passed on", "if redis.call('GET', KEYS[2]) or redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end"},
 		"who has ended a chord forgets it": {"passed on, unheard", "if done_already() then return 1 end"},
 		"a part counts twice":              {"a death", "if call('SISMEMBER', g.d, key) == 1 then\n    return true\n  end"},
 	} {

@@ -14,8 +14,7 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// DefaultChordLease is how long a claim on a chord's body lasts. The claim of a worker that has died is to run out before
-// another one gets the part with which it was made: Celery 5.7 takes a chord that is claimed for one whose body is run.
+// DefaultChordLease is how long a claim on a chord's body lasts: for so long others that get its last part wait, if who has claimed it has died.
 const DefaultChordLease = 3 * time.Second
 
 // lateParts is how long Celery remembers that a chord was finished, in seconds.
@@ -74,7 +73,7 @@ func (c *chordBatch) add(part backend.ChordPart) bool {
 	if !ok {
 		group = len(c.groups)
 		c.groups[part.GroupID] = group
-		for _, suffix := range []string{".j", ".t", ".s", ".d", "", ".c"} {
+		for _, suffix := range []string{".j", ".t", ".s", ".d", "", ".c", ".a"} {
 			c.keys = append(c.keys, c.b.groupKey(part.GroupID, suffix))
 		}
 	}
@@ -164,8 +163,8 @@ func (b *Backend) Results(ctx context.Context, groupID string) ([]backend.ChordR
 
 // Renew implements backend.Chords.
 func (b *Backend) Renew(ctx context.Context, claim backend.ChordClaim, lease time.Duration) error {
-	return b.claimed(b.pipe.Script(ctx, renewScript, b.groupKey(claim.GroupID, ".c"), b.groupKey(claim.GroupID, ".s"),
-		b.groupKey(claim.GroupID, ".j"), claim.Token, max(lease.Milliseconds(), 1)))
+	return b.claimed(b.pipe.Script(ctx, renewScript, b.groupKey(claim.GroupID, ".c"), b.groupKey(claim.GroupID, ".a"),
+		b.groupKey(claim.GroupID, ".s"), b.groupKey(claim.GroupID, ".j"), claim.Token, max(lease.Milliseconds(), 1)))
 }
 
 // ClaimLease is how long a claim lasts unless it is renewed. Celery's own code has longer ones.
@@ -175,7 +174,7 @@ func (b *Backend) ClaimLease() time.Duration { return b.lease }
 func (b *Backend) Finish(ctx context.Context, claim backend.ChordClaim, failed bool) error {
 	end := b.end(claim)
 	if failed {
-		end.Keys = end.Keys[:2]
+		end.Keys = end.Keys[:3]
 	}
 	args := end.AppendKeys([]any{len(end.Keys)})
 	return b.claimed(b.pipe.Script(ctx, finishScript, append(args, end.Token, end.Late, end.Unsized)...))
@@ -192,7 +191,7 @@ func (b *Backend) EndOf(claim backend.ChordClaim) any { return b.end(claim) }
 
 func (b *Backend) end(claim backend.ChordClaim) *redischord.End {
 	end := &redischord.End{Server: b.redis, Token: claim.Token, Late: lateParts, Unsized: max(b.chordExpires, int64(DefaultExpires/time.Second))}
-	for _, suffix := range []string{".c", ".s", ".j", ".t", ".d"} {
+	for _, suffix := range []string{".c", ".a", ".s", ".j", ".t", ".d"} {
 		end.Keys = append(end.Keys, b.groupKey(claim.GroupID, suffix))
 	}
 	return end
@@ -211,7 +210,7 @@ func (b *Backend) claimed(reply any, err error) error {
 // SetSize implements backend.Chords.
 func (b *Backend) SetSize(ctx context.Context, groupID string, size int) error {
 	_, err := b.pipe.Once(ctx, b.marks, sizeScript,
-		[]any{nil, b.groupKey(groupID, ".c"), b.groupKey(groupID, ".s")}, []any{nil, size, b.chordExpires})
+		[]any{nil, b.groupKey(groupID, ".c"), b.groupKey(groupID, ".a"), b.groupKey(groupID, ".s")}, []any{nil, size, b.chordExpires})
 	return b.error(err)
 }
 

@@ -16,9 +16,10 @@ const (
 
 // countScript counts parts of chords. The keys are those of Celery 5.7 and mean
 // the same: the set .d says which tasks were counted, as "<task id>:<score>"; .c
-// holds the token of the one who runs the body, with a TTL, then "done".
+// holds the token of the one who publishes the body with Celery's code, with a TTL, then "done".
+// The token of who does here is in .a, which Celery does not know: see redischord.
 //
-// KEYS for each group: .j .t .s .d, the group's record, .c. ARGV seconds that a
+// KEYS for each group: .j .t .s .d, the group's record, .c .a. ARGV seconds that a
 // chord is kept (0: for ever), the same of the group's record, milliseconds that a
 // claim lasts, its token, 1 for sorted sets or 0 for lists; then for each part the
 // number of its group from 0, task id, score, member, how many bytes of the member
@@ -38,10 +39,11 @@ local lease, token = ARGV[3], ARGV[4]
 local groups = {}
 
 local function open(n)
-  local k = 6 * n
+  local k = 7 * n
   local g = {j = KEYS[k + 1], t = KEYS[k + 2], s = KEYS[k + 3],
-             d = KEYS[k + 4], record = KEYS[k + 5], c = KEYS[k + 6]}
-  if call('GET', g.c) == 'done' then
+             d = KEYS[k + 4], record = KEYS[k + 5], c = KEYS[k + 6], a = KEYS[k + 7]}
+  g.celery = call('GET', g.c)
+  if g.celery == 'done' then
     g.done = true
     return g
   end
@@ -123,7 +125,7 @@ local function count(g, id, score, member, head, chord_size)
   if n < total then
     return {0, n, total}
   end
-  if not g.ours and (call('SET', g.c, token, 'NX', 'PX', lease) or call('GET', g.c) == token) then
+  if not g.ours and not g.celery and (call('SET', g.a, token, 'NX', 'PX', lease) or call('GET', g.a) == token) then
     g.ours = true
     return {1, n, total, again and 1 or 0}
   end
@@ -139,7 +141,7 @@ for i = 6, #ARGV, 6 do
     local member = ARGV[i + 3]
     local a = count(g, ARGV[i + 1], ARGV[i + 2], member, sub(member, 1, tonumber(ARGV[i + 4])), tonumber(ARGV[i + 5]))
     if a[1] == 2 then
-      claimed[#claimed + 1] = {a, g.c}
+      claimed[#claimed + 1] = {a, g.celery and g.c or g.a}
     end
     return a
   end)
@@ -168,15 +170,15 @@ end
 return out
 `)
 
-// sizeScript begins a run of a chord. KEYS mark, .c, .s; ARGV number of the mark, size, seconds
+// sizeScript begins a run of a chord. KEYS mark, .c .a .s; ARGV number of the mark, size, seconds
 // that it is kept (0: for ever).
 var sizeScript = redisconn.NewScript(-1, redisconn.OnceLua+`
 if done_before() then return 0 end
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[3])
 if ARGV[3] == '0' then
-  redis.call('SET', KEYS[3], ARGV[2])
+  redis.call('SET', KEYS[4], ARGV[2])
 else
-  redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[3])
+  redis.call('SET', KEYS[4], ARGV[2], 'EX', ARGV[3])
 end
 return 1
 `)
@@ -228,15 +230,16 @@ return {-1, out}
 
 // renewScript lets a claim last, or takes it again when it has run out and the
 // chord has not been finished: then it has its size or, where that was in the message, its
-// parts. KEYS .c .s .j; ARGV token, milliseconds.
-var renewScript = redisconn.NewScript(3, `
+// parts. KEYS .c .a .s .j; ARGV token, milliseconds.
+var renewScript = redisconn.NewScript(4, redischord.Lua+`
 local call = redis.call
-local held = call('GET', KEYS[1])
-if held == ARGV[1] then
-  return call('PEXPIRE', KEYS[1], ARGV[2])
+local elsewhere, held = claimed_elsewhere(1, ARGV[1])
+if elsewhere then return 0 end
+if held then
+  return call('PEXPIRE', KEYS[2], ARGV[2])
 end
-if not held and call('EXISTS', KEYS[2], KEYS[3]) > 0 then
-  call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if call('EXISTS', KEYS[3], KEYS[4]) > 0 then
+  call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return 1
 end
 return 0
@@ -246,7 +249,7 @@ return 0
 // taking the chord. A chord that has failed keeps its results until they expire, as
 // in Celery, but has no size any more.
 //
-// KEYS .c .s, then the other keys of a chord that has not failed; ARGV token,
+// KEYS .c .a .s, then the other keys of a chord that has not failed; ARGV token,
 // seconds that late parts are turned away by "done", and by .s not being there after
 // that; the same where the size was in the message, so that only "done" can.
 var finishScript = redisconn.NewScript(-1, redischord.Lua+`
@@ -258,10 +261,10 @@ return 1
 // takeScript forgets a chord whose claim is held. Only its run that does so is noted: one that comes late finds no claim of its token, as who has heard
 // that this is lost claims the chord with another one.
 //
-// KEYS 1 mark, .c .s, the other keys of a chord; ARGV number of the mark, token, and the seconds of finishScript.
+// KEYS 1 mark, .c .a .s, the other keys of a chord; ARGV number of the mark, token, and the seconds of finishScript.
 var takeScript = redisconn.NewScript(-1, redisconn.OnceLua+redischord.Lua+`
 if done_already() then return 1 end
-if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+if redis.call('GET', KEYS[2]) or redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end
 done_before()
 forget_chord(2, #KEYS, ARGV[3], ARGV[4])
 return 1

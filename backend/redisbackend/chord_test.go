@@ -121,7 +121,7 @@ func TestChordKeysAndExpiry(t *testing.T) {
 		name := test.prefix + "celery-taskset-meta-g"
 		keys, _ := redis.Strings(conn.Do("KEYS", test.prefix+"celery*"))
 		slices.Sort(keys)
-		want := []string{name, name + ".c", name + ".d", name + ".j", name + ".s", name + ".t"}
+		want := []string{name, name + ".a", name + ".d", name + ".j", name + ".s", name + ".t"}
 		if diff := cmp.Diff(want, keys); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)
 		}
@@ -130,7 +130,7 @@ func TestChordKeysAndExpiry(t *testing.T) {
 			switch key {
 			case name:
 				ttl = test.group
-			case name + ".c":
+			case name + ".a":
 				ttl = 60
 			}
 			if got, _ := redis.Int(conn.Do("TTL", key)); got > ttl || got < ttl-slow || ttl < 0 && got != ttl {
@@ -286,11 +286,11 @@ func TestClaimThatRanOut(t *testing.T) {
 	if counted.State != backend.ChordComplete || counted.Lease != time.Hour || counted.Again {
 		t.Fatalf("the last part: %+v", counted)
 	}
-	s.Do(t, "DEL", "celery-taskset-meta-g.c") // as if its time had come
+	s.Do(t, "DEL", "celery-taskset-meta-g.a") // as if its time had come
 	if again := count(t, b, part)[0]; again.State != backend.ChordComplete || !again.Again {
 		t.Errorf("the last part, once more: %+v", again)
 	}
-	s.Do(t, "DEL", "celery-taskset-meta-g.c")
+	s.Do(t, "DEL", "celery-taskset-meta-g.a")
 	if err := b.Renew(t.Context(), counted.Claim, time.Minute); err != nil {
 		t.Errorf("Renew: %v", err)
 	}

@@ -29,7 +29,7 @@ func openFaulty(t *testing.T) (*redistest.Server, *redisbackend.Backend, *redist
 	grow(t, b)
 	setSize(t, b, 1)
 	count(t, b, backendtest.Part("g", 0))
-	s.Do(t, "DEL", "celery-taskset-meta-g.t", "celery-taskset-meta-g.c", "celery-taskset-meta-g.j", "celery-taskset-meta-g.d")
+	s.Do(t, "DEL", "celery-taskset-meta-g.t", "celery-taskset-meta-g.a", "celery-taskset-meta-g.j", "celery-taskset-meta-g.d")
 	return s, b, faults
 }
 
@@ -100,7 +100,7 @@ func TestLostAnswerToTakeBody(t *testing.T) {
 	// A claim that ran out is not taken: who has heard of that claims the chord anew, and does so before the same comes once more.
 	setSize(t, b, 1)
 	claim = count(t, b, backendtest.Part("g", 0))[0].Claim
-	s.Do(t, "DEL", "celery-taskset-meta-g.c")
+	s.Do(t, "DEL", "celery-taskset-meta-g.a")
 	faults.Delay("g.c")
 	if err := b.TakeBody(t.Context(), claim); !errors.Is(err, backend.ErrClaimLost) {
 		t.Errorf("TakeBody after the claim: %v", err)

@@ -45,8 +45,12 @@ func TestChordEndsWithItsBody(t *testing.T) {
 		claim     string // afterwards, or the key's type
 	}{
 		"claimed":          {func(*testing.T, *server) {}, true, "done"},
-		"the claim is out": {func(t *testing.T, s *server) { t.Helper(); s.Do(t, "DEL", chordKey+".c") }, true, "done"},
+		"the claim is out": {func(t *testing.T, s *server) { t.Helper(); s.Do(t, "DEL", chordKey+".a") }, true, "done"},
 		"claimed by another": {func(t *testing.T, s *server) {
+			t.Helper()
+			s.Do(t, "SET", chordKey+".a", "another")
+		}, false, "none"},
+		"claimed with Celery's code": {func(t *testing.T, s *server) {
 			t.Helper()
 			s.Do(t, "SET", chordKey+".c", "another")
 		}, false, "another"},
@@ -57,11 +61,10 @@ func TestChordEndsWithItsBody(t *testing.T) {
 		}, false, "done"},
 		"ended long ago": {func(t *testing.T, s *server) {
 			t.Helper()
-			s.Do(t, "DEL", chordKey+".j", chordKey+".s", chordKey+".d", chordKey+".c")
+			s.Do(t, "DEL", chordKey+".j", chordKey+".s", chordKey+".d", chordKey+".a")
 		}, false, "none"},
 		"no claim": {func(t *testing.T, s *server) {
 			t.Helper()
-			s.Do(t, "DEL", chordKey+".c")
 			s.Do(t, "HSET", chordKey+".c", "some", "thing")
 		}, false, "hash"},
 	} {

@@ -12,7 +12,8 @@ import (
 type End struct {
 	// Server is where the chord is.
 	Server *redisconn.Config
-	// Keys are .c, which has the token of who claims the chord, .s and .j, which are there as long as it is open, and all others.
+	// Keys are .c, which has "done" once the chord has ended, and before that the token of who claims it with Celery's code; .a, which has that of
+	// who claims it here; .s and .j, which are there as long as it is open, and all others.
 	Keys []string
 	// Token is that of the claim.
 	Token string
@@ -34,23 +35,27 @@ func (e *End) Args() string {
 	return fmt.Sprintf("%d %d %d %s", len(e.Keys), e.Late, e.Unsized, e.Token)
 }
 
+// Claims are in a key that Celery does not know. It takes a chord that is claimed for one whose body is published, and acknowledges the part that it was
+// given; who has claimed it may have died, and RabbitMQ gives a part to another worker at once. Who claims with Celery's code is heeded here, whenever.
+//
 // Lua defines what scripts use: claimed_elsewhere tells whether somebody else has the chord, whose key .c is KEYS[c]; forget_chord ends it, whatever
 // the claim, up to KEYS[last]; end_chord does so with what Args has said, and tells whether it has. It does not if somebody else has the chord, or has
 // ended it, or .c is something else.
 const Lua = redisconn.UnlinkLua + `
 local function claimed_elsewhere(c, token)
-  local held = redis.call('GET', KEYS[c])
+  if redis.call('GET', KEYS[c]) then return true end
+  local held = redis.call('GET', KEYS[c + 1])
   return held and held ~= token, held
 end
 local function forget_chord(c, last, late, unsized)
-  if redis.call('EXISTS', KEYS[c + 1]) == 0 then late = unsized end
+  if redis.call('EXISTS', KEYS[c + 2]) == 0 then late = unsized end
   for i = c + 1, last do unlink(KEYS[i]) end
   redis.call('SET', KEYS[c], 'done', 'EX', late)
 end
 local function end_chord(c, args)
   local keys, late, unsized, token = string.match(args, '^(%d+) (%d+) (%d+) (.*)$')
   local read, elsewhere, held = pcall(claimed_elsewhere, c, token)
-  if not read or elsewhere or not held and redis.call('EXISTS', KEYS[c + 1], KEYS[c + 2]) == 0 then return false end
+  if not read or elsewhere or not held and redis.call('EXISTS', KEYS[c + 2], KEYS[c + 3]) == 0 then return false end
   forget_chord(c, c + tonumber(keys) - 1, late, unsized)
   return true
 end
