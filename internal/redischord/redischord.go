@@ -1,5 +1,8 @@
 // Package redischord ends a chord in Redis in the very step in which its body is published: for a result backend and a broker in one
 // database. In two steps, who dies in between, or loses the connection, leaves a chord that others take for one whose body nobody has published.
+//
+// Claims are in a key that Celery does not know. It takes a chord that is claimed for one whose body is published, and acknowledges the part that it was
+// given; who has claimed it may have died, and RabbitMQ gives a part to another worker at once. Who claims with Celery's code is heeded here, whenever.
 package redischord
 
 import (
@@ -35,9 +38,6 @@ func (e *End) Args() string {
 	return fmt.Sprintf("%d %d %d %s", len(e.Keys), e.Late, e.Unsized, e.Token)
 }
 
-// Claims are in a key that Celery does not know. It takes a chord that is claimed for one whose body is published, and acknowledges the part that it was
-// given; who has claimed it may have died, and RabbitMQ gives a part to another worker at once. Who claims with Celery's code is heeded here, whenever.
-//
 // Lua defines what scripts use: claimed_elsewhere tells whether somebody else has the chord, whose key .c is KEYS[c]; forget_chord ends it, whatever
 // the claim, up to KEYS[last]; end_chord does so with what Args has said, and tells whether it has. It does not if somebody else has the chord, or has
 // ended it, or .c is something else.
