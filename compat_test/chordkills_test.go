@@ -74,3 +74,45 @@ func TestChordsOfChildrenThatDie(t *testing.T) {
 		})
 	}
 }
+
+// TestChordOfAChildEndsWithItsBody has a child die that has just published the body of a chord, which nobody runs for long: the chord has ended
+// with that, and whoever gets its last part again knows it. Bodies of several tasks are Celery's own matter.
+func TestChordOfAChildEndsWithItsBody(t *testing.T) {
+	t.Parallel()
+	for name, queue := range map[string]struct {
+		settings map[string]any
+		list     string
+	}{
+		"":                {nil, "later"},
+		"with priorities": {map[string]any{"task_default_priority": 6}, "later\x06\x166"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			a := server.app()
+			a.module, a.settings = "chordkills", queue.settings
+			words := a.apiumCommand(nil, []string{"-c", "2", "-l", "info"})
+			w := start(t, words[0], appDir, a.env(t), words[0], words[1:]...)
+			w.waitLog(t, " ready.")
+			var ids map[string]string
+			a.run(t, &ids, "chordkills.py", "send", "published", "late ignored", "later")
+			for key := range ids {
+				eventually(t, patience, "a child has published "+key, func() bool {
+					n, err := redis.Int(server.tryJournal("EXISTS", "reached "+key))
+					return err == nil && n == 1
+				})
+			}
+			eventually(t, patience, "all parts are acknowledged", func() bool {
+				return server.int(t, "HLEN", "unacked") == 0 && server.int(t, "LLEN", "celery") == 0 && server.int(t, "LLEN", "celery\x06\x166") == 0
+			})
+			if n := server.int(t, "LLEN", queue.list); n != len(ids) {
+				t.Errorf("%d bodies of %d chords", n, len(ids))
+			}
+			for _, key := range server.strings(t, "KEYS", "celery-taskset-meta-*.c") {
+				if claim := server.strings(t, "MGET", key)[0]; claim != "done" {
+					t.Errorf("a chord is %q", claim)
+				}
+			}
+		})
+	}
+}

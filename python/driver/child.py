@@ -69,6 +69,8 @@ class Current(object):
     store = None  # stores it here
     spoke = False  # it has sent a record itself
     claims = False  # a chord, as it is about to publish the body
+    ending = None  # of that chord, until the body is published
+    ended = None  # the token of the chord that has ended as its body was published
     returned = None  # what the task has returned, if the worker wants to know it
     part = None  # the result, if the worker is to count the task as a part of its chord
 

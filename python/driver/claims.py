@@ -9,6 +9,7 @@ page tells whether there is one, for the case that this process dies alone.
 """
 from functools import partial
 
+from apium_driver import ending
 from apium_driver.records import is_plain_redis
 
 
@@ -19,6 +20,7 @@ def share(app, current, page, lease):
         leave_what_comes_again(backend, current)
         if hasattr(type(backend), "_chord_claim_extend_script"):
             shorten(app, type(backend), current, page, max(1, int(lease)))
+            ending.share(current)
 
 
 def leave_what_comes_again(backend, current):
@@ -36,26 +38,36 @@ def leave_what_comes_again(backend, current):
 def shorten(app, kind, current, page, most):
     """Has no claim last longer than so many seconds."""
     counting, extending = attribute(kind, "_chord_part_return_script"), attribute(kind, "_chord_claim_extend_script")
+    cleaning = attribute(kind, "_chord_cleanup_script")
     publish = app.amqp._retry_publish
 
-    def count(script, keys, args, client):
+    def count(script, backend, keys, args, client):
         current.claims = True
         page.claim(1)
         answer = script(keys=keys, args=args[:6] + [min(args[6], most)] + args[7:], client=client)
-        if not answer[3]:
+        if answer[3]:
+            current.ending = ending.Ending(backend, keys, args)
+        else:
             end(current, page)
         return answer
 
     def extend(script, keys, args, client):
         return script(keys=keys, args=[args[0], min(args[1], most)], client=client)
 
-    def retry_publish(*args, **kwargs):
-        published = publish(*args, **kwargs)
+    def clean(script, keys, args, client):
+        ended = current.ending.done if current.ending else current.ended == args[0]
+        return 1 if ended else script(keys=keys, args=args, client=client)
+
+    def retry_publish(what, *args, **kwargs):
+        if current.ending:
+            current.ending.comes_with(what)
+        published = publish(what, *args, **kwargs)
         end(current, page)
         return published
 
-    kind._chord_part_return_script = property(lambda backend: partial(count, counting.__get__(backend)))
+    kind._chord_part_return_script = property(lambda backend: partial(count, counting.__get__(backend), backend))
     kind._chord_claim_extend_script = property(lambda backend: partial(extend, extending.__get__(backend)))
+    kind._chord_cleanup_script = property(lambda backend: partial(clean, cleaning.__get__(backend)))
     app.amqp._retry_publish = retry_publish
 
 
@@ -66,6 +78,9 @@ def attribute(kind, name):
 
 def end(current, page):
     """Is called when this process is about to publish a body no more."""
+    if current.ending:
+        current.ended = current.ending.token if current.ending.done else None
+        current.ending = None
     if current.claims:
         current.claims = False
         page.claim(0)

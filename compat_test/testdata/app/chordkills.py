@@ -76,8 +76,9 @@ def body(results, key):
 
 if __name__ == "__main__":
     if sys.argv[1] == "send":
+        queue = (sys.argv[4:] or ["celery"])[0]  # of the bodies
         print(json.dumps({
-            moment + " " + part: chord([app.tasks["chordkills." + part].s(n) for n in range(2)])(body.s(key=moment + " " + part)).id
+            moment + " " + part: chord([app.tasks["chordkills." + part].s(n) for n in range(2)])(body.s(key=moment + " " + part).set(queue=queue)).id
             for moment in sys.argv[2].split() for part in sys.argv[3].split()
         }))
     else:
