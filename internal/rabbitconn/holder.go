@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,22 +214,22 @@ func (h *Holder) keep(conn *Connection) {
 	}
 }
 
-// again connects as kombu does: each server at once, from the first on, and then after 2, 4, … s.
+// again connects as kombu does: each server at once, from the first on, and then after 2, 4, … s. In between it is looked
+// whether a server is back that nobody had reached.
 // nil: there will be no connection any more, and everybody knows.
 func (h *Holder) again() *Connection {
 	for round, tries := 1, 0; ; round++ {
+		refused := false
 		servers := h.cfg.order()
 		for i, s := range servers {
-			conn, err := h.cfg.dialServer(h.ctx, s)
+			conn, err := h.try(s)
 			if err == nil {
-				if err = h.prepare(conn); err == nil {
-					return conn
-				}
-				_ = conn.CloseBy(time.Now().Add(time.Second)) // it is of no use
+				return conn
 			}
 			if h.ctx.Err() != nil {
 				return nil
 			}
+			refused = refused || Code(err) != 0
 			tries++
 			h.failedOnce(&ConnError{Server: s.String(), Err: err})
 			if most := h.opts.MaxRetries; most > 0 && tries > most {
@@ -242,12 +243,57 @@ func (h *Holder) again() *Connection {
 				h.say(func(log *slog.Logger) { reconnect.LogRetry(log, s.String(), described{err}, round, h.opts.MaxRetries) })
 			}
 		}
-		select {
-		case <-time.After(reconnect.Delay(round)):
-		case <-h.ctx.Done():
+		if conn := h.lookout(time.Now().Add(reconnect.Delay(round)), refused); conn != nil {
+			return conn
+		}
+		if h.ctx.Err() != nil {
 			return nil
 		}
 	}
+}
+
+// try connects with a server.
+func (h *Holder) try(s *server) (*Connection, error) {
+	conn, err := h.cfg.dialServer(h.ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.prepare(conn); err != nil {
+		_ = conn.CloseBy(time.Now().Add(time.Second)) // it is of no use
+		return nil, err
+	}
+	return conn, nil
+}
+
+// lookEvery is the longest pause until it is looked again, half of it the shortest.
+const lookEvery = time.Second
+
+// lookout waits until some time for a server to be back, and returns a connection with it. Nobody is told of what fails meanwhile. A server
+// that has refused to serve us is not asked ever again: it writes that down, and what is wrong is seldom mended soon.
+func (h *Holder) lookout(until time.Time, refused bool) *Connection {
+	for left := time.Until(until); left > 0; left = time.Until(until) {
+		pause := lookEvery/2 + rand.N(lookEvery/2) //nolint:gosec // jitter
+		looks := !refused && pause < left
+		if !looks {
+			pause = left
+		}
+		select {
+		case <-time.After(pause):
+		case <-h.ctx.Done():
+			return nil
+		}
+		if !looks {
+			continue
+		}
+		for _, s := range h.cfg.order() {
+			conn, err := h.try(s)
+			if err == nil {
+				return conn
+			}
+			refused = refused || Code(err) != 0
+		}
+	}
+	return nil
 }
 
 func (h *Holder) failedOnce(err error) {
