@@ -18,7 +18,7 @@ def share(app, current, page, lease):
     backend = app.backend
     if lease and is_plain_redis(backend):
         leave_what_comes_again(backend, current)
-        if hasattr(type(backend), "_chord_claim_extend_script"):
+        if hasattr(type(backend), "_chord_claim_extend_script") and hasattr(type(backend), "_chord_cleanup_script"):
             shorten(app, type(backend), current, page, max(1, int(lease)))
             ending.share(current)
 

@@ -7,11 +7,12 @@ Only a body that is one task ends its chord: of a group those that were publishe
 """
 
 # KEYS the list, .c, all other keys of the chord; ARGV token of the claim, message, seconds that late parts are turned away.
+# What may be refused comes before the message: that is then left to kombu.
 PUBLISH = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('LPUSH', KEYS[1], ARGV[2])
-for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 redis.call('SET', KEYS[2], 'done', 'EX', ARGV[3])
+for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+redis.call('LPUSH', KEYS[1], ARGV[2])
 return 1
 """
 
@@ -38,9 +39,14 @@ class Ending:
         if self.done or not self.body or message["properties"].get("correlation_id") != self.body or not self.shares(channel, queue):
             return False
         from kombu.utils.json import dumps
+        from redis.exceptions import ResponseError
         key = channel._q_for_pri(queue, channel._get_message_priority(message, reverse=False))
         with channel.conn_or_acquire() as client:
-            self.done = bool(client.eval(PUBLISH, 1 + len(self.keys), key, *(self.keys + [self.token, dumps(message), self.late])))
+            try:
+                published = client.register_script(PUBLISH)(keys=[key] + self.keys, args=[self.token, dumps(message), self.late])
+            except ResponseError:
+                return False
+        self.done = bool(published)
         return True
 
     def shares(self, channel, queue):
@@ -53,10 +59,10 @@ class Ending:
 
 
 def where(client):
-    """Which database a client is connected with, as far as that can be told."""
+    """Which database a client is connected with, and as whom, as far as that can be told."""
     options = client.connection_pool.connection_kwargs
     server = options.get("path") or (options.get("host"), options.get("port"))
-    return (server, str(options.get("db"))) if options.get("path") or options.get("host") else None
+    return (server, str(options.get("db")), options.get("username")) if options.get("path") or options.get("host") else None
 
 
 def share(current):
