@@ -1,15 +1,18 @@
 """A chord ends in the step in which this process publishes its body, where broker and results are in one Redis database.
 
 Celery publishes the body, and then forgets the chord. A process that is killed in between leaves a chord that others take for one whose
-body nobody has published. Here one script does both, if the chord is still this process's; the rest is Celery's own code.
+body nobody has published. Here one script does both, unless somebody else has the chord, or has ended it; the rest is Celery's own code.
 
 Only a body that is one task ends its chord: of a group those that were published first would.
 """
 
-# KEYS the list, .c, all other keys of the chord; ARGV token of the claim, message, seconds that late parts are turned away.
-# What may be refused comes before the message: that is then left to kombu.
+# KEYS the list, .c .a .j .t .s .d of the chord; ARGV token of the claim, message, seconds that late parts are turned away. A claim that
+# has run out without anybody taking the chord is as good: nobody else would publish the body. What may be refused comes before the message:
+# that is then left to kombu.
 PUBLISH = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local held = redis.call('GET', KEYS[2])
+if held and held ~= ARGV[1] then return 0 end
+if not held and (redis.call('EXISTS', KEYS[3]) == 1 or redis.call('EXISTS', KEYS[4], KEYS[6]) == 0) then return 0 end
 redis.call('SET', KEYS[2], 'done', 'EX', ARGV[3])
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 redis.call('LPUSH', KEYS[1], ARGV[2])
@@ -22,7 +25,8 @@ class Ending:
 
     def __init__(self, backend, keys, args):
         self.backend = backend
-        self.keys = [keys[5]] + keys[:4]  # as count has them: .j .t .s .d, the group's record, .c
+        claim = keys[5]  # of .j .t .s .d, the group's record, .c
+        self.keys = [claim, claim[:-1] + (b"a" if isinstance(claim, bytes) else "a")] + keys[:4]
         self.late = int(max(2 * args[6], 300))  # Celery's own
         self.token = args[7]
         self.body = None  # the id of the task that is being published

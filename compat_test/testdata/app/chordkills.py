@@ -29,6 +29,9 @@ def publishing(body=None, **_):
     die_at("publishing", body[1]["key"])
     if reached("held", body[1]["key"]):
         time.sleep(3600)  # it is killed with its worker
+    if reached("lapsing", body[1]["key"]):
+        while any(app.backend.client.get(claim) not in (None, b"done") for claim in app.backend.client.keys("*.c")):
+            time.sleep(0.1)
 
 
 @after_task_publish.connect(sender="chordkills.body")
