@@ -1,6 +1,7 @@
 package compat_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,5 +128,42 @@ print(json.dumps([tapp.app.AsyncResult(i).get(timeout=tapp.PATIENCE) for i in js
 				t.Logf("%s ran %d", name, w.log.count(" succeeded in "))
 			}
 		})
+	}
+}
+
+// TestBodyOfAKilledWorkerOnRabbitMQ kills ours when it has counted the last part of a chord, and before RabbitMQ has the body. Celery's worker is given
+// the part while the claim on the body lasts, and publishes it.
+func TestBodyOfAKilledWorkerOnRabbitMQ(t *testing.T) {
+	t.Parallel()
+	server := startRabbit(t)
+	a := server.app()
+	n := newNetwork(t, server.vhost.Server().Addr())
+	behind := a
+	behind.broker = server.vhost.URLAt(n.addr())
+	ours := startWorker(t, behind, "-c", "2")
+	a.run(t, nil, `import tapp
+from celery import chord
+chord([tapp.work.si("first", 0), tapp.wait_late.si("last")])(tapp.work.si("body", 0))`)
+	keys := func(suffix string) []string { return server.strings(t, "KEYS", "celery-taskset-meta-*"+suffix) }
+	eventually(t, patience, "the first part is counted, and the last one runs", func() bool {
+		return len(keys(".d")) == 1 && server.journalLen(t, "started") == 2
+	})
+	release := func() {
+		t.Helper()
+		if _, err := server.tryJournal("RPUSH", "go", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.set(func(n *network) { n.hole = true })
+	release()
+	eventually(t, patience, "the last part is counted", func() bool { return len(keys(".a")) == 1 })
+	server.do(t, "PEXPIRE", keys(".a")[0], 600_000)
+	a.startWorker(t, "-n", "celery@host")
+	ours.kill()
+	n.cut()
+	release()
+	eventually(t, patience, "the body is done", func() bool { return slices.Contains(server.journalKeys(t, "done"), "body") })
+	if claim := server.strings(t, "MGET", keys(".c")[0])[0]; claim != "done" {
+		t.Errorf("the chord is %q", claim)
 	}
 }
