@@ -112,15 +112,15 @@ func (c dueTogether) measure() error {
 	}
 	used.end()
 	each := used.speed(c.due, time.Since(at))
-	started, shares := "?", ""
-	all := 0
+	started, all := "?", 0
+	var shares []string
 	for _, url := range metrics {
 		n, err := begun(url)
 		if err != nil {
 			return err
 		}
 		all += n
-		started, shares = strconv.Itoa(all), strings.TrimPrefix(fmt.Sprintf("%s, %d", shares, n), ", ")
+		started, shares = strconv.Itoa(all), append(shares, strconv.Itoa(n))
 	}
 	starts, err := returned[int64](s, results)
 	if err != nil {
@@ -130,7 +130,7 @@ func (c dueTogether) measure() error {
 	after := func(percent int) time.Duration {
 		return time.Unix(0, starts[(len(starts)-1)*percent/100]).Sub(at).Round(time.Millisecond)
 	}
-	fmt.Printf("| %s | %d | %d | %s | %s | %v | %v | %v | %v | %v | %v | %.0f MB |\n", c.name, c.later, c.due, started, shares, after(0), after(50), after(99), after(100), each.cpu, each.broker, peakMemory(group.Process.Pid))
+	fmt.Printf("| %s | %d | %d | %s | %s | %v | %v | %v | %v | %v | %v | %.0f MB |\n", c.name, c.later, c.due, started, strings.Join(shares, ", "), after(0), after(50), after(99), after(100), each.cpu, each.broker, peakMemory(group.Process.Pid))
 	return nil
 }
 

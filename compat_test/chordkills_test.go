@@ -92,9 +92,7 @@ func TestChordOfAChildEndsWithItsBody(t *testing.T) {
 			server := startRedis(t)
 			a := server.app()
 			a.module, a.settings = "chordkills", queue.settings
-			words := a.apiumCommand(nil, []string{"-c", "2", "-l", "info"})
-			w := start(t, words[0], appDir, a.env(t), words[0], words[1:]...)
-			w.waitLog(t, " ready.")
+			a.startChildren(t)
 			var ids map[string]string
 			a.run(t, &ids, "chordkills.py", "send", "published lapsing", "late ignored", "later")
 			for key := range ids {

@@ -14,7 +14,8 @@ import (
 	"github.com/apium/apium/protocol"
 )
 
-// DefaultChordLease is how long a claim on a chord's body lasts: for so long others that get its last part wait, if who has claimed it has died.
+// DefaultChordLease is how long a claim on a chord's body lasts: for so long others that get its last part wait, if who has claimed it has died. Children have
+// theirs for as long, which Celery sees, and takes for a body that is run: so they are to run out before another worker gets the part.
 const DefaultChordLease = 3 * time.Second
 
 // lateParts is how long Celery remembers that a chord was finished, in seconds.

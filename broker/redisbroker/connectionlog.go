@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -132,13 +131,12 @@ func (c *Consumer) Connected() bool {
 	return !c.troubles.away
 }
 
-// pause waits before attempt n+1: up to 2 s, with full jitter.
-func pause(ctx context.Context, n int) { pauseUpTo(ctx, 2*time.Second, n) }
+// pause waits before attempt n+1.
+func pause(ctx context.Context, n int) { pauseUpTo(ctx, redisconn.MaxPause, n) }
 
-// pauseUpTo waits before attempt n+1: up to most, with full jitter.
+// pauseUpTo waits before attempt n+1, up to most.
 func pauseUpTo(ctx context.Context, most time.Duration, n int) {
-	limit := min(100*time.Millisecond<<min(n, 10), most)
-	sleep(ctx, rand.N(limit)+time.Millisecond)
+	sleep(ctx, redisconn.PauseBefore(n, most)+time.Millisecond)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

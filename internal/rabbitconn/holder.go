@@ -214,12 +214,21 @@ func (h *Holder) keep(conn *Connection) {
 	}
 }
 
+// lookEvery is the longest pause until it is looked again whether a server is back, half of it the shortest.
+const lookEvery = time.Second
+
 // again connects as kombu does: each server at once, from the first on, and then after 2, 4, … s. In between it is looked
-// whether a server is back that nobody had reached.
+// whether a server is back that nobody had reached, of which nobody is told. One that has refused to serve us is not looked for:
+// it writes that down, and what is wrong is seldom mended soon.
 // nil: there will be no connection any more, and everybody knows.
 func (h *Holder) again() *Connection {
-	for round, tries := 1, 0; ; round++ {
-		refused := false
+	round, tries, refused := 0, 0, false
+	for next := time.Now(); ; {
+		counts := !time.Now().Before(next)
+		if counts {
+			round++
+			refused = false
+		}
 		servers := h.cfg.order()
 		for i, s := range servers {
 			conn, err := h.try(s)
@@ -230,6 +239,9 @@ func (h *Holder) again() *Connection {
 				return nil
 			}
 			refused = refused || Code(err) != 0
+			if !counts {
+				continue
+			}
 			tries++
 			h.failedOnce(&ConnError{Server: s.String(), Err: err})
 			if most := h.opts.MaxRetries; most > 0 && tries > most {
@@ -243,10 +255,16 @@ func (h *Holder) again() *Connection {
 				h.say(func(log *slog.Logger) { reconnect.LogRetry(log, s.String(), described{err}, round, h.opts.MaxRetries) })
 			}
 		}
-		if conn := h.lookout(time.Now().Add(reconnect.Delay(round)), refused); conn != nil {
-			return conn
+		if counts {
+			next = time.Now().Add(reconnect.Delay(round))
 		}
-		if h.ctx.Err() != nil {
+		pause := time.Until(next)
+		if !refused {
+			pause = min(pause, lookEvery/2+rand.N(lookEvery/2)) //nolint:gosec // jitter
+		}
+		select {
+		case <-time.After(pause):
+		case <-h.ctx.Done():
 			return nil
 		}
 	}
@@ -263,37 +281,6 @@ func (h *Holder) try(s *server) (*Connection, error) {
 		return nil, err
 	}
 	return conn, nil
-}
-
-// lookEvery is the longest pause until it is looked again, half of it the shortest.
-const lookEvery = time.Second
-
-// lookout waits until some time for a server to be back, and returns a connection with it. Nobody is told of what fails meanwhile. A server
-// that has refused to serve us is not asked ever again: it writes that down, and what is wrong is seldom mended soon.
-func (h *Holder) lookout(until time.Time, refused bool) *Connection {
-	for left := time.Until(until); left > 0; left = time.Until(until) {
-		pause := lookEvery/2 + rand.N(lookEvery/2) //nolint:gosec // jitter
-		looks := !refused && pause < left
-		if !looks {
-			pause = left
-		}
-		select {
-		case <-time.After(pause):
-		case <-h.ctx.Done():
-			return nil
-		}
-		if !looks {
-			continue
-		}
-		for _, s := range h.cfg.order() {
-			conn, err := h.try(s)
-			if err == nil {
-				return conn
-			}
-			refused = refused || Code(err) != 0
-		}
-	}
-	return nil
 }
 
 func (h *Holder) failedOnce(err error) {

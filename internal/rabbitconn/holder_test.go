@@ -1,13 +1,10 @@
 package rabbitconn_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +12,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/apium/apium/internal/logtest"
 	"github.com/apium/apium/internal/rabbitconn"
 	"github.com/apium/apium/internal/rabbitmemory"
 	"github.com/apium/apium/settings/connection"
@@ -52,7 +50,7 @@ func TestBackSoon(t *testing.T) {
 					server.Serve(theirs)
 					return ours, nil
 				}
-				log := new(lines)
+				log := new(logtest.Buffer)
 				cfg, err := rabbitconn.Parse("amqp://rabbit//", rabbitconn.Options{Options: connection.Options{Dial: dial}})
 				if err != nil {
 					t.Fatal(err)
@@ -68,7 +66,7 @@ func TestBackSoon(t *testing.T) {
 				if n := failed.Load(); n < c.attempts[0] || n > c.attempts[1] {
 					t.Errorf("%d attempts", n)
 				}
-				if n := strings.Count(log.String(), "Trying again in"); n != c.told {
+				if n := log.Count("Trying again in"); n != c.told {
 					t.Errorf("told %d times", n)
 				}
 				away.Store(false)
@@ -82,22 +80,4 @@ func TestBackSoon(t *testing.T) {
 			})
 		})
 	}
-}
-
-// lines is a buffer for several goroutines.
-type lines struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.String()
 }

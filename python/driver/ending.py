@@ -56,7 +56,7 @@ class Ending:
     def shares(self, channel, queue):
         """Tells whether a queue is in the database of the results, and its messages are sent with LPUSH alone."""
         place = where(self.backend.client)
-        if place is None or getattr(channel, "global_keyprefix", None) or queue in (getattr(channel, "_expires", None) or ()):
+        if not place or getattr(channel, "global_keyprefix", None) or queue in (getattr(channel, "_expires", None) or ()):
             return False
         with channel.conn_or_acquire() as client:
             return where(client) == place
@@ -65,8 +65,8 @@ class Ending:
 def where(client):
     """Which database a client is connected with, and as whom, as far as that can be told."""
     options = client.connection_pool.connection_kwargs
-    server = options.get("path") or (options.get("host"), options.get("port"))
-    return (server, str(options.get("db")), options.get("username")) if options.get("path") or options.get("host") else None
+    server = options.get("path") or options.get("host") and (options["host"], options.get("port"))
+    return server and (server, str(options.get("db")), options.get("username"))
 
 
 def share(current):
