@@ -93,9 +93,8 @@ func (c *Consumer) arrive(d *delivery) {
 	d.link.add(d)
 	d.sub.outstanding++
 	d.sub.source.counts = d.sub.source.counts || d.counted
-	if t := d.sub.transfer; t != nil {
-		d.leaving, t.note = true, d
-		close(t.came)
+	if d.sub.notes != nil {
+		d.sub.notes.take(d)
 		c.mu.Unlock()
 		return
 	}
@@ -105,15 +104,14 @@ func (c *Consumer) arrive(d *delivery) {
 		return
 	}
 	switch {
+	case d.notes == "", d.isHeld(), c.hasParked(d):
+		c.enter(d)
 	case d.ofTransfer():
 		c.doubt(d)
-		return
-	case d.notes != "" && !d.isHeld():
+	default:
 		c.mu.Unlock()
 		c.returning.Go(func() { c.dropOrEnter(d) })
-		return
 	}
-	c.enter(d)
 }
 
 // enter has a message claimed that has arrived, or joins it to the task that runs. c.mu is held, and not any more.

@@ -43,15 +43,16 @@ type Consumer struct {
 	timeout  atomic.Int64  // consumer_timeout in nanoseconds, as far as is known
 	renewNow chan struct{} // token
 	unheld   atomic.Bool   // nothing can be held
-	opening  turn          // held while a queue for copies is declared
+	opening  turn          // held while a queue for copies, or for notes about what is parked, is declared
 	looking  turn          // held while notes about copies are read
 
 	mu      sync.Mutex
-	link    *link   // nil: there is none
-	failed  error   // why there will be none any more
-	buffer  buffer  // what has come, and was not claimed
-	sources sources // what is consumed
-	orphans orphans // what runs, and came by a link that is lost
+	link    *link         // nil: there is none
+	failed  error         // why there will be none any more
+	buffer  buffer        // what has come, and was not claimed
+	sources sources       // what is consumed
+	orphans orphans       // what runs, and came by a link that is lost
+	parking *subscription // of the queue for notes about what is parked; nil: there is none
 	changes []change
 	tagged  uint64 // how many consumers have been named
 }
@@ -166,6 +167,7 @@ func (c *Consumer) CloseWithin(ctx context.Context) error {
 		draining, drained := context.WithTimeout(ctx, time.Until(deadline)/2)
 		c.drain(draining)
 		c.dropHoldings(draining)
+		c.dropParking(draining)
 		drained()
 		c.cancel()
 		// A call that waits for an answer ends with the connection at the latest.

@@ -107,4 +107,5 @@ func (d *delivery) unpark() {
 	}
 	d.unparked = true
 	d.Exchange, d.RoutingKey, d.Headers = "", d.sub.source.name, withoutNotes(d.Headers)
+	d.readParked()
 }

@@ -90,8 +90,8 @@ func (c *Consumer) toMove(tags []string) (held []moved, lost []string) {
 }
 
 // move publishes deliveries elsewhere, and then acknowledges them: so none is lost. What was lost
-// meanwhile comes again, and is there twice. An unroutable message has prepare called, once more.
-func (c *Consumer) move(ctx context.Context, held []moved, to func(m moved) *outgoing, prepare func(ctx context.Context) error) (lost []string, err error) {
+// meanwhile comes again, and is there twice, unless there is a transfer. An unroutable message has prepare called, once more.
+func (c *Consumer) move(ctx context.Context, t *transfer, held []moved, to func(m moved) *outgoing, prepare func(ctx context.Context) error) (lost []string, err error) {
 	if len(held) == 0 {
 		return nil, nil
 	}
@@ -107,10 +107,13 @@ func (c *Consumer) move(ctx context.Context, held []moved, to func(m moved) *out
 			err = c.elsewhere.publish(ctx, all)
 		}
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		lost, err = c.acknowledge(t, tags)
 	}
-	return c.acknowledge(tags), nil
+	if err != nil {
+		c.abandon(t)
+	}
+	return lost, err
 }
 
 func tagsOf[D any](deliveries []D, tag func(D) string) []string {

@@ -15,7 +15,7 @@ func (c *Consumer) Forward(ctx context.Context, queue string, deliveries ...brok
 		return err
 	}
 	held, _ := c.toMove(tagsOf(deliveries, func(d broker.Delivery) string { return d.Tag }))
-	_, err := c.move(ctx, held, func(m moved) *outgoing {
+	_, err := c.move(ctx, nil, held, func(m moved) *outgoing {
 		return &outgoing{Publishing: republication(&m.Delivery), key: queue}
 	}, func(ctx context.Context) error { return c.declareForward(ctx, queue) })
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *Consumer) Bury(ctx context.Context, letters ...broker.DeadLetter) error
 		of[letters[i].Tag] = &letters[i]
 	}
 	held, _ := c.toMove(tagsOf(letters, func(l broker.DeadLetter) string { return l.Tag }))
-	_, err := c.move(ctx, held, func(m moved) *outgoing {
+	_, err := c.move(ctx, nil, held, func(m moved) *outgoing {
 		p := republication(&m.Delivery)
 		p.Headers = withLetter(p.Headers, of[m.tag], c.cfg.Hostname)
 		p.Expiration = "" // it stays until somebody has looked at it

@@ -153,10 +153,17 @@ func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []st
 	if err := c.bindParked(ctx, held, false); err != nil {
 		return nil, parkError(err)
 	}
+	if len(held) == 0 {
+		return lost, nil
+	}
+	t, err := c.openParking(ctx)
+	if err != nil {
+		return nil, parkError(err)
+	}
 	now := time.Now()
-	gone, err := c.move(ctx, held, func(m moved) *outgoing {
+	gone, err := c.move(ctx, t, held, func(m moved) *outgoing {
 		return &outgoing{
-			Publishing: republication(&m.Delivery), exchange: delayEntrance,
+			Publishing: t.parked(m.delivery), exchange: delayEntrance,
 			key: delayKey(delaySeconds(due[m.tag].Sub(now)), parkedWord(m.sub.source.name)),
 		}
 	}, func(ctx context.Context) error {

@@ -45,12 +45,13 @@ type source struct {
 
 // subscription is a consumer in AMQP's sense.
 type subscription struct {
-	source   *source
-	link     *link
-	tag      string
-	holding  *holding      // what it is a consumer of, if that is no source
-	transfer *transfer     // likewise
-	ended    chan struct{} // closed when all that it delivered has arrived
+	source  *source
+	link    *link
+	tag     string
+	holding *holding      // what it is a consumer of, if that is no source
+	notes   notes         // of which transfers it has the notes, if it is a consumer of these
+	queue   string        // of the notes
+	ended   chan struct{} // closed when all that it delivered has arrived
 
 	credit      int // how many messages it may have outstanding
 	outstanding int // delivered and not settled

@@ -3,6 +3,8 @@ package amqpbroker
 import (
 	"context"
 	"slices"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // What is settled is written and not confirmed: AMQP has no answer to it. If the connection is lost
@@ -15,17 +17,27 @@ func (c *Consumer) Ack(ctx context.Context, tags ...string) (lost []string, err 
 	if err := c.sure(ctx); err != nil {
 		return nil, err
 	}
-	return c.acknowledge(tags), nil
+	return c.acknowledge(nil, tags)
 }
 
-// acknowledge acknowledges what tags name.
-func (c *Consumer) acknowledge(tags []string) (lost []string) {
+// acknowledge acknowledges what tags name, and before that the note of a transfer, if they are of one. If the transfer's link is lost, nothing is:
+// its messages and its note have gone back.
+func (c *Consumer) acknowledge(t *transfer, tags []string) (lost []string, err error) {
 	if len(tags) == 0 {
-		return nil
+		return nil, nil
 	}
 	l := c.lockLink()
 	if l != nil {
 		defer l.writing.Unlock()
+	}
+	var note []*delivery
+	if t != nil {
+		if t.link != l {
+			c.mu.Unlock()
+			return nil, amqp.ErrClosed
+		}
+		note = l.removeOpen(t.notes())
+		delete(t.sub.notes, t.id)
 	}
 	settled := make([]*delivery, 0, len(tags))
 	for _, tag := range tags {
@@ -44,10 +56,16 @@ func (c *Consumer) acknowledge(tags []string) (lost []string) {
 		}
 	}
 	c.mu.Unlock()
-	if len(settled) > 0 {
+	switch {
+	case len(note) > 0:
+		l.conn.Together(func() {
+			c.write(l, note, true)
+			c.write(l, settled, true)
+		})
+	case len(settled) > 0:
 		c.write(l, settled, true)
 	}
-	return lost
+	return lost, nil
 }
 
 // lockLink locks the present link for writing, if there is one, and c.mu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -18,15 +19,29 @@ import (
 // queue is consumed, and so by somebody who lives. If nobody consumes it any more and the note is in it again, the messages have gone back, too,
 // and the copies are dropped. A note is not kept on disk, where it could outlive its messages (void.go).
 //
-// A queue for each batch would be dear for what is held, parked or forwarded, one message after the other.
+// A queue for each batch would be dear for what is held, parked or forwarded, one message after the other. Notes about what is parked have one for
+// all (parknote.go).
 
 // transfer is such a batch. Nil: there may be no queue, so that nobody can tell.
 type transfer struct {
 	link  *link
 	queue string
+	id    string // of its note; "": the queue has no other
 	sub   *subscription
 	came  chan struct{} // closed when the note has come
 	note  *delivery     // nil before; guarded by Consumer.mu
+}
+
+// notes are transfers by the ids of their notes, which one queue has. Guarded by Consumer.mu.
+type notes map[string]*transfer
+
+// take finds which transfer a note is of. Each comes once.
+func (ns notes) take(d *delivery) {
+	d.leaving = true
+	if t := ns[d.MessageId]; t != nil {
+		t.note = d
+		close(t.came)
+	}
 }
 
 // openTransfer begins a transfer of what the present link has delivered. Where that is not permitted, or there is no link, there is none.
@@ -39,14 +54,27 @@ func (c *Consumer) openTransfer(ctx context.Context, on *line) (*transfer, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, holdPatience)
 	defer cancel()
-	t := &transfer{link: l, queue: holdPrefix + protocol.NewID() + ".notes", came: make(chan struct{})}
-	err := l.conn.Aside(func(ch *amqp.Channel) error { return declareNotes(ch, t.queue) })
-	if err == nil {
-		c.mu.Lock()
-		c.tagged++
-		t.sub = &subscription{source: &source{}, transfer: t, link: l, tag: c.consumerTag(), credit: 1, ended: make(chan struct{})}
-		err = c.changed(ctx, change{transfer: t})
+	t := newTransfer(l)
+	return c.begun(ctx, t, on, c.consumeNotes(ctx, t, 1))
+}
+
+func newTransfer(l *link) *transfer {
+	return &transfer{link: l, queue: holdPrefix + protocol.NewID() + ".notes", came: make(chan struct{})}
+}
+
+// consumeNotes declares the queue of a transfer, and has it consumed.
+func (c *Consumer) consumeNotes(ctx context.Context, t *transfer, credit int) error {
+	if err := t.link.conn.Aside(func(ch *amqp.Channel) error { return declareNotes(ch, t.queue) }); err != nil {
+		return err
 	}
+	c.mu.Lock()
+	c.tagged++
+	t.sub = &subscription{source: &source{}, notes: notes{t.id: t}, link: t.link, queue: t.queue, tag: c.consumerTag(), credit: credit, ended: make(chan struct{})}
+	return c.changed(ctx, change{transfer: t})
+}
+
+// begun puts the note of a transfer whose queue is consumed, unless there was an error.
+func (c *Consumer) begun(ctx context.Context, t *transfer, on *line, err error) (*transfer, error) {
 	if c.mayNotHold(err) {
 		return nil, nil
 	}
@@ -62,7 +90,7 @@ func (c *Consumer) openTransfer(ctx context.Context, on *line) (*transfer, error
 
 // putNote publishes the note, once, and waits for it.
 func (t *transfer) putNote(ctx context.Context, on *line) error {
-	note := &outgoing{Publishing: amqp.Publishing{DeliveryMode: amqp.Transient}, key: t.queue, mandatory: true}
+	note := &outgoing{Publishing: amqp.Publishing{DeliveryMode: amqp.Transient, MessageId: t.id, CorrelationId: t.id}, key: t.queue, mandatory: true}
 	if err := on.send(ctx, []*outgoing{note}); err != nil {
 		return err
 	}
@@ -100,6 +128,9 @@ func (c *Consumer) abandon(t *transfer) {
 	}
 	defer l.writing.Unlock()
 	note := l.removeOpen(t.notes())
+	if c.parking == t.sub {
+		c.parking = nil // another queue has the next notes
+	}
 	c.mu.Unlock()
 	if t.link == l {
 		l.conn.Together(func() {
@@ -125,8 +156,8 @@ func (t *transfer) beside() beside {
 	return beside{notes: t.queue}
 }
 
-// ofTransfer tells whether a delivery is a copy that belongs to a transfer.
-func (d *delivery) ofTransfer() bool { return d.notes != "" && d.held == "" && !d.isHeld() }
+// ofTransfer tells whether a copy that is beside its message belongs to a transfer, and not to a hold.
+func (d *delivery) ofTransfer() bool { return d.held == "" || d.unparked }
 
 // doubt keeps a copy back until it is known what became of its message. c.mu is held, and not any more.
 func (c *Consumer) doubt(d *delivery) {
@@ -135,13 +166,17 @@ func (c *Consumer) doubt(d *delivery) {
 	l.doubted[d.notes] = append(others, d)
 	c.mu.Unlock()
 	if !looks {
-		c.returning.Go(func() { c.judgeAll(l, d.notes) })
+		c.returning.Go(func() { c.judgeAll(l, d.notes, d.unparked) })
 	}
 }
 
-// judgeAll sees to copies of a transfer as soon as it has ended.
-func (c *Consumer) judgeAll(l *link, queue string) {
-	void, known, err := c.isVoidTransfer(l, queue)
+// judgeAll sees to copies of a transfer as soon as it has ended, or to what was parked with notes in one queue.
+func (c *Consumer) judgeAll(l *link, queue string, parked bool) {
+	look := c.notesOfTransfer
+	if parked {
+		look = c.notesOfParked
+	}
+	left, known, err := look(l, queue)
 	c.mu.Lock()
 	copies := l.doubted[queue]
 	delete(l.doubted, queue)
@@ -150,7 +185,7 @@ func (c *Consumer) judgeAll(l *link, queue string) {
 		return // the broker has them back
 	}
 	for _, d := range copies {
-		c.judge(d, void, err)
+		c.judge(d, slices.Contains(left, d.held), err)
 	}
 }
 
@@ -160,17 +195,26 @@ const (
 	longestPause  = 500 * time.Millisecond
 )
 
-// isVoidTransfer waits until a transfer has ended, and tells whether its messages are still there. That is not known if the link is lost
-// before, or the consumer closed.
-func (c *Consumer) isVoidTransfer(l *link, queue string) (void, known bool, err error) {
+// notesOfTransfer is the note of a transfer, if its messages are still there.
+func (c *Consumer) notesOfTransfer(l *link, queue string) (left []string, known bool, err error) {
+	q, known, err := c.lookAt(l, queue, func(q amqp.Queue) bool { return q.Consumers == 0 })
+	if q.Messages > 0 {
+		left = []string{""}
+	}
+	return left, known, err
+}
+
+// lookAt waits until a queue for notes is as somebody waits for it to be, or is not there: then it is empty and not consumed. That is not known if the
+// link is lost before, or the consumer closed.
+func (c *Consumer) lookAt(l *link, queue string, as func(q amqp.Queue) bool) (q amqp.Queue, known bool, err error) {
 	err = l.conn.Aside(func(ch *amqp.Channel) error {
 		for pause := transferPause; !c.closed.Load(); pause = min(2*pause, longestPause) {
-			q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-			if err != nil {
+			var err error
+			if q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil {
 				return err
 			}
-			if q.Consumers == 0 {
-				void, known = q.Messages > 0, true
+			if as(q) {
+				known = true
 				return nil
 			}
 			select {
@@ -185,9 +229,9 @@ func (c *Consumer) isVoidTransfer(l *link, queue string) (void, known bool, err 
 	})
 	switch {
 	case rabbitconn.Code(err) == amqp.NotFound:
-		return false, true, nil
+		return amqp.Queue{}, true, nil
 	case err != nil && !l.conn.IsClosed():
-		return false, true, err
+		return amqp.Queue{}, true, err
 	}
-	return void, known, nil
+	return q, known, nil
 }

@@ -130,6 +130,24 @@ func TestEndsWhileItDoubts(t *testing.T) {
 	s.once(vhost, s.open(limited()), 0)
 }
 
+// underway is the largest number of messages that are published together just now.
+func (c *Consumer) underway() (n int) {
+	if err := c.elsewhere.lines.turn.take(c.ctx); err != nil {
+		return 0
+	}
+	l := c.elsewhere.lines.current
+	c.elsewhere.lines.turn.leave()
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, call := range l.calls {
+		n = max(n, len(call))
+	}
+	return n
+}
+
 // Messages whose copies are not confirmed in time go back themselves, and the copies are dropped when they come nevertheless.
 func TestCopiesThatAreNotConfirmed(t *testing.T) {
 	t.Parallel()
@@ -142,24 +160,7 @@ func TestCopiesThatAreNotConfirmed(t *testing.T) {
 	ctx, cancel := context.WithCancel(s.context())
 	done := make(chan error, 1)
 	go func() { done <- c.Requeue(ctx, broker.Back, ds...) }()
-	s.await("the copies are on their way", func() bool {
-		if err := c.elsewhere.lines.turn.take(s.context()); err != nil {
-			t.Fatal(err)
-		}
-		l := c.elsewhere.lines.current
-		c.elsewhere.lines.turn.leave()
-		if l == nil {
-			return false
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for _, call := range l.calls {
-			if len(call) == len(ds) {
-				return true
-			}
-		}
-		return false
-	})
+	s.await("the copies are on their way", func() bool { return c.underway() == len(ds) })
 	cancel()
 	<-done
 	server.Eval(t, "sys:resume("+leader+")")

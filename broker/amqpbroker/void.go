@@ -70,26 +70,32 @@ func (c *Consumer) isVoid(d *delivery) (void bool, err error) {
 	if void {
 		return true, nil
 	}
+	left, err := c.readNotes(d.link, d.notes)
+	return slices.Contains(left, d.held), err
+}
+
+// readNotes are the notes in a queue that is not consumed, or not there.
+func (c *Consumer) readNotes(l *link, queue string) (ids []string, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, holdPatience)
 	defer cancel()
 	if err := c.looking.take(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
 	defer c.looking.leave()
-	conn := d.link.conn // one that nothing is published on, and so is not blocked
-	err = alone(ctx, conn, d.notes+".reader", func() error {
+	conn := l.conn // one that nothing is published on, and so is not blocked
+	err = alone(ctx, conn, queue+".reader", func() error {
 		return conn.Aside(func(ch *amqp.Channel) error { // what it has read goes back as it ends
 			for {
-				note, ok, err := ch.Get(d.notes, false)
+				note, ok, err := ch.Get(queue, false)
 				if err != nil || !ok {
 					return err
 				}
-				void = void || note.MessageId == d.held
+				ids = append(ids, note.MessageId)
 			}
 		})
 	})
 	if rabbitconn.Code(err) == amqp.NotFound {
-		return false, nil
+		return nil, nil
 	}
-	return void, err
+	return ids, err
 }

@@ -68,7 +68,7 @@ var mutants = map[string]mutant{
 		test: "TestRabbit", file: "broker/amqpbroker/void.go", from: "	if void {\n		c.log", to: "	if false {\n		c.log",
 	},
 	"a copy is looked at before its giver has ended": {
-		test: "TestRabbit", file: "broker/amqpbroker/transfer.go", from: "if q.Consumers == 0 {", to: "if true {",
+		test: "TestRabbit", file: "broker/amqpbroker/transfer.go", from: "return q.Consumers == 0 }", to: "return true }",
 	},
 	"what comes again runs again beside itself": {
 		test: "TestRabbit", file: "broker/amqpbroker/join.go", from: "if o.heir == nil {\n			o.heir", to: "if false {\n			o.heir",
