@@ -113,10 +113,8 @@ func (c *Consumer) notesOfParked(l *link, queue string) (left []string, known bo
 	if q.Name == "" || q.Consumers > 0 || !known || err != nil {
 		return nil, known, err
 	}
-	if left, err = c.readNotes(l, queue); l.conn.IsClosed() || c.ctx.Err() != nil {
-		return nil, false, nil
-	}
-	return left, true, err
+	left, err = c.readNotes(l, queue)
+	return left, !l.conn.IsClosed() && c.ctx.Err() == nil, err
 }
 
 // dropParking deletes the queue for notes if there are none.
