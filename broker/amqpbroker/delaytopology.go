@@ -34,16 +34,17 @@ func delayArguments(level int, queueType string) amqp.Table {
 	return args
 }
 
-// declareDelays declares native delayed delivery in Celery's order. All but the last step are
-// not waited for: what is wrong with one of them closes the channel, and fails the last.
+// declareDelays declares native delayed delivery in Celery's order. All but the first steps and the last are
+// not waited for: what is wrong with one of them closes the channel, and fails the last. What is refused is so at the first level, nearly
+// always; and what is still sent then may come just after the channel has been closed, over which the broker closes the connection.
 func declareDelays(ch declarer, queueType string) error {
 	const top = delayLevels - 1
 	for level := top; level >= 0; level-- {
 		name := delayLevel(level)
-		if err := ch.ExchangeDeclare(name, broker.Topic, true, false, false, true, nil); err != nil {
+		if err := ch.ExchangeDeclare(name, broker.Topic, true, false, false, level < top, nil); err != nil {
 			return err
 		}
-		if _, err := ch.QueueDeclare(name, true, false, false, true, delayArguments(level, queueType)); err != nil {
+		if _, err := ch.QueueDeclare(name, true, false, false, level < top, delayArguments(level, queueType)); err != nil {
 			return err
 		}
 		if err := ch.QueueBind(name, strings.Repeat("*.", top-level)+"1.#", name, true, nil); err != nil {
@@ -63,12 +64,13 @@ func declareDelays(ch declarer, queueType string) error {
 
 // findDelays fails unless native delayed delivery is there, by whomever it was declared.
 func findDelays(ch declarer) error {
-	for level := delayLevels - 1; level >= 0; level-- {
+	const top = delayLevels - 1
+	for level := top; level >= 0; level-- {
 		name := delayLevel(level)
-		if err := ch.ExchangeDeclarePassive(name, broker.Topic, true, false, false, true, nil); err != nil {
+		if err := ch.ExchangeDeclarePassive(name, broker.Topic, true, false, false, level < top, nil); err != nil {
 			return err
 		}
-		if _, err := ch.QueueDeclarePassive(name, true, false, false, true, nil); err != nil {
+		if _, err := ch.QueueDeclarePassive(name, true, false, false, level < top, nil); err != nil {
 			return err
 		}
 	}
@@ -87,10 +89,10 @@ func bindDelayed(ch declarer, q broker.Queue) error {
 		if !strings.HasPrefix(key, "#") {
 			key = "#." + key
 		}
-		if err := ch.ExchangeBind(exchange, key, delayDelivery, true, nil); err != nil {
+		if err := ch.ExchangeBind(exchange, key, delayDelivery, false, nil); err != nil {
 			return err
 		}
-		if err := ch.QueueBind(q.Name, key, exchange, true, nil); err != nil {
+		if err := ch.QueueBind(q.Name, key, exchange, false, nil); err != nil {
 			return err
 		}
 	}

@@ -55,12 +55,11 @@ func (c *Consumer) prepareDelays(ctx context.Context, anew bool) error {
 	}
 	err := c.elsewhere.do(ctx, func(ch *amqp.Channel) error { return declareDelays(ch, d.queueType) })
 	if rabbitconn.Code(err) != 0 { // somebody else may have declared it, with queues of the other type
-		if c.elsewhere.do(ctx, func(ch *amqp.Channel) error { return findDelays(ch) }) == nil {
-			err = nil
+		found := c.elsewhere.do(ctx, func(ch *amqp.Channel) error { return findDelays(ch) })
+		if rabbitconn.Code(found) != 0 {
+			return c.noDelays(err)
 		}
-	}
-	if rabbitconn.Code(err) != 0 {
-		return c.noDelays(err)
+		err = found
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -93,7 +93,7 @@ func TestParkAgainAndAgain(t *testing.T) {
 			if err := b.park(d, 2500*time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
-			if n := b.c.held(); n != 0 {
+			if n := b.c.held(); n != 0 && time.Since(start) < 2*time.Second { // else it may have come back
 				t.Errorf("%s: %d messages held while one is parked", queueType, n)
 			}
 			if i == 2 {

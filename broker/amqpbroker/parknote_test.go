@@ -48,7 +48,7 @@ func (s *site) halfParked() (c, other *Consumer, rest func()) {
 		})
 		select {
 		case err := <-done:
-			s.t.Fatalf("it has not waited: %v", err)
+			s.t.Fatalf("it has not waited: %v\n%s", err, s.log.String())
 		default:
 		}
 		return parked

@@ -49,10 +49,11 @@ func IsInvalid(err error) bool {
 	return errors.As(err, &server) && server.Code == amqp.PreconditionFailed && strings.Contains(server.Reason, " - invalid ")
 }
 
-// Code is that of the server's error, or 0: the connection failed, or the error is not the server's.
+// Code is that of the server's error, or 0: the error is not the server's, or the connection failed, or was closed for what has nothing to do with
+// what was asked: by an operator, or over something that was sent while its channel was being closed.
 func Code(err error) int {
 	var server *amqp.Error
-	if errors.As(err, &server) && server.Server {
+	if errors.As(err, &server) && server.Server && server.Code != amqp.ConnectionForced && server.Code != amqp.ChannelError {
 		return server.Code
 	}
 	return 0
