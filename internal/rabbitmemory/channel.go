@@ -140,7 +140,7 @@ func (ch *channel) take(f frame) *refusal {
 		ch.leave()
 		return nil
 	case m == channelClose:
-		ch.end()
+		ch.end(true)
 		ch.c.call(ch.number, newCall(channelCloseOK))
 		ch.leave()
 		return nil
@@ -159,7 +159,7 @@ func (ch *channel) take(f frame) *refusal {
 // refuse closes the channel.
 func (ch *channel) refuse(why *refusal) {
 	ch.send(newCall(channelClose).short(why.code).text(why.text).short(0).short(0))
-	ch.end()
+	ch.end(false)
 	ch.closed = true
 }
 
@@ -169,8 +169,8 @@ func (ch *channel) leave() {
 	delete(ch.c.channels, ch.number)
 }
 
-// end gives back what the channel holds, as soon as each queue knows of it.
-func (ch *channel) end() {
+// end gives back what the channel holds, as soon as each queue knows of it: before the client is told, if it is the client who closes it.
+func (ch *channel) end(closed bool) {
 	if ch.ended {
 		return
 	}
@@ -200,7 +200,7 @@ func (ch *channel) end() {
 	clear(ch.consumers)
 	for _, q := range queues {
 		var lag time.Duration
-		if ch.c.s.opts.Lag != nil {
+		if ch.c.s.opts.Lag != nil && !closed {
 			lag = ch.c.s.opts.Lag()
 		}
 		if lag == 0 {

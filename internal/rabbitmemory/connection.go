@@ -117,7 +117,7 @@ func (c *connection) read() {
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.end()
+	c.end(false)
 }
 
 func (c *connection) greet() {
@@ -168,7 +168,7 @@ func (c *connection) take(f frame) bool {
 		c.call(0, newCall(connectionOpenOK).octet(0))
 	case connectionClose:
 		c.call(0, newCall(connectionCloseOK))
-		c.end()
+		c.end(true)
 		return false
 	case connectionCloseOK:
 		return false
@@ -208,7 +208,7 @@ func (c *connection) takeChannel(f frame) bool {
 func (c *connection) close(why *refusal) {
 	if !c.closing {
 		c.closing = true
-		c.endChannels()
+		c.endChannels(false)
 		c.call(0, newCall(connectionClose).short(why.code).text(why.text).short(0).short(0))
 	}
 }
@@ -230,7 +230,7 @@ func (c *connection) watch(silent int) {
 			silent = 0
 		}
 		if silent >= 4 {
-			c.end()
+			c.end(false)
 			c.nc.Close()
 			return
 		}
@@ -238,13 +238,13 @@ func (c *connection) watch(silent int) {
 	})
 }
 
-// end gives back all that the connection held, and deletes what was its alone.
-func (c *connection) end() {
+// end gives back all that the connection held, and deletes what was its alone. closed: the client has closed it.
+func (c *connection) end(closed bool) {
 	if c.ended {
 		return
 	}
 	c.ended = true
-	c.endChannels()
+	c.endChannels(closed)
 	delete(c.s.connections, c)
 	for _, q := range c.s.sorted() {
 		if q.owner == c {
@@ -253,9 +253,9 @@ func (c *connection) end() {
 	}
 }
 
-func (c *connection) endChannels() {
+func (c *connection) endChannels(closed bool) {
 	for _, n := range sortedKeys(c.channels) {
-		c.channels[n].end()
+		c.channels[n].end(closed)
 	}
 	clear(c.channels)
 }

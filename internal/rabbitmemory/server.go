@@ -11,8 +11,9 @@ import (
 
 // Options say how a server behaves.
 type Options struct {
-	// Lag is asked how long it takes a queue to learn that a channel has ended that consumed it, or held what is of it. It is
-	// called with the server locked. Nil: no time.
+	// Lag is asked how long it takes a queue to learn that a channel was lost that consumed it, or held what is of it. It is called with the server locked.
+	// Nil: no time. Of one that its client closes, all queues know before the client has the answer, as in RabbitMQ (of 3,800 closed channels
+	// and connections, each time).
 	Lag func() time.Duration
 	// Heartbeat is what the server proposes, in whole seconds; 0: 60 s, as RabbitMQ.
 	Heartbeat time.Duration
