@@ -32,7 +32,8 @@ type account struct {
 	slotRuns          int // of beats' entries that were done
 	stored            func(ids []string) (missing []string)
 	said              func(key string) string // what workers have said of a task
-	abandoned         func(key string) int    // how many workers had received a task when they were killed
+	copies            bool                    // one of Celery's workers may get the copies of messages, which ours drop
+	abandoned         func(key string) int    // how many workers had received a task when they were killed, by what they have said
 	row               stormRow
 }
 

@@ -15,6 +15,7 @@ type stormRow struct {
 	normal, again, allDone     time.Duration  // the longest times until workers worked, what was cut off ran again, and all was done
 	unstarted, farthest, mutes int            // early tasks that ended before they had started; see account.window, and storm.listen
 	about                      int            // runs that were about to begin when their worker was frozen
+	unsaid                     int            // runs of copies that nobody is known to have left beside their messages
 	reasons                    map[string]int // of what ran again
 	details                    []string
 }
@@ -119,9 +120,10 @@ func (a *account) mayBeGone(s *story) bool {
 // its way; or the task has been published again, because that holds for a task that publishes it, or for its own message when that was
 // parked; or it had completed a chord, and waited until somebody published the body; or who ran it again was frozen
 // when it had looked whether it may, and was about to begin, of which there are few; or who had received it was killed between the
-// publication of a copy, which it would have held while the task runs, and the acknowledgement of the message, and one of Celery's workers got the copy.
+// publication of a copy, which it would have held while the task runs, and the acknowledgement of the message, and one of Celery's workers got the copy. Of the
+// latter a few may be killed before they have written to their logs that they have received it.
 func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
-	again := s.runs[i]
+	again, before := s.runs[i], false
 	for _, h := range slices.Backward(a.hits) {
 		if h.from > again.started || h.to != 0 && h.to < s.order {
 			continue
@@ -138,12 +140,17 @@ func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 			a.row.about++
 			return "was about to begin", h
 		}
+		before = before || h.kills && h.from > s.order && h.from < s.runs[0].started
 		if s.parked && a.unconfirmed && h.from > s.order && h.from < s.runs[0].started {
 			return "was parked", nil
 		}
 	}
-	if !s.early() && a.unconfirmed && a.abandoned(s.key) >= i {
+	if !s.early() && a.copies && a.abandoned(s.key) >= i {
 		return "was left beside its copy", nil
+	}
+	if !s.early() && a.copies && before && i == 1 {
+		a.row.unsaid++
+		return "was left beside its copy, perhaps", nil
 	}
 	if !a.once && slices.ContainsFunc(s.by, func(key string) bool { return a.publishedAgain(key, again) }) {
 		return "was published again", nil

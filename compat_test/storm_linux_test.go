@@ -72,6 +72,7 @@ func (w arena) storm(t *testing.T, f *fault) *stormRow {
 		s.siege = b
 		s.account = newAccount(t, b.ledger)
 		s.stored, s.said, s.abandoned = s.unstored, s.saidOf, s.abandonedBy
+		s.copies = s.unconfirmed && s.kind == "mixed"
 		b.note, b.named = s.send, true
 		if f.notice == 0 { // else others shall take a worker for dead soon
 			b.silence, b.timeout = stormSilence, 5*stormSilence
@@ -169,11 +170,8 @@ func (s *storm) drain() {
 	s.logs = nil
 }
 
-// abandonedBy is how many workers had received a task when they were killed, if one of Celery's may get the copies of messages, which ours drop.
+// abandonedBy is how many workers had received a task when they were killed, by what they have said.
 func (s *storm) abandonedBy(key string) (n int) {
-	if s.kind != "mixed" {
-		return 0
-	}
 	for _, text := range s.logs {
 		if strings.Contains(text, key+"] received") {
 			n++
@@ -245,6 +243,9 @@ func (s *storm) judged() *stormRow {
 	}
 	if most := 1 + r.hits/200; r.about > most {
 		s.t.Errorf("%d tasks began right after their workers were frozen, beside others; %d at most are good", r.about, most)
+	}
+	if most := 1 + r.hits/200; r.unsaid > most {
+		s.t.Errorf("%d tasks ran twice that no worker is known to have left beside a copy, after one was killed; %d at most are good", r.unsaid, most)
 	}
 	if r.lost+r.unexplained > 0 {
 		s.t.Errorf("%d tasks lost, %d ran again for no reason:\n%s", r.lost, r.unexplained, tail(strings.Join(r.details, "\n"), 6000))

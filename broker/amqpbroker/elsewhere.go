@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -33,9 +34,12 @@ func (e *elsewhere) do(ctx context.Context, f func(ch *amqp.Channel) error) erro
 	return conn.Aside(f)
 }
 
-// publish publishes messages until each is confirmed, or ctx is done. An error with ErrUnroutable
-// says that no queue gets one of them.
-func (e *elsewhere) publish(ctx context.Context, pending []*outgoing) (err error) {
+// errUnsure says that it is not known whether the broker has a message, as the connection was lost.
+var errUnsure = errors.New("the connection was lost")
+
+// publish publishes messages until each is confirmed, or ctx is done, and returns those that are not. What it is not known of whether the broker has it is
+// published once more, and may be there twice, or else the error has errUnsure. An error with ErrUnroutable says that no queue gets one of them.
+func (e *elsewhere) publish(ctx context.Context, pending []*outgoing, twice bool) (left []*outgoing, err error) {
 	for attempt := 0; err == nil && len(pending) > 0; attempt++ {
 		if err = pauseAgain(ctx, e.holder.Closed(), attempt); err != nil {
 			break
@@ -47,24 +51,26 @@ func (e *elsewhere) publish(ctx context.Context, pending []*outgoing) (err error
 		if err = l.send(ctx, pending); err != nil {
 			break
 		}
-		again := pending[:0:0]
-		for _, m := range pending {
-			switch accepted, returned := l.accepted(m); {
-			case returned:
-				return fmt.Errorf("publish to %s: %w", address(m), broker.ErrUnroutable)
-			case !accepted:
-				again = append(again, m)
+		pending = slices.DeleteFunc(slices.Clone(pending), func(m *outgoing) bool { // what is sent now is the line's, too
+			accepted, returned := l.accepted(m)
+			if returned {
+				err = fmt.Errorf("publish to %s: %w", address(m), broker.ErrUnroutable)
 			}
-		}
-		if why := l.refusal(); why != nil {
+			return accepted && !returned
+		})
+		switch why := l.refusal(); {
+		case err != nil:
+			return pending, err
+		case why != nil:
 			err = describe(why)
+		case !twice && len(pending) > 0 && l.lost():
+			err = errUnsure
 		}
-		pending = again
 	}
 	if err != nil && len(pending) > 0 {
-		return fmt.Errorf("publish to %s: %w", address(pending[0]), closedError(err))
+		err = fmt.Errorf("publish to %s: %w", address(pending[0]), closedError(err))
 	}
-	return err
+	return pending, err
 }
 
 // moved is a delivery on its way elsewhere.
@@ -90,7 +96,7 @@ func (c *Consumer) toMove(tags []string) (held []moved, lost []string) {
 }
 
 // move publishes deliveries elsewhere, and then acknowledges them: so none is lost. What was lost
-// meanwhile comes again, and is there twice, unless there is a transfer. An unroutable message has prepare called, once more.
+// meanwhile comes again, and is there twice, unless there is a transfer: then the error may be errUnsure. An unroutable message has prepare called, once more.
 func (c *Consumer) move(ctx context.Context, t *transfer, held []moved, to func(m moved) *outgoing, prepare func(ctx context.Context) error) (lost []string, err error) {
 	if len(held) == 0 {
 		return nil, nil
@@ -101,10 +107,10 @@ func (c *Consumer) move(ctx context.Context, t *transfer, held []moved, to func(
 		all[i], tags[i] = to(m), m.tag
 		all[i].mandatory = true
 	}
-	err = c.elsewhere.publish(ctx, all)
+	left, err := c.elsewhere.publish(ctx, all, t == nil)
 	if errors.Is(err, broker.ErrUnroutable) { // where they go was deleted, or never there
 		if err = prepare(ctx); err == nil {
-			err = c.elsewhere.publish(ctx, all)
+			_, err = c.elsewhere.publish(ctx, left, t == nil)
 		}
 	}
 	if err == nil {

@@ -76,7 +76,8 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 		}
 		copies[i] = &outgoing{Publishing: d.returned(redeliveries, t.beside()), key: d.sub.source.name, mandatory: true}
 	}
-	if l.send(ctx, copies) != nil { // they may still arrive
+	err = l.send(ctx, copies)
+	if err != nil || l.lost() && slices.ContainsFunc(copies, func(m *outgoing) bool { return !l.has(m) }) { // they may still arrive
 		c.abandon(t)
 		if t != nil {
 			c.settle(nil, nil, counted)

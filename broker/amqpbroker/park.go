@@ -148,19 +148,32 @@ func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []st
 	for _, p := range parked {
 		due[p.Tag] = p.Due
 	}
-	held, lost := c.toMove(tagsOf(parked, func(p broker.Parked) string { return p.Tag }))
-	if err := c.bindParked(ctx, held, false); err != nil {
-		return nil, parkError(err)
+	for attempt := 0; ; attempt++ {
+		if err := pauseAgain(ctx, c.elsewhere.holder.Closed(), attempt); err != nil {
+			return nil, parkError(err)
+		}
+		held, lost := c.toMove(tagsOf(parked, func(p broker.Parked) string { return p.Tag }))
+		gone, err := c.parkHeld(ctx, held, due)
+		if !errors.Is(err, errUnsure) {
+			return append(lost, gone...), parkError(err)
+		}
 	}
+}
+
+// parkHeld parks what is held. After an error with errUnsure what may have been parked is dropped when it comes.
+func (c *Consumer) parkHeld(ctx context.Context, held []moved, due map[string]time.Time) (lost []string, err error) {
 	if len(held) == 0 {
-		return lost, nil
+		return nil, nil
+	}
+	if err := c.bindParked(ctx, held, false); err != nil {
+		return nil, err
 	}
 	t, err := c.openParking(ctx)
 	if err != nil {
-		return nil, parkError(err)
+		return nil, err
 	}
 	now := time.Now()
-	gone, err := c.move(ctx, t, held, func(m moved) *outgoing {
+	return c.move(ctx, t, held, func(m moved) *outgoing {
 		return &outgoing{
 			Publishing: t.parked(m.delivery), exchange: delayEntrance,
 			key: delayKey(delaySeconds(due[m.tag].Sub(now)), parkedWord(m.sub.source.name)),
@@ -171,7 +184,6 @@ func (c *Consumer) Park(ctx context.Context, parked ...broker.Parked) (lost []st
 		}
 		return c.bindParked(ctx, held, true)
 	})
-	return append(lost, gone...), parkError(err)
 }
 
 func parkError(err error) error {

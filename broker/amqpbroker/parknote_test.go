@@ -142,36 +142,46 @@ func TestParkedComesToOthers(t *testing.T) {
 	}
 }
 
-// What was parked and not confirmed in time is parked again, and dropped when it comes nevertheless.
+// What was parked and not confirmed is parked again, and dropped when it comes nevertheless.
 func TestParkedThatIsNotConfirmed(t *testing.T) {
 	t.Parallel()
-	server := rabbittest.Start(t)
-	vhost := server.VHost(t)
-	s := newSite(t, vhost.URL())
-	c, other, ds := s.claimed()
-	if err := c.prepareDelays(s.context(), false); err != nil {
-		t.Fatal(err)
-	}
-	queue := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<%q>>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`,
-		vhost.Name, delayLevel(parkedLevel))
-	server.Eval(t, "sys:suspend("+queue+")")
-	ctx, cancel := context.WithCancel(s.context())
-	failed := make(chan error, 1)
-	go func() {
-		_, err := s.parks(ctx, c, ds)
-		failed <- err
-	}()
-	s.await("the copies are on their way", func() bool { return c.underway() == len(ds) })
-	cancel()
-	if err := <-failed; err == nil {
-		t.Error("they are parked")
-	}
-	server.Eval(t, "sys:resume("+queue+")")
-	if lost, err := s.parks(s.context(), c, ds); err != nil || len(lost) > 0 {
-		t.Error(lost, err)
-	}
-	s.once(vhost, other, 3)
-	if names := transfers(t, vhost); len(names) != 2 {
-		t.Errorf("queues for notes: %q", names)
+	for name, way := range unconfirmed {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := rabbittest.Start(t)
+			vhost := server.VHost(t)
+			s := newSite(t, vhost.URL())
+			c, other, ds := s.claimed()
+			if err := c.prepareDelays(s.context(), false); err != nil {
+				t.Fatal(err)
+			}
+			queue := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<%q>>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`,
+				vhost.Name, delayLevel(parkedLevel))
+			server.Eval(t, "sys:suspend("+queue+")")
+			ctx, cancel := context.WithCancel(s.context())
+			defer cancel()
+			parked := make(chan error, 1)
+			go func() {
+				_, err := s.parks(ctx, c, ds)
+				parked <- err
+			}()
+			s.await("the copies are on their way", func() bool { return c.underway() == len(ds) })
+			first := c.line()
+			way.end(c, cancel)
+			s.await("they are given up", func() bool { return c.line() != first || ctx.Err() != nil })
+			server.Eval(t, "sys:resume("+queue+")")
+			if err := <-parked; (err == nil) != (ctx.Err() == nil) {
+				t.Errorf("park: %v", err)
+			}
+			if ctx.Err() != nil {
+				if lost, err := s.parks(s.context(), c, ds); err != nil || len(lost) > 0 {
+					t.Error(lost, err)
+				}
+			}
+			s.once(vhost, other, way.has)
+			if names := transfers(t, vhost); len(names) != 2 {
+				t.Errorf("queues for notes: %q", names)
+			}
+		})
 	}
 }

@@ -130,13 +130,18 @@ func TestEndsWhileItDoubts(t *testing.T) {
 	s.once(vhost, s.open(limited()), 0)
 }
 
+// line is the one that there is; nil: there is none.
+func (c *Consumer) line() *line {
+	if err := c.elsewhere.lines.turn.take(c.ctx); err != nil {
+		return nil
+	}
+	defer c.elsewhere.lines.turn.leave()
+	return c.elsewhere.lines.current
+}
+
 // underway is the largest number of messages that are published together just now.
 func (c *Consumer) underway() (n int) {
-	if err := c.elsewhere.lines.turn.take(c.ctx); err != nil {
-		return 0
-	}
-	l := c.elsewhere.lines.current
-	c.elsewhere.lines.turn.leave()
+	l := c.line()
 	if l == nil {
 		return 0
 	}
@@ -148,21 +153,36 @@ func (c *Consumer) underway() (n int) {
 	return n
 }
 
-// Messages whose copies are not confirmed in time go back themselves, and the copies are dropped when they come nevertheless.
+// unconfirmed are the ways in which it does not get known whether the broker has what is on its way, and how much of three it has then, at least.
+var unconfirmed = map[string]struct {
+	end func(c *Consumer, cancel func())
+	has int
+}{
+	"in time":                   {func(_ *Consumer, cancel func()) { cancel() }, 3},
+	"as the connection is lost": {func(c *Consumer, _ func()) { _ = c.line().conn.CloseBy(time.Now()) }, 1},
+}
+
+// Messages whose copies are not confirmed go back themselves, and the copies are dropped when they come nevertheless.
 func TestCopiesThatAreNotConfirmed(t *testing.T) {
 	t.Parallel()
-	server := rabbittest.Start(t)
-	vhost := server.VHost(t)
-	s := newSite(t, vhost.URL())
-	c, other, ds := s.claimed()
-	leader := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<"q">>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`, vhost.Name)
-	server.Eval(t, "sys:suspend("+leader+")")
-	ctx, cancel := context.WithCancel(s.context())
-	done := make(chan error, 1)
-	go func() { done <- c.Requeue(ctx, broker.Back, ds...) }()
-	s.await("the copies are on their way", func() bool { return c.underway() == len(ds) })
-	cancel()
-	<-done
-	server.Eval(t, "sys:resume("+leader+")")
-	s.once(vhost, other, 3)
+	for name, way := range unconfirmed {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := rabbittest.Start(t)
+			vhost := server.VHost(t)
+			s := newSite(t, vhost.URL())
+			c, other, ds := s.claimed()
+			leader := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<"q">>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`, vhost.Name)
+			server.Eval(t, "sys:suspend("+leader+")")
+			ctx, cancel := context.WithCancel(s.context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- c.Requeue(ctx, broker.Back, ds...) }()
+			s.await("the copies are on their way", func() bool { return c.underway() == len(ds) })
+			way.end(c, cancel)
+			<-done
+			server.Eval(t, "sys:resume("+leader+")")
+			s.once(vhost, other, way.has)
+		})
+	}
 }

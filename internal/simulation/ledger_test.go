@@ -30,6 +30,7 @@ type ledger struct {
 	hits     []hit         // whatever RabbitMQ and Redis may have noticed of a node
 	byRabbit bool          // it is the broker
 	patience time.Duration // after which peers put back whatever is not renewed; 0: there are none
+	timeout  time.Duration // RabbitMQ's consumer_timeout; 0: none
 }
 
 // expected is a run that must come.
@@ -113,12 +114,13 @@ func (l *ledger) meet(name string) {
 	l.names = append(l.names, name)
 }
 
-// silence notes that Redis hears nobody until then: to peers, who know no signs of life, all that is held gets old. What
-// Redis hears just then, claims too, was said long ago.
+// silence notes that the broker hears nobody until then: to peers, who know no signs of life, all that is held in Redis gets old, and RabbitMQ closes the channels of
+// those who hold messages for longer than its consumer_timeout. What is heard just then, claims too, was said long ago.
 func (l *ledger) silence(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.patience == 0 || time.Until(until) < l.patience/2 {
+	lasts := time.Until(until)
+	if (l.patience == 0 || lasts < l.patience/2) && (l.timeout == 0 || lasts < l.timeout) {
 		return
 	}
 	for _, name := range l.names {

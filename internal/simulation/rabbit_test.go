@@ -68,7 +68,7 @@ func (f *fleet) overRabbit(seed uint64) {
 			return time.Duration(dice.Int64N(int64(lag)))
 		},
 	})
-	f.rabbit, f.ledger.byRabbit = r, true
+	f.rabbit, f.ledger.byRabbit, f.ledger.timeout = r, true, r.timeout
 	f.closing = append(f.closing, r.Close)
 }
 
