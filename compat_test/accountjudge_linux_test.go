@@ -148,12 +148,12 @@ func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 	if !s.early() && a.copies && a.abandoned(s.key) >= i {
 		return "was left beside its copy", nil
 	}
+	if !a.once && slices.ContainsFunc(s.by, func(key string) bool { return a.publishedAgain(key, again) }) {
+		return "was published again", nil
+	}
 	if !s.early() && a.copies && before && i == 1 {
 		a.row.unsaid++
 		return "was left beside its copy, perhaps", nil
-	}
-	if !a.once && slices.ContainsFunc(s.by, func(key string) bool { return a.publishedAgain(key, again) }) {
-		return "was published again", nil
 	}
 	return "", nil
 }
