@@ -209,6 +209,14 @@ type featureRun struct {
 func (r *featureRun) stopped(t *testing.T) {
 	t.Helper()
 	r.left = r.dump(t)
+	said := saidRetries(t, r.worker.log.String())
+	for _, d := range []dump{r.running, r.left} {
+		for where, fields := range d {
+			if _, id, found := strings.Cut(strings.TrimRight(where, "0123456789"), " of "); found {
+				said[strings.TrimSuffix(id, " #")].judge(fields)
+			}
+		}
+	}
 	r.running["log"] = r.log()
 }
 

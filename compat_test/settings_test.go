@@ -216,7 +216,7 @@ func TestWorkerWithExportedSettings(t *testing.T) {
 sum, same = tapp.add.delay(2, 3), tapp.same.delay("x")
 values = [sum.get(timeout=tapp.PATIENCE), same.get(timeout=tapp.PATIENCE)]
 ttl = tapp.app.backend.client.ttl(tapp.app.backend.get_key_for_task(sum.id))
-print(json.dumps(values + [60 < ttl <= 77]))`)
+print(json.dumps(values + [0 < ttl <= 77]))`)
 	if diff := cmp.Diff([]any{5.0, "x", true}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

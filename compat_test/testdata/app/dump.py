@@ -1,13 +1,11 @@
 """Prints everything in the Redis of BROKER in comparable form: {key: {field: text}}.
 
-Instants become the number of seconds that they are after the run of their task, as the
-journal in JOURNAL has it, and what differs with every process becomes its kind.
+With a message that a retry has published stands when its task ran, as the journal in JOURNAL has it.
+What differs with every process becomes its kind.
 """
 import base64
 import collections
-import datetime
 import json
-import math
 import os
 import re
 
@@ -23,15 +21,6 @@ def shown(key, value):
     text = value if isinstance(value, str) else json.dumps(value)
     match = re.search("(?:%s|journal | of )(.*?)(?: #\\d+)?$" % META, key)
     return text.replace(json.dumps(match[1])[1:-1], "<id>") if match else text
-
-
-def after_run(task_id, retries, text):
-    """An instant that a retry has set, as seconds after the run that did."""
-    if text is None:
-        return text
-    instant = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    after = instant.timestamp() - ran.get((task_id, retries - 1), 0)
-    return "%+d s" % math.floor(after + 0.1) if after < 1500 else instant.isoformat()
 
 
 def traceback(text):
@@ -64,8 +53,8 @@ def message(raw):
     for name, value in zip(("args", "kwargs", "embed"), json.loads(body)):
         fields[name] = value
     fields["(encoding)"] = json.dumps(json.loads(body)) == body or body
-    for name in ("eta", "expires"):
-        headers[name] = after_run(headers["id"], headers["retries"], headers[name])
+    if (headers["id"], headers["retries"] - 1) in ran:
+        fields["(ran)"] = ran[headers["id"], headers["retries"] - 1]
     headers["origin"] = bool(re.match(r"gen\d+@\S+$", headers["origin"])) or headers["origin"]
     properties["delivery_tag"] = type(properties["delivery_tag"]).__name__
     if "origin" in properties:
