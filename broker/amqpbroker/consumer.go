@@ -53,6 +53,7 @@ type Consumer struct {
 	sources sources       // what is consumed
 	orphans orphans       // what runs, and came by a link that is lost
 	parking *subscription // of the queue for notes about what is parked; nil: there is none
+	left    []leftover
 	changes []change
 	tagged  uint64 // how many consumers have been named
 }
@@ -164,18 +165,19 @@ func (c *Consumer) CloseWithin(ctx context.Context) error {
 		if !ok {
 			deadline = time.Now().Add(closeTimeout)
 		}
-		draining, drained := context.WithTimeout(ctx, time.Until(deadline)/2)
-		c.drain(draining)
-		c.dropHoldings(draining)
-		c.dropParking(draining)
-		drained()
-		c.cancel()
 		// A call that waits for an answer ends with the connection at the latest.
 		ends := time.AfterFunc(time.Until(deadline), func() {
 			if conn := c.holder.Current(); conn != nil {
 				_ = conn.CloseBy(deadline)
 			}
 		})
+		draining, drained := context.WithTimeout(ctx, time.Until(deadline)/2)
+		c.drain(draining)
+		c.dropLeft(true)
+		c.dropHoldings(draining)
+		c.dropParking(draining)
+		drained()
+		c.cancel()
 		<-c.ended
 		<-c.kept
 		ends.Stop()

@@ -191,6 +191,7 @@ func (c *Consumer) lose(l *link) {
 		c.link = nil
 		c.buffer.clear()
 		c.orphans.adopt(l)
+		c.leaves(l)
 		c.sources.unsubscribed()
 		c.term.Add(1)
 	}

@@ -78,6 +78,7 @@ func (c *Consumer) serve(l *link) error {
 		case <-c.wake:
 		case <-look.C:
 			idle = true
+			c.dropLeftSoon()
 		}
 	}
 }
