@@ -104,7 +104,7 @@ func (c *Consumer) arrive(d *delivery) {
 		return
 	}
 	switch {
-	case d.notes == "", d.isHeld(), c.hasParked(d):
+	case d.notes == "", d.isHeld() && d.notes == d.sub.holding.notes(), c.hasParked(d):
 		c.enter(d)
 	case d.ofTransfer():
 		c.doubt(d)

@@ -20,8 +20,8 @@ import (
 // when it has been held for long, too.
 //
 // When the consumer's link ends, whatever the reason, its copies are nobody's any more, expire, and so go back to
-// the queue that they are from: they are known there by a header (returned.go). If that happens before the
-// message was acknowledged, it is there twice: a note says so, and the copy is dropped (void.go).
+// the queue that they are from: they are known there by a header (returned.go). Those that its next link finds where they are come to it at once. If
+// the link ends before the message was acknowledged, it is there twice: a note says so, and the copy is dropped (void.go).
 // A broker that has no time to deliver a copy before it expires sends it back, too: whoever gets it runs the task
 // again, but for this consumer, to which it is the copy that it waits for.
 //
@@ -36,16 +36,17 @@ const (
 	holdPatience = 10 * time.Second
 )
 
-// holding is the queue for copies of a source's messages. It lasts as long as its link.
+// holding is the queue for copies of a source's messages, as a link consumes it. The next link goes on with the queue, but has notes of its own.
 type holding struct {
 	link  *link
 	name  string
+	id    string        // of the link's part in it
 	sub   *subscription // guarded by Consumer.mu; nil: it is not consumed yet
 	noted *subscription // of the queue for notes; likewise
 }
 
 // notes is the queue for notes about the copies.
-func (h *holding) notes() string { return h.name + ".notes" }
+func (h *holding) notes() string { return h.name + h.id + ".notes" }
 
 // hold is one message on its way to such a queue. Guarded by Consumer.mu.
 type hold struct {
@@ -201,9 +202,12 @@ func (c *Consumer) openHolding(ctx context.Context, s *source, l *link) (*holdin
 	h := s.holding
 	c.mu.Unlock()
 	if h == nil || h.link != l {
-		h = &holding{link: l, name: holdPrefix + protocol.NewID()}
 		c.mu.Lock()
 		args := c.holdArguments(s)
+		if kind, _ := args["x-queue-type"].(string); s.held == "" || s.heldAs != kind {
+			s.held, s.heldAs = holdPrefix+protocol.NewID(), kind
+		}
+		h = &holding{link: l, name: s.held, id: "." + protocol.NewID()}
 		c.mu.Unlock()
 		if err := c.elsewhere.do(ctx, func(ch *amqp.Channel) error {
 			return h.declare(ch, args)
@@ -355,7 +359,7 @@ func (c *Consumer) dropHoldings(ctx context.Context) {
 		}
 		for _, s := range c.sources.all {
 			if h := s.holding; h != nil && h.link == l && of[h] == 0 {
-				names, s.holding = append(names, h.name, h.notes()), nil
+				names, s.holding, s.held = append(names, h.name, h.notes()), nil, ""
 			}
 		}
 	}

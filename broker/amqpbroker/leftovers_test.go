@@ -8,9 +8,9 @@ import (
 	"github.com/apium/apium/internal/rabbittest"
 )
 
-// A link that is lost leaves no queue for notes behind, as often as that happens. Notes that tell something stay: TestLeftBesideItsCopy,
+// A link that is lost leaves no queue for notes behind, and the next one goes on with that for copies, as often as that happens. Notes that tell something stay: TestLeftBesideItsCopy,
 // TestLosesConnectionBeforeAcknowledgingWhatIsParked.
-func TestLostLinksLeaveNoNotes(t *testing.T) {
+func TestLostLinksLeaveNoQueues(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
 	s := newSite(t, vhost.URL())
@@ -46,6 +46,9 @@ func TestLostLinksLeaveNoNotes(t *testing.T) {
 			return c.link != nil && c.link != before
 		})
 		s.await("the queues for notes are deleted", func() bool { return noted() == 0 })
+		if names := transfers(t, vhost); len(names) != 1 {
+			t.Errorf("left: %q", names)
+		}
 		s.ack(c, ds[0])
 	}
 }

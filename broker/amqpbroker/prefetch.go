@@ -38,6 +38,8 @@ type source struct {
 	counts   bool          // it counts how often messages go back
 	single   bool          // the broker serves one of its consumers alone, here or elsewhere
 	holding  *holding      // for copies of its messages; nil, or of an earlier link: there is none
+	held     string        // the queue for them, which outlasts links; "": there is none
+	heldAs   string        // its type
 	timeout  time.Duration // its own consumer_timeout; 0: none
 
 	cancelled bool // the broker has ended its consumers, and that was said; tend's

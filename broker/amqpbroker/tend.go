@@ -327,7 +327,7 @@ func (c *Consumer) cancelled(l *link, tag string) {
 	defer c.mu.Unlock()
 	for _, s := range c.sources.all {
 		if h := s.holding; h != nil && h.sub != nil && (h.sub.tag == tag || h.noted.tag == tag) {
-			s.holding = nil
+			s.holding, s.held = nil, ""
 		}
 		i := slices.IndexFunc(s.subs, func(sub *subscription) bool { return sub.tag == tag && sub.link == l })
 		if i < 0 {

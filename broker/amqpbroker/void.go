@@ -38,8 +38,9 @@ func (d *delivery) isNote() bool { return d.isHeld() && d.sub == d.sub.holding.n
 
 // dropOrEnter sees to a copy that has gone back: it is dropped if its message has gone back, too.
 func (c *Consumer) dropOrEnter(d *delivery) {
-	void, err := c.isVoid(d)
-	c.judge(d, void, err)
+	if void, known, err := c.isVoid(d); known {
+		c.judge(d, void, err)
+	} // else the broker has it back, or will
 }
 
 // judge sees to a copy as soon as it is known whether its message is there, too.
@@ -62,16 +63,21 @@ func (c *Consumer) judge(d *delivery, void bool, err error) {
 	c.enter(d)
 }
 
-// isVoid tells whether the message of a copy is still there.
-func (c *Consumer) isVoid(d *delivery) (void bool, err error) {
+// isVoid tells whether the message of a copy is still there. That is not known if the link is lost meanwhile, or the consumer closed.
+func (c *Consumer) isVoid(d *delivery) (void, known bool, err error) {
 	c.mu.Lock()
 	void = slices.Contains(c.orphans.void, d.held)
 	c.mu.Unlock()
 	if void {
-		return true, nil
+		return true, true, nil
+	}
+	if d.isHeld() { // it has come at once, and the queue for notes may not know yet that the link is lost
+		if _, known, err := c.lookAt(d.link, d.notes, func(q amqp.Queue) bool { return q.Consumers == 0 }); err != nil || !known {
+			return false, known, err
+		}
 	}
 	left, err := c.readNotes(d.link, d.notes)
-	return slices.Contains(left, d.held), err
+	return slices.Contains(left, d.held), true, err
 }
 
 // readNotes are the notes in a queue that is not consumed, or not there.
