@@ -55,6 +55,7 @@ func (c *Consumer) fail(err error) {
 func (c *Consumer) serve(l *link) error {
 	look := time.NewTicker(c.cfg.look)
 	defer look.Stop()
+	c.dropLeftSoon()
 	for idle := false; ; {
 		if err := c.reconcile(l, idle); err != nil {
 			_ = l.ch.Close() // it may be closed
