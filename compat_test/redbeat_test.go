@@ -13,7 +13,8 @@ type redBeats struct {
 	app
 	t      *testing.T
 	server *redisServer
-	start  time.Time // of the rule, in whole seconds
+	start  time.Time      // of the rule, in whole seconds
+	cut    map[string]int // how often Celery's beat may have been ended between telling RedBeat of an entry and sending it
 }
 
 // every is how often the rule of these tests is due, in seconds.
@@ -22,7 +23,7 @@ const ruleEvery = 2
 // newRedBeats makes an app with an entry in beat_schedule, and has RedBeat store another one with a rule.
 func newRedBeats(t *testing.T) *redBeats {
 	t.Helper()
-	r := &redBeats{t: t, server: startRedis(t), start: time.Now().Truncate(time.Second)}
+	r := &redBeats{t: t, server: startRedis(t), start: time.Now().Truncate(time.Second), cut: map[string]int{}}
 	options := fields{"expires": runLasts.Seconds()}
 	r.app = app{broker: r.server.url(0), settings: fields{
 		"redbeat_redis_url": r.server.url(0), "redbeat_lock_timeout": 60, "timezone": "Europe/Berlin",
@@ -67,10 +68,17 @@ func (r *redBeats) more() {
 	}
 }
 
-// stop ends a beat, which frees the lock.
+// stop ends a beat, which frees the lock. Celery's ends in the middle of sending an entry, if it is told to then.
 func (r *redBeats) stop(p *process) {
 	r.t.Helper()
 	endBeat(r.t, p)
+	log := p.log.String()
+	if !strings.Contains(log, "scheduler -> redbeat.schedulers.RedBeatScheduler") {
+		return // ours
+	}
+	for _, name := range []string{"rule", "static"} {
+		r.cut[name] += strings.Count(log, "Sending due task "+name+" ") - strings.Count(log, "t."+name+" sent.")
+	}
 }
 
 // count is how often RedBeat says that an entry ran.
@@ -99,8 +107,8 @@ func (r *redBeats) wantOnce() {
 		slots[slot] = m.sent
 	}
 	for name, task := range map[string]string{"rule": "t.rule", "static": "t.static"} {
-		if n, told := len(sent[task]), r.count(name); n != told {
-			r.t.Errorf("%s was sent %d times, and RedBeat was told %d", name, n, told)
+		if n, told := len(sent[task]), r.count(name); n > told || n+r.cut[name] < told {
+			r.t.Errorf("%s was sent %d times, and RedBeat was told %d, of which %d may be cut", name, n, told, r.cut[name])
 		}
 	}
 	if n := len(sent["t.disabled"]) + len(sent["t.far"]); n != 0 {
