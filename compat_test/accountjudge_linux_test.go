@@ -140,8 +140,9 @@ func (a *account) whyAgain(s *story, i int) (why string, by *hit) {
 			a.row.about++
 			return "was about to begin", h
 		}
-		before = before || h.kills && h.from > s.order && h.from < s.runs[0].started
-		if s.parked && a.unconfirmed && h.from > s.order && h.from < s.runs[0].started {
+		waited := h.from > s.order && h.from < s.runs[0].started
+		before = before || h.kills && waited
+		if s.parked && a.unconfirmed && waited {
 			return "was parked", nil
 		}
 	}

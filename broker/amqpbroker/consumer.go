@@ -175,7 +175,6 @@ func (c *Consumer) CloseWithin(ctx context.Context) error {
 		c.drain(draining)
 		c.dropLeft(true)
 		c.dropHoldings(draining)
-		c.dropParking(draining)
 		drained()
 		c.cancel()
 		<-c.ended

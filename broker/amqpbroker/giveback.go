@@ -58,7 +58,7 @@ func (c *Consumer) giveBack(ctx context.Context, back []*delivery) {
 	l, err := c.elsewhere.taking(ctx)
 	var t *transfer
 	if err == nil {
-		t, err = c.openTransfer(ctx, l)
+		t, err = c.openTransfer(ctx, l, "")
 	}
 	if err != nil {
 		c.settle(nil, nil, counted)

@@ -348,7 +348,7 @@ func (m *hold) came() (came []*delivery) {
 	return came
 }
 
-// dropHoldings deletes the queues for copies that have none.
+// dropHoldings deletes the queues for copies that have none, and the one for notes about what is parked if it has none.
 func (c *Consumer) dropHoldings(ctx context.Context) {
 	var names []string
 	c.mu.Lock()
@@ -362,6 +362,9 @@ func (c *Consumer) dropHoldings(ctx context.Context) {
 				names, s.holding, s.held = append(names, h.name, h.notes()), nil, ""
 			}
 		}
+	}
+	if sub := c.parking; sub != nil && sub.link == c.link && len(sub.notes) == 0 {
+		names, c.parking = append(names, sub.queue), nil
 	}
 	c.mu.Unlock()
 	if len(names) == 0 {

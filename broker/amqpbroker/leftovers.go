@@ -74,11 +74,9 @@ func (c *Consumer) dropLeft(all bool) {
 // dropLeftSoon has those deleted that it is time for. Who tends the link does not wait for it.
 func (c *Consumer) dropLeftSoon() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, q := range c.left {
-		if !q.next.After(time.Now()) {
-			c.returning.Go(func() { c.dropLeft(false) })
-			return
-		}
+	some := len(c.left) > 0
+	c.mu.Unlock()
+	if some {
+		c.returning.Go(func() { c.dropLeft(false) })
 	}
 }

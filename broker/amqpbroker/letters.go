@@ -1,8 +1,6 @@
 package amqpbroker
 
 import (
-	"maps"
-
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/apium/apium/broker"
@@ -24,13 +22,8 @@ func declareLetters(ch *amqp.Channel) error {
 
 // withLetter returns headers with that of a dead letter.
 func withLetter(headers amqp.Table, l *broker.DeadLetter, hostname string) amqp.Table {
-	all := maps.Clone(headers)
-	if all == nil {
-		all = amqp.Table{}
-	}
-	all[letterHeader] = amqp.Table{
+	return with(headers, letterHeader, amqp.Table{
 		"id": protocol.NewID(), "queue": l.Queue, "reason": l.Reason, "time": l.At.UnixMilli(), "hostname": hostname,
 		"redeliveries": int64(l.Redeliveries),
-	}
-	return all
+	})
 }

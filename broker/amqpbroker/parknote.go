@@ -2,7 +2,6 @@ package amqpbroker
 
 import (
 	"context"
-	"maps"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -19,23 +18,13 @@ import (
 // returnedHeader, it means nothing in another attempt.
 const parkedHeader = "apium-parked"
 
-// openParking begins a transfer of what is to be parked. Where there may be no notes, there is none.
+// openParking begins a transfer of what is to be parked.
 func (c *Consumer) openParking(ctx context.Context) (*transfer, error) {
 	on, err := c.elsewhere.lines.get(ctx)
 	if err != nil {
 		return nil, closedError(err)
 	}
-	c.mu.Lock()
-	l := c.link
-	c.mu.Unlock()
-	if l == nil || c.unheld.Load() {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, holdPatience)
-	defer cancel()
-	t := newTransfer(l)
-	t.id = protocol.NewID()
-	return c.begun(ctx, t, on, c.shareNotes(ctx, t))
+	return c.openTransfer(ctx, on, protocol.NewID())
 }
 
 // shareNotes has the note of a transfer come by the queue for what this link parks, which is declared when it is first needed.
@@ -77,23 +66,13 @@ func (t *transfer) parked(d *delivery) amqp.Publishing {
 	if t == nil {
 		return p
 	}
-	p.Headers = maps.Clone(p.Headers)
-	if p.Headers == nil {
-		p.Headers = amqp.Table{}
-	}
-	p.Headers[parkedHeader] = amqp.Table{"notes": t.queue, "note": t.id, "attempt": attempt(d.Headers)}
+	p.Headers = with(p.Headers, parkedHeader, amqp.Table{"notes": t.queue, "note": t.id, "attempt": attempt(d.Headers)})
 	return p
 }
 
-// readParked reads what parked has written. The headers are this delivery's own.
+// readParked reads what parked has written.
 func (d *delivery) readParked() {
-	noted, ok := d.Headers[parkedHeader]
-	if !ok {
-		return
-	}
-	d.Headers = maps.Clone(d.Headers)
-	delete(d.Headers, parkedHeader)
-	if was, _ := noted.(amqp.Table); was["attempt"] == attempt(d.Headers) {
+	if was, _ := d.take(parkedHeader); was != nil {
 		d.notes, _ = was["notes"].(string)
 		d.held, _ = was["note"].(string)
 	}
@@ -115,20 +94,4 @@ func (c *Consumer) notesOfParked(l *link, queue string) (left []string, known bo
 	}
 	left, err = c.readNotes(l, queue)
 	return left, !l.conn.IsClosed() && c.ctx.Err() == nil, err
-}
-
-// dropParking deletes the queue for notes if there are none.
-func (c *Consumer) dropParking(ctx context.Context) {
-	c.mu.Lock()
-	sub := c.parking
-	if sub == nil || sub.link != c.link || len(sub.notes) > 0 {
-		c.mu.Unlock()
-		return
-	}
-	c.parking = nil
-	c.mu.Unlock()
-	_ = c.elsewhere.do(ctx, func(ch *amqp.Channel) error { // else it expires
-		_, err := ch.QueueDelete(sub.queue, false, false, false)
-		return err
-	})
 }

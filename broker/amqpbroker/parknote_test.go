@@ -33,13 +33,10 @@ func (s *site) halfParked() (c, other *Consumer, rest func()) {
 	s.t.Helper()
 	onChannel(s.t, s.url, func(ch *amqp.Channel) error { return declareDelays(ch, "classic") }) // what quorum queues have is told late
 	c, other, ds := s.claimed()
-	l := c.link
-	l.writing.Lock()
-	done := make(chan error, 1)
-	go func() {
+	done, rest := unwritten(c, func() error {
 		_, err := s.parks(s.context(), c, ds)
-		done <- err
-	}()
+		return err
+	})
 	s.await("the copies are parked", func() (parked bool) {
 		onChannel(s.t, s.url, func(ch *amqp.Channel) error {
 			q, err := ch.QueueDeclarePassive(delayLevel(parkedLevel), true, false, false, false, nil)
@@ -53,34 +50,10 @@ func (s *site) halfParked() (c, other *Consumer, rest func()) {
 		}
 		return parked
 	})
-	return c, other, func() {
-		l.writing.Unlock()
-		<-done
-	}
+	return c, other, rest
 }
 
-// A worker that is killed between parking messages and acknowledging these leaves each of them once.
-func TestKilledBeforeAcknowledgingWhatIsParked(t *testing.T) {
-	t.Parallel()
-	vhost := rabbittest.New(t)
-	s := newSite(t, vhost.URL())
-	killed, other, rest := s.halfParked()
-	dead := make(chan struct{})
-	go func() {
-		defer close(dead)
-		killed.dies()
-	}()
-	s.await("its connection is lost", func() bool {
-		killed.mu.Lock()
-		defer killed.mu.Unlock()
-		return killed.link == nil
-	})
-	rest()
-	<-dead
-	s.once(vhost, other, 3)
-}
-
-// One that has lost its connection there parks nothing, and drops what it had published.
+// A worker that has lost its connection before it acknowledges what it parks keeps nothing parked, and drops what it had published.
 func TestLosesConnectionBeforeAcknowledgingWhatIsParked(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
@@ -155,9 +128,7 @@ func TestParkedThatIsNotConfirmed(t *testing.T) {
 			if err := c.prepareDelays(s.context(), false); err != nil {
 				t.Fatal(err)
 			}
-			queue := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<%q>>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`,
-				vhost.Name, delayLevel(parkedLevel))
-			server.Eval(t, "sys:suspend("+queue+")")
+			resume := suspend(t, server, vhost, delayLevel(parkedLevel))
 			ctx, cancel := context.WithCancel(s.context())
 			defer cancel()
 			parked := make(chan error, 1)
@@ -169,7 +140,7 @@ func TestParkedThatIsNotConfirmed(t *testing.T) {
 			first := c.line()
 			way.end(c, cancel)
 			s.await("they are given up", func() bool { return c.line() != first || ctx.Err() != nil })
-			server.Eval(t, "sys:resume("+queue+")")
+			resume()
 			if err := <-parked; (err == nil) != (ctx.Err() == nil) {
 				t.Errorf("park: %v", err)
 			}
@@ -178,7 +149,7 @@ func TestParkedThatIsNotConfirmed(t *testing.T) {
 					t.Error(lost, err)
 				}
 			}
-			s.once(vhost, other, way.has)
+			s.onceOfSome(vhost, other, way.has, 3)
 			if names := transfers(t, vhost); len(names) != 2 {
 				t.Errorf("queues for notes: %q", names)
 			}

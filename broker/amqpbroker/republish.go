@@ -1,6 +1,7 @@
 package amqpbroker
 
 import (
+	"maps"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -34,6 +35,16 @@ func withoutNotes(headers amqp.Table) amqp.Table {
 		}
 	}
 	return rest
+}
+
+// with returns headers with a table that another worker of ours is to find.
+func with(headers amqp.Table, name string, found amqp.Table) amqp.Table {
+	all := maps.Clone(headers)
+	if all == nil {
+		all = amqp.Table{}
+	}
+	all[name] = found
+	return all
 }
 
 // isNote tells whether RabbitMQ has written a header. The count of redeliveries is that of

@@ -19,14 +19,10 @@ type beside struct{ hold, notes string }
 // returned is a message as it is put back into its queue, or into one for copies.
 func (d *delivery) returned(redeliveries int, b beside) amqp.Publishing {
 	p := republication(&d.Delivery)
-	p.Headers = maps.Clone(p.Headers)
-	if p.Headers == nil {
-		p.Headers = amqp.Table{}
-	}
 	was := amqp.Table{
 		"exchange": d.Exchange, "routing_key": d.RoutingKey, "attempt": attempt(d.Headers), "redeliveries": int32(min(redeliveries, math.MaxInt32)), //nolint:gosec // it fits
 	}
-	p.Headers[returnedHeader] = was
+	p.Headers = with(p.Headers, returnedHeader, was)
 	if b.notes != "" {
 		was["notes"] = b.notes
 	}
@@ -40,20 +36,33 @@ func (d *delivery) returned(redeliveries int, b beside) amqp.Publishing {
 // attempt tells attempts of one task, and tasks, from one another.
 func attempt(headers amqp.Table) string { return text(headers, "id") + "#" + text(headers, "retries") }
 
+// take takes a table out of the headers that a worker of ours has put there; they are this delivery's own then. Nil: it is not about this attempt of
+// the task.
+func (d *delivery) take(header string) (was amqp.Table, found bool) {
+	value, found := d.Headers[header]
+	if !found {
+		return nil, false
+	}
+	d.Headers = maps.Clone(d.Headers)
+	delete(d.Headers, header)
+	if was, _ = value.(amqp.Table); was["attempt"] != attempt(d.Headers) {
+		return nil, true
+	}
+	return was, true
+}
+
 // restore has a message that was put back look as it did before.
 func (d *delivery) restore() {
 	if d.Redelivered {
 		_, d.counted = d.Headers[deliveryCount]
 		d.redeliveries = 1 // unless it says more: at the first time it is not known whether anybody had started it
 	}
-	noted, ok := d.Headers[returnedHeader]
-	if !ok {
+	was, found := d.take(returnedHeader)
+	if !found {
 		return
 	}
-	d.Headers = maps.Clone(withoutNotes(d.Headers))
-	delete(d.Headers, returnedHeader)
-	was, _ := noted.(amqp.Table)
-	if was["attempt"] != attempt(d.Headers) {
+	d.Headers = withoutNotes(d.Headers)
+	if was == nil {
 		return
 	}
 	d.Exchange, _ = was["exchange"].(string)

@@ -44,8 +44,9 @@ func (ns notes) take(d *delivery) {
 	}
 }
 
-// openTransfer begins a transfer of what the present link has delivered. Where that is not permitted, or there is no link, there is none.
-func (c *Consumer) openTransfer(ctx context.Context, on *line) (*transfer, error) {
+// openTransfer begins a transfer of what the present link has delivered. Where that is not permitted, or there is no link, there is none. id is that of
+// its note, if that shares a queue with others; else "".
+func (c *Consumer) openTransfer(ctx context.Context, on *line, id string) (*transfer, error) {
 	c.mu.Lock()
 	l := c.link
 	c.mu.Unlock()
@@ -54,27 +55,13 @@ func (c *Consumer) openTransfer(ctx context.Context, on *line) (*transfer, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, holdPatience)
 	defer cancel()
-	t := newTransfer(l)
-	return c.begun(ctx, t, on, c.consumeNotes(ctx, t, 1))
-}
-
-func newTransfer(l *link) *transfer {
-	return &transfer{link: l, queue: holdPrefix + protocol.NewID() + ".notes", came: make(chan struct{})}
-}
-
-// consumeNotes declares the queue of a transfer, and has it consumed.
-func (c *Consumer) consumeNotes(ctx context.Context, t *transfer, credit int) error {
-	if err := t.link.conn.Aside(func(ch *amqp.Channel) error { return declareNotes(ch, t.queue) }); err != nil {
-		return err
+	t := &transfer{link: l, queue: holdPrefix + protocol.NewID() + ".notes", id: id, came: make(chan struct{})}
+	var err error
+	if id == "" {
+		err = c.consumeNotes(ctx, t, 1)
+	} else {
+		err = c.shareNotes(ctx, t)
 	}
-	c.mu.Lock()
-	c.tagged++
-	t.sub = &subscription{source: &source{}, notes: notes{t.id: t}, link: t.link, queue: t.queue, tag: c.consumerTag(), credit: credit, ended: make(chan struct{})}
-	return c.changed(ctx, change{transfer: t})
-}
-
-// begun puts the note of a transfer whose queue is consumed, unless there was an error.
-func (c *Consumer) begun(ctx context.Context, t *transfer, on *line, err error) (*transfer, error) {
 	if c.mayNotHold(err) {
 		return nil, nil
 	}
@@ -86,6 +73,17 @@ func (c *Consumer) begun(ctx context.Context, t *transfer, on *line, err error) 
 		return nil, fmt.Errorf("transfer: %w", err)
 	}
 	return t, nil
+}
+
+// consumeNotes declares the queue of a transfer, and has it consumed.
+func (c *Consumer) consumeNotes(ctx context.Context, t *transfer, credit int) error {
+	if err := t.link.conn.Aside(func(ch *amqp.Channel) error { return declareNotes(ch, t.queue) }); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.tagged++
+	t.sub = &subscription{source: &source{}, notes: notes{t.id: t}, link: t.link, queue: t.queue, tag: c.consumerTag(), credit: credit, ended: make(chan struct{})}
+	return c.changed(ctx, change{transfer: t})
 }
 
 // putNote publishes the note, once, and waits for it.
@@ -197,12 +195,15 @@ const (
 
 // notesOfTransfer is the note of a transfer, if its messages are still there.
 func (c *Consumer) notesOfTransfer(l *link, queue string) (left []string, known bool, err error) {
-	q, known, err := c.lookAt(l, queue, func(q amqp.Queue) bool { return q.Consumers == 0 })
+	q, known, err := c.lookAt(l, queue, unused)
 	if q.Messages > 0 {
 		left = []string{""}
 	}
 	return left, known, err
 }
+
+// unused tells whether nobody consumes a queue.
+func unused(q amqp.Queue) bool { return q.Consumers == 0 }
 
 // lookAt waits until a queue for notes is as somebody waits for it to be, or is not there: then it is empty and not consumed. That is not known if the
 // link is lost before, or the consumer closed.

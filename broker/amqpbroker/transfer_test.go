@@ -31,10 +31,7 @@ func (s *site) claimed() (c, other *Consumer, ds []broker.Delivery) {
 func (s *site) halfway() (c, other *Consumer, rest func()) {
 	s.t.Helper()
 	c, other, ds := s.claimed()
-	l := c.link
-	l.writing.Lock()
-	done := make(chan error, 1)
-	go func() { done <- c.Requeue(s.context(), broker.Back, ds...) }()
+	_, rest = unwritten(c, func() error { return c.Requeue(s.context(), broker.Back, ds...) })
 	s.await("the copies come, and nobody knows what they are", func() bool {
 		other.mu.Lock()
 		defer other.mu.Unlock()
@@ -47,7 +44,16 @@ func (s *site) halfway() (c, other *Consumer, rest func()) {
 		}
 		return n == len(ds)
 	})
-	return c, other, func() {
+	return c, other, rest
+}
+
+// unwritten has something done until it is to write on the link. rest lets it go on to its end.
+func unwritten(c *Consumer, do func() error) (done chan error, rest func()) {
+	l := c.link
+	l.writing.Lock()
+	done = make(chan error, 1)
+	go func() { done <- do() }()
+	return done, func() {
 		l.writing.Unlock()
 		<-done
 	}
@@ -56,11 +62,17 @@ func (s *site) halfway() (c, other *Consumer, rest func()) {
 // once has each of the messages claimed, and no other.
 func (s *site) once(v *rabbittest.VHost, c *Consumer, dropped int) {
 	s.t.Helper()
+	s.onceOfSome(v, c, dropped, dropped)
+}
+
+// onceOfSome is once where it is not known how many copies are to be dropped.
+func (s *site) onceOfSome(v *rabbittest.VHost, c *Consumer, least, most int) {
+	s.t.Helper()
 	ds, ids := s.claim(c, 3)
 	if slices.Sort(ids); !slices.Equal(ids, []string{"1", "2", "3"}) {
 		s.t.Errorf("claimed %q", ids)
 	}
-	s.dropped(dropped, c)
+	s.droppedSome(least, most, c)
 	s.ack(c, ds...)
 	s.await("nothing is left", func() bool { return len(left(s.t, v)) == 0 })
 }
@@ -76,25 +88,32 @@ func transfers(t *testing.T, v *rabbittest.VHost) (names []string) {
 	return names
 }
 
-// A worker that is killed between publishing copies of messages and acknowledging these leaves each of them once.
+// A worker that is killed between publishing copies of messages, or parking these, and acknowledging them leaves each of them once.
 func TestKilledBeforeAcknowledging(t *testing.T) {
 	t.Parallel()
-	vhost := rabbittest.New(t)
-	s := newSite(t, vhost.URL())
-	killed, other, rest := s.halfway()
-	dead := make(chan struct{})
-	go func() {
-		defer close(dead)
-		killed.dies()
-	}()
-	s.await("its connection is lost", func() bool {
-		killed.mu.Lock()
-		defer killed.mu.Unlock()
-		return killed.link == nil
-	})
-	rest()
-	<-dead
-	s.once(vhost, other, 3)
+	for name, half := range map[string]func(s *site) (c, other *Consumer, rest func()){
+		"copies": (*site).halfway, "parked": (*site).halfParked,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			vhost := rabbittest.New(t)
+			s := newSite(t, vhost.URL())
+			killed, other, rest := half(s)
+			dead := make(chan struct{})
+			go func() {
+				defer close(dead)
+				killed.dies()
+			}()
+			s.await("its connection is lost", func() bool {
+				killed.mu.Lock()
+				defer killed.mu.Unlock()
+				return killed.link == nil
+			})
+			rest()
+			<-dead
+			s.once(vhost, other, 3)
+		})
+	}
 }
 
 // Who gets copies has them as soon as their messages are acknowledged, and then nothing is left of the transfer.
@@ -162,6 +181,14 @@ var unconfirmed = map[string]struct {
 	"as the connection is lost": {func(c *Consumer, _ func()) { _ = c.line().conn.CloseBy(time.Now()) }, 1},
 }
 
+// suspend has a quorum queue confirm nothing until it is resumed.
+func suspend(t *testing.T, server *rabbittest.Server, vhost *rabbittest.VHost, queue string) (resume func()) {
+	t.Helper()
+	leader := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<%q>>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`, vhost.Name, queue)
+	server.Eval(t, "sys:suspend("+leader+")")
+	return func() { server.Eval(t, "sys:resume("+leader+")") }
+}
+
 // Messages whose copies are not confirmed go back themselves, and the copies are dropped when they come nevertheless.
 func TestCopiesThatAreNotConfirmed(t *testing.T) {
 	t.Parallel()
@@ -172,8 +199,7 @@ func TestCopiesThatAreNotConfirmed(t *testing.T) {
 			vhost := server.VHost(t)
 			s := newSite(t, vhost.URL())
 			c, other, ds := s.claimed()
-			leader := fmt.Sprintf(`begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<%q>>, queue, <<"q">>)), {Leader, _} = amqqueue:get_pid(Q), Leader end`, vhost.Name)
-			server.Eval(t, "sys:suspend("+leader+")")
+			resume := suspend(t, server, vhost, "q")
 			ctx, cancel := context.WithCancel(s.context())
 			defer cancel()
 			done := make(chan error, 1)
@@ -181,8 +207,8 @@ func TestCopiesThatAreNotConfirmed(t *testing.T) {
 			s.await("the copies are on their way", func() bool { return c.underway() == len(ds) })
 			way.end(c, cancel)
 			<-done
-			server.Eval(t, "sys:resume("+leader+")")
-			s.once(vhost, other, way.has)
+			resume()
+			s.onceOfSome(vhost, other, way.has, 3)
 		})
 	}
 }

@@ -72,7 +72,7 @@ func (c *Consumer) isVoid(d *delivery) (void, known bool, err error) {
 		return true, true, nil
 	}
 	if d.isHeld() { // it has come at once, and the queue for notes may not know yet that the link is lost
-		if _, known, err := c.lookAt(d.link, d.notes, func(q amqp.Queue) bool { return q.Consumers == 0 }); err != nil || !known {
+		if _, known, err := c.lookAt(d.link, d.notes, unused); err != nil || !known {
 			return false, known, err
 		}
 	}
