@@ -16,7 +16,7 @@ type backlog struct {
 	adaptive    bool // claim ahead while handlers are short
 	acceptAhead int  // accept so many ahead then, at most
 	returns     bool // what is accepted can go back
-	counts      bool // what is accepted and has not started counts against the limit
+	counts      bool // what may start counts against the limit until it does
 	// acceptFor is for how long the slots are to have enough that is accepted, if an acknowledgement
 	// takes less.
 	acceptFor time.Duration
@@ -34,7 +34,6 @@ type backlog struct {
 	head      int
 	accepted  []*request    // they may start
 	accepting bool          // accept has some that are in neither
-	early     int           // so many of these are acknowledged early
 	holding   []*request    // they are about to be held again: see stalled
 	expected  int           // will be accepted: see follow
 	trip      time.Duration // how long an acknowledgement takes
@@ -81,12 +80,13 @@ func (b *backlog) wantLocked() int {
 	return min(free, portion)
 }
 
-// startableLocked is how many count that are acknowledged early and have not started.
+// startableLocked is how many count that were acknowledged early and have not started. What is being acknowledged does not, as in
+// Celery: a claim goes with the acknowledgement, or each round trip would do for half as many.
 func (b *backlog) startableLocked() int {
 	if !b.counts {
 		return 0
 	}
-	n := b.early + len(b.holding)
+	n := len(b.holding)
 	for _, r := range b.accepted {
 		if !r.acksLate {
 			n++
@@ -179,7 +179,6 @@ func (b *backlog) next(requests []*request) ([]*request, bool) {
 	for _, r := range requests {
 		if !r.acksLate {
 			b.held--
-			b.early++
 		}
 	}
 	b.accepting = true
@@ -210,7 +209,7 @@ func (b *backlog) aheadLocked() int {
 func (b *backlog) accept(requests []*request, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.accepting, b.early = false, 0
+	b.accepting = false
 	if took > 0 {
 		b.trip += (min(took, stallAfter) - b.trip) / 8
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -76,6 +77,52 @@ func TestBacklogTellsOfTheRoomThatSurplusLeaves(t *testing.T) {
 	}
 	if want, _ := b.want(); want != 1 || len(room) != 1 {
 		t.Errorf("room for %d, and %d signals", want, len(room))
+	}
+}
+
+// Where the limit was given, what is being acknowledged leaves room. If slots are stuck before it has started, it is held again, and
+// what was claimed for its place goes back at the same time.
+func TestBacklogKeepsTheGivenLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 8
+	b := newBacklog(limit, 1, false, make(chan struct{}, 1))
+	b.returns, b.counts, b.acceptAhead = true, true, acceptedAhead
+	b.idle, b.trip, b.pace.average = 1, time.Millisecond, time.Microsecond
+	fill := func() (requests []*request) {
+		for range limit {
+			r := &request{tag: "t"}
+			b.push(r)
+			requests = append(requests, r)
+		}
+		return requests
+	}
+	first := fill()
+	accepted, _ := b.next(nil)
+	if want, _ := b.want(); !slices.Equal(accepted, first) || want != limit {
+		t.Fatalf("%d are acknowledged, and there is room for %d", len(accepted), want)
+	}
+	second := fill()
+	b.accept(accepted, time.Millisecond)
+	if _, free := b.want(); free != -limit {
+		t.Errorf("room for %d where as many may start as there may be, and as many wait", free)
+	}
+	started, _ := b.take(never)
+	for looks := 0; ; looks++ {
+		surplus, back, _ := b.stalled()
+		if looks > 100 {
+			t.Fatal("slots are stuck, and nothing happens")
+		}
+		if len(surplus)+len(back) == 0 {
+			continue
+		}
+		if started != first[0] || !slices.Equal(back, first[1:]) || !slices.Equal(surplus, second[1:]) {
+			t.Errorf("%d are held again, %d go back, of %d", len(back), len(surplus), limit)
+		}
+		b.heldAgain(back)
+		break
+	}
+	if want, free := b.want(); want != 0 || free != 0 || b.waiting() != limit {
+		t.Errorf("%d wait, and there is room for %d", b.waiting(), free)
 	}
 }
 

@@ -42,19 +42,19 @@ func (b *backlog) stalled() (surplus, accepted []*request, over bool) {
 	if b.returns {
 		accepted, b.accepted = b.accepted, nil
 	}
-	if keep := b.head + b.prefetch; keep < len(b.ready) {
-		surplus = append(surplus, b.ready[keep:]...)
-		clear(b.ready[keep:])
-		b.ready = b.ready[:keep]
-	}
 	accepted = slices.DeleteFunc(accepted, func(r *request) bool {
 		if r.acksLate {
 			surplus = append(surplus, r) // it still counts
 		}
 		return r.acksLate
 	})
-	b.held -= len(surplus)
 	b.holding = slices.DeleteFunc(slices.Clone(accepted), func(r *request) bool { return !b.keeps(r) })
+	if keep := b.head + max(b.prefetch-len(b.holding), 0); keep < len(b.ready) {
+		surplus = append(surplus, b.ready[keep:]...)
+		clear(b.ready[keep:])
+		b.ready = b.ready[:keep]
+	}
+	b.held -= len(surplus)
 	b.signalLocked() // slots may have become idle since the last look
 	return surplus, accepted, false
 }
