@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/apium/apium/broker"
 	"github.com/apium/apium/internal/rabbittest"
 )
@@ -110,5 +112,49 @@ func TestLosesConnectionBesideACopy(t *testing.T) {
 		s.dropped(1, c)
 		s.ack(c, ds...)
 		s.await("nothing is left", func() bool { return len(left(t, vhost)) == 0 })
+	})
+}
+
+// A copy may come to the next link before the queue for notes knows that the one is lost to which it has delivered them: that is waited for.
+func TestWaitsUntilNotesHaveGoneBack(t *testing.T) {
+	t.Parallel()
+	ofBothTypes(t, func(t *testing.T, q broker.Queue) {
+		vhost := rabbittest.New(t)
+		s := newSite(t, vhost.URL())
+		c := s.open(q)
+		s.publish("q", "runs")
+		runs := s.want(c, "runs")
+		c.Begin(runs[0].Tag)
+		if err := c.Started(s.context(), runs[0].Tag); err != nil {
+			t.Fatal(err)
+		}
+		c.mu.Lock()
+		held := c.sources.all[0].holding.name
+		c.mu.Unlock()
+		copied := func(id, notes string) *outgoing {
+			d := &delivery{Delivery: amqp.Delivery{CorrelationId: id, RoutingKey: "q", Headers: amqp.Table{"task": "t", "id": id}}}
+			return &outgoing{Publishing: d.returned(1, beside{id, notes}), key: held}
+		}
+		onChannel(t, s.url, func(ch *amqp.Channel) error { // the lost link
+			const notes = holdPrefix + "lost.notes"
+			if err := declareNotes(ch, notes); err != nil {
+				return err
+			}
+			noted, err := ch.Consume(notes, "", false, false, false, false, nil)
+			if err != nil {
+				return err
+			}
+			for _, m := range []*outgoing{(&holding{name: holdPrefix, id: "lost"}).note(&hold{id: "there"}), copied("there", notes), copied("alone", holdPrefix+"none.notes")} {
+				confirmed, err := ch.PublishWithDeferredConfirm("", m.key, false, false, m.Publishing)
+				if err != nil {
+					return err
+				}
+				confirmed.Wait()
+			}
+			<-noted
+			s.want(c, "alone") // which is looked at after the other one
+			return nil
+		})
+		s.dropped(1, c)
 	})
 }
