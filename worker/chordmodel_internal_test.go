@@ -107,6 +107,7 @@ type chordWorld struct {
 	registry *tasks.Registry
 	body     [2]string       // as a part's message has it, of one task, or of two
 	several  bool            // it is of two
+	seen     bool            // Celery sees claims of ours
 	apart    bool            // see chordState
 	rescued  map[string]bool // from what end has seen the body be published
 	known    explorer.Memory[explorer.Taken]
@@ -320,7 +321,7 @@ func (w *chordWorld) celery(a *chordActor) {
 			_, _ = w.Redis.SAdd(key(".d"), id+":"+index)
 		}
 		members, _ := w.Redis.ZMembers(key(".j"))
-		if len(members) < chordParts || !w.Redis.Exists(key(".s")) || w.Redis.Exists(key(".c")) {
+		if len(members) < chordParts || !w.Redis.Exists(key(".s")) || w.Redis.Exists(key(".c")) || w.seen && w.Redis.Exists(key(".a")) {
 			return "+"
 		}
 		_ = w.Redis.Set(key(".c"), token)
@@ -646,19 +647,21 @@ func TestModelOfChords(t *testing.T) { //nolint:paralleltest // it keeps a proce
 	}
 }
 
-// TestModelOfChordsFinds takes guards out of the scripts: the model finds it.
+// TestModelOfChordsFinds takes guards out of the scripts, or has Celery see the claims of ours: the model finds it.
 func TestModelOfChordsFinds(t *testing.T) { //nolint:paralleltest // it keeps a processor busy
+	const seen = "" // nothing is taken out
 	for name, missing := range map[string]struct{ model, text string }{
 		"a claim is taken from who has it": {"unheard, two databases", "'NX', "},
 		"a claim lasts for ever":           {"a death", ", 'PX', lease"},
 		"a body begins that another has":   {"passed on", "if redis.call('GET', KEYS[2]) or redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end"},
 		"who has ended a chord forgets it": {"passed on, unheard", "if done_already() then return 1 end"},
+		"Celery leaves a body to a claim":  {"beside Celery, on RabbitMQ", seen},
 		"a part counts twice":              {"a death", "if call('SISMEMBER', g.d, key) == 1 then\n    return true\n  end"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newChordWorld(t)
-				w.Cut = missing.text
+				w.Cut, w.seen = missing.text, missing.text == seen
 				i := slices.IndexFunc(chordModels, func(m chordModel) bool { return m.name == missing.model })
 				e := w.explored(&chordModels[i]).Explore()
 				if e.Broken == nil {
